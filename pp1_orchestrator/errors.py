@@ -1,0 +1,41 @@
+"""Everything that can go wrong, as one tree.
+
+    Pp1Error
+    ├── ConfigError      a setting is impossible: exit code 2, before a process is started
+    ├── RequestError     a request is impossible: HTTP 4xx, the stream goes on
+    ├── ContractError    a message breaks the contract: refused before the first byte, or an error result
+    ├── MeshError        the mesh failed or went silent: the run fails (exit 1) or the mesh is restarted
+    └── Stage0Error      rank 0's own part failed: exit code 1
+
+Each text is one line that names the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+
+class Pp1Error(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(Pp1Error):
+    """An impossible configuration."""
+
+
+class RequestError(Pp1Error):
+    """An impossible request from a client; `status` is the HTTP status that fits it."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ContractError(Pp1Error):
+    """A message that breaks the contract between rank 0 and the mesh."""
+
+
+class MeshError(Pp1Error):
+    """The mesh failed, or did not answer in time."""
+
+
+class Stage0Error(Pp1Error):
+    """Rank 0's own part of the pipeline failed."""

@@ -1,0 +1,1 @@
+"""What a run measures: per-chunk records, spans, metrics, and the files they become."""

@@ -1,0 +1,102 @@
+"""The seams between the parts: what stage 0 hands to media, server and measuring, and what it takes from them.
+
+Knows nothing of processes, HTTP, codecs or configuration files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import msgspec
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedChunk:
+    """Pixels of one chunk, as stage 0 decoded them.
+
+    frames: uint8 [T, H, W, 3] RGB, contiguous, on the CPU; nobody writes to it.
+    update_ids: prompt updates whose first pixels these are.
+    decoded_at_s: monotonic seconds.
+    """
+
+    chunk_index: int
+    cache_epoch: int
+    frames: torch.Tensor
+    update_ids: tuple[str, ...]
+    decoded_at_s: float
+
+
+class FrameSink(Protocol):
+    """Takes decoded chunks. `put` is called by stage 0's thread and must not block for long."""
+
+    def put(self, chunk: DecodedChunk) -> None: ...
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """True as soon as another chunk may be generated without running more than one chunk ahead."""
+        ...
+
+    def flush(self) -> None:
+        """Forget what has not been shown (a hard cut)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ShownListener(Protocol):
+    """Told by a sink when a chunk's first frame goes out; called from the sink's own thread."""
+
+    def __call__(self, chunk: DecodedChunk, shown_at_s: float) -> None: ...
+
+
+class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One prompt of a blend."""
+
+    text: str
+    weight: float = 1.0
+
+
+class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Over how many chunks a new conditioning is reached, and along which path."""
+
+    steps: int = 0
+    method: Literal["linear", "slerp"] = "linear"
+
+
+class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One change of what the stream shows. Either `prompt` or `prompts`."""
+
+    prompt: str | None = None
+    prompts: tuple[WeightedPrompt, ...] = ()
+    blend: Literal["linear", "slerp"] = "linear"
+    transition: Transition | None = None
+    cut: Literal["soft", "hard"] = "soft"
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One command to the running stream. `seed` needs `value`."""
+
+    action: Literal["pause", "resume", "hard_cut", "seed"]
+    value: int | None = None
+
+
+class StreamControl(Protocol):
+    """What the server may ask of a running stream. Every method is thread-safe and returns at once."""
+
+    def update_prompt(self, update: PromptUpdate) -> str:
+        """Accept an update and return its id. Raises RequestError."""
+        ...
+
+    def control(self, command: Control) -> None:
+        """Raises RequestError."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Configuration, prompt, seed, paused, epoch, chunk, figures and ranks, ready for JSON."""
+        ...
+
+    def ready(self) -> bool:
+        """True only while chunks are being decoded: the newest one is younger than the chunk deadline, or the
+        stream is paused on purpose."""
+        ...

@@ -1,0 +1,1 @@
+"""The Gradio panel and its player."""
