@@ -1,0 +1,85 @@
+"""Self- and cross-attention of a Wan block. Shapes: B batch, S tokens, L text tokens, H heads, D head size.
+
+q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a module of its own, so
+that a tensor-parallel copy can take it over the whole width without a change here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from pp1_orchestrator.models.wan.rope import RopeTable, rotate
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+class MeanSquare(nn.Module):
+    """Mean of squares over the last dimension, of one or more tensors at once: [..., C] -> [..., 1] float32 each."""
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x.float().square().mean(dim=-1, keepdim=True) for x in tensors)
+
+
+class RMSNorm(nn.Module):
+    """Scale x by its root mean square, which the caller supplies, and by a learned weight."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        return (x.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """The projections that both kinds of attention share; parameter names are Wan2.1's."""
+
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.head_dim = dim // heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = RMSNorm(dim, eps)
+        self.norm_k = RMSNorm(dim, eps)
+        self.mean_square = MeanSquare()
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """[B, S, C] -> [B, S, H, D]; H follows from the width, so a shard has fewer heads."""
+        return x.unflatten(-1, (-1, self.head_dim))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q [B, S, H, D] over k, v [B, K, H, D] -> [B, S, C], before the output projection."""
+        out = scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        return out.transpose(1, 2).flatten(2)
+
+
+class SelfAttention(Attention):
+    """Attention among the video's tokens."""
+
+    def project(self, x: Tensor, rope: RopeTable) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, S, C] -> q, k (normalised, rotated) and v, each [B, S, H, D]."""
+        q, k = self.q(x), self.k(x)
+        q_square, k_square = self.mean_square(q, k)
+        q = rotate(self.split_heads(self.norm_q(q, q_square)), rope)
+        k = rotate(self.split_heads(self.norm_k(k, k_square)), rope)
+        return q, k, self.split_heads(self.v(x))
+
+
+class CrossAttention(Attention):
+    """Attention to the text. Keys and values depend on the prompt alone and are made once per prompt."""
+
+    def text_kv(self, context: Tensor) -> KeyValue:
+        """[B, L, C] -> k, v, each [B, L, H, D]."""
+        k = self.k(context)
+        (square,) = self.mean_square(k)
+        return self.split_heads(self.norm_k(k, square)), self.split_heads(self.v(context))
+
+    def forward(self, x: Tensor, text: KeyValue) -> Tensor:
+        q = self.q(x)
+        (square,) = self.mean_square(q)
+        return self.o(self.attend(self.split_heads(self.norm_q(q, square)), *text))

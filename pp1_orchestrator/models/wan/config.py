@@ -1,0 +1,42 @@
+"""Sizes of a Wan2.1-family transformer. Knows nothing of weights or devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Read from a checkpoint's `config.json`; unknown keys are ignored.
+
+    chunk_frames, window_frames and sink_frames count latent frames; the window includes the chunk being made.
+    """
+
+    dim: int
+    ffn_dim: int
+    num_heads: int
+    num_layers: int
+    in_dim: int = 16
+    out_dim: int = 16
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    chunk_frames: int = 3
+    local_attn_size: int = 21
+    sink_frames: int = 0
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    def tokens_per_frame(self, latent_height: int, latent_width: int) -> int:
+        """Tokens of one latent frame of latent_height × latent_width."""
+        return (latent_height // self.patch_size[1]) * (latent_width // self.patch_size[2])
+
+
+def read_config(folder: Path) -> WanConfig:
+    """The configuration beside a checkpoint. Raises OSError and msgspec.ValidationError."""
+    return msgspec.json.decode((folder / "config.json").read_bytes(), type=WanConfig)

@@ -1,0 +1,81 @@
+"""One chunk at a time: denoise new latents against the history, then write their clean keys and values.
+
+Knows the transformer, its cache and its schedule; knows nothing of who asks or where the result goes.
+Sampling as in Self-Forcing (arXiv:2506.08009): each step predicts x0, which is noised again for the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.noise import renoise_stream
+from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+
+
+class CausalGenerator:
+    """The generator with its state. `calls` counts the passes through the transformer."""
+
+    def __init__(self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule) -> None:
+        self._model = model
+        self._cache = cache
+        self._schedule = schedule
+        self._text: list[KeyValue] | None = None
+        self._rope: tuple[tuple[int, ...], RopeTable] | None = None
+        weight = model.patch_embedding.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.calls = 0
+
+    @property
+    def cache_bytes(self) -> int:
+        return self._cache.nbytes
+
+    @torch.inference_mode()
+    def set_text(self, embeds: Tensor) -> None:
+        """embeds [1, L, text_dim]: replaces the text's keys and values; the history stays."""
+        self._text = self._model.embed_text(embeds.to(self.device, self.dtype))
+
+    @torch.inference_mode()
+    def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int) -> Tensor:
+        """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device."""
+        levels = self._schedule.steps(steps)
+        renoise = renoise_stream(seed, start_frame)
+        x = noise.to(self.device, self.dtype)
+        clean = x
+        for index, level in enumerate(levels):
+            flow = self._pass(x, level.timestep, start_frame)
+            clean = x - level.sigma * flow
+            if index + 1 < len(levels):
+                sigma = levels[index + 1].sigma
+                fresh = torch.randn(x.shape, generator=renoise).to(self.device, self.dtype)
+                x = torch.lerp(clean, fresh, sigma)
+        return clean
+
+    @torch.inference_mode()
+    def write_context(self, latents: Tensor, start_frame: int) -> None:
+        """Write a finished chunk's clean keys and values (one pass at t = 0)."""
+        text, rope, time = self._prepare(latents, 0.0, start_frame)
+        self._model.write_history(latents.to(self.device, self.dtype), time, text, self._cache, rope)
+        self.calls += 1
+
+    def _pass(self, x: Tensor, timestep: float, start_frame: int) -> Tensor:
+        text, rope, time = self._prepare(x, timestep, start_frame)
+        self.calls += 1
+        return self._model(x, time, text, self._cache, rope)
+
+    def _prepare(self, x: Tensor, timestep: float, start_frame: int) -> tuple[list[KeyValue], RopeTable, Tensor]:
+        if self._text is None:
+            raise ValueError("the generator has no text: set_text comes before the first chunk")
+        self._cache.begin(start_frame)
+        frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
+        key = (start_frame, frames, height, width)
+        if self._rope is None or self._rope[0] != key:
+            head_dim = self._model.config.head_dim
+            self._rope = (key, rope_table(head_dim, start_frame, frames, height, width, self.device))
+        return self._text, self._rope[1], torch.full((1,), timestep, device=self.device)

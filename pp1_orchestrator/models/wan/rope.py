@@ -1,0 +1,50 @@
+"""Three-dimensional rotary positions of Wan (time, height, width), for any frame index.
+
+Tables are made in float64 per chunk, so an endless stream never runs out of positions; only differences of positions
+reach attention. Source: RoPE, arXiv:2104.09864; axis split as in Wan2.1's `rope_params`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RopeTable = tuple[Tensor, Tensor]
+THETA = 10000.0
+
+
+def _angles(positions: Tensor, pairs: int) -> Tensor:
+    """[n] positions -> [n, pairs] angles, float64."""
+    exponent = torch.arange(0, 2 * pairs, 2, dtype=torch.float64, device=positions.device) / (2 * pairs)
+    return positions.double()[:, None] * THETA**-exponent
+
+
+def rope_table(
+    head_dim: int, start: int, frames: int, height: int, width: int, device: torch.device | str = "cpu"
+) -> RopeTable:
+    """(cos, sin), each float32 [frames·height·width, 1, head_dim/2], for latent frames start … start+frames-1.
+
+    height and width count tokens, not pixels.
+    """
+    pairs = head_dim // 2
+    axis_pairs = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
+    time = _angles(torch.arange(start, start + frames, device=device), axis_pairs[0])
+    row = _angles(torch.arange(height, device=device), axis_pairs[1])
+    column = _angles(torch.arange(width, device=device), axis_pairs[2])
+    grid = (frames, height, width, -1)
+    angles = torch.cat(
+        [
+            time.view(frames, 1, 1, -1).expand(grid),
+            row.view(1, height, 1, -1).expand(grid),
+            column.view(1, 1, width, -1).expand(grid),
+        ],
+        dim=-1,
+    ).reshape(frames * height * width, 1, pairs)
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate(x: Tensor, table: RopeTable) -> Tensor:
+    """Rotate interleaved pairs of x [..., S, H, D] by the table's angles."""
+    cos, sin = table
+    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype)
