@@ -7,6 +7,7 @@ Source: rectified flow with shift, arXiv:2403.03206; the table is Self-Forcing's
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,6 @@ class FlowSchedule:
     def steps(self, nominal: Sequence[float]) -> list[NoiseStep]:
         """A whole list. Raises ValueError when noise would not fall from step to step."""
         out = [self.step(n) for n in nominal]
-        if not out or any(a.sigma <= b.sigma for a, b in zip(out, out[1:], strict=False)):
+        if not out or any(a.sigma <= b.sigma for a, b in itertools.pairwise(out)):
             raise ValueError(f"denoising steps {list(nominal)} must fall from step to step, and there must be one")
         return out

@@ -1,0 +1,40 @@
+"""What every streaming decoder offers. Shapes: F latent frames, T pixel frames, z latent channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class DecodeState:
+    """What the decoder remembers of a stream: the last frames of each causal convolution's input.
+
+    A fresh state starts a new stream, whose first latent frame gives one pixel frame instead of four. One owner at a time.
+    """
+
+    entries: list[Tensor | None] = field(default_factory=list)
+    started: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in self.entries if isinstance(t, Tensor))
+
+
+class StreamingDecoder(Protocol):
+    """Decodes a stream chunk by chunk; the same pixels as decoding all latents at once."""
+
+    @property
+    def weight_bytes(self) -> int: ...
+
+    def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
+        """Normalised latents [F, z, h, w] -> pixels [T, 3, H, W] in −1…1, T = 4F, or 1 + 4(F−1) for a fresh state."""
+        ...
+
+
+def to_uint8(pixels: Tensor) -> Tensor:
+    """[T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, on the CPU."""
+    return pixels.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()

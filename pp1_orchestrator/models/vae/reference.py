@@ -1,0 +1,45 @@
+"""Streaming decode through diffusers' own decoder, with its causal cache passed in and out.
+
+Exact for any AutoencoderKLWan on any device; the CPU has a faster way (`stacked.py`).
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from torch import Tensor
+
+from pp1_orchestrator.models.vae.base import DecodeState
+
+
+class ReferenceDecoder:
+    """Decodes latent frame by latent frame, as diffusers' one-shot `decode` does."""
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        self._vae = vae
+        config = vae.config
+        weight = next(vae.parameters())
+        shape = (1, -1, 1, 1, 1)
+        self._mean = torch.tensor(config.latents_mean, dtype=weight.dtype, device=weight.device).view(shape)
+        self._std = torch.tensor(config.latents_std, dtype=weight.dtype, device=weight.device).view(shape)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(p.nbytes for p in self._vae.parameters())
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
+        if not state.entries:
+            state.entries = [None] * self._vae._cached_conv_counts["decoder"]
+        z = latents.to(self._mean.device, self._mean.dtype).transpose(0, 1)[None]
+        z = self._vae.post_quant_conv(z * self._std + self._mean)
+        frames = []
+        for index in range(z.shape[2]):
+            first, state.started = not state.started, True
+            frame = z[:, :, index : index + 1]
+            frames.append(self._vae.decoder(frame, feat_cache=state.entries, feat_idx=[0], first_chunk=first))
+        pixels = torch.cat(frames, dim=2)
+        if self._vae.config.patch_size is not None:
+            pixels = unpatchify(pixels, patch_size=self._vae.config.patch_size)
+        return pixels[0].transpose(0, 1).float().clamp_(-1, 1)

@@ -1,0 +1,177 @@
+"""The Wan VAE's decoder as two-dimensional convolutions: the fast way on a CPU.
+
+A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames laid side by side in the
+channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D convolutions. The weights
+are AutoencoderKLWan's; results agree with diffusers' decoder to rounding.
+Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate, scaled_dot_product_attention, silu
+
+from pp1_orchestrator.models.vae.base import DecodeState
+
+_LAST = torch.channels_last
+
+
+class _History:
+    """Hands every causal convolution its own entry of the state, in the order of the calls."""
+
+    def __init__(self, state: DecodeState) -> None:
+        self._state = state
+        self._index = 0
+
+    def take(self) -> tuple[int, Tensor | None]:
+        index = self._index
+        self._index += 1
+        if index == len(self._state.entries):
+            self._state.entries.append(None)
+        return index, self._state.entries[index]
+
+    def keep(self, index: int, value: Tensor) -> None:
+        self._state.entries[index] = value
+
+
+class _CausalConv(nn.Module):
+    """A causal convolution over time; kernel 1 in time needs no history."""
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        out, inner, self.time, kernel, _ = conv.weight.shape
+        stacked = conv.weight.detach().permute(0, 2, 1, 3, 4).reshape(out, self.time * inner, kernel, kernel)
+        self.weight = nn.Parameter(stacked.contiguous(memory_format=_LAST), requires_grad=False)
+        self.bias = nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
+        self.padding = kernel // 2
+
+    def forward(self, x: Tensor, history: _History) -> Tensor:
+        if self.time > 1:
+            index, past = history.take()
+            if past is None:
+                past = x.new_zeros((self.time - 1, *x.shape[1:])).contiguous(memory_format=_LAST)
+            frames = torch.cat([past, x])
+            history.keep(index, frames[-(self.time - 1) :].clone(memory_format=_LAST))
+            x = torch.cat([frames[i : i + len(x)] for i in range(self.time)], dim=1)
+        return conv2d(x, self.weight, self.bias, padding=self.padding)
+
+
+class _Norm(nn.Module):
+    """Wan's channel normalisation, with SiLU after it or without."""
+
+    def __init__(self, norm: Any, activate: bool = True) -> None:
+        super().__init__()
+        self.activate = activate
+        self.gain = nn.Parameter((norm.gamma * norm.scale).detach().reshape(1, -1, 1, 1).clone(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
+        y = (x / length).mul_(self.gain)
+        return silu(y, inplace=True) if self.activate else y
+
+
+class _Residual(nn.Module):
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _Norm(block.norm1), _CausalConv(block.conv1)
+        self.norm2, self.conv2 = _Norm(block.norm2), _CausalConv(block.conv2)
+        identity = isinstance(block.conv_shortcut, nn.Identity)
+        self.shortcut = None if identity else _CausalConv(block.conv_shortcut)
+
+    def forward(self, x: Tensor, history: _History) -> Tensor:
+        skip = x if self.shortcut is None else self.shortcut(x, history)
+        y = self.conv1(self.norm1(x), history)
+        return self.conv2(self.norm2(y), history).add_(skip)
+
+
+class _FrameAttention(nn.Module):
+    """Attention among the pixels of one frame."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.norm, self.to_qkv, self.proj = _Norm(block.norm, activate=False), block.to_qkv, block.proj
+
+    def forward(self, x: Tensor, history: _History) -> Tensor:
+        t, c, h, w = x.shape
+        qkv = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(t, 1, h * w, 3 * c)
+        out = scaled_dot_product_attention(*qkv.chunk(3, dim=-1)).reshape(t, h, w, c)
+        return self.proj(out.permute(0, 3, 1, 2)) + x
+
+
+class _Upsample(nn.Module):
+    """Twice the height and width; in time too, except for a stream's first latent frame."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.time_conv = _CausalConv(block.time_conv) if block.mode == "upsample3d" else None
+        self.conv = block.resample[1]
+
+    def forward(self, x: Tensor, history: _History) -> Tensor:
+        if self.time_conv is not None:
+            x = self._double_time(x, self.time_conv, history)
+        return self.conv(interpolate(x, scale_factor=2.0, mode="nearest-exact"))
+
+    def _double_time(self, x: Tensor, conv: _CausalConv, history: _History) -> Tensor:
+        index, flag = history.take()
+        if flag is None:
+            history.keep(index, torch.empty(0))
+            history.take()
+            return x
+        t, c, h, w = x.shape
+        return conv(x, history).view(t, 2, c, h, w).reshape(2 * t, c, h, w).contiguous(memory_format=_LAST)
+
+
+def _layers(decoder: Any) -> Iterator[nn.Module]:
+    yield _Residual(decoder.mid_block.resnets[0])
+    yield _FrameAttention(decoder.mid_block.attentions[0])
+    yield _Residual(decoder.mid_block.resnets[1])
+    for block in decoder.up_blocks:
+        yield from (_Residual(resnet) for resnet in block.resnets)
+        if block.upsamplers is not None:
+            yield _Upsample(block.upsamplers[0])
+
+
+class StackedDecoder(nn.Module):
+    """Streaming decoder for the CPU. Raises ValueError for a VAE whose blocks it does not know (Wan2.2's)."""
+
+    def __init__(self, vae: AutoencoderKLWan) -> None:
+        super().__init__()
+        if vae.config.is_residual:
+            raise ValueError("the stacked decoder knows Wan2.1's decoder blocks only")
+        self.patch = vae.config.patch_size or 1
+        self.post_quant, self.conv_in = _CausalConv(vae.post_quant_conv), _CausalConv(vae.decoder.conv_in)
+        self.layers = nn.ModuleList(_layers(vae.decoder)).to(memory_format=_LAST)
+        self.norm_out, self.conv_out = _Norm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(vae.config.latents_mean).view(shape))
+        self.register_buffer("std", torch.tensor(vae.config.latents_std).view(shape))
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(p.nbytes for p in self.parameters())
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
+        z = latents.float() * self.std + self.mean
+        if state.started:
+            return self._decode(z, state)
+        state.started = True
+        first = self._decode(z[:1], state)
+        return first if len(z) == 1 else torch.cat([first, self._decode(z[1:], state)])
+
+    def _decode(self, z: Tensor, state: DecodeState) -> Tensor:
+        history = _History(state)
+        x = self.conv_in(self.post_quant(z.contiguous(memory_format=_LAST), history), history)
+        for layer in self.layers:
+            x = layer(x, history)
+        x = self.conv_out(self.norm_out(x), history)
+        t, c, h, w = x.shape
+        channels, p = c // (self.patch * self.patch), self.patch
+        # Inside a patch the order is channel, column, row.
+        pixels = x.reshape(t, channels, p, p, h, w).permute(0, 1, 4, 3, 5, 2)
+        return pixels.reshape(t, channels, h * p, w * p).clamp_(-1, 1)
