@@ -44,6 +44,17 @@ class ChunkRecord(msgspec.Struct):
         """Time the mesh was busy between two results."""
         return (self.denoise_ms + self.context_ms) / 1e3
 
+    def phases_s(self) -> dict[str, float]:
+        """Seconds of each phase that this chunk went through; `text` only where a prompt was encoded."""
+        phases = {
+            "build": self.build_end_s - self.build_start_s,
+            "send": self.send_end_s - self.send_start_s,
+            "mesh": self.mesh_s,
+            "recv": self.recv_ms / 1e3,
+            "decode": self.emit_s - self.decode_start_s,
+        }
+        return {"text": self.text_ms / 1e3} | phases if self.text_ms > 0 else phases
+
 
 class UpdateRecord(msgspec.Struct):
     """The life of one prompt update. accepted_chunk: newest chunk whose result had reached rank 0 at acceptance."""

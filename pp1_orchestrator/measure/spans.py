@@ -1,0 +1,132 @@
+"""Spans and flow points of one rank, kept in a bounded ring while the stream runs, written as one part file at its end.
+
+All ranks of a host share CLOCK_MONOTONIC (`time.monotonic_ns`), so parts need no alignment. What a trace looks like is
+`trace.py`'s business. Knows nothing of torch, processes or the stream.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TypeVar
+
+import msgspec
+
+Scalar = int | float | str
+Item = TypeVar("Item")
+
+DEFAULT_LIMIT = 50_000
+PART_SUFFIX = ".part.json"
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Something that took time. `ids` say what for: chunk, call_id, epoch."""
+
+    phase: str
+    start_ns: int
+    end_ns: int
+    ids: dict[str, Scalar]
+
+
+class FlowPoint(msgspec.Struct, frozen=True):
+    """One end of an arrow between ranks, inside a span of `phase`. Both ends have the same kind and call_id."""
+
+    kind: str
+    call_id: int
+    end: Literal["out", "in"]
+    phase: str
+    at_ns: int
+
+
+class TracePart(msgspec.Struct, frozen=True):
+    """What one process recorded. dropped: spans and flow points that the ring no longer held."""
+
+    rank: int
+    spans: list[Span]
+    flows: list[FlowPoint]
+    dropped: int
+
+
+class SpanRecorder:
+    """Records one rank's spans and flow points. Thread-safe; each list keeps its newest `limit` entries."""
+
+    def __init__(self, rank: int, limit: int = DEFAULT_LIMIT) -> None:
+        if limit < 1:
+            raise ValueError(f"limit={limit}: a span recorder keeps at least 1 span")
+        self.rank = rank
+        self._spans: deque[Span] = deque(maxlen=limit)
+        self._flows: deque[FlowPoint] = deque(maxlen=limit)
+        self._lock = threading.Lock()
+        self._dropped = 0
+        self._open = _OpenPhases()
+
+    def span(self, phase: str, **ids: Scalar) -> _Running:
+        """Context manager: one span from entering to leaving, also when the body raises."""
+        return _Running(self, phase, ids)
+
+    def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
+        """A span that is already over, in `time.monotonic_ns` nanoseconds."""
+        self._keep(self._spans, Span(phase, start_ns, max(start_ns, end_ns), ids))
+
+    def flow_out(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
+        """An arrow leaves here, now, from the span that is open in this thread (or from `phase` at `at_ns`)."""
+        self._flow("out", kind, call_id, phase, at_ns)
+
+    def flow_in(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
+        """The arrow of the same kind and call_id arrives here; see `flow_out`."""
+        self._flow("in", kind, call_id, phase, at_ns)
+
+    def part(self) -> TracePart:
+        """A copy of what is kept."""
+        with self._lock:
+            return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
+
+    def write_part(self, folder: Path) -> Path:
+        """Write this process's part into `folder` and return its path. The file appears whole or not at all."""
+        path = folder / f"trace-rank{self.rank}-{os.getpid()}{PART_SUFFIX}"
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_bytes(msgspec.json.encode(self.part()))
+        unfinished.replace(path)
+        return path
+
+    def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
+        phase = phase or self._open.innermost()
+        if phase is None:
+            raise ValueError(f"flow {kind!r} of call {call_id}: open a span first, or name its phase")
+        self._keep(self._flows, FlowPoint(kind, call_id, end, phase, time.monotonic_ns() if at_ns is None else at_ns))
+
+    def _keep(self, ring: deque[Item], item: Item) -> None:
+        with self._lock:
+            self._dropped += len(ring) == ring.maxlen
+            ring.append(item)
+
+
+class _OpenPhases(threading.local):
+    """The phases that this thread is in, outermost first."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def innermost(self) -> str | None:
+        return self.names[-1] if self.names else None
+
+
+class _Running:
+    """A span between its two ends."""
+
+    __slots__ = ("_ids", "_phase", "_recorder", "_start_ns")
+
+    def __init__(self, recorder: SpanRecorder, phase: str, ids: dict[str, Scalar]) -> None:
+        self._recorder, self._phase, self._ids, self._start_ns = recorder, phase, ids, 0
+
+    def __enter__(self) -> None:
+        self._recorder._open.names.append(self._phase)
+        self._start_ns = time.monotonic_ns()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._recorder.add(self._phase, self._start_ns, time.monotonic_ns(), **self._ids)
+        self._recorder._open.names.pop()

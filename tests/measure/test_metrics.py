@@ -1,0 +1,94 @@
+"""The Prometheus metrics: the design's names, their values, and a registry of their own."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from prometheus_client import generate_latest
+
+from pp1_orchestrator.measure.metrics import DROP_REASONS, Metrics
+
+from .records_made import run
+
+DESIGN = {
+    "pp1_phase_seconds", "pp1_chunk_period_seconds", "pp1_vram_bytes", "pp1_prompt_to_pixels_seconds",
+    "pp1_prompt_to_pixels_chunks", "pp1_overlap_score", "pp1_frames_total", "pp1_frames_dropped_total",
+    "pp1_queue_depth", "pp1_cache_epoch", "pp1_viewers", "pp1_rank_up", "pp1_mesh_restarts_total",
+}  # fmt: skip
+
+
+@pytest.fixture
+def metrics():
+    """Metrics of a run of six chunks in which everything happened once."""
+    metrics = Metrics(warmup_chunks=2)
+    for record in run([0.2] * 6, [0.2] * 6, [0.4, 0.4, 0.3, 0.3, 0.3, 0.3]):
+        metrics.observe_chunk(record)
+    metrics.prompt_to_pixels(0.42, 2)
+    metrics.frames_dropped("late", 3)
+    metrics.queue_depth("ready", 1)
+    metrics.viewers(4)
+    metrics.rank_up(1, True)
+    metrics.mesh_restarts()
+    metrics.vram(0, "vae", 1234)
+    return metrics
+
+
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_every_metric_of_the_design_has_a_sample_and_there_is_no_other(metrics):
+    text = generate_latest(metrics.registry).decode()
+    families = set(re.findall(r"^# TYPE (\S+)", text, re.M))
+    assert {name for name in families if not name.endswith("_created")} == DESIGN
+    for name in DESIGN:
+        assert re.search(rf"^{name}(_count|_bucket)?(\{{.*\}})? ", text, re.M), name
+
+
+def test_a_chunk_is_counted_by_phase_and_rank(metrics):
+    assert value(metrics, "pp1_phase_seconds_count", phase="decode", rank="0") == 6
+    assert value(metrics, "pp1_phase_seconds_sum", phase="mesh", rank="1") == pytest.approx(6 * 0.2)
+    assert value(metrics, "pp1_phase_seconds_count", phase="text", rank="0") is None
+    assert value(metrics, "pp1_frames_total") == 72
+    assert value(metrics, "pp1_chunk_period_seconds_count") == 5
+
+
+def test_the_overlap_score_leaves_the_warmup_out_and_follows_recent_chunks(metrics):
+    assert value(metrics, "pp1_overlap_score") == pytest.approx(0.5)
+    for record in run([0.2] * 100, [0.2] * 100, [0.2] * 100):
+        metrics.observe_chunk(record)
+    assert value(metrics, "pp1_overlap_score") == pytest.approx(1.0)
+
+
+def test_small_methods_set_what_they_say(metrics):
+    metrics.set_epoch(3)
+    metrics.rank_up(2, False)
+    assert value(metrics, "pp1_cache_epoch") == 3
+    assert value(metrics, "pp1_viewers") == 4
+    assert value(metrics, "pp1_rank_up", rank="1") == 1
+    assert value(metrics, "pp1_rank_up", rank="2") == 0
+    assert value(metrics, "pp1_mesh_restarts_total") == 1
+    assert value(metrics, "pp1_frames_dropped_total", reason="late") == 3
+    assert value(metrics, "pp1_queue_depth", queue="ready") == 1
+    assert value(metrics, "pp1_vram_bytes", rank="0", component="vae") == 1234
+    assert value(metrics, "pp1_prompt_to_pixels_chunks_sum") == 2
+
+
+def test_every_drop_reason_has_a_sample_from_the_start():
+    fresh = Metrics()
+    assert [value(fresh, "pp1_frames_dropped_total", reason=reason) for reason in DROP_REASONS] == [0] * len(
+        DROP_REASONS
+    )
+
+
+def test_two_runs_in_one_process_do_not_share_values(metrics):
+    assert value(Metrics(), "pp1_frames_total") == 0
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (package prometheus)")
+def test_promtool_finds_nothing_to_mend(metrics):
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=generate_latest(metrics.registry), capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

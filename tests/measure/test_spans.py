@@ -1,0 +1,98 @@
+"""The span recorder: what it keeps, its bound, its threads and its part file."""
+
+import threading
+import time
+
+import msgspec
+import pytest
+
+from pp1_orchestrator.measure.spans import SpanRecorder, TracePart
+
+
+def test_a_span_has_its_phase_its_ids_and_its_two_ends():
+    recorder = SpanRecorder(rank=0)
+    before = time.monotonic_ns()
+    with recorder.span("decode", chunk=3, epoch=1):
+        inside = time.monotonic_ns()
+    (span,) = recorder.part().spans
+    assert (span.phase, span.ids) == ("decode", {"chunk": 3, "epoch": 1})
+    assert before <= span.start_ns <= inside <= span.end_ns <= time.monotonic_ns()
+
+
+def test_a_span_is_recorded_when_its_body_raises():
+    recorder = SpanRecorder(rank=0)
+    with pytest.raises(KeyError), recorder.span("decode"):
+        raise KeyError
+    assert [span.phase for span in recorder.part().spans] == ["decode"]
+
+
+def test_a_flow_point_belongs_to_the_innermost_open_span():
+    recorder = SpanRecorder(rank=0)
+    with recorder.span("outer"), recorder.span("send"):
+        recorder.flow_out("envelope", 7)
+    (flow,) = recorder.part().flows
+    assert (flow.kind, flow.call_id, flow.end, flow.phase) == ("envelope", 7, "out", "send")
+
+
+def test_a_flow_point_outside_of_any_span_is_refused_with_its_name():
+    with pytest.raises(ValueError, match="'envelope' of call 7"):
+        SpanRecorder(rank=0).flow_out("envelope", 7)
+
+
+def test_a_flow_point_may_name_its_phase_and_time_afterwards():
+    recorder = SpanRecorder(rank=1)
+    recorder.flow_in("envelope", 7, phase="recv", at_ns=123)
+    (flow,) = recorder.part().flows
+    assert (flow.phase, flow.at_ns, flow.end) == ("recv", 123, "in")
+
+
+def test_open_spans_of_other_threads_are_not_ours():
+    recorder, failures = SpanRecorder(rank=0), []
+
+    def try_without_span() -> None:
+        try:
+            recorder.flow_out("envelope", 1)
+        except ValueError as error:
+            failures.append(error)
+
+    with recorder.span("send"):
+        thread = threading.Thread(target=try_without_span)
+        thread.start()
+        thread.join()
+    assert len(failures) == 1
+
+
+def test_the_newest_spans_are_kept_and_the_rest_are_counted():
+    recorder = SpanRecorder(rank=0, limit=3)
+    for chunk in range(5):
+        recorder.add("mesh", chunk, chunk + 1, chunk=chunk)
+    part = recorder.part()
+    assert [span.ids["chunk"] for span in part.spans] == [2, 3, 4]
+    assert part.dropped == 2
+
+
+def test_nothing_is_lost_between_threads():
+    recorder = SpanRecorder(rank=0)
+
+    def record(name: str) -> None:
+        for chunk in range(500):
+            with recorder.span(name, chunk=chunk):
+                recorder.flow_out(name, chunk)
+
+    threads = [threading.Thread(target=record, args=(f"phase {i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    part = recorder.part()
+    assert len(part.spans) == len(part.flows) == 2000
+    assert all(flow.phase == flow.kind for flow in part.flows)
+
+
+def test_the_part_file_holds_everything(tmp_path):
+    recorder = SpanRecorder(rank=2)
+    with recorder.span("mesh", call_id=4):
+        recorder.flow_in("envelope", 4)
+    path = recorder.write_part(tmp_path)
+    assert msgspec.json.decode(path.read_bytes(), type=TracePart) == recorder.part()
+    assert list(tmp_path.iterdir()) == [path]
