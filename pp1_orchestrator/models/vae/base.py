@@ -13,7 +13,7 @@ from torch import Tensor
 class DecodeState:
     """What the decoder remembers of a stream: the last frames of each causal convolution's input.
 
-    A fresh state starts a new stream, whose first latent frame gives one pixel frame instead of four. One owner at a time.
+    A fresh state starts a new stream, whose first latent frame gives one pixel frame instead of four. One owner only.
     """
 
     entries: list[Tensor | None] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The Wan VAE's decoder as two-dimensional convolutions: the fast way on a CPU.
 
-A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames laid side by side in the
-channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D convolutions. The weights
+A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames, side by side in the
+channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D ones. The weights
 are AutoencoderKLWan's; results agree with diffusers' decoder to rounding.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """

@@ -1,7 +1,7 @@
 """Self- and cross-attention of a Wan block. Shapes: B batch, S tokens, L text tokens, H heads, D head size.
 
-q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a module of its own, so
-that a tensor-parallel copy can take it over the whole width without a change here.
+q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a module of its own,
+so that a tensor-parallel copy can take it over the whole width without a change here.
 """
 
 from __future__ import annotations

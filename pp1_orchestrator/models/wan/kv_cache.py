@@ -1,7 +1,7 @@
 """The generator's memory of past chunks: preallocated keys and values, written in place as a ring.
 
-Keys are cached after rotation, so attention does not care in which slot a frame lies: when the window is full a new chunk
-simply takes the slots of the oldest one. Sink frames, if any, are never overwritten. All indices live on the host.
+Keys are cached after rotation, so attention does not care in which slot a frame lies: when the window is full a new
+chunk simply takes the slots of the oldest one. Sink frames, if any, are never overwritten. Indices live on the host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tensor parallelism, applied to a finished transformer from outside.
 
-Column-parallel: q, k, v and the feed-forward's first matrix; row-parallel: o and its second matrix, whose partial sums are
-added over ranks before the bias. The q/k RMSNorm spans all heads, so its mean of squares is taken over ranks too: q's and
-k's sums travel in one collective. `all_reduce` sums a tensor over the mesh in place and returns it; nothing here knows how.
+Column-parallel: q, k, v and the feed-forward's first matrix; row-parallel: o and its second matrix, whose partial sums
+are added over ranks before the bias. The q/k RMSNorm spans all heads, so its mean of squares is taken over ranks too:
+q's and k's sums travel in one collective. `all_reduce` sums a tensor over the mesh in place; nothing here knows how.
 Source: Megatron-LM, arXiv:1909.08053.
 """
 

@@ -1,0 +1,160 @@
+"""Messages as bytes: a fixed header, typed metadata, then raw tensors in a stated order. No pickle.
+
+`pack` does everything that can fail before the first byte leaves; a receiver checks each part before it allocates for
+the next one. Knows nothing of processes or sockets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.contract import envelope as env
+from pp1_orchestrator.contract import result as res
+from pp1_orchestrator.errors import ContractError
+
+MAGIC = 0x50503157495245  # "PP1WIRE"
+HEADER_FIELDS = 6
+MAX_META_BYTES = 64 * 1024
+MAX_TENSORS = 8
+MAX_TENSOR_BYTES = 1 << 30
+
+_DTYPES: dict[str, torch.dtype] = {
+    "bf16": torch.bfloat16,
+    "f16": torch.float16,
+    "f32": torch.float32,
+    "i64": torch.int64,
+    "i32": torch.int32,
+    "u8": torch.uint8,
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_KINDS: dict[int, type[msgspec.Struct]] = {1: env.PPEnvelopeV1, 2: res.PPResultV1}
+_VERSIONS = {1: env.ENVELOPE_VERSION, 2: res.RESULT_VERSION}
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """What the receiver must allocate."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return _DTYPES[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.torch_dtype.itemsize
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    body: msgspec.Raw
+    tensors: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message that can be sent without failing: header int64 [HEADER_FIELDS], meta uint8, tensors contiguous."""
+
+    header: Tensor
+    meta: Tensor
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return self.header.nbytes + self.meta.nbytes + sum(t.nbytes for t in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fixed part. kind: 1 envelope, 2 result."""
+
+    kind: int
+    version: int
+    call_id: int
+    meta_bytes: int
+    tensor_count: int
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    if tensor.dtype not in _NAMES:
+        raise ContractError(f"{name} has type {tensor.dtype}; the wire carries {', '.join(_DTYPES)}")
+    if tensor.nbytes > MAX_TENSOR_BYTES:
+        raise ContractError(f"{name} has {tensor.nbytes} bytes; at most {MAX_TENSOR_BYTES} travel")
+    return TensorSpec(name, _NAMES[tensor.dtype], tuple(tensor.shape))
+
+
+def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.device | str) -> Parcel:
+    if len(tensors) > MAX_TENSORS:
+        raise ContractError(f"{len(tensors)} tensors; at most {MAX_TENSORS} travel")
+    names = sorted(tensors)
+    specs = tuple(_spec(name, tensors[name]) for name in names)
+    body = msgspec.msgpack.encode(_Meta(msgspec.Raw(msgspec.msgpack.encode(meta)), specs))
+    if len(body) > MAX_META_BYTES:
+        raise ContractError(f"metadata has {len(body)} bytes; at most {MAX_META_BYTES} travel")
+    header = [MAGIC, kind, meta.version, meta.call_id, len(body), len(specs)]
+    return Parcel(
+        torch.tensor(header, dtype=torch.int64, device=device),
+        torch.frombuffer(bytearray(body), dtype=torch.uint8).to(device),
+        tuple(tensors[name].to(device).contiguous() for name in names),
+    )
+
+
+def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> Parcel:
+    """Check and serialise. Raises ContractError before anything has been sent."""
+    env.check(envelope)
+    return _pack(1, envelope.meta, envelope.tensors, device)
+
+
+def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Parcel:
+    """Check and serialise. Raises ContractError before anything has been sent."""
+    res.check_result(result)
+    return _pack(2, result.meta, result.tensors, device)
+
+
+def read_header(header: Tensor) -> Header:
+    """int64 [HEADER_FIELDS] -> Header. Raises ContractError before anything is allocated for the rest."""
+    magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
+    if magic != MAGIC or kind not in _KINDS:
+        raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
+    if version != _VERSIONS[kind]:
+        raise ContractError(f"{_KINDS[kind].__name__} version {version} is unknown; this side speaks {_VERSIONS[kind]}")
+    if not 0 < meta_bytes <= MAX_META_BYTES or not 0 <= tensor_count <= MAX_TENSORS:
+        raise ContractError(f"call {call_id}: header announces {meta_bytes} bytes of metadata, {tensor_count} tensors")
+    return Header(kind, version, call_id, meta_bytes, tensor_count)
+
+
+def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]]:
+    """Metadata bytes -> (PPEnvelopeV1 or PPResultV1, what to allocate). Unknown fields are ignored."""
+    try:
+        parts = msgspec.msgpack.decode(meta.cpu().numpy().tobytes(), type=_Meta)
+        body = msgspec.msgpack.decode(parts.body, type=_KINDS[header.kind])
+    except msgspec.MsgspecError as error:
+        raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
+    for spec in parts.tensors:
+        if spec.dtype not in _DTYPES or any(size < 0 for size in spec.shape) or spec.nbytes > MAX_TENSOR_BYTES:
+            raise ContractError(f"call {header.call_id}: {spec.name} announced as {spec.dtype} {list(spec.shape)}")
+    if len(parts.tensors) != header.tensor_count:
+        raise ContractError(
+            f"call {header.call_id}: {len(parts.tensors)} tensors described, {header.tensor_count} announced"
+        )
+    return body, parts.tensors
+
+
+def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> env.Envelope | res.Result:
+    """The received parts as a message, checked once more."""
+    named = {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
+    if isinstance(meta, env.PPEnvelopeV1):
+        envelope = env.Envelope(meta, named)
+        env.check(envelope)
+        return envelope
+    result = res.Result(meta, named)
+    res.check_result(result)
+    return result

@@ -1,0 +1,26 @@
+"""A follower (ranks 2..N): does what the leader passes on, in the leader's order, and answers nobody."""
+
+from __future__ import annotations
+
+import torch
+
+from pp1_orchestrator.contract import Action, Envelope
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.transport.groups import MeshShard
+from pp1_orchestrator.transport.messages import receive_message
+
+
+class Follower:
+    """Runs until SHUTDOWN."""
+
+    def __init__(self, shard: MeshShard, worker: MeshWorker, device: torch.device) -> None:
+        self._shard, self._worker, self._device = shard, worker, device
+
+    def run(self) -> None:
+        while True:
+            envelope: Envelope = receive_message(self._shard.broadcast, self._device).message
+            if envelope.meta.action is Action.SHUTDOWN:
+                return
+            if envelope.meta.action is Action.INFER:
+                self._worker.infer(envelope, idle_ms=0.0)
+                self._worker.settle()

@@ -1,0 +1,102 @@
+"""One chunk on a mesh rank, the same on every rank: denoise, and once the result is away, the context pass.
+
+Does what the envelope says and decides nothing. Knows neither ranks nor wires.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from torch import Tensor
+
+from pp1_orchestrator.contract import Envelope, PPResultV1, Result
+from pp1_orchestrator.contract.envelope import CONDITIONING, LATENTS_IN, InferPlan
+from pp1_orchestrator.contract.result import LATENTS_OUT
+from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.measure.spans import SpanRecorder
+
+
+class Generator(Protocol):
+    """What a worker needs of a generator (`models.wan.generator.CausalGenerator`)."""
+
+    calls: int
+
+    def set_text(self, embeds: Tensor) -> None: ...
+
+    def denoise(self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int) -> Tensor: ...
+
+    def write_context(self, latents: Tensor, start_frame: int) -> None: ...
+
+
+class MeshWorker:
+    """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it."""
+
+    def __init__(self, generator: Generator, spans: SpanRecorder) -> None:
+        self._generator = generator
+        self._spans = spans
+        self._owed: tuple[InferPlan, Tensor] | None = None
+        self._calls_reported = 0
+        self._context_ms = 0.0
+        self._conditioning_epoch = -1
+
+    def infer(self, envelope: Envelope, idle_ms: float) -> Result:
+        """Denoise the envelope's chunk. Raises ContractError before the first pass when the envelope can't be run."""
+        self.settle()
+        meta, plan = envelope.meta, envelope.meta.plan
+        assert plan is not None
+        self._apply_conditioning(plan, envelope)
+        start = time.monotonic_ns()
+        noise = envelope.tensors[LATENTS_IN]
+        latents = self._generator.denoise(noise, plan.denoising_steps, plan.current_start_frame, plan.base_seed)
+        end = time.monotonic_ns()
+        self._spans.add("denoise", start, end, chunk=plan.chunk_index, call_id=meta.call_id)
+        if plan.clean_pass:
+            self._owed = (plan, latents)
+        observed = self._generator.calls - self._calls_reported
+        self._calls_reported = self._generator.calls
+        context_ms, self._context_ms = self._context_ms, 0.0
+        result = PPResultV1(
+            call_id=meta.call_id,
+            chunk_index=plan.chunk_index,
+            cache_epoch=meta.cache_epoch,
+            ok=True,
+            observed_generator_calls=observed,
+            mesh_current_start_frame=plan.current_start_frame,
+            denoise_ms=(end - start) / 1e6,
+            context_ms=context_ms,
+            mesh_idle_ms=idle_ms,
+        )
+        return Result(result, {LATENTS_OUT: latents.float()})
+
+    def settle(self) -> None:
+        """Run the context pass that the last chunk still owes."""
+        if self._owed is None:
+            return
+        (plan, latents), self._owed = self._owed, None
+        start = time.monotonic_ns()
+        self._generator.write_context(latents, plan.current_start_frame)
+        end = time.monotonic_ns()
+        self._context_ms = (end - start) / 1e6
+        self._spans.add("context", start, end, chunk=plan.chunk_index)
+
+    def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:
+        if plan.reset_crossattn_cache:
+            self._generator.set_text(envelope.tensors[CONDITIONING])
+            self._conditioning_epoch = plan.conditioning_epoch
+        if plan.conditioning_epoch != self._conditioning_epoch:
+            raise ContractError(
+                f"chunk {plan.chunk_index} needs conditioning {plan.conditioning_epoch}, "
+                f"the mesh has {self._conditioning_epoch}"
+            )
+
+
+def failure(envelope: Envelope, error: Exception) -> Result:
+    """The error result for an envelope that could not be run."""
+    meta = envelope.meta
+    chunk = meta.plan.chunk_index if meta.plan else -1
+    message = f"{type(error).__name__}: {error}"
+    answer = PPResultV1(
+        call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=message
+    )
+    return Result(answer)

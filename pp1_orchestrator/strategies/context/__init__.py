@@ -1,0 +1,1 @@
+"""How the generator's cache is given clean history before the next chunk."""

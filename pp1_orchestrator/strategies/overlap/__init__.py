@@ -1,0 +1,1 @@
+"""How decoding chunk N relates in time to generating chunk N+1."""

@@ -1,0 +1,1 @@
+"""Where a prompt becomes an embedding, and what travels to the mesh instead."""

@@ -1,0 +1,95 @@
+"""Process groups, made in this one place and in one order on every rank.
+
+world {0..N} is used for nothing but making the others; `pp` {0, 1} joins rank 0 to the leader; `mesh` {1..N} is the
+tensor-parallel mesh. A group that this rank is not in can't be used: asking for it raises before the backend is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pp1_orchestrator.errors import MeshError
+
+STAGE0 = 0
+LEADER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. start: meeting and making groups; message: one send, receive or collective, the idle wait included."""
+
+    start: float
+    message: float
+
+
+class Topology:
+    """This rank's groups. Build it once a process, on every rank, before anything else is sent."""
+
+    def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
+        self.rank, self.mesh_size = rank, mesh_size
+        message = timedelta(seconds=timeouts.message)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=timedelta(seconds=timeouts.start)
+        )
+        pp = dist.new_group([STAGE0, LEADER], timeout=message)
+        mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
+        self._pp = pp if rank in (STAGE0, LEADER) else None
+        self._mesh = mesh if rank != STAGE0 else None
+
+    @property
+    def pp(self) -> dist.ProcessGroup:
+        """Raises MeshError on a rank that is not in {0, 1}."""
+        return self._member(self._pp, "pp")
+
+    @property
+    def mesh(self) -> dist.ProcessGroup:
+        """Raises MeshError on rank 0."""
+        return self._member(self._mesh, "mesh")
+
+    def close(self) -> None:
+        dist.destroy_process_group()
+
+    def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
+        if group is None:
+            raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
+        return group
+
+
+class MeshShard:
+    """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._group = topology.mesh
+        self.rank = topology.rank - LEADER
+        self.degree = topology.mesh_size
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over the mesh, in place."""
+        dist.all_reduce(tensor, group=self._group)
+        return tensor
+
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """The leader's values on every mesh rank, in place."""
+        dist.broadcast(tensor, src=LEADER, group=self._group)
+        return tensor
+
+
+class PeerPipe:
+    """Point-to-point between rank 0 and the leader. One thread only may use it."""
+
+    def __init__(self, topology: Topology, device: torch.device) -> None:
+        self._group = topology.pp
+        self._peer = LEADER if topology.rank == STAGE0 else STAGE0
+        self.device = device
+
+    def send(self, tensor: Tensor) -> None:
+        dist.send(tensor, self._peer, group=self._group)
+
+    def receive(self, tensor: Tensor) -> Tensor:
+        dist.recv(tensor, self._peer, group=self._group)
+        return tensor
