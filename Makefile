@@ -1,0 +1,33 @@
+# `make run` and `make test` set everything up by themselves; see scripts/setup.sh.
+# Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types unit clean
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+ARGS ?=
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+run: ## set up, then start the stream and its page
+	@scripts/setup.sh run
+	@exec .venv/bin/python -m pp1_orchestrator $(ARGS)
+
+test: ## set up, then lint, types and all tests
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lint types unit
+
+lint: ## style, formatting and import rules
+	@ruff check .
+	@ruff format --check --quiet .
+	@lint-imports --no-logo
+
+types: ## the type check
+	@pyright
+
+unit: ## the tests; PYTEST_ARGS="-k wire" picks some
+	@OMP_NUM_THREADS=1 python -m pytest $(PYTEST_ARGS)
+
+clean: ## forget caches and outputs, keep .venv
+	rm -rf outputs .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,0 +1,170 @@
+"""The rules of the house, checked on the source itself: what may be imported where, and how large things may get."""
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "pp1_orchestrator"
+LIBRARY = [
+    path for folder in ("pp1_orchestrator", "ui", "training", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+]
+EVERYTHING = LIBRARY + list((ROOT / "tests").rglob("*.py"))
+FILE_LINES, FUNCTION_LINES = 300, 60
+
+# Libraries that only some places may import, and those places.
+DOORS = {
+    "aiortc": ["pp1_orchestrator/media/"],
+    "gradio": ["ui/"],
+    "fastapi": ["pp1_orchestrator/server/"],
+    "starlette": ["pp1_orchestrator/server/"],
+    "uvicorn": ["pp1_orchestrator/server/"],
+    "hydra": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/"],
+    "omegaconf": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/"],
+    "torch.distributed": [
+        "pp1_orchestrator/transport/",
+        "pp1_orchestrator/mesh/",
+        "pp1_orchestrator/models/wan/parallelize.py",
+    ],
+    "prometheus_client": ["pp1_orchestrator/measure/", "pp1_orchestrator/server/"],
+}
+NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+OBJECT_COLLECTIVES = {
+    "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list", "send_object_list",
+    "recv_object_list",
+}  # fmt: skip
+
+Found = Iterator[tuple[int, str]]
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def faults(paths: list[Path], rule: Callable[[Path], Found]) -> list[str]:
+    """`file:line: what` for each thing that `rule` finds."""
+    return [f"{path.relative_to(ROOT)}:{line}: {what}" for path in paths for line, what in rule(path)]
+
+
+def imported(path: Path) -> Found:
+    """Every absolute module name that the file imports, wherever the statement stands."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
+    """Every call with the dotted name of what is called."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield node, ast.unparse(node.func)
+
+
+def is_or_is_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(module + ".")
+
+
+def test_the_rules_have_something_to_check():
+    assert len(LIBRARY) > 20
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_dangerous_library_has_one_door(library):
+    def rule(path: Path) -> Found:
+        here = path.relative_to(ROOT).as_posix()
+        if not any(here == door or (door.endswith("/") and here.startswith(door)) for door in DOORS[library]):
+            yield from ((line, name) for line, name in imported(path) if is_or_is_in(name, library))
+
+    inside = [path for path in LIBRARY if path.is_relative_to(PACKAGE) or path.is_relative_to(ROOT / "ui")]
+    assert not faults(inside, rule)
+
+
+def test_nothing_is_pickled():
+    def rule(path: Path) -> Found:
+        yield from ((line, name) for line, name in imported(path) if name.split(".")[0] in NOWHERE)
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_no_collective_moves_python_objects():
+    def rule(path: Path) -> Found:
+        yield from ((call.lineno, name) for call, name in calls(path) if name.split(".")[-1] in OBJECT_COLLECTIVES)
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_torch_load_is_always_weights_only():
+    def rule(path: Path) -> Found:
+        for call, name in calls(path):
+            safe = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in call.keywords)
+            if name == "torch.load" and not safe:
+                yield call.lineno, name
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_nothing_is_evaluated_or_printed():
+    def rule(path: Path) -> Found:
+        banned = {"eval", "exec", "__import__", "compile"} | ({"print"} if path.is_relative_to(PACKAGE) else set())
+        yield from ((call.lineno, f"{name}()") for call, name in calls(path) if name in banned)
+
+    assert not faults(LIBRARY, rule)
+
+
+def test_configuration_never_names_code_to_call():
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "conf").rglob("*.yaml")}
+    assert texts
+    assert [path.name for path, text in texts.items() if "_target_" in text] == []
+
+
+def test_no_global_statement_and_no_swallowed_error():
+    def rule(path: Path) -> Found:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Global):
+                yield node.lineno, "global"
+            if isinstance(node, ast.ExceptHandler):
+                broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+                if broad and all(isinstance(statement, ast.Pass) for statement in node.body):
+                    yield node.lineno, "an error is swallowed"
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_every_module_says_what_it_is():
+    def rule(path: Path) -> Found:
+        if tree(path).body and not ast.get_docstring(tree(path)):
+            yield 1, "no module docstring"
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_functions_and_files_stay_small():
+    def rule(path: Path) -> Found:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > FILE_LINES:
+            yield 1, f"{lines} lines"
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > FUNCTION_LINES:
+                    yield node.lineno, f"{node.name} has {length} lines"
+
+    assert not faults(EVERYTHING, rule)
+
+
+def test_every_parameter_and_result_of_the_library_has_a_type():
+    def rule(path: Path) -> Found:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+                typed = all(a.annotation or a.arg in ("self", "cls") for a in arguments)
+                if not typed or (node.returns is None and node.name != "__init__"):
+                    yield node.lineno, node.name
+
+    assert not faults(LIBRARY, rule)
