@@ -33,12 +33,15 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class FlowPoint(msgspec.Struct, frozen=True):
-    """One end of an arrow between ranks, inside a span of `phase`. Both ends have the same kind and call_id."""
+    """One end of an arrow between ranks. Both ends have the same kind and call_id.
+
+    It lies in a span of `phase`; None: in the rank's last span before it (out) or its next one (in).
+    """
 
     kind: str
     call_id: int
     end: Literal["out", "in"]
-    phase: str
+    phase: str | None
     at_ns: int
 
 
@@ -73,7 +76,10 @@ class SpanRecorder:
         self._keep(self._spans, Span(phase, start_ns, max(start_ns, end_ns), ids))
 
     def flow_out(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
-        """An arrow leaves here, now, from the span that is open in this thread (or from `phase` at `at_ns`)."""
+        """An arrow leaves here, now, from the span that is open in this thread (or from `phase` at `at_ns`).
+
+        Where no span is open, it leaves from the rank's last one, and arrives at its next one.
+        """
         self._flow("out", kind, call_id, phase, at_ns)
 
     def flow_in(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
@@ -94,10 +100,8 @@ class SpanRecorder:
         return path
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
-        phase = phase or self._open.innermost()
-        if phase is None:
-            raise ValueError(f"flow {kind!r} of call {call_id}: open a span first, or name its phase")
-        self._keep(self._flows, FlowPoint(kind, call_id, end, phase, time.monotonic_ns() if at_ns is None else at_ns))
+        at_ns = time.monotonic_ns() if at_ns is None else at_ns
+        self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self._open.innermost(), at_ns))
 
     def _keep(self, ring: deque[Item], item: Item) -> None:
         with self._lock:

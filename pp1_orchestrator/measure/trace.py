@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -63,8 +63,18 @@ class _Track:
 
     def holds(self, at_ns: int) -> bool:
         """Whether the instant lies in one of the spans."""
-        after = bisect_right(self.spans, at_ns, key=lambda span: span.start_ns)
+        after = self._first_after(at_ns)
         return after > 0 and at_ns <= self.spans[after - 1].end_ns
+
+    def nearest(self, at_ns: int, end: Literal["out", "in"]) -> int | None:
+        """For an instant between spans: the end of the span before it (out), or the start of the next one (in)."""
+        after = self._first_after(at_ns)
+        if end == "out":
+            return self.spans[after - 1].end_ns if after > 0 else None
+        return self.spans[after].start_ns if after < len(self.spans) else None
+
+    def _first_after(self, at_ns: int) -> int:
+        return bisect_right(self.spans, at_ns, key=lambda span: span.start_ns)
 
 
 class _RankTracks:
@@ -93,9 +103,9 @@ class _RankTracks:
                 what = {"ph": "X", "name": span.phase, "cat": "phase", "args": span.ids}
                 yield what | {"pid": self.rank, "tid": track.tid} | times
         for flow in self._flows:
-            track = next((track for track in self._tracks.get(flow.phase, []) if track.holds(flow.at_ns)), None)
-            if track is not None:  # otherwise the ring has let the span go already
-                yield self._flow_event(flow, track.tid)
+            place = self._inside(flow) if flow.phase is not None else self._beside(flow)
+            if place is not None:  # otherwise the ring has let the span go already
+                yield self._flow_event(flow, *place)
 
     def _all(self) -> list[_Track]:
         return sorted((track for tracks in self._tracks.values() for track in tracks), key=lambda track: track.tid)
@@ -109,10 +119,25 @@ class _RankTracks:
         tracks.append(_Track(_TRACKS_A_RANK * self.rank + len(self._all()) + 1, name))
         return tracks[-1]
 
-    def _flow_event(self, flow: FlowPoint, tid: int) -> TraceEvent:
+    def _inside(self, flow: FlowPoint) -> tuple[int, int] | None:
+        """Thread id and time of a flow point in a span of its phase."""
+        tracks = self._tracks.get(flow.phase or "", [])
+        return next(((track.tid, flow.at_ns) for track in tracks if track.holds(flow.at_ns)), None)
+
+    def _beside(self, flow: FlowPoint) -> tuple[int, int] | None:
+        """Thread id and time of a flow point of no phase, moved to the span of this rank that is nearest in time."""
+        places = [
+            (time, track.tid) for track in self._all() if (time := track.nearest(flow.at_ns, flow.end)) is not None
+        ]
+        if not places:
+            return None
+        time, tid = max(places) if flow.end == "out" else min(places)
+        return tid, time
+
+    def _flow_event(self, flow: FlowPoint, tid: int, at_ns: int) -> TraceEvent:
         arrow = {"name": flow.kind, "cat": "flow", "id": flow.call_id}
         end = {"ph": "s"} if flow.end == "out" else {"ph": "f", "bp": "e"}
-        return arrow | end | {"pid": self.rank, "tid": tid, "ts": flow.at_ns / 1e3}
+        return arrow | end | {"pid": self.rank, "tid": tid, "ts": at_ns / 1e3}
 
     def _meta(self, name: str, args: dict[str, Any], tid: int = 0) -> TraceEvent:
         return {"ph": "M", "name": name, "pid": self.rank, "tid": tid, "args": args}

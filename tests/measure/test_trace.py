@@ -101,6 +101,22 @@ def test_an_arrow_with_one_end_is_left_out(tmp_path):
     assert len(of(events, "X")) == 1
 
 
+def test_an_arrow_beside_spans_joins_the_last_one_before_it_and_the_next_one_after_it():
+    out = SpanRecorder(0)
+    for phase, start in (("build", 0), ("send", 10 * MS), ("decode", 30 * MS)):
+        out.add(phase, start, start + MS)
+    out.flow_out("envelope", 1, at_ns=12 * MS)
+    into = SpanRecorder(1)
+    for phase, start in (("wait", 5 * MS), ("denoise", 20 * MS), ("context", 40 * MS)):
+        into.add(phase, start, start + MS)
+    into.flow_in("envelope", 1, at_ns=13 * MS)
+    events = build_trace([out.part(), into.part()])["traceEvents"]
+    tracks = {e["tid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
+    (start,), (end,) = of(events, "s"), of(events, "f")
+    assert (tracks[start["tid"]], start["ts"]) == ("send", 11_000)
+    assert (tracks[end["tid"]], end["ts"]) == ("denoise", 20_000)
+
+
 def test_an_unreadable_part_is_left_out_with_a_warning(tmp_path, caplog):
     SpanRecorder(0).write_part(tmp_path)
     (tmp_path / "trace-rank1-1.part.json").write_text("{")
