@@ -5,6 +5,7 @@ Owns the figures that need two neighbouring chunks (period, hidden time). Knows 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -40,6 +41,17 @@ class ChunkLog:
         """A copy of what is kept, oldest first."""
         with self._lock:
             return list(self._records)
+
+    def newest(self, count: int) -> list[ChunkRecord]:
+        """The last `count` records, oldest first."""
+        with self._lock:
+            return list(itertools.islice(self._records, max(0, len(self._records) - count), None))
+
+    @property
+    def count(self) -> int:
+        """Chunks ever added."""
+        with self._lock:
+            return self._added
 
     @property
     def dropped(self) -> int:

@@ -41,7 +41,7 @@ class Planner:
         self._conditioning_sent = False
         self._call_id = 0
         self._start_frame = 0
-        self._fresh = True
+        self.fresh = True
         self._context_owed = False
         self.seed = seed
         self.next_chunk = 0
@@ -57,7 +57,7 @@ class Planner:
         """Forget all history: the next chunk starts a new epoch."""
         self.cache_epoch += 1
         self._start_frame = 0
-        self._fresh = True
+        self.fresh = True
 
     def plan(self) -> Envelope:
         """The next chunk's envelope. A conditioning must have been set."""
@@ -74,8 +74,8 @@ class Planner:
             clean_pass=context.clean_pass,
             denoising_steps=self._steps,
             expected_generator_calls=calls,
-            init_cache=self._fresh,
-            reset_kv_cache=self._fresh,
+            init_cache=self.fresh,
+            reset_kv_cache=self.fresh,
             reset_crossattn_cache=changed,
             conditioning_epoch=self._conditioning_epoch,
             base_seed=self.seed,
@@ -94,7 +94,7 @@ class Planner:
     def _advance(self, owes_context: bool) -> None:
         self.next_chunk += 1
         self._start_frame += self._shape.frames
-        self._fresh = False
+        self.fresh = False
         self._conditioning_sent = True
         self._context_owed = owes_context
 

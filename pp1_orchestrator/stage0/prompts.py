@@ -1,7 +1,7 @@
 """Prompt updates on their way to a chunk: accepted, encoded beside the running stream, then taken by the next plan.
 
-The latest update wins; one that was overtaken before a chunk was made with it is reported as superseded. Encoding happens
-on a thread of its own, so the stream goes on with the old prompt until the new embedding is ready.
+The latest update wins; one that was overtaken before a chunk was made with it is reported as superseded. Encoding
+happens on a thread of its own, so the stream goes on with the old prompt until the new embedding is ready.
 """
 
 from __future__ import annotations

@@ -152,6 +152,8 @@ class Stage:
         return update
 
     def _cut(self, reason: str) -> None:
+        if self._planner.fresh:
+            return
         self._planner.hard_cut()
         self._sink.flush()
         self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, reason))

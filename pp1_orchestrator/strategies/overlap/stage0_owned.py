@@ -80,5 +80,5 @@ class Stage0Owned:
                 deliver(self._link, item, self._spans)
                 self._inbox.put(collect(self._link, item, self._spans))
                 self._link.settle()
-        except Exception as error:  # the thread's boundary: whatever happened is raised in the session's thread
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._inbox.put(error)

@@ -1,0 +1,40 @@
+"""From Hydra's composed configuration to `Settings`, once. The only place that knows OmegaConf."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import ConfigError
+
+
+def load_settings(composed: DictConfig) -> Settings:
+    """Typed settings. Raises ConfigError with one line naming the key, its value and what is expected."""
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    try:
+        return msgspec.convert(plain, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_one_line(str(error), plain)) from error
+
+
+def _one_line(text: str, plain: Any) -> str:
+    """msgspec's "Expected … - at `$.a.b`" as "a.b=value: expected …"."""
+    match = re.fullmatch(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?", text)
+    assert match is not None
+    problem, path = match.group(1), match.group(2) or ""
+    problem = problem[:1].lower() + problem[1:]
+    if not path:
+        return problem
+    value = plain
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(part)
+    return f"{path}={value}: {problem}"

@@ -1,0 +1,103 @@
+"""Every setting, typed and frozen. Values come from `conf/`; nothing here has a default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """root: folder with generator/, vae/, text_encoder/, tokenizer/. steps: nominal denoising steps."""
+
+    name: str
+    root: str
+    weights: Literal["checkpoint", "random"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    steps: tuple[float, ...]
+    shift: Annotated[float, Meta(gt=0)]
+    warp: bool
+    height: Positive
+    width: Positive
+    fps: Positive
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint lies."""
+        root = Path(self.root).expanduser()
+        return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
+
+
+class Choice(Struct, frozen=True, forbid_unknown_fields=True):
+    """A group whose option is all there is to say."""
+
+    name: str
+
+
+class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank."""
+
+    name: str
+    mesh_ranks: Positive
+    backend: Literal["gloo", "nccl", "none"]
+    device: str
+    threads: Positive
+
+
+class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """chunks None: without end. prompt: shown from chunk 0 unless a script says otherwise."""
+
+    name: str
+    chunks: Positive | None
+    script: str | None
+    prompt: str
+    warmup_chunks: Annotated[int, Meta(ge=0)]
+
+
+class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pixels and frames a second."""
+
+    fps: Annotated[int, Meta(ge=1, le=120)]
+    height: Positive
+    width: Positive
+
+
+class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the server listens and what it allows."""
+
+    host: str
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    token: str | None
+    max_viewers: Positive
+    bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
+    keyframe_s: Seconds
+
+
+class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds; see conf/config.yaml."""
+
+    start: Seconds
+    message: Seconds
+    heartbeat: Seconds
+    chunk: Seconds
+    stop: Seconds
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One run."""
+
+    model: ModelSettings
+    stage0: Choice
+    routing: Choice
+    overlap: Choice
+    context: Choice
+    layout: LayoutSettings
+    run: RunSettings
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    stream: StreamSettings
+    serving: ServingSettings
+    deadlines: Deadlines

@@ -1,0 +1,70 @@
+"""Rules that join several settings: one small function each, all run before a process is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.wan.config import WanConfig, read_config
+from pp1_orchestrator.models.wan.parallelize import check_degree
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+
+
+def _size(settings: Settings, config: WanConfig) -> None:
+    for key in ("height", "width"):
+        value = getattr(settings.stream, key)
+        if value % SIZE_MULTIPLE:
+            lower = value // SIZE_MULTIPLE * SIZE_MULTIPLE
+            near = f"{lower} or {lower + SIZE_MULTIPLE}" if lower else str(SIZE_MULTIPLE)
+            raise ConfigError(f"stream.{key}={value}: must be a multiple of {SIZE_MULTIPLE}, such as {near}")
+
+
+def _tensor_parallel(settings: Settings, config: WanConfig) -> None:
+    try:
+        check_degree(config, settings.layout.mesh_ranks)
+    except ValueError as error:
+        raise ConfigError(f"layout.mesh_ranks={settings.layout.mesh_ranks}: {error}") from error
+
+
+def _steps(settings: Settings, config: WanConfig) -> None:
+    try:
+        FlowSchedule(settings.model.shift, settings.model.warp).steps(settings.model.steps)
+    except ValueError as error:
+        raise ConfigError(f"model.steps={list(settings.model.steps)}: {error}") from error
+
+
+def _bench_ends(settings: Settings, config: WanConfig) -> None:
+    if settings.run.name == "bench" and settings.run.chunks is None:
+        raise ConfigError("run.chunks=null: a bench needs a number of chunks")
+
+
+_RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (_size, _tensor_parallel, _steps, _bench_ends)
+
+
+def _read_model(settings: Settings) -> WanConfig:
+    folder = settings.model.folder / "generator"
+    try:
+        return read_config(folder)
+    except OSError as error:
+        raise ConfigError(f"model.root={settings.model.root}: no generator/config.json in {folder.parent}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"model.root={settings.model.root}: {folder}/config.json: {error}") from error
+
+
+def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
+    """Check all rules; return the generator's sizes. known: the options that are built in, by group.
+
+    Raises ConfigError with one line.
+    """
+    for group, names in known.items():
+        name = getattr(settings, group).name
+        if name not in names:
+            raise ConfigError(f"{group}={name}: not built in; choices: {', '.join(sorted(names))}")
+    config = _read_model(settings)
+    for rule in _RULES:
+        rule(settings, config)
+    return config

@@ -1,0 +1,44 @@
+"""What all ranks must agree on before weights are loaded, and how a disagreement is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pp1_orchestrator.contract.envelope import ENVELOPE_VERSION
+from pp1_orchestrator.contract.result import RESULT_VERSION
+from pp1_orchestrator.errors import ContractError
+
+Facts = dict[str, Any]
+
+
+def facts(settings: msgspec.Struct, torch_version: str) -> Facts:
+    """Flat facts of one rank: versions and every setting by its dotted key, but for those of the server."""
+    shared = msgspec.to_builtins(settings)
+    shared.pop("serving", None)
+    return {"envelope": ENVELOPE_VERSION, "result": RESULT_VERSION, "torch": torch_version} | _flat(shared, "")
+
+
+def _flat(value: Any, prefix: str) -> Facts:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    out: Facts = {}
+    for key, inner in value.items():
+        out |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return out
+
+
+def encode(own: Facts) -> bytes:
+    return msgspec.json.encode(own, order="deterministic")
+
+
+def compare(rank: int, own: Facts, other_rank: int, other: bytes) -> None:
+    """Raise ContractError naming the first key that differs, and both values."""
+    theirs = msgspec.json.decode(other)
+    mine = msgspec.json.decode(encode(own))
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            raise ContractError(
+                f"ranks disagree on {key}: {mine.get(key)!r} on rank {rank}, {theirs.get(key)!r} on rank {other_rank}"
+            )

@@ -1,0 +1,37 @@
+"""What a layout offers to the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.runtime.build import Components
+from pp1_orchestrator.transport.link import MeshLink
+
+
+class Mesh(Protocol):
+    """A running mesh, as rank 0 sees it."""
+
+    def connect(self) -> MeshLink:
+        """Wait until all ranks are loaded and joined. Raises ConfigError or MeshError with a rank's own reason."""
+        ...
+
+    def ranks(self) -> dict[str, dict[str, Any]]:
+        """pid, device and state of every mesh rank, by its global number."""
+        ...
+
+    def memory(self) -> Mapping[str, Components]:
+        """Bytes by mesh rank and component; "peak" appears once the mesh has stopped."""
+        ...
+
+    def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
+        """End the mesh: with a SHUTDOWN when the link is free for one, by force after `timeout_s` or without one."""
+        ...
+
+
+class Layout(Protocol):
+    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace."""
+
+    def start(self, trace_folder: Path | None) -> Mesh: ...

@@ -1,0 +1,54 @@
+"""Everything in one process: rank 0's own threads do the mesh's work. Any device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.build import Components, load_transformer, make_generator
+from pp1_orchestrator.transport.link import InlineLink
+
+RANK = "1"
+
+
+class InlineMesh:
+    """Implements `layouts.base.Mesh`."""
+
+    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+        self._device = torch.device(settings.layout.device)
+        model = load_transformer(settings, config, self._device)
+        generator, self._components = make_generator(model, settings, shard=None)
+        self._spans = SpanRecorder(rank=int(RANK))
+        self._trace_folder = trace_folder
+        self._link = InlineLink(MeshWorker(generator, self._spans), self._device)
+
+    def connect(self) -> InlineLink:
+        return self._link
+
+    def ranks(self) -> dict[str, dict[str, Any]]:
+        return {RANK: {"pid": os.getpid(), "device": str(self._device), "state": "up"}}
+
+    def memory(self) -> dict[str, Components]:
+        return {RANK: self._components}
+
+    def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
+        if self._trace_folder is not None:
+            self._spans.write_part(self._trace_folder)
+
+
+class InlineLayout:
+    """layout=inline."""
+
+    def __init__(self, settings: Settings, config: WanConfig) -> None:
+        self._settings, self._config = settings, config
+
+    def start(self, trace_folder: Path | None) -> InlineMesh:
+        return InlineMesh(self._settings, self._config, trace_folder)

@@ -1,0 +1,110 @@
+"""A mesh of processes on this host, spawned by rank 0, which stays in the program's own process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing as mp
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime import mesh_process
+from pp1_orchestrator.runtime.build import Components
+from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
+from pp1_orchestrator.runtime.process import use_loopback_for_gloo
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.link import DistLink
+from pp1_orchestrator.transport.messages import send_parcel
+from pp1_orchestrator.transport.rendezvous import host_store
+
+log = logging.getLogger(__name__)
+
+
+class SpawnedMesh:
+    """Implements `layouts.base.Mesh`."""
+
+    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+        self._settings = settings
+        self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
+        self._topology: Topology | None = None
+        self._pipe: PeerPipe | None = None
+        self._memory: dict[str, Components] = {}
+        use_loopback_for_gloo()
+        self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        spawn = mp.get_context("spawn")
+        arguments = (settings, config, self._store.port, trace_folder)
+        self._processes = {
+            rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
+            for rank in self._ranks
+        }
+        for process in self._processes.values():
+            process.start()
+
+    def connect(self) -> DistLink:
+        deadlines = self._settings.deadlines
+        wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
+        timeouts = Timeouts(deadlines.start, deadlines.message)
+        layout = self._settings.layout
+        self._topology = Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
+        self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
+        self._pipe = PeerPipe(self._topology, torch.device(layout.device))
+        return DistLink(self._pipe)
+
+    def ranks(self) -> dict[str, dict[str, Any]]:
+        device = self._settings.layout.device
+        return {
+            str(rank): {"pid": p.pid, "device": device, "state": "up" if p.exitcode is None else "down"}
+            for rank, p in self._processes.items()
+        }
+
+    def memory(self) -> dict[str, Components]:
+        return self._memory
+
+    def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
+        if shutdown is not None and self._pipe is not None and not self._dead():
+            try:
+                send_parcel(shutdown, self._pipe.send)
+                self._join(end)
+            except RuntimeError as error:
+                log.warning("the mesh was gone before it could be told to stop: %s", str(error).splitlines()[0])
+        self._keep_peaks()
+        self._kill()
+        if self._topology is not None:
+            self._topology.close()
+
+    def _dead(self) -> dict[int, int]:
+        return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
+
+    def _join(self, end: float) -> None:
+        for process in self._processes.values():
+            process.join(max(0.0, end - time.monotonic()))
+
+    def _keep_peaks(self) -> None:
+        for rank in self._ranks:
+            if told(self._store, "peak", rank):
+                self._memory.setdefault(str(rank), {})["peak"] = ask(self._store, "peak", rank)
+
+    def _kill(self) -> None:
+        for rank, process in self._processes.items():
+            if process.is_alive():
+                log.warning("rank %d did not stop by itself", rank)
+                process.kill()
+            process.join()
+
+
+class SpawnedLayout:
+    """layout=cpu: rank 0 and a tensor-parallel mesh on gloo."""
+
+    def __init__(self, settings: Settings, config: WanConfig) -> None:
+        self._settings, self._config = settings, config
+
+    def start(self, trace_folder: Path | None) -> SpawnedMesh:
+        return SpawnedMesh(self._settings, self._config, trace_folder)

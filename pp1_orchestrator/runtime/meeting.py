@@ -1,0 +1,59 @@
+"""How the ranks meet: facts are compared, weights loaded, groups made, in that order, each step told through the store.
+
+Keys of the store, by rank r: `facts/0`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`. Values are JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from torch.distributed import Store
+
+from pp1_orchestrator.errors import ConfigError, MeshError
+
+POLL_S = 0.02
+
+
+def tell(store: Store, key: str, rank: int, value: Any) -> None:
+    store.set(f"{key}/{rank}", msgspec.json.encode(value).decode())
+
+
+def ask(store: Store, key: str, rank: int) -> Any:
+    """Wait for and return another rank's value."""
+    return msgspec.json.decode(store.get(f"{key}/{rank}"))
+
+
+def told(store: Store, key: str, rank: int) -> bool:
+    return store.check([f"{key}/{rank}"])
+
+
+def tell_failure(store: Store, rank: int, error: Exception) -> None:
+    """Leave a reason that `wait_for_all` can raise again on rank 0."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    tell(store, "failed", rank, {"config": isinstance(error, ConfigError), "reason": text})
+
+
+def wait_for_all(
+    store: Store, key: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, int]]
+) -> None:
+    """Wait until every rank has told `key`. dead: ranks that ended, with their exit codes.
+
+    Raises ConfigError or MeshError with the reason that a rank left, or MeshError when one died or time is up.
+    """
+    end = time.monotonic() + deadline_s
+    while missing := [r for r in ranks if not told(store, key, r)]:
+        for rank in ranks:
+            if told(store, "failed", rank):
+                failure = ask(store, "failed", rank)
+                kind = ConfigError if failure["config"] else MeshError
+                prefix = "" if failure["config"] else f"rank {rank}: "
+                raise kind(prefix + failure["reason"])
+        for rank, code in dead().items():
+            if not told(store, "failed", rank):
+                raise MeshError(f"rank {rank} ended with exit code {code} before it was {key}")
+        if time.monotonic() > end:
+            raise MeshError(f"ranks {missing} were not {key} within {deadline_s:g} s")
+        time.sleep(POLL_S)

@@ -1,0 +1,77 @@
+"""One mesh rank's process, from its first line to its exit. Loads only what the mesh needs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch.distributed import Store
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.errors import Pp1Error
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.follower import Follower
+from pp1_orchestrator.mesh.leader import Leader
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.build import load_transformer, make_generator
+from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
+from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.rendezvous import join_store
+
+log = logging.getLogger(__name__)
+EXIT_FAILED = 1
+
+
+def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_folder: Path | None) -> None:
+    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    limit_threads(settings.layout.threads)
+    store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
+    try:
+        _run(rank, settings, config, store, trace_folder)
+    except Exception as error:  # noqa: BLE001 - the process's boundary: tell rank 0, then end
+        log.error("%s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
+        _try_to_tell(store, rank, error)
+        sys.stderr.flush()
+        # A collective may be half done: no clean-up may wait for peers.
+        os._exit(EXIT_FAILED)
+
+
+def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_folder: Path | None) -> None:
+    own = handshake.facts(settings, str(torch.__version__))
+    handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
+    device = torch.device(settings.layout.device)
+    model = load_transformer(settings, config, device)
+    tell(store, "loaded", rank, True)
+    deadlines = settings.deadlines
+    timeouts = Timeouts(deadlines.start, deadlines.message)
+    topology = Topology(store, rank, settings.layout.mesh_ranks, settings.layout.backend, timeouts)
+    shard = MeshShard(topology)
+    generator, components = make_generator(model, settings, shard)
+    tell(store, "memory", rank, components)
+    spans = SpanRecorder(rank)
+    worker = MeshWorker(generator, spans)
+    if rank == LEADER:
+        Leader(PeerPipe(topology, device), shard, worker, device, spans).run()
+    else:
+        Follower(shard, worker, device).run()
+    if trace_folder is not None:
+        spans.write_part(trace_folder)
+    tell(store, "peak", rank, peak_bytes(device))
+    topology.close()
+
+
+def _try_to_tell(store: Store, rank: int, error: Exception) -> None:
+    try:
+        tell_failure(store, rank, error)
+    except (RuntimeError, Pp1Error):
+        log.info("rank 0 is gone")

@@ -1,0 +1,1 @@
+"""What the program does with a stream: serve it, or measure it."""

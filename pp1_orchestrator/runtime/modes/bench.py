@@ -1,0 +1,97 @@
+"""run=bench: make a number of chunks as fast as they come, then write what was measured."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
+from pp1_orchestrator.measure.trace import merge_trace
+from tmp_rec import Mp4Recorder
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
+from pp1_orchestrator.stage0.observers import Digests
+from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.stage0.session import Session
+
+log = logging.getLogger(__name__)
+REFRESH_S = 0.2
+
+
+def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+    """Raises the stream's failure, if any, after what was measured until then has been written."""
+    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    recorder = Mp4Recorder(out / "stream.mp4", fps=settings.stream.fps)
+    stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder=out)
+    try:
+        with _stopped_by_signals(stream.session):
+            stream.session.start()
+            _follow(stream.session, instruments, settings.run.chunks)
+    finally:
+        stream.close()
+        recorder.close()
+    instruments.chunk_log.write(out / "chunks.jsonl")
+    merge_trace(out)
+    summary = _summarize(settings, instruments, digests, stream)
+    write_summary(summary, out / "summary.json")
+    _report(summary, out)
+    if stream.session.failure is not None:
+        raise stream.session.failure
+
+
+@contextmanager
+def _stopped_by_signals(session: Session) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the chunk in flight."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        session.request_stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow(session: Session, instruments: Instruments, total: int | None) -> None:
+    columns = (TextColumn("chunks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("chunks", total=total)
+        while not session.done.wait(REFRESH_S):
+            progress.update(task, completed=instruments.chunk_log.count)
+        progress.update(task, completed=instruments.chunk_log.count)
+
+
+def _summarize(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream) -> Summary:
+    return build_summary(
+        RunConfig(**run_choices(settings), seed=settings.seed),
+        instruments.chunk_log.records(),
+        stream.session.updates(),
+        warmup_chunks=settings.run.warmup_chunks,
+        memory=stream.memory(),
+        digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
+    )
+
+
+def _report(summary: Summary, out: Path) -> None:
+    def figure(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    log.info(
+        "%d chunks, %d frames: %s FPS, overlap score %s, period p50 %.0f ms; see %s",
+        summary.chunks,
+        summary.frames,
+        figure(summary.fps),
+        figure(summary.overlap_score),
+        summary.phases_ms.period.p50,
+        out,
+    )

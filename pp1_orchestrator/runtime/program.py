@@ -1,0 +1,24 @@
+"""From settings to a finished run: check everything that can be checked, then do what `run` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.modes.bench import run_bench
+from pp1_orchestrator.runtime.modes.serve import run_serve
+from pp1_orchestrator.runtime.registry import BUILT_IN
+from pp1_orchestrator.stage0.script import Script, read_script
+
+Mode = Callable[[Settings, WanConfig, Script, Path], None]
+MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench}
+
+
+def run_program(settings: Settings, out: Path) -> None:
+    """Raises ConfigError before a process is started, or the run's failure."""
+    config = validate(settings, {**BUILT_IN, "run": MODES})
+    script: Script = {} if settings.run.script is None else read_script(Path(settings.run.script))
+    MODES[settings.run.name](settings, config, script, out)

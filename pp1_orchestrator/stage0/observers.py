@@ -1,0 +1,109 @@
+"""Who watches the chunks go by: receipts of prompt updates, metrics and log, digests. None of them decides anything."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from torch import Tensor
+
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.chunks import ChunkLog
+from pp1_orchestrator.measure.digest import ArrayDigest
+from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.measure.records import UpdateRecord
+from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.stage0.flight import Flight
+
+WAITING_LIMIT = 256
+
+
+class Receipts:
+    """Says of every update when it was applied and when it became visible."""
+
+    def __init__(self, events: EventBus, metrics: Metrics) -> None:
+        self._events, self._metrics = events, metrics
+        self._waiting: OrderedDict[str, UpdateRecord] = OrderedDict()
+        self.prompt = ""
+        """What the newest planned chunk shows."""
+
+    def planned(self, flight: Flight) -> None:
+        for update in flight.updates:
+            update.applied_chunk = flight.plan.chunk_index
+            self.prompt = update.prompt
+            self._events.publish(
+                "applied", update=update.id, chunk=update.applied_chunk, epoch=flight.record.cache_epoch
+            )
+
+    def dropped(self, flight: Flight) -> None:
+        """Its updates go with the next chunk."""
+
+    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+        for update in flight.updates:
+            update.applied_chunk = decoded.chunk_index
+            update.emitted_s = decoded.decoded_at_s
+            chunks = update.applied_chunk - update.accepted_chunk
+            self._metrics.prompt_to_pixels(update.emitted_s - update.accepted_s, chunks)
+            self._waiting[update.id] = update
+            if len(self._waiting) > WAITING_LIMIT:
+                self._waiting.popitem(last=False)
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        self._events.publish("epoch", epoch=epoch, reason=reason)
+        self._metrics.set_epoch(epoch)
+
+    def shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
+        """A sink's listener; called from the sink's thread."""
+        for update_id in chunk.update_ids:
+            update = self._waiting.pop(update_id, None)
+            if update is None:
+                continue
+            latency_ms = round((shown_at_s - update.accepted_s) * 1e3, 1)
+            chunks = chunk.chunk_index - update.accepted_chunk
+            self._events.publish(
+                "visible", update=update_id, chunk=chunk.chunk_index, latency_ms=latency_ms, latency_chunks=chunks
+            )
+
+
+class Telemetry:
+    """Feeds the metrics and the chunk log; knows when the last chunk was decoded."""
+
+    def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
+        self._metrics, self._log = metrics, chunk_log
+        self.last_emit_s: float | None = None
+
+    def planned(self, flight: Flight) -> None:
+        self._metrics.queue_depth("in_flight", 1)
+
+    def dropped(self, flight: Flight) -> None:
+        plan = flight.envelope.tensors["latents_in"].shape[1]
+        self._metrics.frames_dropped("old_epoch", 4 * plan)
+
+    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+        self.last_emit_s = time.monotonic()
+        self._metrics.queue_depth("in_flight", 0)
+        self._metrics.observe_chunk(flight.record)
+        self._log.add(flight.record)
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """Receipts sets the gauge."""
+
+
+class Digests:
+    """What the run made, in two numbers: equal for equal pixels and latents."""
+
+    def __init__(self) -> None:
+        self.pixels, self.latents = ArrayDigest(), ArrayDigest()
+
+    def planned(self, flight: Flight) -> None:
+        """Nothing has been made yet."""
+
+    def dropped(self, flight: Flight) -> None:
+        """Nobody saw it."""
+
+    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+        self.pixels.update(decoded.frames.numpy())
+        self.latents.update(latents.cpu().numpy())
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """The pixels go on."""

@@ -1,0 +1,146 @@
+"""A running stream: the thread that makes chunks, and what the outside may ask of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pp1_orchestrator.contract import Action
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.chunks import ChunkLog
+from pp1_orchestrator.measure.records import UpdateRecord
+from pp1_orchestrator.ports import Control, PromptUpdate
+from pp1_orchestrator.stage0.observers import Receipts, Telemetry
+from pp1_orchestrator.stage0.planner import Planner
+from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.stage import Stage
+from pp1_orchestrator.stage0.state import recent_figures
+from pp1_orchestrator.stage0.wishes import StreamWishes
+from pp1_orchestrator.strategies.overlap.base import Overlap
+
+log = logging.getLogger(__name__)
+MAX_SEED = 2**31 - 1
+IDLE_SLEEP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What a session is composed of."""
+
+    stage: Stage
+    planner: Planner
+    overlap: Overlap
+    wishes: StreamWishes
+    book: PromptBook
+    receipts: Receipts
+    telemetry: Telemetry
+    chunk_log: ChunkLog
+    events: EventBus
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """config: the choices, for people; ranks: a call that tells each rank's pid, device and state.
+
+    heartbeat_s: how long the mesh may hear nothing; chunk_deadline_s: a chunk older than this means not ready.
+    """
+
+    config: Mapping[str, Any]
+    ranks: Callable[[], Mapping[str, Any]]
+    heartbeat_s: float
+    chunk_deadline_s: float
+
+
+class Session:
+    """Implements `ports.StreamControl`. `done` is set when the stream has ended, `failure` says why if it broke."""
+
+    def __init__(self, parts: SessionParts, info: SessionInfo) -> None:
+        self._parts, self._info = parts, info
+        self._last_message_s = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="stage0", daemon=True)
+        self.done = threading.Event()
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """End after the chunk in flight. Safe in a signal handler."""
+        self._parts.wishes.stopped = True
+
+    def stop(self, timeout_s: float) -> bool:
+        """Finish what is in flight and end. True when the link is free for a last message."""
+        self.request_stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._parts.book.close()
+        return self._parts.overlap.close(timeout_s) and not self._thread.is_alive() and self.failure is None
+
+    def update_prompt(self, update: PromptUpdate) -> str:
+        return self._parts.book.accept(update, self._parts.stage.head)
+
+    def control(self, command: Control) -> None:
+        wishes = self._parts.wishes
+        if command.action == "seed":
+            if command.value is None or not 0 <= command.value <= MAX_SEED:
+                raise RequestError(f"value is {command.value}; a seed is a whole number from 0 to {MAX_SEED}")
+            wishes.request_seed(command.value)
+            wishes.request_cut("seed")
+        elif command.action == "hard_cut":
+            wishes.request_cut("requested")
+        else:
+            wishes.paused = command.action == "pause"
+        self._parts.events.publish("control", action=command.action, value=command.value)
+
+    def state(self) -> dict[str, Any]:
+        parts = self._parts
+        return {
+            "config": dict(self._info.config),
+            "prompt": parts.receipts.prompt,
+            "seed": parts.planner.seed,
+            "paused": parts.wishes.paused,
+            "epoch": parts.stage.epoch,
+            "chunk": parts.stage.head,
+            "figures": recent_figures(parts.chunk_log, parts.book.records),
+            "ranks": dict(self._info.ranks()),
+            "failed": None if self.failure is None else str(self.failure),
+        }
+
+    def updates(self) -> list[UpdateRecord]:
+        """Every prompt update so far, oldest first."""
+        return list(self._parts.book.records)
+
+    def ready(self) -> bool:
+        last = self._parts.telemetry.last_emit_s
+        if last is None or self.done.is_set():
+            return False
+        return self._parts.wishes.paused or time.monotonic() - last < self._info.chunk_deadline_s
+
+    def _run(self) -> None:
+        try:
+            self._make_chunks()
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
+            self.failure = error
+            log.error("the stream has ended: %s: %s", type(error).__name__, error)
+            self._parts.events.publish("failed", reason=str(error))
+        finally:
+            self.done.set()
+
+    def _make_chunks(self) -> None:
+        parts = self._parts
+        while not parts.wishes.exhausted(parts.planner.next_chunk) or parts.stage.in_flight:
+            if parts.overlap.step(parts.stage):
+                self._last_message_s = time.monotonic()
+                continue
+            self._keep_alive()
+            time.sleep(IDLE_SLEEP_S)
+
+    def _keep_alive(self) -> None:
+        if time.monotonic() - self._last_message_s >= self._info.heartbeat_s:
+            self._parts.overlap.post(self._parts.stage.message(Action.NOOP))
+            self._last_message_s = time.monotonic()
