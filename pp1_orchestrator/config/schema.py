@@ -38,6 +38,13 @@ class Choice(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
+class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which optional parts of a block are split over the mesh (`models.wan.parallelize.ShardPlan`)."""
+
+    qk: bool
+    cross_attention: bool
+
+
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """mesh_ranks: tensor-parallel degree. threads: torch threads a rank."""
 
@@ -46,6 +53,7 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     backend: Literal["gloo", "nccl", "none"]
     device: str
     threads: Positive
+    shard: ShardSettings
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):

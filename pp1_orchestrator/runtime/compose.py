@@ -20,7 +20,8 @@ from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, PromptUpdate
-from pp1_orchestrator.runtime.build import Components, load_decoder, load_encoder
+from pp1_orchestrator.runtime.build_stage0 import load_decoder, load_encoder
+from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.runtime.registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS

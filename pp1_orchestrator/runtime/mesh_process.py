@@ -19,7 +19,7 @@ from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build import load_transformer, make_generator
+from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology

@@ -15,11 +15,11 @@ from pp1_orchestrator.models.vae.stacked import StackedDecoder
 def load_vae(folder: Path, device: torch.device, dtype: torch.dtype, random: bool = False) -> AutoencoderKLWan:
     """The VAE of `folder`, or the same shapes with random weights. Raises OSError when files are missing."""
     if random:
-        vae = AutoencoderKLWan.from_config(AutoencoderKLWan.load_config(str(folder)))
+        vae = AutoencoderKLWan.from_config(AutoencoderKLWan.load_config(str(folder))).to(dtype)
     else:
         vae = AutoencoderKLWan.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
     assert isinstance(vae, AutoencoderKLWan)
-    return vae.to(device, dtype).eval().requires_grad_(False)
+    return vae.to(device).eval().requires_grad_(False)
 
 
 def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:

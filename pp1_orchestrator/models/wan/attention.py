@@ -44,8 +44,8 @@ class Attention(nn.Module):
         self.k = nn.Linear(dim, dim)
         self.v = nn.Linear(dim, dim)
         self.o = nn.Linear(dim, dim)
-        self.norm_q = RMSNorm(dim, eps)
-        self.norm_k = RMSNorm(dim, eps)
+        self.norm_q: nn.Module = RMSNorm(dim, eps)
+        self.norm_k: nn.Module = RMSNorm(dim, eps)
         self.mean_square = MeanSquare()
 
     def split_heads(self, x: Tensor) -> Tensor:

@@ -8,18 +8,28 @@ Source: Megatron-LM, arXiv:1909.08053.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pp1_orchestrator.models.wan.attention import Attention, MeanSquare
+from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 
-AllReduce = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
+
+    Splitting qk costs a small collective per attention, splitting cross_attention one of each size per block. Where a
+    message costs more than the product it saves (small models, slow links), they are better computed on every rank.
+    """
+
+    qk: bool = True
+    cross_attention: bool = True
 
 
 class Shard(Protocol):
@@ -71,6 +81,20 @@ class RowParallelLinear(nn.Module):
         return out if self.bias is None else out.add_(self.bias)
 
 
+class HeadSliceNorm(nn.Module):
+    """Normalises a full-width tensor and keeps this rank's heads: for q and k that every rank computes whole."""
+
+    def __init__(self, norm: RMSNorm, shard: Shard) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
+        self._shard = shard
+
+    def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        own = x.chunk(self._shard.degree, dim=-1)[self._shard.rank]
+        return (own.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
+
+
 def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:
     return tensor.detach().chunk(shard.degree, dim)[shard.rank].clone(memory_format=torch.contiguous_format)
 
@@ -88,22 +112,27 @@ def _row(layer: nn.Linear, shard: Shard) -> RowParallelLinear:
     return RowParallelLinear(_slice(layer.weight, 1, shard), bias, shard)
 
 
-def _shard_attention(attention: Attention, shard: Shard) -> None:
-    attention.q, attention.k, attention.v = (_column(m, shard) for m in (attention.q, attention.k, attention.v))
-    attention.o = _row(attention.o, shard)
+def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> None:
+    attention.v, attention.o = _column(attention.v, shard), _row(attention.o, shard)
+    if not plan.qk:
+        attention.norm_q = HeadSliceNorm(attention.norm_q, shard)
+        attention.norm_k = HeadSliceNorm(attention.norm_k, shard)
+        return
+    attention.q, attention.k = _column(attention.q, shard), _column(attention.k, shard)
     for norm in (attention.norm_q, attention.norm_k):
         norm.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
     attention.mean_square = ShardedMeanSquare(shard)
 
 
-def parallelize(model: CausalWanModel, shard: Shard) -> CausalWanModel:
+def parallelize(model: CausalWanModel, shard: Shard, plan: ShardPlan) -> CausalWanModel:
     """Keep this rank's part of every block, in place. Raises ValueError when the degree does not divide the model."""
     check_degree(model.config, shard.degree)
     if shard.degree == 1:
         return model
     for block in model.block_list():
-        _shard_attention(block.self_attn, shard)
-        _shard_attention(block.cross_attn, shard)
+        _shard_attention(block.self_attn, shard, plan)
+        if plan.cross_attention:
+            _shard_attention(block.cross_attn, shard, plan)
         up, activation, down = block.ffn
         block.ffn = nn.Sequential(_column(up, shard), activation, _row(down, shard))
     return model

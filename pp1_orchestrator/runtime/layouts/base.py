@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.runtime.build import Components
+from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.transport.link import MeshLink
 
 

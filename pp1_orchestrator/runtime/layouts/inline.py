@@ -13,7 +13,8 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build import Components, load_transformer, make_generator
+from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator
+from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.transport.link import InlineLink
 
 RANK = "1"

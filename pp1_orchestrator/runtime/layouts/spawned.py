@@ -14,7 +14,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake, wire
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.build import Components
+from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology

@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.measure.trace import merge_trace
-from tmp_rec import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session
+from tmp_rec import Mp4Recorder
 
 log = logging.getLogger(__name__)
 REFRESH_S = 0.2

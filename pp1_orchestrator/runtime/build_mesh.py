@@ -1,0 +1,47 @@
+"""A mesh rank's generator from settings. Imports nothing that only rank 0 needs."""
+
+from __future__ import annotations
+
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.weights import load_generator
+from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+
+
+def load_transformer(settings: Settings, config: WanConfig, device: torch.device) -> CausalWanModel:
+    """The whole transformer, before it is sharded. Raises ConfigError for a bad checkpoint."""
+    random = settings.model.weights == "random"
+    with as_config_error(settings):
+        folder = settings.model.folder / "generator"
+        return load_generator(folder, config, device, DTYPES[settings.model.dtype], random, settings.seed)
+
+
+def make_generator(
+    model: CausalWanModel, settings: Settings, shard: Shard | None
+) -> tuple[CausalGenerator, Components]:
+    """The generator of one mesh rank, sharded when `shard` is given, and its bytes by component."""
+    config = model.config
+    if shard is not None:
+        parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
+    weight = model.patch_embedding.weight
+    cache = KVCache(
+        layers=config.num_layers,
+        heads=config.num_heads // (shard.degree if shard else 1),
+        head_dim=config.head_dim,
+        tokens_per_frame=config.tokens_per_frame(settings.stream.height // 8, settings.stream.width // 8),
+        chunk=config.chunk_frames,
+        window=config.local_attn_size,
+        sink=config.sink_frames,
+        dtype=weight.dtype,
+        device=weight.device,
+    )
+    schedule = FlowSchedule(settings.model.shift, settings.model.warp)
+    parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
+    return CausalGenerator(model, cache, schedule), parts
