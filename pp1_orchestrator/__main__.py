@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.errors import ConfigError, Pp1Error
+from pp1_orchestrator.runtime.signals import StopRequested, on_signals, raise_stop
 
 CONF = Path(__file__).parents[1] / "conf"
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 log = logging.getLogger("pp1_orchestrator")
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def run(composed: DictConfig) -> None:
-    """One job: the whole program, or one run of a sweep."""
-    # Imported here so that a mistyped option answers before torch is loaded.
+def one_line(error: BaseException) -> str:
+    """An error's text without its line breaks."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
+    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    if unknown := re.match(r"Could not override '(.+?)'", text):
+        return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
+    return text
+
+
+def report(error: Exception) -> int:
+    """Say what went wrong, in one line; return the exit code."""
+    if isinstance(error, Pp1Error) and not isinstance(error, ConfigError):
+        log.error("failed: %s", one_line(error))
+        return EXIT_FAILED
+    sys.stderr.write(f"configuration error: {one_line(error)}\n")
+    return EXIT_CONFIG
+
+
+def run_job(composed: DictConfig) -> None:
+    """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
     from pp1_orchestrator.config.load import load_settings
 
     settings = load_settings(composed)
@@ -32,21 +53,29 @@ def run(composed: DictConfig) -> None:
     run_program(settings, Path(HydraConfig.get().runtime.output_dir))
 
 
-def one_line(error: BaseException) -> str:
-    """An error's text without its line breaks."""
-    return " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def run(composed: DictConfig) -> None:
+    """One job: the whole program, or one run of a sweep. A sweep goes on after a job that fails."""
+    try:
+        run_job(composed)
+    except Pp1Error as error:
+        code = report(error)
+        if HydraConfig.get().mode is RunMode.RUN:
+            sys.exit(code)
+        raise
 
 
 def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the text and exit code are ours
     try:
-        run()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"configuration error: {one_line(error)}\n")
-        return EXIT_CONFIG
-    except Pp1Error as error:
-        log.error("failed: %s", one_line(error))
-        return EXIT_FAILED
+        with on_signals(raise_stop):
+            run()
+    except StopRequested:
+        log.info("stopped")
+    except (HydraException, OmegaConfBaseException) as error:
+        return report(error)
+    except Pp1Error:
+        return EXIT_FAILED  # a sweep's job, already reported
     return 0
 
 

@@ -95,7 +95,7 @@ class SpawnedMesh:
     def _kill(self) -> None:
         for rank, process in self._processes.items():
             if process.is_alive():
-                log.warning("rank %d did not stop by itself", rank)
+                log.info("ending rank %d", rank)
                 process.kill()
             process.join()
 

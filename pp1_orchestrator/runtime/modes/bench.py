@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,12 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.measure.trace import merge_trace
+from pp1_orchestrator.media.recorder import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
+from pp1_orchestrator.runtime.signals import on_signals
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session
-from tmp_rec import Mp4Recorder
 
 log = logging.getLogger(__name__)
 REFRESH_S = 0.2
@@ -29,10 +26,11 @@ REFRESH_S = 0.2
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Raises the stream's failure, if any, after what was measured until then has been written."""
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    recorder = Mp4Recorder(out / "stream.mp4", fps=settings.stream.fps)
+    video = settings.stream
+    recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
     stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder=out)
     try:
-        with _stopped_by_signals(stream.session):
+        with on_signals(stream.session.request_stop):
             stream.session.start()
             _follow(stream.session, instruments, settings.run.chunks)
     finally:
@@ -45,21 +43,6 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
     _report(summary, out)
     if stream.session.failure is not None:
         raise stream.session.failure
-
-
-@contextmanager
-def _stopped_by_signals(session: Session) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the chunk in flight."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        session.request_stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _follow(session: Session, instruments: Instruments, total: int | None) -> None:

@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM: while starting they unwind the start, later they ask the running part to finish."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequested(BaseException):
+    """Raised in the main thread by a signal; not an Exception, so that no error handling on the way swallows it."""
+
+
+def raise_stop() -> None:
+    raise StopRequested
+
+
+@contextmanager
+def on_signals(call: Callable[[], None]) -> Iterator[None]:
+    """Inside, a signal calls `call` in the main thread."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        call()
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
