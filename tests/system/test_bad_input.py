@@ -7,13 +7,23 @@ import pytest
 from .program import run_to_end
 
 CASES = {
-    "an unknown option": (["overlap=nothing"], ""),
-    "an unknown key": (["stream.heigth=64"], ""),
-    "a value of the wrong type": (["stream.height=tall"], ""),
-    "a height that does not fit the model": (["stream.height=100"], ""),
-    "a script that is not there": (["run.script=/nowhere/script.yaml"], ""),
-    "a tensor-parallel degree that does not divide the heads": (["layout.mesh_ranks=3"], ""),
-    "a port out of range": (["serving.port=70000"], ""),
+    "an unknown option": (["overlap=nothing"], "overlap=nothing: not an option; choices: stage0_owned, sync"),
+    "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
+    "a value of the wrong type": (["stream.height=tall"], "stream.height=tall: expected `int`, got `str`"),
+    "a height that does not fit the model": (
+        ["stream.height=100"],
+        "stream.height=100: must be a multiple of 16, such as 96 or 112",
+    ),
+    "a script that is not there": (
+        ["run.script=/nowhere/script.yaml"],
+        "run.script=/nowhere/script.yaml: can't be read: No such file or directory",
+    ),
+    "a tensor-parallel degree that does not divide the heads": (
+        ["layout.mesh_ranks=3"],
+        "layout.mesh_ranks=3: 3 tensor-parallel ranks cannot share 4 heads and a feed-forward of 640; "
+        "possible: 1, 2, 4",
+    ),
+    "a port out of range": (["serving.port=70000"], "serving.port=70000: expected `int` <= 65535"),
     "an open bind without a token": (["serving.host=0.0.0.0"], ""),
 }
 
