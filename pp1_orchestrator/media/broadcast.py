@@ -1,0 +1,78 @@
+"""Encodes the stream once and hands the packets to every viewer. Knows nothing of WebRTC.
+
+`present` is called on the pacer's thread; everything else belongs to the event loop that serves the viewers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import av
+
+from pp1_orchestrator.media.encoder import LiveEncoder
+from pp1_orchestrator.media.frames import Rgb, to_yuv420p
+from pp1_orchestrator.media.packets import PacketQueue
+from pp1_orchestrator.media.settings import MediaFigures, VideoSettings
+
+
+class Broadcaster:
+    """A Screen for any number of viewers. Nothing is converted or encoded while nobody watches."""
+
+    def __init__(self, settings: VideoSettings, figures: MediaFigures) -> None:
+        self._settings, self._figures = settings, figures
+        self._encoder = LiveEncoder(settings)
+        self._queues: set[PacketQueue] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched = threading.Event()
+        self._keyframe_wanted = threading.Event()
+        self._keyframe_at_s = float("-inf")
+
+    def present(self, rgb: Rgb, at_s: float) -> None:
+        loop = self._loop
+        if loop is None or not self._watched.is_set():
+            return
+        keyframe = self._keyframe_due(at_s)
+        packets = self._encoder.encode(to_yuv420p(rgb), at_s, keyframe)
+        if keyframe or any(packet.is_keyframe for packet in packets):
+            self._keyframe_at_s = at_s
+        try:
+            loop.call_soon_threadsafe(self._fan_out, packets)
+        except RuntimeError:  # the loop has been closed: there is nobody left to show anything to
+            self._watched.clear()
+
+    def subscribe(self, limit: int) -> PacketQueue:
+        """A new viewer's queue of at most `limit` packets. It begins with a keyframe, which is asked for here."""
+        self._loop = asyncio.get_running_loop()
+        queue = PacketQueue(limit, self._skipped)
+        self._queues.add(queue)
+        self.request_keyframe()
+        self._watched.set()
+        return queue
+
+    def unsubscribe(self, queue: PacketQueue) -> None:
+        queue.close()
+        self._queues.discard(queue)
+        if not self._queues:
+            self._watched.clear()
+
+    def request_keyframe(self) -> None:
+        """Make a keyframe soon; requests that come close together get one between them."""
+        self._keyframe_wanted.set()
+
+    def _keyframe_due(self, at_s: float) -> bool:
+        soon = at_s - self._keyframe_at_s < self._settings.keyframe_throttle_s
+        if soon or not self._keyframe_wanted.is_set():
+            return False
+        self._keyframe_wanted.clear()
+        return True
+
+    def _fan_out(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            for queue in self._queues:
+                queue.push(packet)
+        self._figures.queue_depth("packets", max(map(len, self._queues), default=0))
+
+    def _skipped(self, count: int) -> None:
+        self._figures.frames_dropped("slow_viewer", count)
+        self.request_keyframe()

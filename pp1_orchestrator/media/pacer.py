@@ -1,0 +1,157 @@
+"""Shows decoded chunks at the stream's frame rate, at most one chunk behind what is generated.
+
+A thread of its own and a monotonic clock. Knows nothing of codecs or viewers: each due picture goes to one `Screen`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.media.clock import FrameClock
+from pp1_orchestrator.media.frames import Rgb, as_arrays
+from pp1_orchestrator.media.settings import MediaFigures
+from pp1_orchestrator.ports import DecodedChunk, ShownListener
+
+log = logging.getLogger(__name__)
+
+MAX_CHUNKS = 3
+"""Chunks kept when the producer does not ask for room; the oldest goes first."""
+REPEAT_S = 0.5
+"""While there is nothing new the last picture goes out again this often, so that a new viewer sees one."""
+JOIN_S = 5.0
+
+
+class Screen(Protocol):
+    """Where pictures go, in order, on the pacer's thread."""
+
+    def present(self, rgb: Rgb, at_s: float) -> None:
+        """rgb: uint8 [H, W, 3], not to be written to; at_s: monotonic seconds, growing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    rgb: Rgb
+    chunk: DecodedChunk
+    first: bool
+
+
+class PacedSink:
+    """A FrameSink that shows frames in real time.
+
+    There is room for a chunk when at most `room_frames` decoded frames wait to be shown; None: as soon as the newest
+    chunk has begun to show. `first` is shown until the first chunk comes.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        fps: float,
+        first: Rgb,
+        figures: MediaFigures,
+        on_shown: ShownListener | None = None,
+        room_frames: int | None = None,
+    ) -> None:
+        self._screen, self._figures, self._on_shown = screen, figures, on_shown
+        self._clock = FrameClock(fps)
+        self._room_frames = room_frames
+        self._frames: deque[_Frame] = deque()
+        self._newest_frames = 1
+        self._changed = threading.Condition()
+        self._closed = False
+        self._failure: Exception | None = None
+        self._last = first
+        self._last_at_s = -REPEAT_S
+        self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
+        self._thread.start()
+
+    def put(self, chunk: DecodedChunk) -> None:
+        """Queue a chunk. Raises Stage0Error when the pacer's thread has failed."""
+        arrays = as_arrays(chunk.frames)
+        with self._changed:
+            if self._failure is not None:
+                raise Stage0Error(f"frames can't be shown: {self._failure}") from self._failure
+            if not self._frames:
+                self._clock.resume(time.monotonic())
+            self._frames.extend(_Frame(rgb, chunk, first=i == 0) for i, rgb in enumerate(arrays))
+            self._newest_frames = len(arrays)
+            self._drop_oldest()
+            self._figures.queue_depth("frames", len(self._frames))
+            self._changed.notify_all()
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(self._has_room, timeout_s)
+
+    def flush(self) -> None:
+        with self._changed:
+            self._figures.frames_dropped("cut", len(self._frames))
+            self._frames.clear()
+            self._figures.queue_depth("frames", 0)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(JOIN_S)
+
+    def _has_room(self) -> bool:
+        allowed = self._newest_frames - 1 if self._room_frames is None else self._room_frames
+        return self._closed or self._failure is not None or len(self._frames) <= allowed
+
+    def _drop_oldest(self) -> None:
+        while sum(frame.first for frame in self._frames) > MAX_CHUNKS:
+            oldest = self._frames[0].chunk
+            while self._frames[0].chunk is oldest:
+                self._frames.popleft()
+                self._figures.frames_dropped("late")
+
+    def _run(self) -> None:
+        try:
+            while self._show_next():
+                pass
+        except Exception as error:  # the thread's boundary: the producer is told with its next chunk
+            log.exception("the pacer has failed")
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _show_next(self) -> bool:
+        """Wait for a picture to be due and show it; False when closed."""
+        with self._changed:
+            frame, at_s = self._take_due()
+            if self._closed:
+                return False
+        self._last_at_s = at_s
+        if frame is None:
+            self._screen.present(self._last, at_s)
+            return True
+        self._last = frame.rgb
+        self._screen.present(frame.rgb, at_s)
+        if frame.first and self._on_shown is not None:
+            self._on_shown(frame.chunk, time.monotonic())
+        return True
+
+    def _take_due(self) -> tuple[_Frame | None, float]:
+        """The due frame, or None to repeat the last one. Holds the lock except while it waits."""
+        while not self._closed:
+            now = time.monotonic()
+            due = self._clock.due(now) if self._frames else self._last_at_s + REPEAT_S
+            if due > now:
+                self._changed.wait(due - now)
+                continue
+            if not self._frames:
+                return None, now
+            frame = self._frames.popleft()
+            self._clock.advance()
+            self._figures.queue_depth("frames", len(self._frames))
+            self._changed.notify_all()
+            return frame, due
+        return None, 0.0

@@ -1,0 +1,121 @@
+"""All WebRTC viewers: how many there may be, and getting rid of those that went away. Knows nothing of HTTP.
+
+Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.broadcast import Broadcaster
+from pp1_orchestrator.media.encoder import CODECS
+from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer
+from pp1_orchestrator.media.settings import Codec, MediaFigures, PeerLimits
+from pp1_orchestrator.media.viewer import Viewer
+
+log = logging.getLogger(__name__)
+NEGOTIATE_S = 5.0
+
+
+class WhepPeers:
+    """Viewers by id. `start` and `close_all` frame its life."""
+
+    def __init__(
+        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, figures: MediaFigures
+    ) -> None:
+        self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
+        self._limits, self._policy, self._figures = limits, policy, figures
+        self._viewers: dict[str, Viewer] = {}
+        self._negotiating = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reaper: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        """Viewers that have an answer and were not seen to go."""
+        return len(self._viewers)
+
+    def start(self) -> None:
+        """Begin to look for viewers that went away. Needs a running loop."""
+        self._reaper = asyncio.create_task(self._reap())
+
+    async def offer(self, sdp: str) -> tuple[str, str]:
+        """Take a viewer in: its id and our answer. Raises RequestError: 400, 413, or 503 when there is no place."""
+        self._check_room()
+        offer = checked_offer(sdp, self._limits, self._policy)
+        self._negotiating += 1
+        try:
+            return await self._admit(offer)
+        finally:
+            self._negotiating -= 1
+
+    async def close(self, viewer_id: str) -> bool:
+        """Let a viewer go; False when there is none with this id."""
+        viewer = self._viewers.pop(viewer_id, None)
+        if viewer is None:
+            return False
+        self._figures.viewers(self.count)
+        await viewer.close()
+        return True
+
+    async def close_all(self) -> None:
+        """Let everybody go and stop looking after them."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reaper
+            self._reaper = None
+        await asyncio.gather(*(self.close(viewer_id) for viewer_id in list(self._viewers)), *self._tasks)
+
+    def _check_room(self) -> None:
+        if self._negotiating >= self._limits.offers_pending:
+            raise RequestError(f"{self._limits.offers_pending} offers are being answered; try again", status=503)
+        if self.count + self._negotiating >= self._limits.viewers:
+            raise RequestError(f"all {self._limits.viewers} viewer places are taken", status=503)
+
+    async def _admit(self, offer: str) -> tuple[str, str]:
+        viewer_id = secrets.token_urlsafe(16)
+        viewer = Viewer(
+            self._broadcaster,
+            self._mime,
+            self._limits,
+            self._policy.local_addresses,
+            gone=lambda: self._forget_soon(viewer_id),
+        )
+        admitted = False
+        try:
+            answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
+            admitted = True
+        except Exception as error:  # a request's boundary: aiortc raises anything for a bad offer
+            log.info("an offer was refused: %s: %s", type(error).__name__, error)
+            raise RequestError(f"the offer can't be answered; it must take {self._mime}", status=400) from error
+        finally:
+            if not admitted:
+                await viewer.close()
+        self._viewers[viewer_id] = viewer
+        self._figures.viewers(self.count)
+        return viewer_id, answer
+
+    def _forget_soon(self, viewer_id: str) -> None:
+        """Close a viewer from inside one of its own callbacks."""
+
+        async def forget() -> None:
+            await self.close(viewer_id)
+
+        task = asyncio.ensure_future(forget())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.reap_every_s)
+            now = time.monotonic()
+            for viewer_id, viewer in list(self._viewers.items()):
+                if viewer.stale(now):
+                    log.info("viewer %s went away", viewer_id[:6])
+                    self._forget_soon(viewer_id)

@@ -1,0 +1,103 @@
+"""What an offer may look like, checked on its text before any parser sees it, and which ICE candidates are taken.
+
+A hostile offer is cheap to write and dear to parse: five thousand candidates block an event loop for ten seconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.settings import PeerLimits
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+LOCAL_NAMES = {"localhost": "127.0.0.1"}
+KINDS = ("audio", "video")
+CANDIDATE_FIELDS = 8
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a bind address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(LOCAL_NAMES.get(host, host)).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePolicy:
+    """ICE candidates that fit the server's bind address.
+
+    Bound to loopback: only loopback on both sides, so that nothing leaves the machine and none of its networks is
+    needed. Bound elsewhere: no loopback, link-local, multicast or unspecified address. Names are never looked up; a
+    browser that hides its address behind one is found by its own connectivity checks.
+    """
+
+    bind_host: str
+
+    @property
+    def local_addresses(self) -> list[str] | None:
+        """Addresses to offer; None: all of the machine's."""
+        address = ipaddress.ip_address(LOCAL_NAMES.get(self.bind_host, self.bind_host))
+        return None if address.is_unspecified else [str(address)]
+
+    def accepts(self, host: str) -> bool:
+        """Whether a viewer's candidate at this address may be used."""
+        try:
+            address: Address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if is_loopback_host(self.bind_host):
+            return address.is_loopback
+        refused = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
+        return not (refused or address.is_reserved)
+
+
+def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
+    """The offer without the candidates that the policy refuses. Raises RequestError (400 or 413).
+
+    The end-of-candidates mark goes too: the viewer's own checks may still reveal an address that we can use.
+    """
+    if len(offer.encode("utf-8", "replace")) > limits.offer_bytes:
+        raise RequestError(f"the offer is longer than {limits.offer_bytes} bytes", status=413)
+    lines = offer.splitlines()
+    if not lines or not lines[0].startswith("v="):
+        raise RequestError("the offer is not SDP: it must start with v=", status=400)
+    _check_sections([line[2:] for line in lines if line.startswith("m=")], limits)
+    _check_bundle(lines)
+    candidates = [line for line in lines if line.startswith("a=candidate:")]
+    if len(candidates) > limits.candidates:
+        raise RequestError(f"the offer has {len(candidates)} candidates, at most {limits.candidates}", status=400)
+    refused = {line for line in candidates if not _usable(line, policy)} | {"a=end-of-candidates"}
+    return "\r\n".join(line for line in lines if line not in refused) + "\r\n"
+
+
+def _check_sections(sections: list[str], limits: PeerLimits) -> None:
+    kinds = [section.split(" ", 1)[0] for section in sections]
+    if len(kinds) > limits.media_sections:
+        raise RequestError(f"the offer has {len(kinds)} media sections, at most {limits.media_sections}", status=400)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise RequestError(f"the offer has a section {kind[:20]!r}; only audio and video are taken", status=400)
+    if "video" not in kinds:
+        raise RequestError("the offer has no video section", status=400)
+
+
+def _check_bundle(lines: list[str]) -> None:
+    """A bundle of sections that don't exist leaves aiortc with a connection that it can't close."""
+    mids = {line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")}
+    bundled = [mid for line in lines if line.startswith("a=group:BUNDLE") for mid in line.split()[1:]]
+    unknown = [mid for mid in bundled if mid not in mids]
+    if unknown:
+        raise RequestError(f"the offer bundles a section {unknown[0][:20]!r} that it does not have", status=400)
+
+
+def _usable(line: str, policy: CandidatePolicy) -> bool:
+    fields = line.split()
+    if len(fields) < CANDIDATE_FIELDS:
+        raise RequestError("the offer has a malformed candidate", status=400)
+    component, transport, host = fields[1], fields[2], fields[4]
+    return component == "1" and transport.lower() == "udp" and policy.accepts(host)

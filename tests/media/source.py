@@ -1,0 +1,52 @@
+"""Chunks whose frames carry their own number, so that order and loss can be read back from decoded pictures."""
+
+import time
+
+import numpy as np
+import torch
+
+from pp1_orchestrator.ports import DecodedChunk
+
+BITS = 12
+SIZE = 128
+LEVEL_ON, LEVEL_OFF = 220, 30
+
+
+def numbered(number: int, size: int = SIZE, background=(40, 40, 160)) -> np.ndarray:
+    """A picture with `number` as a row of bright and dark bars in its upper half."""
+    picture = np.full((size, size, 3), background, dtype=np.uint8)
+    width = size // BITS
+    for bit in range(BITS):
+        level = LEVEL_ON if number >> bit & 1 else LEVEL_OFF
+        picture[: size // 2, bit * width : (bit + 1) * width] = level
+    return picture
+
+
+def read_number(rgb: np.ndarray) -> int:
+    height, width = rgb.shape[0] // 4, rgb.shape[1] // BITS
+    return sum(1 << bit for bit in range(BITS) if rgb[height, bit * width + width // 2].mean() > 125)
+
+
+def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), epoch: int = 0) -> DecodedChunk:
+    """Frames numbered from `first`; by default they go on where the chunk before ended."""
+    start = index * frames if first is None else first
+    pictures = np.stack([numbered(start + i) for i in range(frames)])
+    return DecodedChunk(index, epoch, torch.from_numpy(pictures), tuple(update_ids), time.monotonic())
+
+
+class Counted:
+    """Keeps every figure that the media parts report."""
+
+    def __init__(self) -> None:
+        self.drops: dict[str, int] = {}
+        self.depths: dict[str, int] = {}
+        self.viewer_counts: list[int] = []
+
+    def frames_dropped(self, reason, count=1) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def queue_depth(self, queue, depth) -> None:
+        self.depths[queue] = depth
+
+    def viewers(self, count) -> None:
+        self.viewer_counts.append(count)

@@ -1,0 +1,104 @@
+"""Offers on paper: limits before parsing, and which candidates are kept."""
+
+import time
+
+import pytest
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer, is_loopback_host
+from pp1_orchestrator.media.settings import PeerLimits
+
+LOCAL, PUBLIC = CandidatePolicy("127.0.0.1"), CandidatePolicy("0.0.0.0")
+
+
+def candidate(host="127.0.0.1", transport="udp", component=1) -> str:
+    return f"a=candidate:1 {component} {transport} 2130706431 {host} 50000 typ host"
+
+
+def offer(*lines: str, sections=("m=video 9 UDP/TLS/RTP/SAVPF 96",)) -> str:
+    return "\r\n".join(("v=0", "o=- 1 1 IN IP4 0.0.0.0", *sections, *lines, "a=end-of-candidates")) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sdp", "status", "says"),
+    [
+        ("", 400, "must start with v="),
+        ("hello", 400, "must start with v="),
+        ("\x00\ud800", 400, "must start with v="),
+        ("v=0\r\n" + "a=x\r\n" * 5000, 413, "16384 bytes"),
+        (offer(*[candidate()] * 33), 400, "33 candidates, at most 32"),
+        (offer(sections=["m=video 9 X 96"] * 5), 400, "5 media sections, at most 4"),
+        (offer(sections=["m=audio 9 X 96"]), 400, "no video section"),
+        (offer(sections=["m=video 9 X 96", "m=application 9 X 1"]), 400, "'application'"),
+        (offer("a=mid:0", "a=group:BUNDLE 0 1"), 400, "section '1' that it does not have"),
+        (offer("a=candidate:1 1 udp"), 400, "malformed candidate"),
+    ],
+)
+def test_what_is_refused(sdp, status, says):
+    with pytest.raises(RequestError, match=says) as refused:
+        checked_offer(sdp, PeerLimits(), LOCAL)
+    assert refused.value.status == status
+    assert "\n" not in str(refused.value)
+
+
+def test_a_hostile_offer_costs_next_to_nothing():
+    sdp = offer(*[candidate(f"10.{i // 250}.{i % 250}.1") for i in range(5000)])
+    start = time.process_time()
+    with pytest.raises(RequestError):
+        checked_offer(sdp, PeerLimits(), LOCAL)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("host", "local", "public"),
+    [
+        ("127.0.0.1", True, False),
+        ("127.9.9.9", True, False),
+        ("::1", True, False),
+        ("::ffff:127.0.0.1", True, False),
+        ("10.1.2.3", False, True),
+        ("192.168.1.4", False, True),
+        ("8.8.8.8", False, True),
+        ("::ffff:8.8.8.8", False, True),
+        ("2a00:1450:4001::1", False, True),
+        ("169.254.169.254", False, False),
+        ("fe80::1", False, False),
+        ("0.0.0.0", False, False),
+        ("224.0.0.251", False, False),
+        ("255.255.255.255", False, False),
+        ("abcd-ef.local", False, False),
+        ("metadata.internal", False, False),
+        ("", False, False),
+    ],
+)
+def test_candidate_policy(host, local, public):
+    assert LOCAL.accepts(host) is local
+    assert PUBLIC.accepts(host) is public
+
+
+def test_refused_candidates_and_the_end_mark_are_taken_out_and_the_rest_stays():
+    sdp = offer(candidate(), candidate("10.0.0.1"), candidate(transport="tcp"), candidate(component=2), "a=x")
+    assert checked_offer(sdp, PeerLimits(), LOCAL) == offer(candidate(), "a=x").replace("a=end-of-candidates\r\n", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "offered"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("localhost", ["127.0.0.1"]),
+        ("::1", ["::1"]),
+        ("192.168.1.4", ["192.168.1.4"]),
+        ("0.0.0.0", None),
+        ("::", None),
+    ],
+)
+def test_offered_addresses_follow_the_bind(host, offered):
+    assert CandidatePolicy(host).local_addresses == offered
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("10.0.0.1", False), ("box", False)],
+)
+def test_loopback_hosts(host, loopback):
+    assert is_loopback_host(host) is loopback

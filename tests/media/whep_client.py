@@ -1,0 +1,61 @@
+"""A WHEP viewer made of aiortc, over loopback, without HTTP: it makes an offer, takes an answer and decodes frames."""
+
+import asyncio
+from typing import Any
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+
+from pp1_orchestrator.media import hooks
+
+LOOPBACK = ["127.0.0.1"]
+WAIT_S = 20
+
+
+class Client:
+    """`numbers`: what is read from each decoded frame by `read`, in order of arrival."""
+
+    def __init__(self, read) -> None:
+        self.numbers: list = []
+        self._read = read
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._reading: asyncio.Task | None = None
+        self._connection.on("track", self._start)
+        transceiver = self._connection.addTransceiver("video", direction="recvonly")
+        self._receiver: Any = transceiver.receiver
+        hooks.offer_addresses(transceiver.sender, LOOPBACK)
+
+    async def offer(self) -> str:
+        await self._connection.setLocalDescription(await self._connection.createOffer())
+        return self._connection.localDescription.sdp
+
+    async def take(self, answer: str) -> None:
+        await self._connection.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+
+    async def wait_frames(self, count: int) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while len(self.numbers) < count:
+                await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._connection.close()
+
+    async def vanish(self) -> None:
+        """Stop sending anything, without a word to the other side: what a killed browser does."""
+        self._receiver._RTCRtpReceiver__rtcp_task.cancel()
+        connection = self._receiver.transport.transport.iceGatherer._connection
+        for protocol in connection._protocols:
+            protocol.transport.abort()
+
+    def _start(self, track) -> None:
+        self._reading = asyncio.ensure_future(self._read_all(track))
+
+    async def _read_all(self, track) -> None:
+        try:
+            while True:
+                frame = await track.recv()
+                self.numbers.append(self._read(frame.to_ndarray(format="rgb24")))
+        except MediaStreamError:
+            return
