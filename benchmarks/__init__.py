@@ -1,1 +1,1 @@
-"""Measured comparisons, each one command."""
+"""Commands that measure; their results stand in RESULTS.md beside them."""

@@ -1,0 +1,163 @@
+"""Judges the shipped model through the whole program: its processes, its contract, its decoded frames.
+
+    python -m training.evaluate_system --out report.json [layout=cpu overlap=stage0_owned …]
+
+Three runs: random prompts, each after a hard cut; prompt changes without a cut, judged in the first chunk made with
+the new prompt; long unbroken streams, judged in their chunks 190 to 199. The words after the options are settings, as
+for the program itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.ports import DecodedChunk, PromptUpdate
+from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.registry import BUILT_IN
+from pp1_orchestrator.stage0.script import Script
+from training.judge import Judge
+from training.scripts import random_prompt
+from training.world import Scene
+
+log = logging.getLogger(__name__)
+CONF = Path(__file__).parents[1] / "conf"
+PROMPT_CHUNKS = 5
+"""Chunks of each random prompt; the last one is judged."""
+SWITCH_CHUNKS = 4
+DRIFT_CHUNKS = 200
+DRIFT_JUDGED = range(190, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A script, and what must be seen in which chunk."""
+
+    name: str
+    script: Script
+    wanted: dict[int, Scene]
+    chunks: int
+
+
+class JudgedChunks:
+    """A FrameSink that keeps the frames of some chunks and is never full."""
+
+    def __init__(self, wanted: dict[int, Scene]) -> None:
+        self._wanted = wanted
+        self.frames: dict[int, torch.Tensor] = {}
+
+    def put(self, chunk: DecodedChunk) -> None:
+        if chunk.chunk_index in self._wanted:
+            self.frames[chunk.chunk_index] = chunk.frames
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        return True
+
+    def flush(self) -> None:
+        """Frames of before a cut are judged like any other."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def prompts_plan(count: int, rng: random.Random) -> Plan:
+    """Random prompts, each in a fresh epoch."""
+    script, wanted = Script(), {}
+    for index in range(count):
+        text, scene = random_prompt(rng)
+        script[index * PROMPT_CHUNKS] = PromptUpdate(prompt=text, cut="hard")
+        wanted[(index + 1) * PROMPT_CHUNKS - 1] = scene
+    return Plan("prompts", script, wanted, count * PROMPT_CHUNKS)
+
+
+def switches_plan(count: int, rng: random.Random) -> Plan:
+    """One stream whose prompt changes again and again; the history stays."""
+    script, wanted = Script(), {}
+    for index in range(count + 1):
+        text, scene = random_prompt(rng)
+        script[index * SWITCH_CHUNKS] = PromptUpdate(prompt=text)
+        if index:
+            wanted[index * SWITCH_CHUNKS] = scene
+    return Plan("switches", script, wanted, (count + 1) * SWITCH_CHUNKS)
+
+
+def drift_plan(count: int, rng: random.Random) -> Plan:
+    """Long streams of one prompt each."""
+    script, wanted = Script(), {}
+    for index in range(count):
+        text, scene = random_prompt(rng)
+        start = index * DRIFT_CHUNKS
+        script[start] = PromptUpdate(prompt=text, cut="hard")
+        wanted |= {start + chunk: scene for chunk in DRIFT_JUDGED}
+    return Plan("drift", script, wanted, count * DRIFT_CHUNKS)
+
+
+def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor], list[int]]:
+    """Stream the plan; frames of the wanted chunks, and the latency in chunks of every update. Raises its failure."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", ["run=bench", f"run.chunks={plan.chunks}", *overrides])
+    settings = load_settings(composed)
+    config = validate(settings, {**BUILT_IN, "run": {"bench"}})
+    sink = JudgedChunks(plan.wanted)
+    stream = Stream(settings, config, plan.script, Instruments.make(settings.run.warmup_chunks), sink)
+    try:
+        stream.session.start()
+        stream.session.done.wait()
+    finally:
+        stream.close()
+    if stream.session.failure is not None:
+        raise stream.session.failure
+    latencies = [u.applied_chunk - u.accepted_chunk for u in stream.session.updates() if u.applied_chunk is not None]
+    return sink.frames, latencies
+
+
+def judge_plan(plan: Plan, frames: dict[int, torch.Tensor]) -> dict[str, float]:
+    """Shares judged right, one judgement a wanted chunk."""
+    judge = Judge.load()
+    right: dict[str, list[float]] = {}
+    for chunk, scene in plan.wanted.items():
+        clip = frames[chunk].permute(0, 3, 1, 2)[None, -12:]
+        for name, correct in judge.measure(clip).correct(torch.tensor([scene.ids()])).items():
+            right.setdefault(name, []).append(float(correct))
+    return {name: round(sum(values) / len(values), 4) for name, values in right.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Judge the shipped model through the whole program.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--switches", type=int, default=100)
+    parser.add_argument("--drift", type=int, default=10, help="unbroken streams of 200 chunks")
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("settings", nargs="*")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    rng = random.Random(options.seed)
+    makers = (prompts_plan, options.prompts), (switches_plan, options.switches), (drift_plan, options.drift)
+    report: dict[str, dict[str, float]] = {}
+    for maker, count in makers:
+        if not count:
+            continue
+        plan = maker(count, rng)
+        frames, latencies = run_plan(plan, options.settings)
+        report[plan.name] = {
+            **judge_plan(plan, frames),
+            "judged": len(plan.wanted),
+            "latency_chunks_max": max(latencies),
+        }
+        log.info("%s: %s", plan.name, report[plan.name])
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
