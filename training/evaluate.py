@@ -1,0 +1,165 @@
+"""Judges the model from decoded frames: many prompts streamed at once, a change of prompt, a long run.
+
+    python -m training.evaluate --vae vae.safetensors --model run/model.safetensors --out run/report
+
+Writes report.json (shares judged right, by check) and samples.png. `training.evaluate_system` asks the same of the
+package's own stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from pp1_orchestrator.models.wan.attention import KeyValue
+from training.judge import Judge
+from training.latents import LatentSpace
+from training.model import TinyModel
+from training.runtime import load_weights, mixed_precision, set_up
+from training.scripts import random_prompt
+from training.streaming import BatchStream, chunk_block, compiled_chunk_block
+from training.tokenizer import build_tokenizer, encode
+from training.world import MOTIONS, SHAPES, SIZES, Attribute
+
+_log = logging.getLogger(__name__)
+_HISTORY_CHUNKS = 2  # decoded before the judged chunk, so that the decoder has its past
+_SHOWN_MISSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """prompts streams; the first caption holds until chunk `switch`; judged at `chunks`."""
+
+    prompts: int = 200
+    switch: int = 5
+    chunks: tuple[int, ...] = (0, 1, 4, 5, 6, 7, 100, *range(190, 200))
+    pictures: int = 12
+    seed: int = 77
+
+
+@dataclass(slots=True)
+class Prompts:
+    """N prompts: their wanted attributes [N, 6] and the text's keys and values."""
+
+    attributes: Tensor
+    text: list[KeyValue]
+
+
+class Evaluator:
+    """One model, judged. Keeps the last few chunks of the streams for decoding."""
+
+    def __init__(self, model: TinyModel, space: LatentSpace, device: torch.device, compiled: bool) -> None:
+        self._model, self._space, self._device = model.eval(), space, device
+        self._judge, self._tokenizer = Judge.load(device), build_tokenizer()
+        self._block = compiled_chunk_block() if compiled else chunk_block
+
+    def prompts(self, count: int, rng: random.Random) -> Prompts:
+        """Random prompts, encoded."""
+        texts, scenes = zip(*(random_prompt(rng) for _ in range(count)), strict=True)
+        tokens = encode(self._tokenizer, texts).to(self._device)
+        with torch.no_grad(), mixed_precision(self._device):
+            text = self._model.generator.embed_text(self._model.encode_text(tokens))
+        return Prompts(torch.tensor([scene.ids() for scene in scenes], device=self._device), text)
+
+    @torch.no_grad()
+    def run(self, settings: Evaluation) -> tuple[dict[str, dict[str, float]], Tensor]:
+        """Shares judged right by check, and frames [N, T, 3, H, W] of the first chunks for a picture."""
+        torch.manual_seed(settings.seed)
+        rng = random.Random(settings.seed)
+        first, second = self.prompts(settings.prompts, rng), self.prompts(settings.prompts, rng)
+        stream = BatchStream(self._model.generator, self._block)
+        latents: list[Tensor] = []
+        report: dict[str, dict[str, float]] = {}
+        pictures = []
+        for chunk in range(max(settings.chunks) + 1):
+            prompts = first if chunk < settings.switch else second
+            with mixed_precision(self._device):
+                latents.append(stream.next(prompts.text, settings.prompts, self._device).float())
+            latents = latents[-(_HISTORY_CHUNKS + 1) :]
+            if chunk in settings.chunks:
+                frames = self._last_frames(latents)
+                report[_label(chunk, settings)] = self._check(frames, prompts.attributes, chunk)
+                if chunk <= settings.switch + 2 or chunk == max(settings.chunks):
+                    pictures.append(frames[: settings.pictures, 1::3])
+        return report, torch.cat(pictures, 1)
+
+    def _last_frames(self, latents: Sequence[Tensor]) -> Tensor:
+        frames = self._space.decode(torch.cat(list(latents), 1))
+        return frames[:, -12:]
+
+    def _check(self, frames: Tensor, attributes: Tensor, chunk: int) -> dict[str, float]:
+        verdict = self._judge.measure((frames + 1) / 2)
+        correct = verdict.correct(attributes)
+        shares = {name: round(values.float().mean().item(), 4) for name, values in correct.items()}
+        _log.info("chunk %d: %s", chunk, shares)
+        for name, seen in (("shape", verdict.shape), ("motion", verdict.motion)):
+            wrong = (~correct[name]).nonzero().flatten()[:_SHOWN_MISSES].tolist()
+            if wrong:
+                _log.info("  %s missed: %s", name, "; ".join(_miss(attributes[i], seen[i], name) for i in wrong))
+        return shares
+
+
+def _label(chunk: int, settings: Evaluation) -> str:
+    if chunk < settings.switch:
+        return f"chunk {chunk}"
+    return f"chunk {chunk}, {chunk - settings.switch + 1} after the switch"
+
+
+def _miss(wanted: Tensor, seen: Tensor, name: str) -> str:
+    shape, motion = [*SHAPES, "none"], MOTIONS
+    size = list(SIZES)[int(wanted[Attribute.SIZE])]
+    what = f"{size} {shape[int(wanted[Attribute.SHAPE])]} {motion[int(wanted[Attribute.MOTION])]}"
+    return f"{what} as {(shape if name == 'shape' else motion)[int(seen)]}"
+
+
+def mean_of(report: dict[str, dict[str, float]], first: int, last: int) -> dict[str, float]:
+    """Mean shares of the checks of chunks first…last."""
+    rows = [shares for label, shares in report.items() if first <= int(label.split(",")[0].split()[1]) <= last]
+    return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}
+
+
+def save_picture(frames: Tensor, path: Path) -> None:
+    """A row of frames for each stream, [N, T, 3, H, W] in [-1, 1]."""
+    rows = torch.cat([torch.cat(list(row), -1) for row in frames.float().cpu()], 1)
+    small = interpolate(rows[None], scale_factor=0.5, mode="area")[0]
+    pixels = ((small + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+    Image.fromarray(pixels.numpy()).save(path)
+
+
+def main() -> None:
+    """Load, run, write."""
+    parser = argparse.ArgumentParser(description="Judge the model from decoded frames.")
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--last-chunk", type=int, default=199)
+    parser.add_argument("--seed", type=int, default=77)
+    options = parser.parse_args()
+    device = set_up(options.seed)
+    model, space = TinyModel().to(device), LatentSpace(device, compiled=False)
+    load_weights(options.model, model)
+    space.load(options.vae)
+    chunks = tuple(c for c in Evaluation().chunks if c <= options.last_chunk)
+    settings = replace(Evaluation(), prompts=options.prompts, chunks=chunks, seed=options.seed)
+    report, pictures = Evaluator(model, space, device, compiled=device.type == "cuda").run(settings)
+    if max(chunks) >= 190:
+        report["mean of chunks 190 to 199"] = mean_of(report, 190, 199)
+        _log.info("chunks 190 to 199: %s", report["mean of chunks 190 to 199"])
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    save_picture(pictures, options.out / "samples.png")
+
+
+if __name__ == "__main__":
+    main()

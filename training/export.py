@@ -1,0 +1,91 @@
+"""Writes trained weights as the package ships them: half precision, the layouts of Wan, diffusers and transformers.
+
+python -m training.export --vae vae.safetensors --model run/model.safetensors --out pp1_orchestrator/models/tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from training.latents import load_vae
+from training.model import GENERATOR_CONFIG, STEPS, WINDOW_CHUNKS, TinyModel
+from training.runtime import load_weights
+from training.tokenizer import build_tokenizer, save_tokenizer
+from training.vae_forward import make_vae
+from training.world.attributes import RESOLUTION
+
+FRAMES_PER_SECOND = 16
+
+
+def generator_config() -> dict[str, Any]:
+    """What config.json says: the sizes, and how the model was trained to be used."""
+    config = GENERATOR_CONFIG
+    return {
+        "_class_name": "CausalWan",
+        "model_type": "t2v",
+        "dim": config.dim,
+        "ffn_dim": config.ffn_dim,
+        "num_heads": config.num_heads,
+        "num_layers": config.num_layers,
+        "in_dim": config.in_dim,
+        "out_dim": config.out_dim,
+        "patch_size": list(config.patch_size),
+        "text_dim": config.text_dim,
+        "text_len": config.text_len,
+        "freq_dim": config.freq_dim,
+        "eps": config.eps,
+        "qk_norm": True,
+        "cross_attn_norm": True,
+        "chunk_frames": config.chunk_frames,
+        "window_chunks": WINDOW_CHUNKS,
+        "local_attn_size": config.local_attn_size,
+        "denoising_step_list": [int(step) for step in STEPS],
+        "timestep_shift": 1.0,
+        "height": RESOLUTION,
+        "width": RESOLUTION,
+        "fps": FRAMES_PER_SECOND,
+    }
+
+
+def export_generator(model: TinyModel, folder: Path) -> None:
+    """model.safetensors and config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.half().contiguous() for name, value in model.generator.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(generator_config(), indent=1) + "\n")
+
+
+def export_vae(checkpoint: Path, folder: Path) -> None:
+    """diffusers' layout, with the latents' statistics in the configuration."""
+    vae = make_vae()
+    mean, std = load_vae(checkpoint, vae)
+    vae.register_to_config(
+        latents_mean=[round(v, 5) for v in mean.tolist()], latents_std=[round(v, 5) for v in std.tolist()]
+    )
+    vae.half().save_pretrained(folder)
+
+
+def main() -> None:
+    """Export all four parts."""
+    parser = argparse.ArgumentParser(description="Write the weights that the package ships.")
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    model = TinyModel()
+    load_weights(options.model, model)
+    export_generator(model, options.out / "generator")
+    model.text.half().save_pretrained(options.out / "text_encoder")
+    save_tokenizer(build_tokenizer(), options.out / "tokenizer")
+    export_vae(options.vae, options.out / "vae")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The two losses of the generator: teacher forcing on true clips, and self-rollout on the model's own streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.model import CHUNK_FRAMES, STEPS, TinyModel, per_frame
+from training.pool import ClipBatch
+from training.rollout import Rollout
+from training.teacher_forcing import ClipGenerator
+from training.world.constants import constant
+
+_FULL_NOISE = 0.2  # share of chunks at t = 1000, the step that decides most
+_LEAST_NOISE = 0.03
+_CONTEXT_NOISE = 0.2  # at most, on the past of half of the clips
+
+
+@dataclass(slots=True)
+class LossReport:
+    """error [B, n] of every chunk, its noise level and its weight; for the log."""
+
+    error: Tensor
+    level: Tensor
+    weight: Tensor
+
+    def copy(self) -> LossReport:
+        """The same values in tensors of their own."""
+        return LossReport(self.error.clone(), self.level.clone(), self.weight.clone())
+
+    def mean(self, mask: Tensor) -> float:
+        """Weighted error of the chunks in a mask."""
+        weight = self.weight * mask
+        return ((self.error * weight).sum() / weight.sum().clamp_min(1e-6)).item()
+
+
+def _chunk_error(flow: Tensor, target: Tensor, chunks: int) -> Tensor:
+    return (flow - target).square().unflatten(1, (chunks, CHUNK_FRAMES)).flatten(2).mean(-1)
+
+
+def _weighted(error: Tensor, weight: Tensor) -> Tensor:
+    return (error * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def teacher_forcing_loss(model: TinyModel, clip: ClipGenerator, batch: ClipBatch) -> tuple[Tensor, LossReport]:
+    """Every chunk noised to a level of its own, after a past that is true or slightly noised."""
+    clean, (count, chunks), device = batch.latents, batch.segments.shape, batch.latents.device
+    level = torch.rand(count, chunks, device=device) * (1 - _LEAST_NOISE) + _LEAST_NOISE
+    level = torch.where(torch.rand_like(level) < _FULL_NOISE, 1.0, level)
+    noise = torch.randn_like(clean)
+    noisy = torch.lerp(clean, noise, per_frame(level))
+    spread = torch.rand(count, 1, 1, 1, 1, device=device) * _CONTEXT_NOISE
+    spread = spread * (torch.rand_like(spread) < 0.5)
+    past = clean + spread * torch.randn_like(clean)
+    flow = clip(past, noisy, level * 1000, model.encode_text(batch.tokens), batch.segments)
+    error = _chunk_error(flow, noise - clean, chunks)
+    return _weighted(error, batch.weight), LossReport(error.detach(), level, batch.weight)
+
+
+def self_rollout_loss(model: TinyModel, clip: ClipGenerator, rollout: Rollout) -> tuple[Tensor, LossReport]:
+    """The stream's own past as context, its own x0 estimate (noised again) as input, the true clip as target.
+
+    The error counts as one of x0 up to a level of a half, as one of flow above.
+    """
+    truth, own, (count, chunks) = rollout.truth.float(), rollout.own.float(), rollout.segments.shape
+    step = torch.randint(0, len(STEPS), (count, chunks), device=truth.device)
+    level = constant(STEPS, truth)[step] / 1000
+    index = (step - 1).clamp_min(0).repeat_interleave(CHUNK_FRAMES, 1)[:, None, :, None, None, None]
+    estimates = rollout.estimates
+    before = estimates.gather(1, index.expand(-1, -1, -1, *estimates.shape[3:])).squeeze(1).float()
+    scale = per_frame(level)
+    noisy = torch.lerp(before, torch.randn_like(before), scale)
+    flow = clip(own, noisy, level * 1000, model.encode_text(rollout.tokens), rollout.segments, rollout.past)
+    error = _chunk_error(flow, (noisy - truth) / scale, chunks) * (4 * level.square()).clamp(max=1)
+    return _weighted(error, rollout.weight), LossReport(error.detach(), level, rollout.weight)

@@ -1,0 +1,116 @@
+"""Many streams at once, chunk by chunk, with a cache of the last chunks: what the package's generator does for one.
+
+Same maths as `CausalGenerator` (four x0 predictions with fresh noise between them, then a clean pass at t = 0), but a
+batch of streams, each with captions of its own. Knows nothing of targets or losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.dit import Block, CausalWanModel
+from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
+from training.model import CHUNK_FRAMES, LATENT_SHAPE, STEPS, WINDOW_CHUNKS
+from training.teacher_forcing import Past, clip_rope
+
+
+def chunk_block(
+    block: Block, x: Tensor, time: Tensor, text: KeyValue, rope: RopeTable, past: KeyValue | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One block on one chunk: x [B, S, C], time [B, 6, C], past [B, P·S, H, D] -> x, and this chunk's k and v."""
+    mod = block.modulate(time)
+    q, k, v = block.attention_inputs(x, mod, rope)
+    keys, values = (k, v) if past is None else (torch.cat([past[0], k], 1), torch.cat([past[1], v], 1))
+    return block.finish(x, block.self_attn.attend(q, keys, values), text, mod), k, v
+
+
+ChunkBlock = Callable[[Block, Tensor, Tensor, KeyValue, RopeTable, KeyValue | None], tuple[Tensor, Tensor, Tensor]]
+
+
+class BatchStream:
+    """B streams of the same age. `block` may be a compiled `chunk_block`."""
+
+    def __init__(self, model: CausalWanModel, block: ChunkBlock = chunk_block) -> None:
+        self._model, self._block = model, block
+        self._past: list[KeyValue] | None = None
+        self._frame = 0
+        self._rope: RopeTable | None = None
+
+    def past(self, clip: Tensor) -> Past | None:
+        """The last W chunks' keys and values, for the clip [B, n·F, c, h, w] that comes next; None at the start."""
+        if self._past is None:
+            return None
+        return Past(list(self._past), clip_rope(self._model.config, self._frame, clip))
+
+    @torch.no_grad()
+    def predict(self, latents: Tensor, time: float, text: Sequence[KeyValue]) -> tuple[Tensor, list[KeyValue]]:
+        """Flow of the next chunk [B, F, c, h, w] at one diffusion time, and the chunk's keys and values."""
+        model, (batch, frames, _, height, width) = self._model, latents.shape
+        if self._rope is None:
+            shape = (frames, height // 2, width // 2)
+            self._rope = rope_table(model.config.head_dim, self._frame, *shape, latents.device)
+        x = model.patchify(latents).float()
+        head_time, block_time = model.embed_time(torch.full((batch,), time, device=latents.device))
+        head_time, block_time = head_time.float(), block_time.float()
+        made: list[KeyValue] = []
+        for index, block in enumerate(model.block_list()):
+            past = None if self._past is None else self._past[index]
+            x, k, v = self._block(block, x, block_time, text[index], self._rope, past)
+            made.append((k, v))
+        return model.unpatchify(model.head(x, head_time).float(), frames, height, width), made
+
+    @torch.no_grad()
+    def denoise(self, text: Sequence[KeyValue], batch: int, device: torch.device) -> list[Tensor]:
+        """The x0 estimates after each of the steps, [B, F, c, h, w]; the last one is the chunk."""
+        shape = (batch, CHUNK_FRAMES, *LATENT_SHAPE)
+        estimates: list[Tensor] = []
+        for time in STEPS:
+            sigma = time / 1000
+            noise = torch.randn(shape, device=device)
+            x = noise if not estimates else torch.lerp(estimates[-1], noise, sigma)
+            flow, _ = self.predict(x, time, text)
+            estimates.append(x - sigma * flow)
+        return estimates
+
+    @torch.no_grad()
+    def commit(self, latents: Tensor, text: Sequence[KeyValue]) -> None:
+        """Take a chunk into the history (the clean pass) and go on to the next."""
+        _, made = self.predict(latents, 0.0, text)
+        tokens = made[0][0].shape[1]
+        if self._past is None:
+            self._past = made
+        else:
+            self._past = [
+                (_append(old[0], new[0], tokens), _append(old[1], new[1], tokens))
+                for old, new in zip(self._past, made, strict=True)
+            ]
+        self._frame += latents.shape[1]
+        self._rope = None
+
+    def next(self, text: Sequence[KeyValue], batch: int, device: torch.device) -> Tensor:
+        """Denoise and commit one chunk."""
+        chunk = self.denoise(text, batch, device)[-1]
+        self.commit(chunk, text)
+        return chunk
+
+
+def _append(old: Tensor, new: Tensor, tokens: int) -> Tensor:
+    return torch.cat([old, new], 1)[:, -WINDOW_CHUNKS * tokens :].contiguous()
+
+
+def compiled_chunk_block() -> ChunkBlock:
+    """`chunk_block`, compiled once for any length of past."""
+    compiled = torch.compile(chunk_block)
+
+    def run(
+        block: Block, x: Tensor, time: Tensor, text: KeyValue, rope: RopeTable, past: KeyValue | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        for tensor in past or ():
+            torch._dynamo.maybe_mark_dynamic(tensor, 1)
+        return compiled(block, x, time, text, rope, past)
+
+    return run

@@ -1,0 +1,250 @@
+"""Trains the generator and the text encoder together.
+
+    python -m training.train_generator --stage joint --vae vae.safetensors --out run --seconds 400
+    python -m training.train_generator --stage finetune --vae vae.safetensors --init run/model.safetensors --out run
+
+`joint` starts from nothing: teacher forcing, and self-rollout in the second half. `finetune` goes on from weights, with
+self-rollout on long streams from its first step. Out: model.safetensors (the averaged weights) and resume.safetensors
+(the raw ones).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import random
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.expert import Expert
+from training.graphed import Graphed
+from training.judge import Judge
+from training.latents import LatentSpace
+from training.losses import LossReport, self_rollout_loss, teacher_forcing_loss
+from training.model import TinyModel, is_hidden
+from training.optimizer import Average, MuonAdamW, warmup_then_linear
+from training.pool import Pool
+from training.rollout import Rollout, Rollouts, RolloutSettings, Tools
+from training.runtime import Schedule, load_weights, mixed_precision, save_weights, set_up, wait_for
+from training.scripts import Scripts, make_scripts
+from training.streaming import chunk_block, compiled_chunk_block
+from training.teacher_forcing import ClipGenerator, clip_block
+from training.tokenizer import build_tokenizer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorTraining:
+    """One stage. rate is Muon's peak; rollout_share of the steps are self-rollouts once progress passes
+    rollout_from."""
+
+    seconds: float
+    max_steps: int | None = None
+    pool: int = 16000
+    chunks: int = 6
+    batch: int = 32
+    rollout_batch: int = 48
+    rate: float = 3e-3
+    adam_ratio: float = 0.6
+    weight_decay: float = 0.02
+    warmup: int = 150
+    decay: float = 0.5
+    average: float = 0.998
+    rollout_share: float = 0.4
+    rollout_from: float = 0.5
+    save_every_s: float = 90.0
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+
+
+def stage(name: str, seconds: float, smoke: bool) -> GeneratorTraining:
+    """The settings of a stage by name; `smoke` shrinks it to a few tiny steps."""
+    config = {
+        "joint": GeneratorTraining(seconds),
+        "finetune": GeneratorTraining(
+            seconds, pool=8000, rate=1.5e-3, warmup=50, decay=0.8, rollout_share=0.5, rollout_from=0.0
+        ),
+    }[name]
+    if not smoke:
+        return config
+    tiny = RolloutSettings(streams=2, chunks=3, lives=(1, 3))
+    return replace(
+        config,
+        max_steps=4,
+        pool=4,
+        chunks=4,
+        batch=2,
+        rollout_batch=2,
+        rollout_share=0.9,
+        rollout_from=0.0,
+        rollout=tiny,
+    )
+
+
+class GeneratorTrainer:
+    """Owns the model, its average, the optimiser and the sources of batches."""
+
+    def __init__(self, config: GeneratorTraining, scripts: Scripts, device: torch.device) -> None:
+        self.config, self.device = config, device
+        compiled = device.type == "cuda"
+        self.model = TinyModel().to(device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.space = LatentSpace(device, compiled)
+        self.pool = Pool(scripts, config.chunks, device)
+        tools = Tools(
+            self.space,
+            Expert(Judge.load(device), device),
+            compiled_chunk_block() if compiled else chunk_block,
+            device,
+        )
+        self._rollouts = Rollouts(config.rollout, scripts, tools)
+        if compiled:
+            self.model.compile_text()
+        self._clip = ClipGenerator(
+            self.model.generator, torch.compile(clip_block, dynamic=False) if compiled else clip_block
+        )
+        self._ema = Average(self.model, self.average, config.average)
+        self._optimizer = MuonAdamW(self.model.named_parameters(), is_hidden, config.weight_decay, config.adam_ratio)
+        self._teacher = Graphed(self._teacher_step, device)
+        self._rollout_steps: dict[bool, tuple[Rollout, Graphed[LossReport]]] = {}
+
+    def step(self, rollout: bool, step: int, rate: float) -> LossReport:
+        """One optimiser step on a batch of either kind; the next step overwrites the report."""
+        self._optimizer.set_rate(rate)
+        self._ema.set_step(step)
+        if not rollout:
+            return self._teacher()
+        batch = self._rollouts.next(self.average, self.config.rollout_batch)
+        running = batch.past is not None
+        if running not in self._rollout_steps:
+            self._rollout_steps[running] = batch, Graphed(partial(self._rollout_step, batch), self.device)
+        kept, run = self._rollout_steps[running]
+        if kept is not batch:
+            kept.fill(batch)
+        return run()
+
+    def _teacher_step(self) -> LossReport:
+        with mixed_precision(self.device):
+            return self._learn(*teacher_forcing_loss(self.model, self._clip, self.pool.batch(self.config.batch)))
+
+    def _rollout_step(self, batch: Rollout) -> LossReport:
+        with mixed_precision(self.device):
+            return self._learn(*self_rollout_loss(self.model, self._clip, batch))
+
+    def _learn(self, loss: Tensor, report: LossReport) -> LossReport:
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._optimizer.step()
+        self._ema.update()
+        return report
+
+    def warm_up(self) -> None:
+        """Compile and capture everything on noise, at rate zero; leaves no trace in the model."""
+        self.step(False, 0, 0.0)
+        while len(self._rollout_steps) < 2:  # a stream's start, and a running stream
+            self.step(True, 0, 0.0)
+        self.restart()
+        _log.info("warmed up")
+
+    def restart(self) -> None:
+        """Fresh optimiser, average and streams, from the model's present weights."""
+        self.average.load_state_dict(self.model.state_dict())
+        self._optimizer.forget()
+        self._rollouts.restart()
+
+
+class Progress:
+    """Collects loss reports and logs them now and then."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule, self._rollouts = schedule, 0
+        self._reports: dict[bool, list[LossReport]] = {False: [], True: []}
+
+    def add(self, rollout: bool, report: LossReport) -> None:
+        """Note one step."""
+        self._rollouts += rollout
+        self._reports[rollout].append(report.copy())
+        step = self._schedule.steps
+        if step in (50, 200) or step % 500 == 0:
+            pace = 1e3 * self._schedule.elapsed / step
+            _log.info("step %d (%d self-rollout), %.1f ms a step", step, self._rollouts, pace)
+            for kind, name in ((False, "teacher forcing"), (True, "self-rollout")):
+                self._describe(name, self._reports[kind][-100:])
+            self._reports = {False: [], True: []}
+
+    @staticmethod
+    def _describe(name: str, reports: list[LossReport]) -> None:
+        if not reports:
+            return
+        whole = LossReport(*(torch.cat([getattr(r, key) for r in reports]) for key in LossReport.__slots__))
+        level, later = whole.level, torch.ones_like(whole.level)
+        later[:, 0] = 0
+        first = whole.mean((level == 1) & (later == 0))
+        full, middle = whole.mean((level == 1) * later), whole.mean((level >= 0.4) & (level < 1))
+        text = "  %s: flow error at full noise %.4f first, %.4f later; middle %.4f; low %.4f"
+        _log.info(text, name, first, full, middle, whole.mean(level < 0.4))
+
+
+def train(trainer: GeneratorTrainer, out: Path, seed: int) -> None:
+    """The whole stage; saves now and then, and at the end."""
+    config, chance = trainer.config, random.Random(seed)
+    schedule = Schedule(config.seconds, config.max_steps)
+    progress, saved = Progress(schedule), 0.0
+    while schedule.progress < 1:
+        now = schedule.progress
+        rate = config.rate * warmup_then_linear(now, schedule.steps, config.warmup, config.decay)
+        rollout = now >= config.rollout_from and chance.random() < config.rollout_share
+        report = trainer.step(rollout, schedule.steps, rate)
+        schedule.steps += 1
+        progress.add(rollout, report)
+        if schedule.elapsed - saved > config.save_every_s:
+            saved = schedule.elapsed
+            save(trainer, out)
+    save(trainer, out)
+    _log.info("%d steps in %.0f s", schedule.steps, schedule.elapsed)
+
+
+def save(trainer: GeneratorTrainer, out: Path) -> None:
+    """Averaged and raw weights."""
+    save_weights(out / "model.safetensors", trainer.average)
+    save_weights(out / "resume.safetensors", trainer.model)
+
+
+def main() -> None:
+    """Prepare, wait for the VAE if need be, train."""
+    parser = argparse.ArgumentParser(description="Train the generator and the text encoder.")
+    parser.add_argument("--stage", choices=("joint", "finetune"), required=True)
+    parser.add_argument("--vae", type=Path, required=True, help="checkpoint; waited for if it is not there yet")
+    parser.add_argument("--init", type=Path, help="weights to start from")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=400.0)
+    parser.add_argument("--rate", type=float, help="peak rate instead of the stage's own")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
+    options = parser.parse_args()
+    device = set_up(options.seed)
+    config = stage(options.stage, options.seconds, options.smoke)
+    if options.rate is not None:
+        config = replace(config, rate=options.rate)
+    scripts = make_scripts(config.pool, config.chunks, build_tokenizer(), random.Random(options.seed))
+    trainer = GeneratorTrainer(config, scripts, device)
+    if options.init is not None:
+        load_weights(options.init, trainer.model)
+    if device.type == "cuda":
+        trainer.warm_up()
+    wait_for(options.vae)
+    trainer.space.load(options.vae)
+    trainer.pool.encode(trainer.space)
+    _log.info("%d clips encoded", config.pool)
+    trainer.restart()
+    train(trainer, options.out, options.seed)
+
+
+if __name__ == "__main__":
+    main()

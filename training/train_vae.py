@@ -1,0 +1,195 @@
+"""Trains the VAE on drawn clips.
+
+    python -m training.train_vae --out vae.safetensors --seconds 200
+
+Clips of 13 frames, a cut inside in 45 % of them. The loss is L1 + 2·L2, heavier around the object, with a light KL term
+and noise on the latents, since the generator's latents will not be exact. One file out: the averaged weights and the
+latents' statistics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from training import world
+from training.graphed import Graphed
+from training.latents import save_vae
+from training.optimizer import Average, MuonAdamW, warmup_then_linear
+from training.random_clips import random_attributes
+from training.runtime import Schedule, mixed_precision, set_up
+from training.scripts import difficulty
+from training.vae_forward import ClipVae, make_vae
+from training.vae_report import latent_statistics, report_reconstruction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VaeTraining:
+    """One run. batch clips of `frames` frames; rates are Muon's peak."""
+
+    seconds: float
+    max_steps: int | None = None
+    batch: int = 16
+    frames: int = 13
+    rate: float = 3e-3
+    warmup: int = 100
+    decay: float = 0.6
+    weight_decay: float = 1e-3
+    p_cut: float = 0.45
+    kl_weight: float = 5e-4
+    latent_noise: float = 0.15
+    object_weight: float = 4.0
+    clips_at_once: int = 2048
+    refill_steps: int = 128
+    report_clips: int = 300
+    average: float = 0.998
+
+
+def is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    """Muon's part: kernels between hidden channels."""
+    matrix = parameter.ndim >= 4 and min(parameter.flatten(1).shape) > 1
+    return matrix and "conv_in" not in name and "decoder.conv_out" not in name
+
+
+def clip_poses(count: int, frames: int, p_cut: float, device: torch.device) -> world.Poses:
+    """Random clips; in a share `p_cut` of them the scene changes at a border between latents."""
+    attributes = random_attributes(count, 2, device)
+    cut = 1 + 4 * torch.randint(0, (frames - 1) // 4, (count,), device=device)
+    cut = torch.where(torch.rand(count, device=device) < p_cut, cut, frames)
+    segment = (torch.arange(frames, device=device)[None] >= cut[:, None]).long()
+    per_frame = attributes.gather(1, segment[..., None].expand(-1, -1, attributes.shape[-1]))
+    return world.simulate(world.random_state(count, device), per_frame)
+
+
+class ClipBank:
+    """Random clips, kept as poses and drawn when asked for; `refill` replaces them in place."""
+
+    def __init__(self, config: VaeTraining, device: torch.device) -> None:
+        self._config, self._device = config, device
+        self._cover = torch.compile(world.cover, dynamic=False) if device.type == "cuda" else world.cover
+        self._poses = self._make()
+
+    def _make(self) -> world.Poses:
+        return clip_poses(self._config.clips_at_once, self._config.frames, self._config.p_cut, self._device)
+
+    def refill(self) -> None:
+        """New clips."""
+        fresh = self._make()
+        for name in world.Poses.__slots__:
+            getattr(self._poses, name).copy_(getattr(fresh, name))
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames and coverage of a random batch, and the weight [B, T] of each frame's scene."""
+        config, poses = self._config, self._poses
+        rows = torch.randint(0, config.clips_at_once, (config.batch,), device=self._device)
+        picked = world.Poses(*(getattr(poses, name)[rows] for name in world.Poses.__slots__))
+        return *world.draw_clip(picked, self._cover), difficulty(picked.attributes)
+
+
+class VaeTrainer:
+    """Owns the model, its average and the optimiser."""
+
+    def __init__(self, config: VaeTraining, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.vae = make_vae().to(device)
+        for module in self.vae.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.vae).eval().requires_grad_(False)
+        self._clips = ClipVae(self.vae, compiled=device.type == "cuda")
+        self._ema = Average(self.vae, self.average, config.average)
+        self._optimizer = MuonAdamW(self.vae.named_parameters(), is_hidden, config.weight_decay)
+        self._bank = ClipBank(config, device)
+        self._graphed = Graphed(self._step, device)
+
+    def loss(self, frames: Tensor, coverage: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and, for the log, (reconstruction, KL, mean squared error)."""
+        config = self.config
+        with mixed_precision(self.device):
+            mean, log_variance = self._clips.encode(frames)
+            noise = torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            extra = config.latent_noise * torch.rand(len(mean), 1, 1, 1, 1, device=self.device)
+            decoded = self._clips.decode(mean + noise + extra * torch.randn_like(mean))
+        error = decoded.float() - frames
+        near = max_pool2d(coverage.flatten(0, 1), 9, 1, 4).view_as(coverage)
+        pixel_weight = 1 + config.object_weight * near * weight[:, :, None, None, None]
+        reconstruction = ((error.abs() + 2 * error.square()) * pixel_weight).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        figures = torch.stack([reconstruction.detach(), kl.detach(), error.detach().square().mean()])
+        return reconstruction + config.kl_weight * kl, figures
+
+    def step(self) -> Tensor:
+        """One optimiser step on a random batch; returns the loss's figures, which the next step overwrites."""
+        return self._graphed()
+
+    def begin_step(self, step: int, rate: float) -> None:
+        """Set what changes from step to step."""
+        if step % self.config.refill_steps == 0:
+            self._bank.refill()
+        self._optimizer.set_rate(rate)
+        self._ema.set_step(step)
+
+    def _step(self) -> Tensor:
+        loss, figures = self.loss(*self._bank.batch())
+        self.vae.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
+        self._optimizer.step()
+        self._ema.update()
+        return figures
+
+
+def train(config: VaeTraining, device: torch.device) -> VaeTrainer:
+    """The whole run. The seconds count from the end of the first call, which compiles and learns nothing."""
+    trainer = VaeTrainer(config, device)
+    trainer.begin_step(0, 0.0)
+    trainer.step()
+    schedule = Schedule(config.seconds, config.max_steps)
+    figures: list[Tensor] = []
+    while schedule.progress < 1:
+        factor = warmup_then_linear(schedule.progress, schedule.steps, config.warmup, config.decay)
+        trainer.begin_step(schedule.steps, config.rate * factor)
+        figures.append(trainer.step().clone())
+        schedule.steps += 1
+        if schedule.steps in (50, 200) or schedule.steps % 1000 == 0:
+            reconstruction, kl, error = torch.stack(figures).mean(0).tolist()
+            psnr = -10 * math.log10(error / 4)
+            pace = 1e3 * schedule.elapsed / schedule.steps
+            text = "step %d reconstruction %.4f kl %.3f psnr %.2f dB, %.1f ms a step"
+            _log.info(text, schedule.steps, reconstruction, kl, psnr, pace)
+            figures.clear()
+    _log.info("%d steps in %.0f s", schedule.steps, schedule.elapsed)
+    return trainer
+
+
+def main() -> None:
+    """Train, report, save."""
+    parser = argparse.ArgumentParser(description="Train the VAE on drawn clips.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=200.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
+    options = parser.parse_args()
+    device = set_up(options.seed)
+    config = VaeTraining(options.seconds)
+    if options.smoke:
+        config = VaeTraining(options.seconds, max_steps=2, batch=2, frames=5, clips_at_once=4, report_clips=2)
+    trainer = train(config, device)
+    clips = ClipVae(trainer.average)
+    mean, std = latent_statistics(clips, config.report_clips, device)
+    save_vae(options.out, trainer.average, mean, std)
+    report_reconstruction(clips, config.report_clips, device)
+
+
+if __name__ == "__main__":
+    main()

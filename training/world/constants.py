@@ -1,0 +1,18 @@
+"""Small tables as tensors, made once a device: one made anew in every step could not be captured in a CUDA graph."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+
+@cache
+def _made(values: tuple[float | tuple[float, ...], ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device, dtype=torch.float32)
+
+
+def constant(values: tuple[float | tuple[float, ...], ...], like: Tensor) -> Tensor:
+    """`values` as a float32 tensor on the device of `like`. Shared: never write to it."""
+    return _made(values, like.device)
