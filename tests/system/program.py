@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,16 @@ class Running:
     def state(self) -> dict[str, Any]:
         return json.loads(self.get("/api/state")[1])
 
-    def wait_until_ready(self) -> None:
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Fails with the program's log when it ends, or when START_S have gone by."""
         end = time.monotonic() + START_S
-        while self.get("/readyz")[0] != 200:
+        while not condition():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < end, self.log
-            time.sleep(0.2)
+            time.sleep(0.1)
+
+    def wait_until_ready(self) -> None:
+        self.wait_until(lambda: self.get("/readyz")[0] == 200)
 
     def family(self) -> list[psutil.Process]:
         """The program's process and all below it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
+from pp1_orchestrator.runtime.signals import signals_held
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import send_parcel
@@ -43,8 +45,10 @@ class SpawnedMesh:
             rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
         }
-        for process in self._processes.values():
-            process.start()
+        resource_tracker.ensure_running()  # starting it later would let the held signals go
+        with signals_held():
+            for process in self._processes.values():
+                process.start()
 
     def connect(self) -> DistLink:
         deadlines = self._settings.deadlines
