@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from torch.distributed import Store
 
 from pp1_orchestrator.errors import ConfigError, MeshError
+from pp1_orchestrator.transport.rendezvous import Store
 
 POLL_S = 0.02
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch.distributed import Store
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
@@ -23,7 +22,7 @@ from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
-from pp1_orchestrator.transport.rendezvous import join_store
+from pp1_orchestrator.transport.rendezvous import Store, join_store
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from datetime import timedelta
 
-from torch.distributed import TCPStore
+from torch.distributed import Store, TCPStore
+
+__all__ = ["Store", "host_store", "join_store"]
 
 LOOPBACK = "127.0.0.1"
 
