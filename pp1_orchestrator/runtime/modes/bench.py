@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
-from pp1_orchestrator.measure.trace import merge_trace
+from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.media.recorder import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
+from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.results import write_results
 from pp1_orchestrator.runtime.signals import on_signals
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
@@ -36,11 +36,7 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
     finally:
         stream.close()
         recorder.close()
-    instruments.chunk_log.write(out / "chunks.jsonl")
-    merge_trace(out)
-    summary = _summarize(settings, instruments, digests, stream)
-    write_summary(summary, out / "summary.json")
-    _report(summary, out)
+    _report(write_results(settings, instruments, digests, stream, out), out)
     if stream.session.failure is not None:
         raise stream.session.failure
 
@@ -52,17 +48,6 @@ def _follow(session: Session, instruments: Instruments, total: int | None) -> No
         while not session.done.wait(REFRESH_S):
             progress.update(task, completed=instruments.chunk_log.count)
         progress.update(task, completed=instruments.chunk_log.count)
-
-
-def _summarize(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream) -> Summary:
-    return build_summary(
-        RunConfig(**run_choices(settings), seed=settings.seed),
-        instruments.chunk_log.records(),
-        stream.session.updates(),
-        warmup_chunks=settings.run.warmup_chunks,
-        memory=stream.memory(),
-        digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
-    )
 
 
 def _report(summary: Summary, out: Path) -> None:

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.results import write_results
+from pp1_orchestrator.runtime.vitals import Vitals
+from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
+
+log = logging.getLogger(__name__)
 
 
 def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    raise ConfigError("run=serve: not built in yet")
+    """Raises ConfigError for an address that can't be had, or the stream's failure once the server has ended."""
+    # Imported here: the web stack costs seconds that a bench need not pay.
+    from pp1_orchestrator.runtime.web import Web
+
+    web = Web(settings)
+    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    sink = web.make_sink(instruments)
+    try:
+        stream = Stream(settings, config, script, instruments, sink, [digests], trace_folder=out)
+        try:
+            vitals = Vitals(stream, instruments.metrics, instruments.events)
+            stream.session.start()
+            web.serve(stream.session, instruments)
+            vitals.close()
+        finally:
+            stream.close()
+    finally:
+        sink.close()
+    write_results(settings, instruments, digests, stream, out)
+    log.info("stopped; see %s", out)
+    if stream.session.failure is not None:
+        raise stream.session.failure

@@ -1,0 +1,27 @@
+"""What a run leaves in its folder: chunks.jsonl, trace.json, summary.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
+from pp1_orchestrator.measure.trace import merge_trace
+from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
+from pp1_orchestrator.stage0.observers import Digests
+
+
+def write_results(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
+    """Write the files of a stream that has been closed, and return its summary."""
+    instruments.chunk_log.write(out / "chunks.jsonl")
+    merge_trace(out)
+    summary = build_summary(
+        RunConfig(**run_choices(settings), seed=settings.seed),
+        instruments.chunk_log.records(),
+        stream.session.updates(),
+        warmup_chunks=settings.run.warmup_chunks,
+        memory=stream.memory(),
+        digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
+    )
+    write_summary(summary, out / "summary.json")
+    return summary
