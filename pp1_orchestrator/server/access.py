@@ -1,0 +1,94 @@
+"""Who may talk to the server: decided for every route alike, before any of them is looked up.
+
+Three checks in this order: the Host a browser was told (against DNS rebinding), the token, and the Origin of whatever
+changes something (against requests forged by other pages).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pp1_orchestrator.server.replies import error_reply
+from pp1_orchestrator.server.settings import ServerSettings
+
+COOKIE = "pp1_session"
+OPEN_PATHS = frozenset({"/healthz"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HARDENING: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
+    ),
+}
+"""Gradio's page needs inline script and eval; nothing may come from, or be sent to, another origin."""
+
+
+class AccessGuard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app, self._token = app, settings.token
+        self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
+        self._session = _session_of(settings.token) if settings.token else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            raise RuntimeError(f"a {scope['type']} connection is not served here")
+
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HARDENING)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, hardened)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
+            return error_reply("this Host is not served here", 403)
+        if scope["path"] not in OPEN_PATHS and (answer := self._unless_known(scope, headers)) is not None:
+            return answer
+        origin = headers.get("origin")
+        if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+            return error_reply("this Origin may not change anything here", 403)
+        return None
+
+    def _unless_known(self, scope: Scope, headers: Headers) -> Response | None:
+        """None for whoever has the token; a page that brings it in its address gets a cookie instead."""
+        if self._token is None:
+            return None
+        scheme, _, credential = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _same(credential, self._token):
+            return None
+        if _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session):
+            return None
+        offered = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["method"] == "GET" and scope["path"] == "/" and _same(offered, self._token):
+            welcome = RedirectResponse("/", status_code=303)
+            welcome.set_cookie(COOKIE, self._session, httponly=True, samesite="lax")
+            return welcome
+        return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+
+def _session_of(token: str) -> str:
+    """What the cookie holds: it proves the token without being it."""
+    return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())

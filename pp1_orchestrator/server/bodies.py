@@ -1,0 +1,76 @@
+"""Request bodies: bounded in bytes and time before a route sees them, and typed when it does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.server.replies import error_reply
+from pp1_orchestrator.server.settings import Limits
+
+T = TypeVar("T")
+
+
+class BodyLimit:
+    """ASGI middleware that reads a whole body, declared or chunked, or answers 413 or 408."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            return await self._app(scope, receive, send)
+        try:
+            body = await asyncio.wait_for(self._read(scope, receive), self._limits.body_s)
+        except RequestError as error:
+            return await error_reply(str(error), error.status)(scope, receive, send)
+        except TimeoutError:
+            reply = error_reply(f"the body did not arrive within {self._limits.body_s:g} s", 408)
+            return await reply(scope, receive, send)
+        replay: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replayed() -> Message:
+            return replay.pop() if replay else await receive()
+
+        await self._app(scope, replayed, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        declared = Headers(scope=scope).get("content-length", "0")
+        self._check(int(declared) if declared.isdecimal() else 0)
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise RequestError("the client went away", status=400)
+            body += message.get("body", b"")
+            self._check(len(body))
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _check(self, size: int) -> None:
+        if size > self._limits.body_bytes:
+            raise RequestError(f"the body is longer than {self._limits.body_bytes} bytes", status=413)
+
+
+async def read_json(request: Request, kind: type[T]) -> T:
+    """The body as a msgspec struct. Raises RequestError: 415, 400 (not JSON), 422 (names the field)."""
+    require_type(request, "application/json")
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON: {error}", status=400) from error
+
+
+def require_type(request: Request, media_type: str) -> None:
+    """Raises RequestError 415 when the body is declared as something else."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise RequestError(f"the body must be {media_type}", status=415)

@@ -1,0 +1,115 @@
+"""Runs the application: takes the port, serves, and ends quickly and cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.server.settings import Limits
+
+log = logging.getLogger(__name__)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take a TCP port. Raises ConfigError that names serving.host or serving.port."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ConfigError(f"serving.host={host}: it is no address of this machine ({error})") from error
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind(address)
+    except OSError as error:
+        taken.close()
+        raise ConfigError(_why_not(host, port, error)) from error
+    return taken
+
+
+def check_port(host: str, port: int) -> None:
+    """Find out early whether a port can be had. Raises ConfigError."""
+    bind(host, port).close()
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"serving.port={port}: already in use on {host}; free it or choose another, e.g. serving.port={port + 1}"
+    if error.errno == errno.EACCES:
+        return f"serving.port={port}: not permitted; choose one from 1024 to 65535"
+    return f"serving.host={host}: can't listen there ({error.strerror})"
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, except that open viewers and event streams don't delay the end, and a signal is not raised again."""
+
+    def __init__(self, app: FastAPI, limits: Limits, on_started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                ws="none",
+                h11_max_incomplete_event_size=limits.header_bytes,
+                limit_concurrency=limits.connections,
+                timeout_graceful_shutdown=limits.shutdown_s,
+            )
+        )
+        self._app, self._on_started = app, on_started
+
+    def stop(self) -> None:
+        """End serving soon. Any thread may call this."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.state.drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the serving and nothing else: what happens after it is the caller's."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    limits: Limits | None = None,
+    on_started: Callable[[], None] = lambda: None,
+    on_server: Callable[[HttpServer], None] = lambda _: None,
+) -> None:
+    """Serve until SIGINT, SIGTERM or `HttpServer.stop`, then return. Raises ConfigError when the port is taken.
+
+    on_started: called once requests are answered; on_server: is given the server, for `stop` from another thread.
+    """
+    taken = bind(host, port)
+    server = HttpServer(app, limits or Limits(), on_started)
+    on_server(server)
+    try:
+        server.run(sockets=[taken])
+    finally:
+        taken.close()

@@ -1,0 +1,45 @@
+"""Where the server listens, who may talk to it, and how much it takes from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.media.sdp import is_loopback_host
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on everything a client can make grow. Sizes in bytes, times in seconds."""
+
+    body_bytes: int = 64 * 1024
+    body_s: float = 10.0
+    header_bytes: int = 16 * 1024
+    prompt_chars: int = 2000
+    prompts: int = 8
+    event_streams: int = 32
+    heartbeat_s: float = 5.0
+    connections: int = 256
+    shutdown_s: int = 2
+    """How long open connections may take to end before they are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Raises ConfigError when the server could be reached from elsewhere by anybody."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    token: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.loopback and not self.token:
+            raise ConfigError(
+                f"serving.host={self.host}: other machines could use it, so serving.token must be set; "
+                "without a token only a loopback address such as 127.0.0.1 is allowed"
+            )
+
+    @property
+    def loopback(self) -> bool:
+        return is_loopback_host(self.host)

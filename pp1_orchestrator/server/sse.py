@@ -1,0 +1,76 @@
+"""Events of the stream as server-sent events. Every client has the bus's bounded queue and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.events import Event, EventBus
+from pp1_orchestrator.server.settings import Limits
+
+OPENING = "retry: 1000\n: the stream's events follow\n\n"
+HEARTBEAT = ": still here\n\n"
+
+
+def as_sse(event: Event) -> str:
+    """`id`, `event` and one line of JSON that repeats both."""
+    return f"id: {event['id']}\nevent: {event['event']}\ndata: {msgspec.json.encode(event).decode()}\n\n"
+
+
+class EventStreams:
+    """All open event streams. Belongs to one event loop; events may be published from any thread."""
+
+    def __init__(self, bus: EventBus, limits: Limits) -> None:
+        self._bus, self._limits = bus, limits
+        self._wakes: set[asyncio.Event] = set()
+        self._closing = False
+
+    @property
+    def count(self) -> int:
+        return len(self._wakes)
+
+    def open(self) -> AsyncIterator[str]:
+        """A new client's events, from now on. Raises RequestError 503 when there are too many."""
+        if self.count >= self._limits.event_streams or self._closing:
+            raise RequestError(f"at most {self._limits.event_streams} event streams are open", status=503)
+        return self._stream()
+
+    def close_all(self) -> None:
+        """End every stream now."""
+        self._closing = True
+        for wake in self._wakes:
+            wake.set()
+
+    async def _stream(self) -> AsyncIterator[str]:
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake_from_any_thread() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop ended between the last event and this one
+                loop.call_soon_threadsafe(wake.set)
+
+        subscription = self._bus.subscribe(wake_from_any_thread)
+        self._wakes.add(wake)
+        try:
+            yield OPENING
+            while not self._closing:
+                wake.clear()
+                events = subscription.drain()
+                if events:
+                    yield "".join(map(as_sse, events))
+                elif not await _within(wake, self._limits.heartbeat_s):
+                    yield HEARTBEAT
+        finally:
+            self._wakes.discard(wake)
+            self._bus.unsubscribe(subscription)
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""An application over an in-memory stream, and the same one listening on a port."""
+
+import threading
+import types
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.server.app import create_app
+from pp1_orchestrator.server.run import HttpServer, bind
+from pp1_orchestrator.server.settings import Limits, ServerSettings
+
+from .fakes import CountedPeers, MemoryStream
+
+LIMITS = Limits(heartbeat_s=0.2, body_s=0.5, event_streams=2)
+
+
+def build(peers=None, mount_panel=None, **options) -> types.SimpleNamespace:
+    events, metrics = EventBus(), Metrics()
+    stream, peers = MemoryStream(events), peers or CountedPeers()
+    settings = ServerSettings(limits=LIMITS, **options)
+    app = create_app(stream, peers, events, metrics.registry, settings, mount_panel)
+    return types.SimpleNamespace(app=app, stream=stream, peers=peers, events=events, metrics=metrics, settings=settings)
+
+
+class Listening:
+    """An application that listens on a free port of 127.0.0.1, from a thread of its own."""
+
+    def __init__(self, app) -> None:
+        socket = bind("127.0.0.1", 0)
+        self.port = socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        started = threading.Event()
+        self.server = HttpServer(app, LIMITS, started.set)
+        self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
+        self._thread.start()
+        assert started.wait(30)
+
+    def stop(self, timeout_s: float = 30.0) -> bool:
+        """True when it ended in time."""
+        self.server.stop()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+
+@pytest.fixture
+def parts() -> types.SimpleNamespace:
+    return build()
+
+
+@pytest.fixture
+def client(parts) -> Iterator[TestClient]:
+    with TestClient(parts.app, base_url="http://127.0.0.1:7860", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def listening(parts) -> Iterator[Listening]:
+    server = Listening(parts.app)
+    yield server
+    assert server.stop()

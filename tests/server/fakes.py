@@ -1,0 +1,80 @@
+"""A stream that lives in memory: it takes prompts and commands, says what it took, and publishes their events."""
+
+import itertools
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.ports import Control, PromptUpdate
+
+
+class MemoryStream:
+    """Implements ports.StreamControl."""
+
+    def __init__(self, events: EventBus) -> None:
+        self.events = events
+        self.updates: list[PromptUpdate] = []
+        self.commands: list[Control] = []
+        self.is_ready = True
+        self.paused = False
+        self._ids = itertools.count(1)
+
+    def update_prompt(self, update: PromptUpdate) -> str:
+        if update.prompt == "impossible":
+            raise RequestError("this can't be shown")
+        if update.prompt == "broken":
+            raise ValueError("a secret detail")
+        self.updates.append(update)
+        update_id = f"u{next(self._ids)}"
+        self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3)
+        return update_id
+
+    def control(self, command: Control) -> None:
+        self.commands.append(command)
+        if command.action in ("pause", "resume"):
+            self.paused = command.action == "pause"
+        self.events.publish("control", action=command.action, value=command.value)
+
+    def state(self) -> dict:
+        prompt = self.updates[-1].prompt if self.updates else "a start"
+        choices = dict.fromkeys(("routing", "overlap", "context", "layout"), "test")
+        config = {"model": "tiny", **choices}
+        figures = {"fps": 16.0, "phases_ms": {"text": 1.5, "denoise": 200.0, "context": 50.0, "decode": 120.0}}
+        ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
+        return {
+            "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "epoch": 0, "chunk": 3,
+            "figures": figures, "ranks": ranks, "failed": None,
+        }  # fmt: skip
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+
+class CountedPeers:
+    """Implements server.routes.Peers without WebRTC: an offer is answered with itself."""
+
+    def __init__(self) -> None:
+        self.viewers: set[str] = set()
+        self.started = self.closed = False
+
+    @property
+    def count(self) -> int:
+        return len(self.viewers)
+
+    def start(self) -> None:
+        self.started = True
+
+    async def offer(self, sdp: str) -> tuple[str, str]:
+        if self.count >= 2:
+            raise RequestError("all 2 viewer places are taken", status=503)
+        viewer_id = f"v{self.count}"
+        self.viewers.add(viewer_id)
+        return viewer_id, sdp
+
+    async def close(self, viewer_id: str) -> bool:
+        present = viewer_id in self.viewers
+        self.viewers.discard(viewer_id)
+        return present
+
+    async def close_all(self) -> None:
+        self.viewers.clear()
+        self.closed = True

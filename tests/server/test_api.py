@@ -1,0 +1,189 @@
+"""The documented routes over an in-memory stream: what is taken, what is refused, and in which words."""
+
+import json
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pp1_orchestrator.ports import Control, PromptUpdate, Transition, WeightedPrompt
+
+
+def post(client, path, body, content_type="application/json"):
+    data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+    return client.post(path, content=data, headers={"Content-Type": content_type})
+
+
+def test_a_prompt_is_accepted_with_an_id(client, parts):
+    answer = post(client, "/api/prompt", {"prompt": "a red circle"})
+    assert (answer.status_code, answer.json()) == (200, {"id": "u1", "state": "accepted"})
+    assert parts.stream.updates == [PromptUpdate(prompt="a red circle")]
+
+
+def test_a_blend_arrives_with_every_field(client, parts):
+    body = {
+        "prompts": [{"text": "a", "weight": 2}, {"text": "b"}],
+        "blend": "slerp",
+        "transition": {"steps": 3, "method": "slerp"},
+        "cut": "hard",
+    }
+    assert post(client, "/api/prompt", body).status_code == 200
+    assert parts.stream.updates == [
+        PromptUpdate(
+            prompts=(WeightedPrompt("a", 2.0), WeightedPrompt("b")),
+            blend="slerp",
+            transition=Transition(3, "slerp"),
+            cut="hard",
+        )
+    ]
+
+
+@pytest.mark.parametrize("prompt", ["x" * 2000, "nul \x00 byte", "🟥" * 2000, "\u202eright to left", "line\nbreak"])
+def test_odd_prompts_are_taken(client, parts, prompt):
+    assert post(client, "/api/prompt", {"prompt": prompt}).status_code == 200
+    assert parts.stream.updates[-1].prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"prompt": ""}, 422, "prompt is empty"),
+        ({"prompt": " \n\t"}, 422, "prompt is empty"),
+        ({}, 422, "prompt is missing: give prompt or prompts"),
+        ({"prompts": [{"text": "a"}, {"text": ""}]}, 422, "prompt is empty"),
+        ({"prompt": "x" * 2001}, 422, "prompt has 2001 characters, at most 2000"),
+        ({"prompts": [{"text": "a"}] * 9}, 422, "prompts has 9 entries, at most 8"),
+        ({"prompt": "a", "promt": "b"}, 422, "Object contains unknown field `promt`"),
+        ({"prompts": [{"text": "a", "wieght": 1}]}, 422, "Object contains unknown field `wieght` - at `$.prompts[0]`"),
+        ({"prompt": 5}, 422, "Expected `str | null`, got `int` - at `$.prompt`"),
+        ({"prompt": "a", "cut": "soon"}, 422, "Invalid enum value 'soon' - at `$.cut`"),
+        ({"prompt": "impossible"}, 422, "this can't be shown"),
+        ([], 422, "Expected `object`, got `array`"),
+        ("{", 400, "the body is not JSON: Input data was truncated"),
+        ('{"prompt": "\\ud800"}', 400, "the body is not JSON: "),
+        (b'{"prompt": "\xff"}', 400, "the body is not JSON: "),
+        ('{"prompts": ' + "[" * 30000, 422, "Expected `object`, got `array` - at `$.prompts[0]`"),
+        ({"prompt": "x" * 1_000_000}, 413, "the body is longer than 65536 bytes"),
+    ],
+)
+def test_prompts_that_are_refused(client, parts, body, status, says):
+    answer = post(client, "/api/prompt", body)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(says)
+    assert "\n" not in answer.json()["error"]
+    assert parts.stream.updates == []
+
+
+def test_a_body_without_a_declared_length_is_bounded_too(client, parts):
+    def chunks():
+        for _ in range(100):
+            yield b" " * 1024
+
+    answer = client.post("/api/prompt", content=chunks(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert parts.stream.updates == []
+
+
+def test_a_failure_inside_tells_the_client_nothing_about_it(client):
+    answer = post(client, "/api/prompt", {"prompt": "broken"})
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "hard_cut"])
+def test_commands(client, parts, action):
+    answer = post(client, "/api/control", {"action": action})
+    assert (answer.status_code, answer.json()) == (200, {"action": action, "state": "accepted"})
+    assert parts.stream.commands == [Control(action)]
+
+
+def test_a_seed(client, parts):
+    assert post(client, "/api/control", {"action": "seed", "value": 7}).status_code == 200
+    assert parts.stream.commands == [Control("seed", 7)]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"action": "explode"}, "Invalid enum value 'explode' - at `$.action`"),
+        ({"action": "seed"}, "value must be a seed"),
+        ({"action": "seed", "value": -1}, "value must be a seed"),
+        ({"action": "seed", "value": 2**63}, "value must be a seed"),
+        ({"action": "pause", "value": 1}, "value has no meaning for action=pause"),
+        ({"value": 1}, "Object missing required field `action`"),
+    ],
+)
+def test_commands_that_are_refused(client, parts, body, says):
+    answer = post(client, "/api/control", body)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(says)
+    assert parts.stream.commands == []
+
+
+@pytest.mark.parametrize("path", ["/api/prompt", "/api/control", "/whep"])
+def test_a_body_of_the_wrong_kind_is_refused(client, path):
+    answer = post(client, path, "prompt=a", "application/x-www-form-urlencoded")
+    assert answer.status_code == 415
+
+
+def test_state_is_the_streams_with_the_viewers(client, parts):
+    parts.peers.viewers = {"a", "b"}
+    state = client.get("/api/state").json()
+    assert state == parts.stream.state() | {"viewers": 2}
+
+
+def test_an_offer_is_answered_and_can_be_ended_once(client):
+    answer = post(client, "/whep", "v=0", "application/sdp")
+    assert (answer.status_code, answer.text) == (201, "v=0")
+    assert answer.headers["content-type"] == "application/sdp"
+    location = answer.headers["location"]
+    assert client.delete(location).status_code == 200
+    assert client.delete(location).status_code == 404
+
+
+def test_too_many_viewers_are_told_when_to_come_again(client):
+    answers = [post(client, "/whep", "v=0", "application/sdp") for _ in range(3)]
+    assert [a.status_code for a in answers] == [201, 201, 503]
+    assert int(answers[-1].headers["retry-after"]) > 0
+
+
+def test_an_offer_that_is_no_text_is_refused(client):
+    assert post(client, "/whep", b"\xff\xfe", "application/sdp").status_code == 400
+
+
+def test_metrics_are_at_exactly_their_path_as_prometheus_text(client, parts):
+    parts.metrics.viewers(3)
+    answer = client.get("/metrics", follow_redirects=False)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert families["pp1_viewers"].samples[0].value == 3
+
+
+def test_health_is_about_the_process_and_readiness_about_the_chunks(client, parts):
+    assert client.get("/readyz").status_code == 200
+    parts.stream.is_ready = False
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/openapi.json", 404),
+        ("GET", "/whep", 405),
+        ("PUT", "/api/prompt", 405),
+        ("DELETE", "/whep/nobody", 404),
+    ],
+)
+def test_other_paths_and_methods_get_one_line(client, method, path, status):
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error"}
+
+
+def test_the_peers_live_as_long_as_the_server(parts, client):
+    assert parts.peers.started
+    client.__exit__(None, None, None)
+    assert parts.peers.closed
+    client.__enter__()
