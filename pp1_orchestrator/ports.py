@@ -33,8 +33,12 @@ class FrameSink(Protocol):
 
     def put(self, chunk: DecodedChunk) -> None: ...
 
-    def wait_for_room(self, timeout_s: float) -> bool:
-        """True as soon as another chunk may be generated without running more than one chunk ahead."""
+    def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
+        """True as soon as another chunk should be begun: not more than one chunk ahead of what is shown, and not later
+        than it takes to make one.
+
+        coming: chunks that are being made and will be put first; lead_s: how long one takes from plan to pixels.
+        """
         ...
 
     def flush(self) -> None:

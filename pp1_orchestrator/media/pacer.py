@@ -25,6 +25,8 @@ MAX_CHUNKS = 3
 REPEAT_S = 0.5
 """While there is nothing new the last picture goes out again this often, so that a new viewer sees one."""
 JOIN_S = 5.0
+LEAD_MARGIN = 1.2
+"""A chunk is begun this much earlier than it took lately to make one."""
 
 
 class Screen(Protocol):
@@ -45,8 +47,8 @@ class _Frame:
 class PacedSink:
     """A FrameSink that shows frames in real time.
 
-    There is room for a chunk when at most `room_frames` decoded frames wait to be shown; None: as soon as the newest
-    chunk has begun to show. `first` is shown until the first chunk comes.
+    There is room for a chunk as soon as the newest one has begun to show; earlier when making one takes longer than
+    showing one, so that a slow producer can work without a break. `first` is shown until the first chunk comes.
     """
 
     def __init__(
@@ -56,11 +58,10 @@ class PacedSink:
         first: Rgb,
         figures: MediaFigures,
         on_shown: ShownListener | None = None,
-        room_frames: int | None = None,
     ) -> None:
         self._screen, self._figures, self._on_shown = screen, figures, on_shown
         self._clock = FrameClock(fps)
-        self._room_frames = room_frames
+        self._fps = fps
         self._frames: deque[_Frame] = deque()
         self._newest_frames = 1
         self._changed = threading.Condition()
@@ -85,9 +86,9 @@ class PacedSink:
             self._figures.queue_depth("frames", len(self._frames))
             self._changed.notify_all()
 
-    def wait_for_room(self, timeout_s: float) -> bool:
+    def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         with self._changed:
-            return self._changed.wait_for(self._has_room, timeout_s)
+            return self._changed.wait_for(lambda: self._has_room(coming, lead_s), timeout_s)
 
     def flush(self) -> None:
         with self._changed:
@@ -102,9 +103,10 @@ class PacedSink:
             self._changed.notify_all()
         self._thread.join(JOIN_S)
 
-    def _has_room(self) -> bool:
-        allowed = self._newest_frames - 1 if self._room_frames is None else self._room_frames
-        return self._closed or self._failure is not None or len(self._frames) <= allowed
+    def _has_room(self, coming: int, lead_s: float) -> bool:
+        waiting = len(self._frames) + coming * self._newest_frames
+        allowed = max(self._newest_frames - 1, LEAD_MARGIN * lead_s * self._fps)
+        return self._closed or self._failure is not None or waiting <= allowed
 
     def _drop_oldest(self) -> None:
         while sum(frame.first for frame in self._frames) > MAX_CHUNKS:

@@ -40,7 +40,7 @@ class Mp4Recorder:
         """Queue a chunk; waits while the file is behind. Raises Stage0Error when it can't be written."""
         self._enqueue(chunk)
 
-    def wait_for_room(self, timeout_s: float) -> bool:
+    def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         return True
 
     def flush(self) -> None:

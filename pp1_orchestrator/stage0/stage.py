@@ -75,6 +75,7 @@ class Stage:
         self._observers, self._spans, self._device = observers, spans, device
         self._flights: deque[Flight] = deque()
         self._state = DecodeState()
+        self._lead_s = 0.0
         self.head = -1
         """Newest chunk whose result has reached rank 0."""
 
@@ -95,7 +96,7 @@ class Stage:
         chunk = self._planner.next_chunk
         if not self._wishes.wants_chunk(chunk) or (self._flights and self._wishes.must_wait(chunk)):
             return None
-        if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0):
+        if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._flights), self._lead_s):
             return None
         start = time.monotonic_ns()
         update = self._apply_wishes(chunk)
@@ -175,6 +176,7 @@ class Stage:
         record = flight.record
         record.decode_start_s, record.emit_s, record.frames = start / 1e9, end / 1e9, len(frames)
         self._spans.add("decode", start, end, chunk=record.chunk_index)
+        self._lead_s = record.emit_s - record.build_start_s
         ids = tuple(update.id for update in flight.updates)
         return DecodedChunk(record.chunk_index, record.cache_epoch, frames, ids, end / 1e9)
 

@@ -83,15 +83,18 @@ def test_there_is_room_when_the_newest_chunk_has_begun_to_show_and_not_before(pa
         assert len(fresh(screen.numbers)) >= 7 - 1
 
 
-def test_a_fixed_amount_of_room_can_be_asked_for():
-    screen = Screen()
-    sink = PacedSink(screen, FPS, placeholder(SIZE, SIZE), Counted(), room_frames=0)
+def test_a_chunk_that_is_being_made_takes_room_unless_making_one_takes_long(parts):
+    sink, screen, _, _ = parts
     screen.open.clear()
-    sink.put(chunk(0))
-    assert not sink.wait_for_room(0)
+    sink.put(chunk(0, first=1))
     screen.open.set()
+    screen.wait_for(lambda: 2 in screen.numbers)
+    screen.open.clear()
     assert sink.wait_for_room(WAIT_S)
-    sink.close()
+    assert not sink.wait_for_room(0, coming=1)
+    slow_s = 2 * 6 / FPS
+    assert sink.wait_for_room(0, coming=1, lead_s=slow_s)
+    screen.open.set()
 
 
 def test_a_hard_cut_forgets_what_was_not_shown_and_counts_it(parts):
