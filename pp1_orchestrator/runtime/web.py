@@ -29,6 +29,7 @@ class Web:
         serving, stream = settings.serving, settings.stream
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token)
         check_port(serving.host, serving.port)
+        logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
         self._limits = PeerLimits(viewers=serving.max_viewers)
         self._video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
