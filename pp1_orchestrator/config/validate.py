@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 import msgspec
+import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
@@ -42,7 +43,27 @@ def _bench_ends(settings: Settings, config: WanConfig) -> None:
         raise ConfigError("run.chunks=null: a bench needs a number of chunks")
 
 
-_RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (_size, _tensor_parallel, _steps, _bench_ends)
+def _one_process(settings: Settings, config: WanConfig) -> None:
+    layout = settings.layout
+    if layout.backend == "none" and layout.mesh_ranks != 1:
+        raise ConfigError(f"layout.mesh_ranks={layout.mesh_ranks}: layout={layout.name} is one process; possible: 1")
+
+
+def _device(settings: Settings, config: WanConfig) -> None:
+    name = settings.layout.device
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if name not in here and not (name == "cuda" and len(here) > 1):
+        raise ConfigError(f"layout.device={name}: no such device here; choices: {', '.join(here)}")
+
+
+_RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
+    _size,
+    _tensor_parallel,
+    _steps,
+    _bench_ends,
+    _one_process,
+    _device,
+)
 
 
 def _read_model(settings: Settings) -> WanConfig:
