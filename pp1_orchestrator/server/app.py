@@ -20,6 +20,7 @@ from pp1_orchestrator.server.replies import error_reply
 from pp1_orchestrator.server.routes import Peers, event_routes, health_routes, stream_routes, whep_routes
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams
+from pp1_orchestrator.server.surface import Surface
 
 log = logging.getLogger(__name__)
 Mount = Callable[[FastAPI], None]
@@ -51,6 +52,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.drain = drain
+    app.add_middleware(Surface)
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
     app.add_exception_handler(RequestError, _refused)

@@ -1,0 +1,137 @@
+// Plays the stream in a <video> over WHEP, and keeps it playing: a lost connection is made anew by itself.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.Player = class {
+  static GATHER_MS = 1000; // longest wait for network addresses; the server finds us by our checks anyway
+  static SILENT_MS = 4000; // the server repeats a held picture twice a second, so silence means the line is dead
+  static RETRY_MS = [300, 600, 1200, 2500, 4000];
+
+  // onChange(state, text): state is connecting, live or lost; text says why where there is something to say.
+  constructor(video, onChange) {
+    this.video = video;
+    this.onChange = onChange;
+    this.failures = 0;
+    this.closed = false;
+    video.addEventListener("resize", () => this.soften());
+    new ResizeObserver(() => this.soften()).observe(video);
+    window.addEventListener("pagehide", () => this.close());
+    window.addEventListener("pageshow", (event) => event.persisted && this.reopen());
+    window.addEventListener("online", () => this.lost("The network is back"));
+  }
+
+  async open() {
+    this.onChange("connecting", "");
+    const attempt = (this.attempt = Symbol("attempt"));
+    try {
+      await this.connect(attempt);
+    } catch (error) {
+      if (attempt === this.attempt) this.lost(error.message);
+    }
+  }
+
+  async connect(attempt) {
+    const peer = (this.peer = new RTCPeerConnection({ iceServers: [] }));
+    const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
+    peer.ontrack = (event) => this.show(event, transceiver);
+    peer.onconnectionstatechange = () => {
+      if (peer === this.peer && ["failed", "closed"].includes(peer.connectionState)) this.lost("The connection broke");
+    };
+    await peer.setLocalDescription();
+    await this.gathered(peer);
+    const answer = await fetch("/whep", {
+      method: "POST",
+      headers: { "Content-Type": "application/sdp" },
+      body: peer.localDescription.sdp,
+    });
+    if (answer.status !== 201) throw new Error(await window.pp1.reason(answer));
+    this.location = answer.headers.get("Location");
+    const sdp = await answer.text();
+    if (attempt !== this.attempt) return;
+    await peer.setRemoteDescription({ type: "answer", sdp });
+    this.heard();
+  }
+
+  gathered(peer) {
+    if (peer.iceGatheringState === "complete") return Promise.resolve();
+    return new Promise((done) => {
+      peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && done());
+      setTimeout(done, this.constructor.GATHER_MS);
+    });
+  }
+
+  show(event, transceiver) {
+    if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
+    this.video.srcObject = event.streams[0] || new MediaStream([event.track]);
+    this.video.play().catch(() => {}); // a browser that forbids autoplay starts it at the first click
+    const video = this.video;
+    const peer = this.peer;
+    const frame = () => {
+      if (peer !== this.peer) return;
+      this.failures = 0;
+      this.heard();
+      this.onChange("live", "");
+      video.requestVideoFrameCallback(frame);
+    };
+    video.requestVideoFrameCallback(frame);
+  }
+
+  // A small picture that is shown large gets a blur of a third of its own pixel: steps become edges.
+  soften() {
+    const scale = this.video.videoWidth ? this.video.clientWidth / this.video.videoWidth : 1;
+    this.video.style.setProperty("--soft", `${scale > 2 ? (scale * 0.33).toFixed(2) : 0}px`);
+  }
+
+  heard() {
+    this.heardAt = performance.now();
+    if (this.watch) return;
+    this.watch = setInterval(() => {
+      const hidden = document.visibilityState === "hidden"; // no frame is drawn then
+      if (!hidden && performance.now() - this.heardAt > this.constructor.SILENT_MS) this.lost("No picture arrives");
+      if (hidden) this.heardAt = performance.now();
+    }, 500);
+  }
+
+  lost(text) {
+    if (this.closed) return;
+    this.drop();
+    const waits = this.constructor.RETRY_MS;
+    const wait = waits[Math.min(this.failures, waits.length - 1)];
+    this.failures += 1;
+    this.onChange("lost", text);
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.open(), wait);
+  }
+
+  drop() {
+    clearInterval(this.watch);
+    this.watch = null;
+    this.attempt = null;
+    const peer = this.peer;
+    this.peer = null;
+    if (peer) peer.close();
+    if (this.location) fetch(this.location, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.location = null;
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.retry);
+    this.drop();
+  }
+
+  reopen() {
+    this.closed = false;
+    this.open();
+  }
+};
+
+// One line from an answer that is not what was asked for.
+window.pp1.reason = async (answer) => {
+  try {
+    return (await answer.json()).error || `HTTP ${answer.status}`;
+  } catch {
+    return `HTTP ${answer.status}`;
+  }
+};
