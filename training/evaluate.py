@@ -27,13 +27,14 @@ from training.latents import LatentSpace
 from training.model import TinyModel
 from training.runtime import load_weights, mixed_precision, set_up
 from training.scripts import random_prompt
-from training.streaming import BatchStream, chunk_block, compiled_chunk_block
+from training.streaming import BatchStream, ChunkBlock, chunk_block
 from training.tokenizer import build_tokenizer, encode
 from training.world import MOTIONS, SHAPES, SIZES, Attribute
 
 _log = logging.getLogger(__name__)
 _HISTORY_CHUNKS = 2  # decoded before the judged chunk, so that the decoder has its past
 _SHOWN_MISSES = 12
+_LONG = range(190, 200)  # the chunks of a long run that are judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Evaluation:
 
     prompts: int = 200
     switch: int = 5
-    chunks: tuple[int, ...] = (0, 1, 4, 5, 6, 7, 100, *range(190, 200))
+    chunks: tuple[int, ...] = (0, 1, 4, 5, 6, 7, 100, *_LONG)
     pictures: int = 12
     seed: int = 77
 
@@ -58,10 +59,12 @@ class Prompts:
 class Evaluator:
     """One model, judged. Keeps the last few chunks of the streams for decoding."""
 
-    def __init__(self, model: TinyModel, space: LatentSpace, device: torch.device, compiled: bool) -> None:
+    def __init__(
+        self, model: TinyModel, space: LatentSpace, device: torch.device, block: ChunkBlock = chunk_block
+    ) -> None:
         self._model, self._space, self._device = model.eval(), space, device
         self._judge, self._tokenizer = Judge.load(device), build_tokenizer()
-        self._block = compiled_chunk_block() if compiled else chunk_block
+        self._block = block
 
     def prompts(self, count: int, rng: random.Random) -> Prompts:
         """Random prompts, encoded."""
@@ -136,6 +139,17 @@ def save_picture(frames: Tensor, path: Path) -> None:
     Image.fromarray(pixels.numpy()).save(path)
 
 
+def write_report(evaluator: Evaluator, settings: Evaluation, folder: Path) -> None:
+    """Run the evaluation; report.json and samples.png in `folder`."""
+    report, pictures = evaluator.run(settings)
+    if max(settings.chunks) >= _LONG[-1]:
+        report["mean of chunks 190 to 199"] = mean_of(report, _LONG[0], _LONG[-1])
+        _log.info("chunks 190 to 199: %s", report["mean of chunks 190 to 199"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    save_picture(pictures, folder / "samples.png")
+
+
 def main() -> None:
     """Load, run, write."""
     parser = argparse.ArgumentParser(description="Judge the model from decoded frames.")
@@ -152,13 +166,7 @@ def main() -> None:
     space.load(options.vae)
     chunks = tuple(c for c in Evaluation().chunks if c <= options.last_chunk)
     settings = replace(Evaluation(), prompts=options.prompts, chunks=chunks, seed=options.seed)
-    report, pictures = Evaluator(model, space, device, compiled=device.type == "cuda").run(settings)
-    if max(chunks) >= 190:
-        report["mean of chunks 190 to 199"] = mean_of(report, 190, 199)
-        _log.info("chunks 190 to 199: %s", report["mean of chunks 190 to 199"])
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    save_picture(pictures, options.out / "samples.png")
+    write_report(Evaluator(model, space, device), settings, options.out)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ def chunk_attributes(attributes: Tensor, segments: Tensor) -> Tensor:
     return attributes.gather(1, segments[..., None].expand(-1, -1, attributes.shape[-1]))
 
 
-def chunk_weight(attributes: Tensor, segments: Tensor) -> Tensor:
-    """Weight of every chunk [N, n]: hard scenes and first chunks of a new caption take more."""
+def chunk_weight(attributes: Tensor, segments: Tensor, before: Tensor) -> Tensor:
+    """Weight of every chunk [N, n]: hard scenes and first chunks of a new caption take more. before [N]: which caption
+    the chunk before the clip had."""
     weight = difficulty(chunk_attributes(attributes, segments))
-    switched = torch.zeros_like(segments, dtype=torch.bool)
-    switched[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    switched = segments != torch.cat([before[:, None], segments[:, :-1]], 1)
     return torch.where(switched, _SWITCH_WEIGHT * weight, weight)
 
 
@@ -48,7 +48,7 @@ class Pool:
         self._latents = torch.randn(shape, dtype=torch.float16, device=device)
         self._scripts, self._chunks = scripts.to(device), chunks
         self._segments = self._scripts.segments(chunks)
-        self._weight = chunk_weight(self._scripts.attributes, self._segments)
+        self._weight = chunk_weight(self._scripts.attributes, self._segments, self._segments[:, 0])
         # A clip that does not start as a stream does has no way to know its first chunk.
         self._weight[:, 0] *= self._scripts.canonical
 

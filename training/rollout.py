@@ -63,16 +63,15 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class RolloutSettings:
-    """streams a group, chunks a rollout, lives of the groups in rollouts, uses of each rollout; chance of a new
-    caption in a rollout, for young groups and for those that live at least `long_life` rollouts; scale of the error
-    beyond which the truth is no target any more."""
+    """streams a group, chunks a rollout, lives of the groups in rollouts, uses of each rollout; chance of a new caption
+    in a rollout; groups that live at least `long_life` rollouts keep their caption in half of the streams, so that some
+    run on and on; escape: scale of the error beyond which the truth is no target any more."""
 
     streams: int = 320
     chunks: int = 4
     lives: tuple[int, ...] = (1, 2, 6, 50)
-    uses: int = 2
+    uses: int = 3
     p_switch: float = 0.65
-    p_switch_long: float = 0.3
     long_life: int = 10
     escape: float = 0.2
 
@@ -89,14 +88,16 @@ class StreamGroup:
         fresh = self._age >= self._life
         if fresh:
             self._begin(model)
+        else:
+            self._turn_over()
         segments = self._choose_segments(fresh)
         attributes = chunk_attributes(self._attributes, segments)
         truth = self._first_truth(attributes) if fresh else self._next_truth(attributes)
         past = self._stream.past(truth)
         own, estimates = self._run(model, segments)
+        weight = self._weight(own, truth, segments)
         self._recent, self._caption = own[:, -_HISTORY_CHUNKS * CHUNK_FRAMES :], segments[:, -1]
         self._age += 1
-        weight = self._weight(own, truth, segments)
         return Rollout(truth.half(), own.half(), estimates.half(), self._tokens, segments, weight, past)
 
     def _begin(self, model: TinyModel) -> None:
@@ -107,10 +108,26 @@ class StreamGroup:
         self._caption = torch.zeros(len(rows), dtype=torch.long, device=device)
         self._stream, self._age = BatchStream(model.generator, self._tools.block), 0
 
+    def _turn_over(self) -> None:
+        """The caption that holds becomes the first of the pair; what may follow is the other one or any other."""
+        device, here = self._tools.device, torch.arange(len(self._caption), device=self._tools.device)
+        rows = torch.randint(0, len(self._scripts.switch), (len(here),), device=device)
+        anew = torch.rand(len(here), device=device) < 0.5
+
+        def pair(captions: Tensor, others: Tensor) -> Tensor:
+            follows = torch.where(anew[:, None], others, captions[here, 1 - self._caption])
+            return torch.stack([captions[here, self._caption], follows], 1)
+
+        self._attributes = pair(self._attributes, self._scripts.attributes[rows, 0])
+        self._tokens = pair(self._tokens, pick_tokens(self._scripts.tokens[rows])[:, 0])
+        self._caption = torch.zeros_like(self._caption)
+
     def _choose_segments(self, fresh: bool) -> Tensor:
         """Which caption each chunk has [R, n]; a stream changes at most once a rollout, never before its start."""
         settings, count, device = self._settings, len(self._caption), self._tools.device
-        chance = settings.p_switch_long if self._life >= settings.long_life else settings.p_switch
+        chance = torch.full((count,), settings.p_switch, device=device)
+        if self._life >= settings.long_life:
+            chance[::2] = 0
         at = torch.randint(1 if fresh else 0, settings.chunks, (count,), device=device)
         at = torch.where(torch.rand(count, device=device) < chance, at, settings.chunks)
         after = (torch.arange(settings.chunks, device=device)[None] >= at[:, None]).long()
@@ -144,7 +161,7 @@ class StreamGroup:
         return torch.cat(chunks, 1), torch.cat(estimates, 2)
 
     def _weight(self, own: Tensor, truth: Tensor, segments: Tensor) -> Tensor:
-        weight = chunk_weight(self._attributes, segments)
+        weight = chunk_weight(self._attributes, segments, self._caption)
         error = (own - truth).square().unflatten(1, (-1, CHUNK_FRAMES)).flatten(2).mean(-1)
         weight[:, 1:] *= torch.exp(-error[:, :-1] / self._settings.escape)
         return weight

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from training.evaluate import Evaluation, Evaluator, write_report
 from training.expert import Expert
 from training.graphed import Graphed
 from training.judge import Judge
@@ -67,7 +68,7 @@ def stage(name: str, seconds: float, smoke: bool) -> GeneratorTraining:
     config = {
         "joint": GeneratorTraining(seconds),
         "finetune": GeneratorTraining(
-            seconds, pool=8000, rate=1.5e-3, warmup=50, decay=0.8, rollout_share=0.5, rollout_from=0.0
+            seconds, pool=8000, rate=2e-3, warmup=50, decay=0.85, rollout_share=0.5, rollout_from=0.0
         ),
     }[name]
     if not smoke:
@@ -96,12 +97,8 @@ class GeneratorTrainer:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.space = LatentSpace(device, compiled)
         self.pool = Pool(scripts, config.chunks, device)
-        tools = Tools(
-            self.space,
-            Expert(Judge.load(device), device),
-            compiled_chunk_block() if compiled else chunk_block,
-            device,
-        )
+        self.stream_block = compiled_chunk_block() if compiled else chunk_block
+        tools = Tools(self.space, Expert(Judge.load(device), device), self.stream_block, device)
         self._rollouts = Rollouts(config.rollout, scripts, tools)
         if compiled:
             self.model.compile_text()
@@ -226,6 +223,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400.0)
     parser.add_argument("--rate", type=float, help="peak rate instead of the stage's own")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="judge the result, as training.evaluate does")
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
     options = parser.parse_args()
     device = set_up(options.seed)
@@ -244,6 +242,9 @@ def main() -> None:
     _log.info("%d clips encoded", config.pool)
     trainer.restart()
     train(trainer, options.out, options.seed)
+    if options.report:
+        evaluator = Evaluator(trainer.average, trainer.space, device, trainer.stream_block)
+        write_report(evaluator, replace(Evaluation(), prompts=config.rollout.streams), options.out)
 
 
 if __name__ == "__main__":
