@@ -6,6 +6,8 @@ tensor-parallel mesh. A group that this rank is not in can't be used: asking for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -60,6 +62,16 @@ class Topology:
         return group
 
 
+@contextmanager
+def _lost(what: str) -> Iterator[None]:
+    """The backend's many words for a peer that ended or went silent, as one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = "was silent for too long" if "imed out" in str(error) else "has ended"
+        raise MeshError(f"{what} {reason}") from error
+
+
 class MeshShard:
     """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
 
@@ -70,12 +82,14 @@ class MeshShard:
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum over the mesh, in place."""
-        dist.all_reduce(tensor, group=self._group)
+        with _lost("a rank of the mesh"):
+            dist.all_reduce(tensor, group=self._group)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """The leader's values on every mesh rank, in place."""
-        dist.broadcast(tensor, src=LEADER, group=self._group)
+        with _lost("a rank of the mesh"):
+            dist.broadcast(tensor, src=LEADER, group=self._group)
         return tensor
 
 
@@ -88,8 +102,10 @@ class PeerPipe:
         self.device = device
 
     def send(self, tensor: Tensor) -> None:
-        dist.send(tensor, self._peer, group=self._group)
+        with _lost(f"rank {self._peer}"):
+            dist.send(tensor, self._peer, group=self._group)
 
     def receive(self, tensor: Tensor) -> Tensor:
-        dist.recv(tensor, self._peer, group=self._group)
+        with _lost(f"rank {self._peer}"):
+            dist.recv(tensor, self._peer, group=self._group)
         return tensor

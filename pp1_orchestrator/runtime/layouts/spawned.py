@@ -13,6 +13,7 @@ import torch.multiprocessing as mp
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
@@ -77,8 +78,8 @@ class SpawnedMesh:
             try:
                 send_parcel(shutdown, self._pipe.send)
                 self._join(end)
-            except RuntimeError as error:
-                log.warning("the mesh was gone before it could be told to stop: %s", str(error).splitlines()[0])
+            except MeshError as error:
+                log.warning("the mesh could not be told to stop: %s", error)
         self._keep_peaks()
         self._kill()
         if self._topology is not None:
