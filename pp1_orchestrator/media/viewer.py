@@ -15,7 +15,6 @@ from pp1_orchestrator.media.settings import PeerLimits
 from pp1_orchestrator.media.track import PacketTrack
 
 log = logging.getLogger(__name__)
-logging.getLogger("aioice").setLevel(logging.WARNING)  # it tells every connectivity check, addresses included
 CLOSE_S = 2.0
 
 

@@ -27,10 +27,10 @@ def build(peers=None, mount_panel=None, **options) -> types.SimpleNamespace:
 
 
 class Listening:
-    """An application that listens on a free port of 127.0.0.1, from a thread of its own."""
+    """An application that listens on 127.0.0.1, by default on a free port, from a thread of its own."""
 
-    def __init__(self, app) -> None:
-        socket = bind("127.0.0.1", 0)
+    def __init__(self, app, port: int = 0) -> None:
+        socket = bind("127.0.0.1", port)
         self.port = socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         started = threading.Event()

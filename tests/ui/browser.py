@@ -1,0 +1,81 @@
+"""A real Chromium, headless, as the system or playwright has it."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+Scheme = Literal["light", "dark"]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+MEAN_COLOUR = """() => {
+    const video = document.querySelector("video"), canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 32;
+    const context = canvas.getContext("2d");
+    context.drawImage(video, 0, 0, 32, 32);
+    const pixels = context.getImageData(0, 0, 32, 32).data, sum = [0, 0, 0];
+    for (let i = 0; i < pixels.length; i += 4) for (let c = 0; c < 3; c++) sum[c] += pixels[i + c];
+    return sum.map((value) => value / 1024);
+}"""
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Skips the test, with the reason, where there is none."""
+    with sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
+        if not os.path.exists(found):
+            pytest.skip("there is no Chromium: neither the system's (package chromium) nor playwright's")
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """An open page, what it asked for and what it complained about."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda entry: self.complaints.append(entry.text) if entry.type == "error" else None)
+
+    def status(self) -> str:
+        return self.page.inner_text("#pp1-status")
+
+    def wait_status(self, word: str, seconds: float = 30) -> None:
+        check = "word => document.querySelector('#pp1-status span')?.textContent === word"
+        self.page.wait_for_function(check, arg=word, timeout=seconds * 1000)
+
+    def wait_playing(self, seconds: float = 30) -> None:
+        """Until the video has moved on from its first picture."""
+        check = "() => document.querySelector('video')?.currentTime > 0.3"
+        self.page.wait_for_function(check, timeout=seconds * 1000)
+
+    def mean_colour(self) -> list[float]:
+        """Red, green, blue from 0 to 255, over the whole picture."""
+        return self.page.evaluate(MEAN_COLOUR)
+
+    def wait_colour(self, test: str, seconds: float = 30) -> None:
+        """test: a JavaScript expression of r, g and b."""
+        check = f"() => {{ const [r, g, b] = ({MEAN_COLOUR})(); return {test}; }}"
+        self.page.wait_for_function(check, timeout=seconds * 1000, polling=40)
+
+    def receipt(self, step: str) -> str:
+        return self.page.inner_text(f'#pp1-receipt [data-step="{step}"].done span')
+
+
+def visit(browser: Browser, url: str, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> Visit:
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    opened = Visit(context.new_page())
+    opened.page.goto(url)
+    return opened

@@ -1,0 +1,103 @@
+"""The program as people run it, in a real browser: the picture plays, and follows what is typed."""
+
+import time
+
+import pytest
+
+from tests.system.program import Running, running
+
+from .browser import MEAN_COLOUR, Visit, chromium, visit
+
+PLAYS_WITHIN_S = 5
+FRAMES_A_CHUNK = 12
+RED_ON_BLUE = "a red circle moving left on a blue background"
+GREEN_ON_WHITE = "a large green square moving up on a white background"
+SHARE = """(test) => {
+    const video = document.querySelector("video"), canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 64;
+    const context = canvas.getContext("2d");
+    context.drawImage(video, 0, 0, 64, 64);
+    const pixels = context.getImageData(0, 0, 64, 64).data;
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4) {
+        const [r, g, b] = pixels.subarray(i, i + 3);
+        count += { red: r > 140 && g < 110 && b < 110, green: g > 130 && r < 110 && b < 140 }[test];
+    }
+    return count / 4096;
+}"""
+MIN_SHARE = 0.01
+"""A small shape covers a few hundredths of the picture."""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    out = tmp_path_factory.mktemp("served") / "out"
+    with running("run.prompt=a blue star on a black background", out=out) as program:
+        program.wait_until_ready()
+        yield program
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def share(page: Visit, colour: str) -> float:
+    """Of the picture's pixels, how many have this colour."""
+    return page.page.evaluate(SHARE, colour)
+
+
+def type_prompt(page: Visit, prompt: str) -> None:
+    page.page.fill("#pp1-prompt textarea", prompt)
+    page.page.press("#pp1-prompt textarea", "Enter")
+
+
+def seconds_until_seen(page: Visit, colour: str) -> float:
+    begun = time.monotonic()
+    while share(page, colour) < MIN_SHARE:
+        assert time.monotonic() - begun < 30, f"{colour} was never seen"
+        time.sleep(0.03)
+    return time.monotonic() - begun
+
+
+def allowed_s(program: Running) -> float:
+    """Two chunks at the rate at which this machine makes them just now, and one second."""
+    state = program.state()
+    rate = min(state["figures"]["fps"], state["config"]["fps"])
+    return 2 * FRAMES_A_CHUNK / rate + 1
+
+
+def test_the_picture_plays_and_follows_the_prompt(program, browser, tmp_path, record_property):
+    url = f"http://127.0.0.1:{program.port}/"
+    begun = time.monotonic()
+    page = visit(browser, url)
+    page.wait_playing()
+    page.page.wait_for_function(f"() => Math.max(...({MEAN_COLOUR})()) > 0")
+    took = time.monotonic() - begun
+    record_property("plays_after_s", round(took, 2))
+    assert took < PLAYS_WITHIN_S
+    for colour, prompt in (("red", RED_ON_BLUE), ("green", GREEN_ON_WHITE)):
+        assert share(page, colour) < MIN_SHARE
+        allowed = allowed_s(program)
+        type_prompt(page, prompt)
+        took = seconds_until_seen(page, colour)
+        record_property(f"{colour}_after_s", round(took, 2))
+        assert took <= allowed
+        page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
+        assert int(page.receipt("visible").split("·")[1].split()[0]) <= 2
+    page.page.screenshot(path=str(tmp_path / "panel.png"))
+    assert page.complaints == []
+
+
+def test_pause_holds_the_picture_and_a_hard_cut_starts_a_new_epoch(program, browser):
+    page = visit(browser, f"http://127.0.0.1:{program.port}/")
+    page.wait_status("Live")
+    page.page.click("#pp1-pause")
+    page.wait_status("Paused")
+    epoch = program.state()["epoch"]
+    page.page.click("#pp1-pause")
+    page.wait_status("Live")
+    page.page.click("#pp1-cut")
+    page.page.wait_for_function(f"document.querySelector('[data-figure=\"epoch\"]').textContent === '{epoch + 1}'")
+    page.wait_status("Live")

@@ -1,0 +1,190 @@
+"""The page in a real browser, over the real server and media parts, with a stream that paints plain colours."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+import ui
+from pp1_orchestrator.ports import Control
+from pp1_orchestrator.server.app import create_app
+from pp1_orchestrator.server.run import bind
+from pp1_orchestrator.server.settings import ServerSettings
+from tests.server.conftest import Listening
+
+from .browser import Visit, chromium, visit
+from .painted import PaintedStream
+
+RED, GREEN = "r > 150 && g < 90", "g > 130 && r < 90"
+
+
+class Site:
+    """The page on a port that survives a restart of the server."""
+
+    def __init__(self) -> None:
+        self.stream = PaintedStream()
+        with bind("127.0.0.1", 0) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.start()
+
+    def start(self) -> None:
+        self.peers = self.stream.make_peers()
+        registry = self.stream.metrics.registry
+        settings = ServerSettings(port=self.port)
+        app = create_app(self.stream, self.peers, self.stream.events, registry, settings, ui.mount_panel)
+        self.server = Listening(app, self.port)
+
+    def close(self) -> None:
+        assert self.server.stop()
+        self.stream.close()
+
+    def until(self, predicate) -> None:
+        deadline = time.monotonic() + 20
+        while not predicate():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    site = Site()
+    with contextlib.closing(site):
+        yield site
+
+
+@pytest.fixture
+def page(site, browser) -> Iterator[Visit]:
+    opened = visit(browser, site.url)
+    opened.wait_status("Live")
+    yield opened
+    opened.page.context.close()
+
+
+def ask(page: Visit, prompt: str, key: str | None = "Enter") -> None:
+    page.page.fill("#pp1-prompt textarea", prompt)
+    if key is None:
+        page.page.click("#pp1-apply")
+    else:
+        page.page.press("#pp1-prompt textarea", key)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Control+Enter", None])
+def test_a_typed_prompt_is_accepted_applied_and_seen(page, site, key):
+    page.wait_playing()
+    ask(page, "a red circle", key)
+    page.wait_colour(RED)
+    page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
+    assert page.receipt("accepted").startswith("u")
+    assert page.receipt("applied").startswith("chunk ")
+    assert page.receipt("visible") == "123 ms · 1 chunk"
+    ask(page, "a green triangle", key)
+    page.wait_colour(GREEN)
+    assert page.page.inner_text("#pp1-caption span") in ("a red circle", "a green triangle")
+    assert page.complaints == []
+
+
+def test_an_example_is_one_click(page):
+    chip = page.page.locator("#pp1-examples .chips button").first
+    chip.click()
+    page.wait_colour(RED)
+    assert page.page.input_value("#pp1-prompt textarea") == chip.inner_text()
+
+
+def test_the_page_asks_nobody_but_its_own_server(page, site):
+    page.wait_playing()
+    assert len(page.requests) > 10
+    assert [url for url in page.requests if not url.startswith((site.url, "data:", "blob:"))] == []
+
+
+def test_buttons_send_their_commands(page, site):
+    site.stream.commands.clear()
+    page.page.click("#pp1-pause")
+    page.wait_status("Paused")
+    page.page.click("#pp1-pause")
+    page.wait_status("Live")
+    page.page.click("#pp1-cut")
+    page.page.fill("#pp1-seed input", "7")
+    page.page.click("#pp1-set-seed")
+    expected = [Control("pause"), Control("resume"), Control("hard_cut"), Control("seed", 7)]
+    site.until(lambda: len(site.stream.commands) == len(expected))
+    assert site.stream.commands == expected
+
+
+def test_what_is_refused_is_said_in_one_line(page):
+    ask(page, " ")
+    page.page.wait_for_selector("#pp1-error:visible")
+    assert page.page.inner_text("#pp1-error") == "Type a prompt first."
+    page.page.fill("#pp1-seed input", "")
+    page.page.click("#pp1-set-seed")
+    page.page.wait_for_function("document.querySelector('#pp1-error').textContent.startsWith('A seed is')")
+    ask(page, "a red circle")
+    page.page.wait_for_selector("#pp1-error", state="hidden")
+
+
+def test_figures_and_choices_are_those_of_the_server(page, site):
+    page.page.wait_for_function("document.querySelector('[data-figure=\"viewers\"]').textContent === '1'")
+    assert page.page.inner_text('[data-figure="fps"]') == "16.0"
+    assert page.page.inner_text('[data-choice="layout"] em') == "inline"
+    assert page.page.inner_text('[data-phase="decode"] span') == "4.0"
+    assert page.page.input_value("#pp1-seed input") == "42"
+
+
+def test_a_viewer_that_the_server_drops_comes_back_by_itself(page, site):
+    page.wait_playing()
+    site.until(lambda: site.peers.count == 1)
+    (viewer_id,) = site.peers._viewers
+    assert httpx.delete(f"{site.url}whep/{viewer_id}").status_code == 200
+    site.until(lambda: site.peers.count == 1 and viewer_id not in site.peers._viewers)
+    page.wait_status("Live")
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+
+
+def test_a_server_that_comes_back_is_found_again(page, site):
+    page.wait_playing()
+    assert site.server.stop()
+    page.wait_status("Disconnected")
+    site.start()
+    page.wait_status("Live")
+    ask(page, "a green triangle")
+    page.wait_colour(GREEN)
+    page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
+
+
+def test_a_closed_tab_leaves_at_once(page, site):
+    page.wait_playing()
+    site.until(lambda: site.peers.count == 1)
+    page.page.goto("about:blank")
+    site.until(lambda: site.peers.count == 0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits(site, browser, width, height, scheme):
+    opened = visit(browser, site.url, width, height, scheme)
+    opened.wait_status("Live")
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    screen = opened.page.locator(".screen").bounding_box()
+    assert screen is not None
+    assert screen["y"] + screen["height"] <= height
+    assert screen["width"] > 0.45 * width
+    background = opened.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(background[:3]) > 384) is (scheme == "light")
+    opened.page.context.close()
+
+
+def test_files_and_queues_of_the_pages_framework_are_not_there(site):
+    for path in ("gradio_api/info", "gradio_api/file=/etc/passwd", "config", "gradio_api/proxy=http://127.0.0.1:1/"):
+        assert httpx.get(site.url + path).status_code == 404
+    for path in ("gradio_api/upload", "gradio_api/queue/join", "gradio_api/run/predict"):
+        assert httpx.post(site.url + path, content=b"{}").status_code == 404
+    assert httpx.post(site.url).status_code == 405
