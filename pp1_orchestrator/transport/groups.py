@@ -40,8 +40,9 @@ class Topology:
         )
         pp = dist.new_group([STAGE0, LEADER], timeout=message)
         mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
-        self._pp = pp if rank in (STAGE0, LEADER) else None
-        self._mesh = mesh if rank != STAGE0 else None
+        # torch hands a number to ranks that are not in the group.
+        self._pp = pp if isinstance(pp, dist.ProcessGroup) else None
+        self._mesh = mesh if isinstance(mesh, dist.ProcessGroup) else None
 
     @property
     def pp(self) -> dist.ProcessGroup:

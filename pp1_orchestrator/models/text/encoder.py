@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ def load_text_encoder(
 ) -> TextEncoder:
     """The encoder in `encoder` with the tokenizer in `tokenizer`. Raises OSError when files are missing."""
     transformers_logging.disable_progress_bar()
+    model: Any
     if random:
         model = UMT5EncoderModel(UMT5Config.from_pretrained(str(encoder)))
     else:

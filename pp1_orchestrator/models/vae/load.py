@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -14,15 +15,16 @@ from pp1_orchestrator.models.vae.stacked import StackedDecoder
 
 def load_vae(folder: Path, device: torch.device, dtype: torch.dtype, random: bool = False) -> AutoencoderKLWan:
     """The VAE of `folder`, or the same shapes with random weights. Raises OSError when files are missing."""
+    kind: Any = AutoencoderKLWan
     if random:
-        vae = AutoencoderKLWan.from_config(AutoencoderKLWan.load_config(str(folder))).to(dtype)
+        vae = kind.from_config(kind.load_config(str(folder))).to(dtype)
     else:
-        vae = AutoencoderKLWan.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
-    assert isinstance(vae, AutoencoderKLWan)
+        vae = kind.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
     return vae.to(device).eval().requires_grad_(False)
 
 
 def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
     """The stacked decoder on a CPU, diffusers' own elsewhere."""
+    config: Any = vae.config
     on_cpu = next(vae.parameters()).device.type == "cpu"
-    return StackedDecoder(vae).eval() if on_cpu and not vae.config.is_residual else ReferenceDecoder(vae)
+    return StackedDecoder(vae).eval() if on_cpu and not config.is_residual else ReferenceDecoder(vae)

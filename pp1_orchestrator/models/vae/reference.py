@@ -5,6 +5,8 @@ Exact for any AutoencoderKLWan on any device; the CPU has a faster way (`stacked
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
@@ -18,9 +20,10 @@ class ReferenceDecoder:
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self._vae = vae
-        config = vae.config
+        config: Any = vae.config
         weight = next(vae.parameters())
         shape = (1, -1, 1, 1, 1)
+        self._patch = config.patch_size
         self._mean = torch.tensor(config.latents_mean, dtype=weight.dtype, device=weight.device).view(shape)
         self._std = torch.tensor(config.latents_std, dtype=weight.dtype, device=weight.device).view(shape)
 
@@ -40,6 +43,6 @@ class ReferenceDecoder:
             frame = z[:, :, index : index + 1]
             frames.append(self._vae.decoder(frame, feat_cache=state.entries, feat_idx=[0], first_chunk=first))
         pixels = torch.cat(frames, dim=2)
-        if self._vae.config.patch_size is not None:
-            pixels = unpatchify(pixels, patch_size=self._vae.config.patch_size)
+        if self._patch is not None:
+            pixels = unpatchify(pixels, patch_size=self._patch)
         return pixels[0].transpose(0, 1).float().clamp_(-1, 1)

@@ -139,17 +139,22 @@ def _layers(decoder: Any) -> Iterator[nn.Module]:
 class StackedDecoder(nn.Module):
     """Streaming decoder for the CPU. Raises ValueError for a VAE whose blocks it does not know (Wan2.2's)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, vae: AutoencoderKLWan) -> None:
         super().__init__()
-        if vae.config.is_residual:
+        config: Any = vae.config
+        if config.is_residual:
             raise ValueError("the stacked decoder knows Wan2.1's decoder blocks only")
-        self.patch = vae.config.patch_size or 1
+        self.patch = config.patch_size or 1
         self.post_quant, self.conv_in = _CausalConv(vae.post_quant_conv), _CausalConv(vae.decoder.conv_in)
-        self.layers = nn.ModuleList(_layers(vae.decoder)).to(memory_format=_LAST)
+        layers: Any = nn.ModuleList(_layers(vae.decoder))
+        self.layers = layers.to(memory_format=_LAST)
         self.norm_out, self.conv_out = _Norm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
         shape = (1, -1, 1, 1)
-        self.register_buffer("mean", torch.tensor(vae.config.latents_mean).view(shape))
-        self.register_buffer("std", torch.tensor(vae.config.latents_std).view(shape))
+        self.register_buffer("mean", torch.tensor(config.latents_mean).view(shape))
+        self.register_buffer("std", torch.tensor(config.latents_std).view(shape))
 
     @property
     def weight_bytes(self) -> int:

@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.q = nn.Linear(dim, dim)
         self.k = nn.Linear(dim, dim)
         self.v = nn.Linear(dim, dim)
-        self.o = nn.Linear(dim, dim)
+        self.o: nn.Module = nn.Linear(dim, dim)
         self.norm_q: nn.Module = RMSNorm(dim, eps)
         self.norm_k: nn.Module = RMSNorm(dim, eps)
         self.mean_square = MeanSquare()

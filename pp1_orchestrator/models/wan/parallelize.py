@@ -84,8 +84,9 @@ class RowParallelLinear(nn.Module):
 class HeadSliceNorm(nn.Module):
     """Normalises a full-width tensor and keeps this rank's heads: for q and k that every rank computes whole."""
 
-    def __init__(self, norm: RMSNorm, shard: Shard) -> None:
+    def __init__(self, norm: nn.Module, shard: Shard) -> None:
         super().__init__()
+        assert isinstance(norm, RMSNorm)
         self.eps = norm.eps
         self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
         self._shard = shard
@@ -99,7 +100,8 @@ def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:
     return tensor.detach().chunk(shard.degree, dim)[shard.rank].clone(memory_format=torch.contiguous_format)
 
 
-def _column(layer: nn.Linear, shard: Shard) -> nn.Linear:
+def _column(layer: nn.Module, shard: Shard) -> nn.Linear:
+    assert isinstance(layer, nn.Linear)
     out = nn.Linear(layer.in_features, layer.out_features // shard.degree, layer.bias is not None, device="meta")
     out.weight = nn.Parameter(_slice(layer.weight, 0, shard), requires_grad=False)
     if layer.bias is not None:
@@ -107,7 +109,8 @@ def _column(layer: nn.Linear, shard: Shard) -> nn.Linear:
     return out
 
 
-def _row(layer: nn.Linear, shard: Shard) -> RowParallelLinear:
+def _row(layer: nn.Module, shard: Shard) -> RowParallelLinear:
+    assert isinstance(layer, nn.Linear)
     bias = None if layer.bias is None else layer.bias.detach().clone()
     return RowParallelLinear(_slice(layer.weight, 1, shard), bias, shard)
 
@@ -120,6 +123,7 @@ def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> Non
         return
     attention.q, attention.k = _column(attention.q, shard), _column(attention.k, shard)
     for norm in (attention.norm_q, attention.norm_k):
+        assert isinstance(norm, RMSNorm)
         norm.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
     attention.mean_square = ShardedMeanSquare(shard)
 
