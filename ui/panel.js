@@ -5,7 +5,7 @@
   const STATE_MS = 1000;
   const STALL_MS = 3500;
   const find = (selector) => document.querySelector(selector);
-  const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true, shown: null, touched: false };
+  const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true, shown: null, touched: false, ready: false };
 
   const ask = async (path, body) => {
     const answer = await fetch(path, {
@@ -221,15 +221,19 @@
     find("#pp1-veil").classList.toggle("clear", !veil);
   };
 
+  // The picture is fetched while the page is still being built.
+  const player = new window.pp1.Player((state, text) => {
+    if (state === page.player && text === page.playerText) return;
+    page.player = state;
+    page.playerText = text;
+    if (page.ready) drawStatus();
+  });
+  player.open();
+
   const start = () => {
+    page.ready = true;
+    player.attach(find("#pp1-video"));
     listen();
-    const player = new window.pp1.Player(find("#pp1-video"), (state, text) => {
-      if (state === page.player && text === page.playerText) return;
-      page.player = state;
-      page.playerText = text;
-      drawStatus();
-    });
-    player.open();
     openEvents();
     poll();
   };

@@ -9,16 +9,23 @@ window.pp1.Player = class {
   static RETRY_MS = [300, 600, 1200, 2500, 4000];
 
   // onChange(state, text): state is connecting, live or lost; text says why where there is something to say.
-  constructor(video, onChange) {
-    this.video = video;
+  constructor(onChange) {
     this.onChange = onChange;
+    this.video = null;
+    this.stream = null;
     this.failures = 0;
     this.closed = false;
-    video.addEventListener("resize", () => this.soften());
-    new ResizeObserver(() => this.soften()).observe(video);
     window.addEventListener("pagehide", () => this.close());
     window.addEventListener("pageshow", (event) => event.persisted && this.reopen());
     window.addEventListener("online", () => this.lost("The network is back"));
+  }
+
+  // The connection may be opened before the page has a <video> for it.
+  attach(video) {
+    this.video = video;
+    video.addEventListener("resize", () => this.soften());
+    new ResizeObserver(() => this.soften()).observe(video);
+    this.play();
   }
 
   async open() {
@@ -33,8 +40,12 @@ window.pp1.Player = class {
 
   async connect(attempt) {
     const peer = (this.peer = new RTCPeerConnection({ iceServers: [] }));
-    const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
-    peer.ontrack = (event) => this.show(event, transceiver);
+    const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    peer.ontrack = (event) => {
+      this.stream = event.streams[0] || new MediaStream([event.track]);
+      this.play();
+    };
     peer.onconnectionstatechange = () => {
       if (peer === this.peer && ["failed", "closed"].includes(peer.connectionState)) this.lost("The connection broke");
     };
@@ -50,7 +61,6 @@ window.pp1.Player = class {
     const sdp = await answer.text();
     if (attempt !== this.attempt) return;
     await peer.setRemoteDescription({ type: "answer", sdp });
-    this.heard();
   }
 
   gathered(peer) {
@@ -61,12 +71,12 @@ window.pp1.Player = class {
     });
   }
 
-  show(event, transceiver) {
-    if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
-    this.video.srcObject = event.streams[0] || new MediaStream([event.track]);
-    this.video.play().catch(() => {}); // a browser that forbids autoplay starts it at the first click
-    const video = this.video;
-    const peer = this.peer;
+  play() {
+    const { video, peer } = this;
+    if (!video || !peer || !this.stream || video.srcObject === this.stream) return;
+    video.srcObject = this.stream;
+    video.play().catch(() => {}); // a browser that forbids autoplay starts it at the first click
+    this.heard();
     const frame = () => {
       if (peer !== this.peer) return;
       this.failures = 0;
@@ -110,6 +120,7 @@ window.pp1.Player = class {
     this.attempt = null;
     const peer = this.peer;
     this.peer = null;
+    this.stream = null;
     if (peer) peer.close();
     if (this.location) fetch(this.location, { method: "DELETE", keepalive: true }).catch(() => {});
     this.location = null;

@@ -25,14 +25,14 @@ WAIT_S = 60
 @contextlib.contextmanager
 def scraping(target: int, folder):
     """A Prometheus that scrapes 127.0.0.1:target every second; yields its own address."""
-    port = free_port()
+    address = f"127.0.0.1:{free_port()}"
     config = folder / "prometheus.yml"
     job = {"job_name": "pp1", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
     config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
     options = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={address}",
     ]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen([str(PROMETHEUS), *options], stdout=log, stderr=subprocess.STDOUT)
