@@ -131,8 +131,8 @@ class Stage:
             self._drop(flight)
             return
         decoded = self._decode(flight, latents)
-        self._sink.put(decoded)
         self._tell(lambda o: o.emitted(flight, latents, decoded))
+        self._sink.put(decoded)  # last: the sink may show it, and say so, before this line returns
 
     def message(self, action: Action) -> wire.Parcel:
         """A NOOP or SHUTDOWN, packed."""
