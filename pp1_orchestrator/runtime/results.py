@@ -15,7 +15,14 @@ def write_results(settings: Settings, instruments: Instruments, digests: Digests
     """Write the files of a stream that has been closed, and return its summary."""
     instruments.chunk_log.write(out / "chunks.jsonl")
     merge_trace(out)
-    summary = build_summary(
+    summary = summarize(settings, instruments, digests, stream)
+    write_summary(summary, out / "summary.json")
+    return summary
+
+
+def summarize(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream) -> Summary:
+    """A closed stream in figures."""
+    return build_summary(
         RunConfig(**run_choices(settings), seed=settings.seed),
         instruments.chunk_log.records(),
         stream.session.updates(),
@@ -23,5 +30,3 @@ def write_results(settings: Settings, instruments: Instruments, digests: Digests
         memory=stream.memory(),
         digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
     )
-    write_summary(summary, out / "summary.json")
-    return summary
