@@ -13,6 +13,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 import torch
+from hypothesis import settings
 
 faulthandler.enable()
 torch.set_num_threads(1)
+
+# No deadline: a busy machine is no fault. The same examples every time: a failure must be seen again.
+settings.register_profile("project", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("project")
