@@ -206,7 +206,7 @@
     if (!page.reachable) return ["lost", "Disconnected", "The server does not answer. Trying again."];
     if (state?.failed) return ["lost", "Failed", state.failed];
     if (page.player === "lost") return ["lost", "Reconnecting", page.playerText || "Trying again."];
-    if (page.player === "connecting") return ["connecting", "Connecting", "Connecting to the stream"];
+    if (page.player === "connecting") return ["connecting", "Connecting", page.playerText || "Connecting to the stream"];
     if (state?.paused) return ["paused", "Paused", ""];
     if (state && state.chunk < 0) return ["connecting", "Starting", "The first chunk is being made"];
     if (state && performance.now() - page.chunkAt > STALL_MS) return ["stalled", "Stalled", ""];

@@ -14,7 +14,7 @@ EXAMPLES = (
     "a red circle moving left on a blue background",
     "a yellow star spinning on a black background",
     "a small green triangle bouncing on a white background",
-    "a large purple square moving up on a yellow background",
+    "a large purple square moving up on a brown background",
     "a white star moving right on a red background",
 )
 FIGURES = (

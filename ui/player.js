@@ -6,6 +6,7 @@ window.pp1 = window.pp1 || {};
 window.pp1.Player = class {
   static GATHER_MS = 1000; // longest wait for network addresses; the server finds us by our checks anyway
   static SILENT_MS = 4000; // the server repeats a held picture twice a second, so silence means the line is dead
+  static CONNECT_MS = 10000; // longest wait for the first picture
   static RETRY_MS = [300, 600, 1200, 2500, 4000];
 
   // onChange(state, text): state is connecting, live or lost; text says why where there is something to say.
@@ -14,6 +15,7 @@ window.pp1.Player = class {
     this.video = null;
     this.stream = null;
     this.failures = 0;
+    this.why = "";
     this.closed = false;
     window.addEventListener("pagehide", () => this.close());
     window.addEventListener("pageshow", (event) => event.persisted && this.reopen());
@@ -29,7 +31,7 @@ window.pp1.Player = class {
   }
 
   async open() {
-    this.onChange("connecting", "");
+    this.onChange("connecting", this.failures > 1 ? this.why : ""); // once is no reason to say anything
     const attempt = (this.attempt = Symbol("attempt"));
     try {
       await this.connect(attempt);
@@ -51,6 +53,7 @@ window.pp1.Player = class {
     };
     await peer.setLocalDescription();
     await this.gathered(peer);
+    this.addresses = peer.localDescription.sdp.includes("a=candidate:");
     const answer = await fetch("/whep", {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
@@ -76,7 +79,7 @@ window.pp1.Player = class {
     if (!video || !peer || !this.stream || video.srcObject === this.stream) return;
     video.srcObject = this.stream;
     video.play().catch(() => {}); // a browser that forbids autoplay starts it at the first click
-    this.heard();
+    this.heard(this.constructor.CONNECT_MS - this.constructor.SILENT_MS);
     const frame = () => {
       if (peer !== this.peer) return;
       this.failures = 0;
@@ -93,14 +96,19 @@ window.pp1.Player = class {
     this.video.style.setProperty("--soft", `${scale > 2 ? (scale * 0.33).toFixed(2) : 0}px`);
   }
 
-  heard() {
-    this.heardAt = performance.now();
+  heard(grace = 0) {
+    this.heardAt = performance.now() + grace;
     if (this.watch) return;
     this.watch = setInterval(() => {
       const hidden = document.visibilityState === "hidden"; // no frame is drawn then
-      if (!hidden && performance.now() - this.heardAt > this.constructor.SILENT_MS) this.lost("No picture arrives");
+      if (!hidden && performance.now() - this.heardAt > this.constructor.SILENT_MS) this.lost(this.silence());
       if (hidden) this.heardAt = performance.now();
     }, 500);
+  }
+
+  silence() {
+    if (this.addresses) return "No picture arrives";
+    return "This browser has no network address to receive video at. It plays once there is any network.";
   }
 
   lost(text) {
@@ -109,6 +117,7 @@ window.pp1.Player = class {
     const waits = this.constructor.RETRY_MS;
     const wait = waits[Math.min(this.failures, waits.length - 1)];
     this.failures += 1;
+    this.why = text;
     this.onChange("lost", text);
     clearTimeout(this.retry);
     this.retry = setTimeout(() => this.open(), wait);
