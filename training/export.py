@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from training.latents import load_vae
@@ -71,6 +70,16 @@ def export_vae(checkpoint: Path, folder: Path) -> None:
     vae.half().save_pretrained(folder)
 
 
+def export(vae: Path, model: Path, out: Path) -> None:
+    """All four parts from two checkpoints."""
+    trained = TinyModel()
+    load_weights(model, trained)
+    export_generator(trained, out / "generator")
+    trained.text.half().save_pretrained(out / "text_encoder")
+    save_tokenizer(build_tokenizer(), out / "tokenizer")
+    export_vae(vae, out / "vae")
+
+
 def main() -> None:
     """Export all four parts."""
     parser = argparse.ArgumentParser(description="Write the weights that the package ships.")
@@ -78,13 +87,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    torch.manual_seed(0)
-    model = TinyModel()
-    load_weights(options.model, model)
-    export_generator(model, options.out / "generator")
-    model.text.half().save_pretrained(options.out / "text_encoder")
-    save_tokenizer(build_tokenizer(), options.out / "tokenizer")
-    export_vae(options.vae, options.out / "vae")
+    export(options.vae, options.model, options.out)
 
 
 if __name__ == "__main__":

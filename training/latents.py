@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from training.runtime import load_weights, mixed_precision, save_weights
-from training.vae_forward import ClipVae, make_vae
+from training.vae_forward import VAE_CONFIG, ClipVae, make_vae
 
 _FRAMES_AT_ONCE = 7000
 _EXTRA = ("latents_mean", "latents_std")
@@ -33,10 +33,10 @@ class LatentSpace:
     """
 
     def __init__(self, device: torch.device, compiled: bool) -> None:
-        self.vae = make_vae().to(device).eval().requires_grad_(False)
+        self.vae = make_vae(device).eval().requires_grad_(False)
         self._clips = ClipVae(self.vae, compiled)
         self._device = device
-        self._mean = torch.zeros(1, 1, self.vae.config.z_dim, 1, 1, device=device)
+        self._mean = torch.zeros(1, 1, VAE_CONFIG["z_dim"], 1, 1, device=device)
         self._std = torch.ones_like(self._mean)
 
     def load(self, path: Path) -> None:

@@ -93,8 +93,9 @@ class MuonAdamW:
         direction = orthogonalize(gradient.lerp(momentum, self._momentum))
         update = direction * (self._rate * -_ADAMW_SIZE * max(shape) ** 0.5)
         steps = [one.view(p.shape) for one, p in zip(update.unbind(0), parameters, strict=True)]
-        torch._foreach_mul_(parameters, 1 - self._rate * self._decay)
-        torch._foreach_add_(parameters, steps)
+        values: list[Tensor] = [*parameters]
+        torch._foreach_mul_(values, 1 - self._rate * self._decay)
+        torch._foreach_add_(values, steps)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
@@ -113,7 +114,8 @@ class Average:
     """Exponential moving average of a module's parameters, kept in a copy of it."""
 
     def __init__(self, source: nn.Module, target: nn.Module, decay: float) -> None:
-        self._source, self._target = list(source.parameters()), list(target.parameters())
+        self._source: list[Tensor] = [*source.parameters()]
+        self._target: list[Tensor] = [*target.parameters()]
         self._decay = decay
         self._share = torch.ones((), device=self._target[0].device)
 

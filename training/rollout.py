@@ -43,11 +43,11 @@ class Rollout:
 
     def rows(self, rows: Tensor) -> Rollout:
         """A copy of some of the streams."""
-        tensors = [getattr(self, field.name)[rows] for field in fields(self)[:-1]]
         past = self.past
         if past is not None:
             past = Past([(k[rows], v[rows]) for k, v in past.keys_values], past.rope)
-        return Rollout(*tensors, past)
+        tensors = {field.name: getattr(self, field.name)[rows] for field in fields(self)[:-1]}
+        return Rollout(**tensors, past=past)
 
     def fill(self, other: Rollout) -> None:
         """Take the values of another one of the same shapes, in place."""

@@ -18,7 +18,8 @@ _MASKED = -1e9
 def position_buckets(text: UMT5EncoderModel, length: int) -> Tensor:
     """Bucket of every pair of positions, [length, length], on the model's device."""
     position = torch.arange(length)
-    attention: Any = text.encoder.block[0].layer[0].SelfAttention
+    encoder: Any = text.encoder
+    attention = encoder.block[0].layer[0].SelfAttention
     return attention._relative_position_bucket(position[None] - position[:, None]).to(text.device)
 
 

@@ -101,10 +101,10 @@ class VaeTrainer:
 
     def __init__(self, config: VaeTraining, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.vae = make_vae().to(device)
-        for module in self.vae.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
+        self.vae = make_vae(device)
+        for parameter in self.vae.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.vae).eval().requires_grad_(False)
         self._clips = ClipVae(self.vae, compiled=device.type == "cuda")
         self._ema = Average(self.vae, self.average, config.average)

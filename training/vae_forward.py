@@ -28,9 +28,10 @@ VAE_CONFIG: Final[dict[str, Any]] = {
 }
 
 
-def make_vae(**changes: Any) -> AutoencoderKLWan:
+def make_vae(device: torch.device | str = "cpu", **changes: Any) -> AutoencoderKLWan:
     """The shipped model's VAE with fresh weights; `changes` replace entries of VAE_CONFIG."""
-    return AutoencoderKLWan(**{**VAE_CONFIG, **changes})
+    with torch.device(device):
+        return AutoencoderKLWan(**{**VAE_CONFIG, **changes})
 
 
 def normalize(x: Tensor, gain: Tensor, activate: bool) -> Tensor:
@@ -76,10 +77,11 @@ class ClipVae:
     """
 
     def __init__(self, vae: AutoencoderKLWan, compiled: bool = False) -> None:
-        if vae.config.is_residual:
+        config: Any = vae.config
+        if config.is_residual:
             raise ValueError("ClipVae knows Wan2.1's blocks only")
         self.vae = vae
-        self._patch = vae.config.patch_size or 1
+        self._patch = config.patch_size or 1
         self._fused = torch.compile(normalize_and_stack) if compiled else normalize_and_stack
         self._compiled = compiled
 
@@ -137,7 +139,8 @@ class ClipVae:
         batch, frames, height, width, channels = x.shape
         qkv = convolve(normalize(x, _gain(block.norm), activate=False), block.to_qkv.weight, block.to_qkv.bias)
         qkv = qkv.reshape(batch * frames, 1, height * width, 3 * channels)
-        out = scaled_dot_product_attention(*qkv.chunk(3, dim=-1)).view(x.shape)
+        q, k, v = qkv.chunk(3, dim=-1)
+        out = scaled_dot_product_attention(q, k, v).view(x.shape)
         return convolve(out, block.proj.weight, block.proj.bias) + x
 
     def _middle(self, block: Any, x: Tensor) -> Tensor:

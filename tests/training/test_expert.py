@@ -12,7 +12,7 @@ from training.judge import Judge
 from training.scripts import random_scene
 from training.world import Attribute
 
-COUNT = 64
+COUNT = 40
 DEVICE = torch.device("cpu")
 
 

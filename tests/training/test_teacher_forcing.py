@@ -7,9 +7,11 @@ import torch
 
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.rope import rope_table
 from training.model import TinyModel
 from training.streaming import BatchStream
-from training.teacher_forcing import ClipGenerator
+from training.teacher_forcing import ClipGenerator, Past
 
 CONFIG = WanConfig(dim=24, ffn_dim=32, num_heads=2, num_layers=2, text_dim=96, text_len=6, freq_dim=16)
 BATCH, CHUNKS, SIZE = 2, 6, 4
@@ -25,8 +27,10 @@ def generator() -> CausalWanModel:
 
 def run_stream(
     generator: CausalWanModel, clean: torch.Tensor, noisy: torch.Tensor, text: torch.Tensor, segments: torch.Tensor
-) -> tuple[list[torch.Tensor], list[object]]:
-    stream, flows, pasts = BatchStream(generator), [], []
+) -> tuple[list[torch.Tensor], list[Past | None]]:
+    stream = BatchStream(generator)
+    flows: list[torch.Tensor] = []
+    pasts: list[Past | None] = []
     everything = generator.embed_text(text.flatten(0, 1))
     for chunk in range(CHUNKS):
         rows = torch.arange(BATCH) * 2 + segments[:, chunk]
@@ -50,6 +54,26 @@ def test_clip_equals_stream(generator: CausalWanModel) -> None:
 
     later = clip(clean[:, 12:], noisy[:, 12:], torch.full((BATCH, 2), 500.0), text, segments[:, 4:], pasts[4])
     torch.testing.assert_close(later, torch.cat(flows[4:], 1), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_stream_equals_the_packages_cache(generator: CausalWanModel) -> None:
+    torch.manual_seed(3)
+    clean = torch.randn(1, 3 * CHUNKS, 16, SIZE, SIZE).double()
+    text = generator.embed_text(torch.randn(1, 6, 96).double())
+    tokens = (SIZE // 2) ** 2
+    cache = KVCache(layers=2, heads=2, head_dim=12, tokens_per_frame=tokens, chunk=3, window=12, dtype=torch.float64)
+    stream = BatchStream(generator)
+    for start in range(0, 3 * CHUNKS, 3):
+        part = clean[:, start : start + 3]
+        rope = rope_table(12, start, 3, SIZE // 2, SIZE // 2)
+        cache.begin(start)
+        with torch.no_grad():
+            wanted = generator(part, torch.full((1,), 250.0), text, cache, rope)
+            torch.testing.assert_close(
+                stream.predict(part, 250.0, text)[0], wanted, rtol=1e-4, atol=1e-5, check_dtype=False
+            )
+            generator.write_history(part, torch.zeros(1), text, cache, rope)
+        stream.commit(part, text)
 
 
 def test_the_window_is_bounded(generator: CausalWanModel) -> None:

@@ -64,8 +64,8 @@ def test_an_empty_scene_is_background_only(judge: Judge) -> None:
 
 def test_the_judge_reads_drawn_clips(judge: Judge) -> None:
     torch.manual_seed(0)
-    attributes = scene_tensor(96, 4)
-    state = world.random_state(96, "cpu")
+    attributes = scene_tensor(40, 4)
+    state = world.random_state(40, "cpu")
     frames, _ = world.draw_clip(world.simulate(state, per_frame(attributes, 12)))
     as_bytes = ((frames + 1) * 127.5).round().to(torch.uint8)
     correct = judge.measure(as_bytes).correct(attributes)
