@@ -57,8 +57,8 @@ class Visit:
         self.page.wait_for_function(check, arg=word, timeout=seconds * 1000)
 
     def wait_playing(self, seconds: float = 30) -> None:
-        """Until the video has moved on from its first picture."""
-        check = "() => document.querySelector('video')?.currentTime > 0.3"
+        """Until the video has shown a few pictures. (Its time goes on even while there are none.)"""
+        check = "() => document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 3"
         self.page.wait_for_function(check, timeout=seconds * 1000)
 
     def mean_colour(self) -> list[float]:
