@@ -60,6 +60,10 @@ def test_a_file_of_a_killed_program_can_be_read(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_an_error_for_the_producer(tmp_path):
     recorder = Mp4Recorder(tmp_path / "missing" / "stream.mp4", fps=16, height=SIZE, width=SIZE)
-    with pytest.raises(Stage0Error, match=r"stream\.mp4"):  # with the first chunk or the last word: the thread decides
-        recorder.put(chunk(0))
+
+    def write() -> None:
+        recorder.put(chunk(0))  # raises already when the recorder's thread was quick
         recorder.close()
+
+    with pytest.raises(Stage0Error, match=r"stream\.mp4"):
+        write()
