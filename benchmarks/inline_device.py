@@ -22,7 +22,8 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.models.wan.config import read_config
 from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import summarize
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.stage0.observers import Digests
@@ -35,6 +36,7 @@ CHOICES = {
     "context": "clean_pass",
     "layout": "inline",
     "run": "bench",
+    "debug": "none",
 }
 COMPARED_CHUNKS = 4
 
@@ -91,7 +93,7 @@ def run(overlap: str, device: str, chunks: int) -> tuple[Summary, Tensor]:
     settings = settings_for(overlap, device, chunks)
     instruments, digests, first = Instruments.make(settings.run.warmup_chunks), Digests(), FirstLatents()
     config = read_config(settings.model.folder / "generator")
-    stream = Stream(settings, config, {}, instruments, Unpaced(), [digests, first])
+    stream = Stream(settings, config, [], instruments, Unpaced(), [digests, first])
     try:
         stream.session.start()
         stream.session.done.wait()

@@ -5,6 +5,7 @@ Knows nothing of processes, HTTP, codecs or configuration files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -62,20 +63,39 @@ class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Over how many chunks a new conditioning is reached, and along which path."""
+    """Over how many chunks a new conditioning is reached, and along which path. 0 and 1 both mean at once."""
 
     steps: int = 0
     method: Literal["linear", "slerp"] = "linear"
 
 
-class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+Cut = Literal["soft", "hard", "recache"]
+"""soft: history goes on as it is; hard: it is forgotten; recache: it is read once more under the new prompt."""
+
+
+class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One change of what the stream shows. Either `prompt` or `prompts`."""
 
     prompt: str | None = None
     prompts: tuple[WeightedPrompt, ...] = ()
     blend: Literal["linear", "slerp"] = "linear"
     transition: Transition | None = None
-    cut: Literal["soft", "hard"] = "soft"
+    cut: Cut = "soft"
+
+
+class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
+
+    dropped: how many chunks before it a live run made and threw away; a replay does the same.
+    """
+
+    chunk: int
+    seed: int | None = None
+    dropped: int = 0
+
+    @property
+    def has_prompt(self) -> bool:
+        return self.prompt is not None or bool(self.prompts)
 
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +114,21 @@ class StreamControl(Protocol):
 
     def control(self, command: Control) -> None:
         """Raises RequestError."""
+        ...
+
+    def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
+        """Replace what is planned for chunks to come; relative: chunk 0 is the next one that can still be planned.
+
+        Returns the chunk that the entries count from. Raises RequestError.
+        """
+        ...
+
+    def timeline(self) -> list[TimelineEntry]:
+        """What is planned for chunks to come."""
+        ...
+
+    def recording(self) -> list[TimelineEntry]:
+        """What has happened so far, as a timeline that gives the same latents again."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -21,10 +21,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from pp1_orchestrator.config.load import load_settings
-from pp1_orchestrator.config.validate import validate
-from pp1_orchestrator.ports import DecodedChunk, PromptUpdate
-from pp1_orchestrator.runtime.compose import Instruments, Stream
-from pp1_orchestrator.runtime.registry import BUILT_IN
+from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
+from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.stage0.script import Script
 from training.judge import Judge
 from training.scripts import random_prompt
@@ -72,20 +72,20 @@ class JudgedChunks:
 
 def prompts_plan(count: int, rng: random.Random) -> Plan:
     """Random prompts, each in a fresh epoch."""
-    script, wanted = Script(), {}
+    script, wanted = [], {}
     for index in range(count):
         text, scene = random_prompt(rng)
-        script[index * PROMPT_CHUNKS] = PromptUpdate(prompt=text, cut="hard")
+        script.append(TimelineEntry(chunk=index * PROMPT_CHUNKS, prompt=text, cut="hard"))
         wanted[(index + 1) * PROMPT_CHUNKS - 1] = scene
     return Plan("prompts", script, wanted, count * PROMPT_CHUNKS)
 
 
 def switches_plan(count: int, rng: random.Random) -> Plan:
     """One stream whose prompt changes again and again; the history stays."""
-    script, wanted = Script(), {}
+    script, wanted = [], {}
     for index in range(count + 1):
         text, scene = random_prompt(rng)
-        script[index * SWITCH_CHUNKS] = PromptUpdate(prompt=text)
+        script.append(TimelineEntry(chunk=index * SWITCH_CHUNKS, prompt=text))
         if index:
             wanted[index * SWITCH_CHUNKS] = scene
     return Plan("switches", script, wanted, (count + 1) * SWITCH_CHUNKS)
@@ -93,11 +93,11 @@ def switches_plan(count: int, rng: random.Random) -> Plan:
 
 def drift_plan(count: int, rng: random.Random) -> Plan:
     """Long streams of one prompt each."""
-    script, wanted = Script(), {}
+    script, wanted = [], {}
     for index in range(count):
         text, scene = random_prompt(rng)
         start = index * DRIFT_CHUNKS
-        script[start] = PromptUpdate(prompt=text, cut="hard")
+        script.append(TimelineEntry(chunk=start, prompt=text, cut="hard"))
         wanted |= {start + chunk: scene for chunk in DRIFT_JUDGED}
     return Plan("drift", script, wanted, count * DRIFT_CHUNKS)
 
@@ -107,7 +107,7 @@ def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor],
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", f"run.chunks={plan.chunks}", *overrides])
     settings = load_settings(composed)
-    config = validate(settings, {**BUILT_IN, "run": {"bench"}})
+    config = check(settings, {"bench"})
     sink = JudgedChunks(plan.wanted)
     stream = Stream(settings, config, plan.script, Instruments.make(settings.run.warmup_chunks), sink)
     try:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Delay = Annotated[float, Meta(ge=0, le=60)]
 
 
 class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +37,39 @@ class Choice(Struct, frozen=True, forbid_unknown_fields=True):
     """A group whose option is all there is to say."""
 
     name: str
+
+
+class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """encoder: the rank that holds the text encoder; follows from the routing."""
+
+    name: str
+    encoder: Literal["rank0", "leader"]
+
+
+class OverlapSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """d_in: envelopes without an answer; d_out: results that wait to be decoded."""
+
+    name: str
+    d_in: Annotated[int, Meta(ge=1, le=8)]
+    d_out: Annotated[int, Meta(ge=1, le=8)]
+
+
+class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """recompute_every: chunks from one rebuilding of the cache to the next. attention_bias: see conf/context/."""
+
+    name: str
+    recompute_every: Positive
+    attention_bias: Annotated[float, Meta(gt=0, le=1)]
+
+
+class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds that stages are made slower by, and contract versions that the mesh claims; see conf/debug/none.yaml."""
+
+    name: str
+    mesh_s: Delay
+    decode_s: Delay
+    encode_s: Delay
+    mesh_versions: tuple[int, ...] | None
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,11 +134,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     model: ModelSettings
     stage0: Choice
-    routing: Choice
-    overlap: Choice
-    context: Choice
+    routing: RoutingSettings
+    overlap: OverlapSettings
+    context: ContextSettings
     layout: LayoutSettings
     run: RunSettings
+    debug: DebugSettings
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     stream: StreamSettings
     serving: ServingSettings

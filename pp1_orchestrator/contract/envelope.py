@@ -1,5 +1,7 @@
-"""PPEnvelopeV1: what rank 0 asks of the mesh. One planner fills it in; the mesh infers nothing.
+"""What rank 0 asks of the mesh. One planner fills it in; the mesh infers nothing.
 
+Version 1 carries noise and embeddings as tensors. Version 2 can also carry a text recipe in the embedding's place, ask
+for embeddings back, and leave the noise out: both sides draw it from seed and start frame.
 Rules that a reader can't see in a type are in `check`, which the sender runs before the first byte and the leader
 before the first collective. Shapes: F latent frames, z latent channels, h, w latent sizes, L text tokens.
 """
@@ -11,19 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-import torch
 from torch import Tensor
 
+from pp1_orchestrator.contract.text import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
 
-ENVELOPE_VERSION = 1
+ENVELOPE_VERSIONS = (1, 2)
 SIZE_MULTIPLE = 16
 """Pixel sizes are multiples of the VAE's stride times the patch size."""
 VAE_STRIDE = 8
 
 LATENTS_IN = "latents_in"
 CONDITIONING = "conditioning_embeds"
-TENSORS = frozenset({LATENTS_IN, CONDITIONING})
+CONTEXT_FRAMES = "context_frames"
+TENSORS = frozenset({LATENTS_IN, CONDITIONING, CONTEXT_FRAMES})
 
 
 class Action(enum.IntEnum):
@@ -34,11 +37,11 @@ class Action(enum.IntEnum):
     SHUTDOWN = 2
 
 
-class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
+class InferPlanV1(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one chunk.
 
     expected_generator_calls: passes from the previous result's sending to this one's: the previous chunk's context
-    pass, if it has one, plus this chunk's denoising steps.
+    pass, if it has one, the passes that rebuild the cache, this chunk's denoising steps.
     conditioning_epoch: rises with every change of the embedding, which travels only then.
     """
 
@@ -58,55 +61,107 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache_attention_bias: float = 1.0
 
 
+class InferPlan(InferPlanV1, frozen=True, kw_only=True):
+    """latents_shape: [1, F, z, h, w] of the chunk. recipe: makes the embedding in place of a tensor.
+
+    return_embeds: the result brings the embedding of each of the recipe's prompts.
+    """
+
+    latents_shape: tuple[int, int, int, int, int]
+    recipe: TextRecipe | None = None
+    return_embeds: bool = False
+
+
 class PPEnvelopeV1(msgspec.Struct, frozen=True, kw_only=True):
     """call_id rises over all actions; cache_epoch rises by one exactly when the caches are reset."""
 
     action: Action
     call_id: int
     cache_epoch: int
+    plan: InferPlanV1 | None = None
+    version: int = 1
+
+
+class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
+    """As PPEnvelopeV1, with version 2's plan. The program works with this type alone."""
+
+    action: Action
+    call_id: int
+    cache_epoch: int
     plan: InferPlan | None = None
-    version: int = ENVELOPE_VERSION
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """An envelope with its tensors.
 
-    latents_in: [1, F, z, h, w] float32 noise. conditioning_embeds: [1, L, text_dim], only when it changed.
+    latents_in: [1, F, z, h, w] float32 noise, left out when it follows from the seed. conditioning_embeds:
+    [1, L, text_dim], only when it changed. context_frames: [1, m, z, h, w], exactly when do_kv_recompute is set.
     """
 
-    meta: PPEnvelopeV1
+    meta: PPEnvelopeV2
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> InferPlan:
+        """An INFER's plan."""
+        assert self.meta.plan is not None
+        return self.meta.plan
 
 
 def _plan_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
+    problems = _size_problems(plan, tensors) + _call_problems(plan, tensors)
+    if (plan.recipe is not None) + (CONDITIONING in tensors) != plan.reset_crossattn_cache:
+        problems.append(f"{CONDITIONING} or a recipe must be present exactly when reset_crossattn_cache is set")
+    if plan.recipe is not None:
+        problems += recipe_problems(plan.recipe)
+    elif plan.return_embeds:
+        problems.append("return_embeds needs a recipe")
+    if plan.init_cache and not (plan.reset_kv_cache and plan.current_start_frame == 0):
+        problems.append("init_cache needs reset_kv_cache and current_start_frame 0")
+    if not 0 < plan.kv_cache_attention_bias <= 1:
+        problems.append(f"kv_cache_attention_bias is {plan.kv_cache_attention_bias}; it lies in (0, 1]")
+    return problems
+
+
+def _size_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
     problems = []
     if plan.height % SIZE_MULTIPLE or plan.width % SIZE_MULTIPLE:
         problems.append(f"size {plan.height}×{plan.width} is not a multiple of {SIZE_MULTIPLE}")
+    size = (plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
+    if plan.latents_shape[-2:] != size or min(plan.latents_shape) < 1:
+        problems.append(f"latents_shape must be [1, F, z, {size[0]}, {size[1]}], not {list(plan.latents_shape)}")
+    latents = tensors.get(LATENTS_IN)
+    if latents is not None and tuple(latents.shape) != plan.latents_shape:
+        problems.append(f"{LATENTS_IN} must be {list(plan.latents_shape)}, not {list(latents.shape)}")
+    return problems
+
+
+def _call_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
+    problems = []
+    context, frames = tensors.get(CONTEXT_FRAMES), plan.latents_shape[1]
+    if plan.do_kv_recompute != (context is not None):
+        problems.append(f"{CONTEXT_FRAMES} must be present exactly when do_kv_recompute is set")
+    passes = 0
+    if context is not None:
+        passes = context.shape[1] // frames if context.dim() == 5 else 0
+        shape = (1, passes * frames, *plan.latents_shape[2:])
+        if not passes or tuple(context.shape) != shape or context.shape[1] > plan.current_start_frame:
+            problems.append(f"{CONTEXT_FRAMES} {list(context.shape)} are not whole chunks of the frames before")
     if not plan.denoising_steps:
         problems.append("denoising_steps is empty")
-    least = len(plan.denoising_steps) + plan.do_kv_recompute
+    least = len(plan.denoising_steps) + passes
     if not least <= plan.expected_generator_calls <= least + 1:
         problems.append(
             f"expected_generator_calls is {plan.expected_generator_calls}, the steps make {least} or one more"
         )
-    if plan.reset_crossattn_cache != (CONDITIONING in tensors):
-        problems.append(f"{CONDITIONING} must be present exactly when reset_crossattn_cache is set")
-    if plan.init_cache and not (plan.reset_kv_cache and plan.current_start_frame == 0):
-        problems.append("init_cache needs reset_kv_cache and current_start_frame 0")
-    latents = tensors.get(LATENTS_IN)
-    size = (plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
-    if latents is None or latents.dim() != 5 or tuple(latents.shape[-2:]) != size:
-        shape = None if latents is None else tuple(latents.shape)
-        problems.append(f"{LATENTS_IN} must be [1, F, z, {size[0]}, {size[1]}], not {shape}")
     return problems
 
 
 def check(envelope: Envelope) -> None:
     """Raise ContractError when the envelope breaks a rule. Touches no device memory."""
     meta, tensors = envelope.meta, envelope.tensors
-    if meta.version != ENVELOPE_VERSION:
-        raise ContractError(f"envelope version {meta.version} is unknown; this side speaks {ENVELOPE_VERSION}")
     if unknown := set(tensors) - TENSORS:
         raise ContractError(f"call {meta.call_id}: unknown tensors {sorted(unknown)}")
     if meta.action is not Action.INFER:
@@ -117,9 +172,3 @@ def check(envelope: Envelope) -> None:
         raise ContractError(f"call {meta.call_id}: INFER carries no plan")
     if problems := _plan_problems(meta.plan, tensors):
         raise ContractError(f"call {meta.call_id}, chunk {meta.plan.chunk_index}: {'; '.join(problems)}")
-
-
-def require_float(tensor: Tensor, name: str) -> None:
-    """Raise ContractError unless `tensor` is of a floating type."""
-    if not torch.is_floating_point(tensor):
-        raise ContractError(f"{name} has type {tensor.dtype}, a floating type is needed")

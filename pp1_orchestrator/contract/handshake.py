@@ -6,18 +6,16 @@ from typing import Any
 
 import msgspec
 
-from pp1_orchestrator.contract.envelope import ENVELOPE_VERSION
-from pp1_orchestrator.contract.result import RESULT_VERSION
 from pp1_orchestrator.errors import ContractError
 
 Facts = dict[str, Any]
 
 
 def facts(settings: msgspec.Struct, torch_version: str) -> Facts:
-    """Flat facts of one rank: versions and every setting by its dotted key, but for those of the server."""
+    """Flat facts of one rank: torch's version and every setting by its dotted key, but for those of the server."""
     shared = msgspec.to_builtins(settings)
     shared.pop("serving", None)
-    return {"envelope": ENVELOPE_VERSION, "result": RESULT_VERSION, "torch": torch_version} | _flat(shared, "")
+    return {"torch": torch_version} | _flat(shared, "")
 
 
 def _flat(value: Any, prefix: str) -> Facts:

@@ -1,4 +1,7 @@
-"""PPResultV1: the mesh's answer, exactly one for every INFER, and the order in which rank 0 accepts it."""
+"""The mesh's answer, exactly one for every INFER, and the order in which rank 0 accepts it.
+
+Version 2 can bring embeddings back and says what encoding text cost the mesh.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ import msgspec
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract.envelope import LATENTS_IN, Envelope
+from pp1_orchestrator.contract.envelope import Envelope
 from pp1_orchestrator.errors import ContractError, MeshError
 
-RESULT_VERSION = 1
+RESULT_VERSIONS = (1, 2)
 LATENTS_OUT = "latents_out"
+TEXT_EMBEDS = "text_embeds"
+TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 
 class PPResultV1(msgspec.Struct, frozen=True, kw_only=True):
-    """denoise_ms is this chunk's, context_ms the context pass that ran since the previous result, mesh_idle_ms the
-    leader's wait for the envelope."""
+    """denoise_ms is this chunk's, rebuilding the cache included; context_ms the context pass that ran since the
+    previous result; mesh_idle_ms the leader's wait for the envelope."""
 
     call_id: int
     chunk_index: int
@@ -30,19 +35,29 @@ class PPResultV1(msgspec.Struct, frozen=True, kw_only=True):
     denoise_ms: float = 0.0
     context_ms: float = 0.0
     mesh_idle_ms: float = 0.0
-    version: int = RESULT_VERSION
+    version: int = 1
+
+
+class PPResultV2(PPResultV1, frozen=True, kw_only=True):
+    """text_ms: how long the mesh was held up by encoding text. The program works with this type alone."""
+
+    text_ms: float = 0.0
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result with its tensor: latents_out [1, F, z, h, w], present exactly when ok."""
+    """A result with its tensors: latents_out [1, F, z, h, w], present exactly when ok; text_embeds [N, L, text_dim],
+    one for each of the recipe's prompts, when they were asked for."""
 
-    meta: PPResultV1
+    meta: PPResultV2
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def check_result(result: Result) -> None:
     """The sender's check: raise ContractError when the result breaks a rule of its own."""
+    if unknown := set(result.tensors) - TENSORS:
+        raise ContractError(f"call {result.meta.call_id}: unknown tensors {sorted(unknown)}")
     if result.meta.ok != (LATENTS_OUT in result.tensors):
         raise ContractError(f"call {result.meta.call_id}: {LATENTS_OUT} must be present exactly when ok")
 
@@ -53,10 +68,8 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
     Raises ContractError for an answer that can't be this envelope's, MeshError for one that reports a failure.
     """
     meta, asked = result.meta, envelope.meta
-    if meta.version != RESULT_VERSION:
-        raise ContractError(f"result version {meta.version} is unknown; this side speaks {RESULT_VERSION}")
-    assert asked.plan is not None
-    expected = (asked.call_id, asked.plan.chunk_index, asked.cache_epoch)
+    plan = envelope.plan
+    expected = (asked.call_id, plan.chunk_index, asked.cache_epoch)
     if (meta.call_id, meta.chunk_index, meta.cache_epoch) != expected:
         found = (meta.call_id, meta.chunk_index, meta.cache_epoch)
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")
@@ -64,13 +77,13 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
         return None
     if not meta.ok:
         raise MeshError(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
-    if meta.observed_generator_calls != asked.plan.expected_generator_calls:
+    if meta.observed_generator_calls != plan.expected_generator_calls:
         raise ContractError(
             f"chunk {meta.chunk_index}: the mesh made {meta.observed_generator_calls} generator calls, "
-            f"{asked.plan.expected_generator_calls} were planned"
+            f"{plan.expected_generator_calls} were planned"
         )
     latents = result.tensors[LATENTS_OUT]
-    if latents.shape != envelope.tensors[LATENTS_IN].shape:
+    if tuple(latents.shape) != plan.latents_shape:
         raise ContractError(f"chunk {meta.chunk_index}: latents of shape {tuple(latents.shape)} came back")
     if not bool(torch.isfinite(latents).all()):
         raise MeshError(f"chunk {meta.chunk_index}: the mesh sent latents that are not finite")

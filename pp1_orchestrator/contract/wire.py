@@ -17,6 +17,16 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import envelope as env
 from pp1_orchestrator.contract import result as res
+from pp1_orchestrator.contract.versions import (
+    ENVELOPE,
+    LATEST,
+    RESULT,
+    TYPES,
+    VERSIONS,
+    envelope_for,
+    newest,
+    result_for,
+)
 from pp1_orchestrator.errors import ContractError
 
 MAGIC = 0x50503157495245  # "PP1WIRE"
@@ -34,8 +44,7 @@ _DTYPES: dict[str, torch.dtype] = {
     "u8": torch.uint8,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_KINDS: dict[int, type[msgspec.Struct]] = {1: env.PPEnvelopeV1, 2: res.PPResultV1}
-_VERSIONS = {1: env.ENVELOPE_VERSION, 2: res.RESULT_VERSION}
+_KINDS = {ENVELOPE: "envelope", RESULT: "result"}
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -68,8 +77,13 @@ class Parcel:
     tensors: tuple[Tensor, ...]
 
     @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All of it in the order of sending."""
+        return (self.header, self.meta, *self.tensors)
+
+    @property
     def nbytes(self) -> int:
-        return self.header.nbytes + self.meta.nbytes + sum(t.nbytes for t in self.tensors)
+        return sum(part.nbytes for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +121,16 @@ def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.dev
     )
 
 
-def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> Parcel:
-    """Check and serialise. Raises ContractError before anything has been sent."""
+def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu", version: int = LATEST) -> Parcel:
+    """Check and serialise for a peer that speaks `version`. Raises ContractError before anything has been sent."""
     env.check(envelope)
-    return _pack(1, envelope.meta, envelope.tensors, device)
+    return _pack(ENVELOPE, envelope_for(envelope, version), envelope.tensors, device)
 
 
-def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Parcel:
-    """Check and serialise. Raises ContractError before anything has been sent."""
+def pack_result(result: res.Result, device: torch.device | str = "cpu", version: int = LATEST) -> Parcel:
+    """Check and serialise for a peer that speaks `version`. Raises ContractError before anything has been sent."""
     res.check_result(result)
-    return _pack(2, result.meta, result.tensors, device)
+    return _pack(RESULT, result_for(result, version), result.tensors, device)
 
 
 def read_header(header: Tensor) -> Header:
@@ -124,18 +138,19 @@ def read_header(header: Tensor) -> Header:
     magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
     if magic != MAGIC or kind not in _KINDS:
         raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
-    if version != _VERSIONS[kind]:
-        raise ContractError(f"{_KINDS[kind].__name__} version {version} is unknown; this side speaks {_VERSIONS[kind]}")
+    if version not in VERSIONS:
+        spoken = ", ".join(map(str, VERSIONS))
+        raise ContractError(f"{_KINDS[kind]} version {version} is unknown; this side speaks {spoken}")
     if not 0 < meta_bytes <= MAX_META_BYTES or not 0 <= tensor_count <= MAX_TENSORS:
         raise ContractError(f"call {call_id}: header announces {meta_bytes} bytes of metadata, {tensor_count} tensors")
     return Header(kind, version, call_id, meta_bytes, tensor_count)
 
 
 def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """Metadata bytes -> (PPEnvelopeV1 or PPResultV1, what to allocate). Unknown fields are ignored."""
+    """Metadata bytes -> (the version's struct, what to allocate). Unknown fields are ignored."""
     try:
         parts = msgspec.msgpack.decode(meta.cpu().numpy().tobytes(), type=_Meta)
-        body = msgspec.msgpack.decode(parts.body, type=_KINDS[header.kind])
+        body: Any = msgspec.msgpack.decode(parts.body, type=TYPES[header.kind, header.version])
     except msgspec.MsgspecError as error:
         raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
     for spec in parts.tensors:
@@ -145,16 +160,24 @@ def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]
         raise ContractError(
             f"call {header.call_id}: {len(parts.tensors)} tensors described, {header.tensor_count} announced"
         )
+    if (body.version, body.call_id) != (header.version, header.call_id):
+        raise ContractError(
+            f"call {header.call_id}: version and call are {header.version}, {header.call_id} in the header, "
+            f"{body.version}, {body.call_id} in the metadata"
+        )
     return body, parts.tensors
 
 
 def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> env.Envelope | res.Result:
-    """The received parts as a message, checked once more."""
+    """The received parts as a message of the newest version, checked once more."""
     named = {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
-    if isinstance(meta, env.PPEnvelopeV1):
-        envelope = env.Envelope(meta, named)
+    if len(named) != len(specs):
+        raise ContractError(f"call {meta.call_id}: a tensor is described twice")
+    upgraded = newest(meta, named)
+    if isinstance(upgraded, env.PPEnvelopeV2):
+        envelope = env.Envelope(upgraded, named)
         env.check(envelope)
         return envelope
-    result = res.Result(meta, named)
+    result = res.Result(upgraded, named)
     res.check_result(result)
     return result

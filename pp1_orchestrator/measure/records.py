@@ -8,8 +8,10 @@ import msgspec
 class ChunkRecord(msgspec.Struct):
     """Times of one chunk. `*_s` are monotonic seconds on rank 0's clock, `*_ms` are durations.
 
-    build: planner and conditioning; text: the part of it spent encoding text; send: envelope on its way; the mesh's own
-    figures come with the result: denoise_ms (this chunk), context_ms (the previous chunk's context pass), idle_ms.
+    build: planner and conditioning; text_ms: encoding text on rank 0, beside the stream; send: envelope on its way;
+    anchor_ms: what the next plan had to wait for of this chunk's pixels. The mesh's own figures come with the result:
+    denoise_ms (this chunk), context_ms (the previous chunk's context pass), mesh_idle_ms, and mesh_text_ms, by which
+    encoding text held the mesh up.
     """
 
     chunk_index: int
@@ -29,7 +31,9 @@ class ChunkRecord(msgspec.Struct):
     """Decode done, before any pacing."""
     denoise_ms: float = 0.0
     context_ms: float = 0.0
+    anchor_ms: float = 0.0
     mesh_idle_ms: float = 0.0
+    mesh_text_ms: float = 0.0
     envelope_bytes: int = 0
     result_bytes: int = 0
     frames: int = 0
@@ -42,7 +46,7 @@ class ChunkRecord(msgspec.Struct):
     @property
     def mesh_s(self) -> float:
         """Time the mesh was busy between two results."""
-        return (self.denoise_ms + self.context_ms) / 1e3
+        return (self.denoise_ms + self.context_ms + self.mesh_text_ms) / 1e3
 
     def phases_s(self) -> dict[str, float]:
         """Seconds of each phase that this chunk went through; `text` only where a prompt was encoded."""
@@ -53,7 +57,8 @@ class ChunkRecord(msgspec.Struct):
             "recv": self.recv_ms / 1e3,
             "decode": self.emit_s - self.decode_start_s,
         }
-        return {"text": self.text_ms / 1e3} | phases if self.text_ms > 0 else phases
+        text_ms = self.text_ms + self.mesh_text_ms
+        return {"text": text_ms / 1e3} | phases if text_ms > 0 else phases
 
 
 class UpdateRecord(msgspec.Struct):

@@ -69,7 +69,10 @@ class WireBytes(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file. overlap_score, hidden and idle time are None where no chunk followed the warm-up."""
+    """The whole file. overlap_score, hidden and idle time are None where no chunk followed the warm-up.
+
+    mesh_text_ms_max: the longest that encoding text held the mesh up, over all chunks. queue_depth_max: by queue.
+    """
 
     schema: int = SCHEMA
     config: RunConfig
@@ -82,6 +85,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     overlap_score: float | None
     hidden_ms_p50: float | None
     mesh_idle_ms_p50: float | None
+    mesh_text_ms_max: float
+    queue_depth_max: dict[str, int]
     prompt_updates: list[UpdateSummary]
     memory: dict[str, dict[str, int]]
     wire_bytes: WireBytes
@@ -97,11 +102,12 @@ def build_summary(
     warmup_chunks: int,
     memory: Mapping[str, Mapping[str, int]],
     digests: tuple[str, str],
+    queue_depth_max: Mapping[str, int] | None = None,
 ) -> Summary:
     """Sum a run up.
 
     records: every decoded chunk in order. memory: bytes by rank and component. digests: SHA-256 of all pixels and of
-    all latents. A run of no chunk sums up to zeros and Nones.
+    all latents. queue_depth_max: how full each bounded queue got. A run of no chunk sums up to zeros and Nones.
     """
     timed = [(r, p) for r, p in zip(records, periods_s(records), strict=True)][warmup_chunks:]
     steady = [record for record, _ in timed]
@@ -119,6 +125,8 @@ def build_summary(
         overlap_score=overlap_score.overlap_score(stage0_s, mesh_s, period_s, warmup=0),
         hidden_ms_p50=overlap_score.hidden_ms_p50(stage0_s, mesh_s, period_s, warmup=0),
         mesh_idle_ms_p50=_median([record.mesh_idle_ms for record in steady]),
+        mesh_text_ms_max=max((record.mesh_text_ms for record in records), default=0.0),
+        queue_depth_max=dict(queue_depth_max or {}),
         prompt_updates=[_update(update) for update in updates],
         memory={rank: dict(parts) for rank, parts in memory.items()},
         wire_bytes=WireBytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope
+from pp1_orchestrator.mesh.text import Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.transport.groups import MeshShard
 from pp1_orchestrator.transport.messages import receive_message
@@ -22,5 +23,5 @@ class Follower:
             if envelope.meta.action is Action.SHUTDOWN:
                 return
             if envelope.meta.action is Action.INFER:
-                self._worker.infer(envelope, idle_ms=0.0)
+                self._worker.infer(Resolved(envelope), idle_ms=0.0)
                 self._worker.settle()

@@ -1,59 +1,77 @@
 """The leader (global rank 1): takes envelopes from rank 0, checks them, passes them on, answers each INFER once.
 
-One thread does all communication of a mesh rank. A message is complete and checked before the first collective.
+One thread does all communication of a mesh rank. A message is complete, checked and resolved before the first
+collective.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
 from pp1_orchestrator.transport.groups import MeshShard, PeerPipe
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
 
 
+@dataclass(frozen=True, slots=True)
+class LeaderParts:
+    """What a leader works with. version: of the contract, as agreed at the meeting."""
+
+    pipe: PeerPipe
+    shard: MeshShard
+    text: LeaderText
+    worker: MeshWorker
+    device: torch.device
+    version: int
+
+
 class Leader:
     """Runs until SHUTDOWN. A failure is told to rank 0, then raised: its peers may be inside a collective."""
 
-    def __init__(
-        self, pipe: PeerPipe, shard: MeshShard, worker: MeshWorker, device: torch.device, spans: SpanRecorder
-    ) -> None:
-        self._pipe, self._shard, self._worker = pipe, shard, worker
-        self._device, self._spans = device, spans
+    def __init__(self, parts: LeaderParts, spans: SpanRecorder) -> None:
+        self._parts, self._spans = parts, spans
 
     def run(self) -> None:
         idle_since = time.monotonic_ns()
         while True:
-            received = receive_message(self._pipe.receive, self._device)
+            received = receive_message(self._parts.pipe.receive, self._parts.device)
             envelope: Envelope = received.message
             self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id)
-            self._relay(envelope)
-            if envelope.meta.action is Action.SHUTDOWN:
-                return
             if envelope.meta.action is Action.INFER:
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
                 idle_since = time.monotonic_ns()
+                continue
+            self._relay(envelope)
+            if envelope.meta.action is Action.SHUTDOWN:
+                return
 
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
         self._spans.flow_in("envelope", envelope.meta.call_id)
         try:
-            result = self._worker.infer(envelope, idle_ms)
+            result = self._run(self._parts.text.resolve(envelope), idle_ms)
         except Exception as error:
             self._answer(failure(envelope, error))
             raise
         self._answer(result)
-        self._worker.settle()
+        self._parts.worker.settle()
+
+    def _run(self, resolved: Resolved, idle_ms: float) -> Result:
+        self._relay(resolved.envelope)
+        return self._parts.worker.infer(resolved, idle_ms)
 
     def _answer(self, result: Result) -> None:
-        parcel = wire.pack_result(result, self._device)
+        parcel = wire.pack_result(result, self._parts.device, self._parts.version)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
-            send_parcel(parcel, self._pipe.send)
+            send_parcel(parcel, self._parts.pipe.send)
 
     def _relay(self, envelope: Envelope) -> None:
-        if self._shard.degree > 1:
-            send_parcel(wire.pack_envelope(envelope, self._device), self._shard.broadcast)
+        """The mesh's own messages are of the newest version: its ranks are of one program."""
+        if self._parts.shard.degree > 1:
+            send_parcel(wire.pack_envelope(envelope, self._parts.device), self._parts.shard.broadcast)

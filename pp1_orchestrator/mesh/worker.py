@@ -1,4 +1,5 @@
-"""One chunk on a mesh rank, the same on every rank: denoise, and once the result is away, the context pass.
+"""One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and once the result is
+away, the context pass.
 
 Does what the envelope says and decides nothing. Knows neither ranks nor wires.
 """
@@ -10,21 +11,30 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pp1_orchestrator.contract import Envelope, PPResultV1, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, LATENTS_IN, InferPlan
-from pp1_orchestrator.contract.result import LATENTS_OUT
+from pp1_orchestrator.contract import Envelope, PPResultV2, Result
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
+from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.text import Resolved
+from pp1_orchestrator.models.wan.noise import initial_noise
 
 
 class Generator(Protocol):
     """What a worker needs of a generator (`models.wan.generator.CausalGenerator`)."""
 
-    calls: int
+    @property
+    def calls(self) -> int: ...
+
+    def reset(self) -> None: ...
 
     def set_text(self, embeds: Tensor) -> None: ...
 
-    def denoise(self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int) -> Tensor: ...
+    def rebuild(self, context: Tensor, start_frame: int) -> None: ...
+
+    def denoise(
+        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+    ) -> Tensor: ...
 
     def write_context(self, latents: Tensor, start_frame: int) -> None: ...
 
@@ -40,23 +50,20 @@ class MeshWorker:
         self._context_ms = 0.0
         self._conditioning_epoch = -1
 
-    def infer(self, envelope: Envelope, idle_ms: float) -> Result:
+    def infer(self, resolved: Resolved, idle_ms: float) -> Result:
         """Denoise the envelope's chunk. Raises ContractError before the first pass when the envelope can't be run."""
         self.settle()
-        meta, plan = envelope.meta, envelope.meta.plan
-        assert plan is not None
-        self._apply_conditioning(plan, envelope)
+        meta, plan = resolved.envelope.meta, resolved.envelope.plan
+        self._apply_conditioning(plan, resolved.envelope)
         start = time.monotonic_ns()
-        noise = envelope.tensors[LATENTS_IN]
-        latents = self._generator.denoise(noise, plan.denoising_steps, plan.current_start_frame, plan.base_seed)
+        latents = self._denoise(plan, resolved.envelope)
         end = time.monotonic_ns()
-        self._spans.add("denoise", start, end, chunk=plan.chunk_index, call_id=meta.call_id)
         if plan.clean_pass:
             self._owed = (plan, latents)
         observed = self._generator.calls - self._calls_reported
         self._calls_reported = self._generator.calls
         context_ms, self._context_ms = self._context_ms, 0.0
-        result = PPResultV1(
+        result = PPResultV2(
             call_id=meta.call_id,
             chunk_index=plan.chunk_index,
             cache_epoch=meta.cache_epoch,
@@ -66,8 +73,10 @@ class MeshWorker:
             denoise_ms=(end - start) / 1e6,
             context_ms=context_ms,
             mesh_idle_ms=idle_ms,
+            text_ms=resolved.text_ms,
         )
-        return Result(result, {LATENTS_OUT: latents.float()})
+        embeds = {} if resolved.embeds is None else {TEXT_EMBEDS: resolved.embeds}
+        return Result(result, {LATENTS_OUT: latents.float(), **embeds})
 
     def settle(self) -> None:
         """Run the context pass that the last chunk still owes."""
@@ -79,6 +88,20 @@ class MeshWorker:
         end = time.monotonic_ns()
         self._context_ms = (end - start) / 1e6
         self._spans.add("context", start, end, chunk=plan.chunk_index)
+
+    def _denoise(self, plan: InferPlan, envelope: Envelope) -> Tensor:
+        frame, seed = plan.current_start_frame, plan.base_seed
+        if plan.reset_kv_cache:
+            self._generator.reset()
+        context = envelope.tensors.get(CONTEXT_FRAMES)
+        if context is not None:
+            with self._spans.span("rebuild", chunk=plan.chunk_index):
+                self._generator.rebuild(context, frame - context.shape[1])
+        noise = envelope.tensors.get(LATENTS_IN)
+        if noise is None:
+            noise = initial_noise(seed, frame, plan.latents_shape)
+        with self._spans.span("denoise", chunk=plan.chunk_index, call_id=envelope.meta.call_id):
+            return self._generator.denoise(noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias)
 
     def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:
         if plan.reset_crossattn_cache:
@@ -96,7 +119,7 @@ def failure(envelope: Envelope, error: Exception) -> Result:
     meta = envelope.meta
     chunk = meta.plan.chunk_index if meta.plan else -1
     message = f"{type(error).__name__}: {error}"
-    answer = PPResultV1(
+    answer = PPResultV2(
         call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=message
     )
     return Result(answer)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.text import LeaderText
+from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -13,6 +16,7 @@ from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, paralleliz
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import load_generator
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.runtime.slow import SlowGenerator
 
 
 def load_transformer(settings: Settings, config: WanConfig, device: torch.device) -> CausalWanModel:
@@ -23,9 +27,7 @@ def load_transformer(settings: Settings, config: WanConfig, device: torch.device
         return load_generator(folder, config, device, DTYPES[settings.model.dtype], random, settings.seed)
 
 
-def make_generator(
-    model: CausalWanModel, settings: Settings, shard: Shard | None
-) -> tuple[CausalGenerator, Components]:
+def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | None) -> tuple[Generator, Components]:
     """The generator of one mesh rank, sharded when `shard` is given, and its bytes by component."""
     config = model.config
     if shard is not None:
@@ -44,4 +46,18 @@ def make_generator(
     )
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    return CausalGenerator(model, cache, schedule), parts
+    generator = CausalGenerator(model, cache, schedule)
+    return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
+
+
+def make_leader_text(
+    settings: Settings, config: WanConfig, device: torch.device, spans: SpanRecorder
+) -> tuple[LeaderText, Components]:
+    """The leader's part in text, with an encoder where the routing puts it there, and its bytes."""
+    if settings.routing.encoder != "leader":
+        return LeaderText(None, spans), {}
+    # Imported here: the other mesh ranks do without it.
+    from pp1_orchestrator.runtime.build_text import load_encoder
+
+    encoder, nbytes = load_encoder(settings, config, device)
+    return LeaderText(encoder, spans), {"text_encoder": nbytes}

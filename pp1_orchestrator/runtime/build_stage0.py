@@ -1,33 +1,33 @@
-"""Rank 0's models from settings. Only rank 0 pays for importing them."""
+"""Rank 0's side of the VAE from settings. Only rank 0 pays for importing it."""
 
 from __future__ import annotations
 
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.models.text.encoder import TextEncoder, load_text_encoder
-from pp1_orchestrator.models.vae.base import StreamingDecoder
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder
-from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error
+from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
 
 
-def load_decoder(settings: Settings, device: torch.device) -> StreamingDecoder:
-    """Raises ConfigError for a bad checkpoint."""
-    random = settings.model.weights == "random"
+def load_vae_parts(
+    settings: Settings, device: torch.device, with_encoder: bool
+) -> tuple[StreamingDecoder, FrameEncode | None, Components]:
+    """The decoder, the one-frame encoder if the context needs one, and their bytes.
+
+    Raises ConfigError for a bad checkpoint.
+    """
+    random, debug = settings.model.weights == "random", settings.debug
     with as_config_error(settings):
-        return make_decoder(load_vae(settings.model.folder / "vae", device, DTYPES[settings.model.dtype], random))
-
-
-def load_encoder(settings: Settings, config: WanConfig, device: torch.device) -> TextEncoder:
-    """Raises ConfigError for a bad checkpoint."""
-    folder, random = settings.model.folder, settings.model.weights == "random"
-    with as_config_error(settings):
-        return load_text_encoder(
-            folder / "text_encoder",
-            folder / "tokenizer",
-            config.text_len,
-            device,
-            DTYPES[settings.model.dtype],
-            random,
-        )
+        vae = load_vae(settings.model.folder / "vae", device, DTYPES[settings.model.dtype], random)
+        decoder: StreamingDecoder = make_decoder(vae)
+        encoder: FrameEncode | None = make_frame_encoder(vae) if with_encoder else None
+    parts = {"vae": decoder.weight_bytes}
+    if encoder is not None:
+        parts["vae_encoder"] = encoder.weight_bytes
+    if debug.decode_s:
+        decoder = SlowDecoder(decoder, debug.decode_s)
+    if encoder is not None and debug.encode_s:
+        encoder = SlowFrameEncoder(encoder, debug.encode_s)
+    return decoder, encoder, parts

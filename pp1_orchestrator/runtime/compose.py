@@ -1,4 +1,4 @@
-"""Puts a stream together from settings: mesh, models, strategies, session. Opened and closed as one thing."""
+"""A running stream from settings: mesh, models, strategies, session. Opened and closed as one thing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +13,21 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.chunks import ChunkLog
-from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.ports import FrameSink, PromptUpdate
-from pp1_orchestrator.runtime.build_stage0 import load_decoder, load_encoder
+from pp1_orchestrator.ports import FrameSink
+from pp1_orchestrator.runtime.assemble import Assembly
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
-from pp1_orchestrator.runtime.registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
-from pp1_orchestrator.stage0.observers import Receipts, Telemetry
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner
-from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.stage0.script import Script
-from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
-from pp1_orchestrator.stage0.stage import Observer, Stage
-from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.stage0.session import Session, SessionInfo
+from pp1_orchestrator.stage0.stage import Observer
 
 log = logging.getLogger(__name__)
 RANK0 = "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Instruments:
-    """What watches a run; made before the stream, since server and sinks need some of it."""
-
-    metrics: Metrics
-    events: EventBus
-    receipts: Receipts
-    chunk_log: ChunkLog
-
-    @classmethod
-    def make(cls, warmup_chunks: int) -> Instruments:
-        metrics, events = Metrics(warmup_chunks), EventBus()
-        return cls(metrics, events, Receipts(events, metrics), ChunkLog())
 
 
 class Stream:
@@ -74,7 +51,10 @@ class Stream:
         started = time.monotonic()
         self._mesh: Mesh = LAYOUTS[settings.layout.name](settings, config).start(trace_folder)
         try:
-            self._stage, self.session = self._compose(script, instruments, sink, observers)
+            assembly = Assembly(settings, config, self._mesh, self._spans)
+            self._components |= assembly.components
+            self._stage, parts = assembly.build(script, instruments, sink, observers)
+            self.session = Session(parts, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise
@@ -101,41 +81,6 @@ class Stream:
     def ranks(self) -> dict[str, Any]:
         state = "down" if self.session.done.is_set() else "up"
         return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
-
-    def _compose(
-        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
-    ) -> tuple[Stage, Session]:
-        settings = self._settings
-        decoder = load_decoder(settings, self._device)
-        encoder = load_encoder(settings, self._config, self._device)
-        self._components |= {"vae": decoder.weight_bytes, "text_encoder": encoder.weight_bytes}
-        routing = ROUTINGS[settings.routing.name](encoder)
-        link = self._mesh.connect()
-        book = PromptBook(routing, instruments.events)
-        shape = ChunkShape(
-            self._config.chunk_frames, self._config.in_dim, settings.stream.height, settings.stream.width
-        )
-        context = CONTEXTS[settings.context.name]()
-        planner = Planner(shape, settings.model.steps, settings.seed, context, routing)
-        wishes = StreamWishes(book, script, PromptUpdate(prompt=settings.run.prompt), settings.run.chunks)
-        telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
-        watchers = [instruments.receipts, telemetry, *observers]
-        stage = Stage(planner, wishes, decoder, sink, watchers, self._spans, link.device)
-        parts = SessionParts(
-            stage,
-            planner,
-            self._overlap(link),
-            wishes,
-            book,
-            instruments.receipts,
-            telemetry,
-            instruments.chunk_log,
-            instruments.events,
-        )
-        return stage, Session(parts, self._info())
-
-    def _overlap(self, link: MeshLink) -> Any:
-        return OVERLAPS[self._settings.overlap.name](link, self._spans)
 
     def _info(self) -> SessionInfo:
         settings = self._settings

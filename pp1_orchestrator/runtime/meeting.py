@@ -1,6 +1,7 @@
 """How the ranks meet: facts are compared, weights loaded, groups made, in that order, each step told through the store.
 
-Keys of the store, by rank r: `facts/0`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`. Values are JSON.
+Keys of the store, by rank r: `facts/0`, `speaks/r`, `version/0`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`.
+Values are JSON.
 """
 
 from __future__ import annotations

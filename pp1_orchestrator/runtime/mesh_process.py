@@ -12,13 +12,14 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.follower import Follower
-from pp1_orchestrator.mesh.leader import Leader
+from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator
+from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
@@ -48,19 +49,21 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_fold
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_folder: Path | None) -> None:
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
-    device = torch.device(settings.layout.device)
+    tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
+    device, spans = torch.device(settings.layout.device), SpanRecorder(rank)
     model = load_transformer(settings, config, device)
+    text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
     deadlines = settings.deadlines
     timeouts = Timeouts(deadlines.start, deadlines.message)
     topology = Topology(store, rank, settings.layout.mesh_ranks, settings.layout.backend, timeouts)
     shard = MeshShard(topology)
     generator, components = make_generator(model, settings, shard)
-    tell(store, "memory", rank, components)
-    spans = SpanRecorder(rank)
+    tell(store, "memory", rank, components | text_bytes)
     worker = MeshWorker(generator, spans)
-    if rank == LEADER:
-        Leader(PeerPipe(topology, device), shard, worker, device, spans).run()
+    if text is not None:
+        pipe, version = PeerPipe(topology, device), ask(store, "version", STAGE0)
+        Leader(LeaderParts(pipe, shard, text, worker, device, version), spans).run()
     else:
         Follower(shard, worker, device).run()
     if trace_folder is not None:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.modes.bench import run_bench
 from pp1_orchestrator.runtime.modes.serve import run_serve
-from pp1_orchestrator.runtime.registry import BUILT_IN
 from pp1_orchestrator.stage0.script import Script, read_script
 
 Mode = Callable[[Settings, WanConfig, Script, Path], None]
@@ -19,6 +18,6 @@ MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench}
 
 def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
-    config = validate(settings, {**BUILT_IN, "run": MODES})
-    script: Script = {} if settings.run.script is None else read_script(Path(settings.run.script))
+    config = check(settings, MODES)
+    script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, script, out)

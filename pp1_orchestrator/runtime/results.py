@@ -7,12 +7,21 @@ from pathlib import Path
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.measure.trace import merge_trace
-from pp1_orchestrator.runtime.compose import Instruments, Stream, run_choices
+from pp1_orchestrator.runtime.compose import Stream, run_choices
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.stage0.observers import Digests
+from pp1_orchestrator.stage0.script import write_script
 
 
 def write_results(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
     """Write the files of a stream that has been closed, and return its summary."""
+    record = instruments.record
+    heading = (
+        f"run.chunks={record.chunks}: so many chunks were made; with them this script gives the same latents again"
+    )
+    if not record.complete:
+        heading = "of a very long run only the newest changes are kept: this script can't give the same latents again"
+    write_script(record.entries(), out / "recording.yaml", heading)
     instruments.chunk_log.write(out / "chunks.jsonl")
     merge_trace(out)
     summary = summarize(settings, instruments, digests, stream)
@@ -29,4 +38,5 @@ def summarize(settings: Settings, instruments: Instruments, digests: Digests, st
         warmup_chunks=settings.run.warmup_chunks,
         memory=stream.memory(),
         digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
+        queue_depth_max=instruments.queues.greatest(),
     )

@@ -13,7 +13,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.runtime.compose import Instruments
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, check_port, serve
 from pp1_orchestrator.server.settings import ServerSettings

@@ -17,7 +17,14 @@ from pp1_orchestrator.ports import StreamControl
 from pp1_orchestrator.server.access import AccessGuard
 from pp1_orchestrator.server.bodies import BodyLimit
 from pp1_orchestrator.server.replies import error_reply
-from pp1_orchestrator.server.routes import Peers, event_routes, health_routes, stream_routes, whep_routes
+from pp1_orchestrator.server.routes import (
+    Peers,
+    event_routes,
+    health_routes,
+    stream_routes,
+    timeline_routes,
+    whep_routes,
+)
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams
 from pp1_orchestrator.server.surface import Surface
@@ -60,6 +67,7 @@ def create_app(
     app.add_exception_handler(Exception, _failed)
     app.include_router(whep_routes(peers))
     app.include_router(stream_routes(stream, peers, settings.limits))
+    app.include_router(timeline_routes(stream))
     app.include_router(event_routes(streams))
     app.include_router(health_routes(stream, registry))
     if mount_panel is not None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
 from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.ports import Control, PromptUpdate, StreamControl
+from pp1_orchestrator.ports import Control, PromptUpdate, StreamControl, TimelineEntry
 from pp1_orchestrator.server.bodies import read_json, require_type
 from pp1_orchestrator.server.replies import json_reply
 from pp1_orchestrator.server.settings import Limits
 from pp1_orchestrator.server.sse import EventStreams
 
 MAX_SEED = 2**63 - 1
+
+
+class TimelineBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """relative: the entries' chunks count from the next one that can still be planned; otherwise from the start."""
+
+    entries: tuple[TimelineEntry, ...]
+    relative: bool = True
 
 
 class Peers(Protocol):
@@ -78,6 +86,32 @@ def stream_routes(stream: StreamControl, peers: Peers, limits: Limits) -> APIRou
         check_control(command)
         stream.control(command)
         return json_reply({"action": command.action, "state": "accepted"})
+
+    return router
+
+
+def timeline_routes(stream: StreamControl) -> APIRouter:
+    """What is planned for chunks to come, and what has happened so far in the same words."""
+    router = APIRouter()
+
+    @router.get("/api/timeline")
+    async def planned() -> Response:
+        return json_reply({"entries": stream.timeline()}, headers={"Cache-Control": "no-store"})
+
+    @router.put("/api/timeline")
+    async def plan(request: Request) -> Response:
+        timeline = await read_json(request, TimelineBody)
+        first = stream.set_timeline(timeline.entries, timeline.relative)
+        return json_reply({"entries": len(timeline.entries), "first_chunk": first, "state": "accepted"})
+
+    @router.delete("/api/timeline")
+    async def clear() -> Response:
+        stream.set_timeline((), relative=True)
+        return json_reply({"entries": 0, "state": "accepted"})
+
+    @router.get("/api/recording")
+    async def recording() -> Response:
+        return json_reply({"entries": stream.recording()}, headers={"Cache-Control": "no-store"})
 
     return router
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import InferPlan
 from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
+from pp1_orchestrator.ports import PromptUpdate
 
 
 @dataclass(slots=True)
@@ -17,9 +20,18 @@ class Flight:
     parcel: wire.Parcel
     record: ChunkRecord
     updates: list[UpdateRecord]
+    requested: PromptUpdate | None = None
+    """The update that was asked for at this very chunk."""
 
     @property
     def plan(self) -> InferPlan:
-        plan = self.envelope.meta.plan
-        assert plan is not None
-        return plan
+        return self.envelope.plan
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1."""
+
+    flight: Flight
+    latents: Tensor
+    pixels: list[Tensor] = field(default_factory=list)

@@ -24,6 +24,7 @@ class Receipts:
     def __init__(self, events: EventBus, metrics: Metrics) -> None:
         self._events, self._metrics = events, metrics
         self._waiting: OrderedDict[str, UpdateRecord] = OrderedDict()
+        self._first_shown_s: float | None = None
         self.prompt = ""
         """What the newest planned chunk shows."""
 
@@ -53,7 +54,10 @@ class Receipts:
         self._metrics.set_epoch(epoch)
 
     def shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
-        """A sink's listener; called from the sink's thread."""
+        """A sink's listener; called from the sink's thread. media_s counts from the first picture ever shown."""
+        if self._first_shown_s is None:
+            self._first_shown_s = shown_at_s
+        media_s = round(shown_at_s - self._first_shown_s, 3)
         for update_id in chunk.update_ids:
             update = self._waiting.pop(update_id, None)
             if update is None:
@@ -61,7 +65,12 @@ class Receipts:
             latency_ms = round((shown_at_s - update.accepted_s) * 1e3, 1)
             chunks = chunk.chunk_index - update.accepted_chunk
             self._events.publish(
-                "visible", update=update_id, chunk=chunk.chunk_index, latency_ms=latency_ms, latency_chunks=chunks
+                "visible",
+                update=update_id,
+                chunk=chunk.chunk_index,
+                media_s=media_s,
+                latency_ms=latency_ms,
+                latency_chunks=chunks,
             )
 
 
@@ -73,15 +82,13 @@ class Telemetry:
         self.last_emit_s: float | None = None
 
     def planned(self, flight: Flight) -> None:
-        self._metrics.queue_depth("in_flight", 1)
+        """Nothing has been made yet."""
 
     def dropped(self, flight: Flight) -> None:
-        plan = flight.envelope.tensors["latents_in"].shape[1]
-        self._metrics.frames_dropped("old_epoch", 4 * plan)
+        self._metrics.frames_dropped("old_epoch", 4 * flight.plan.latents_shape[1])
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()
-        self._metrics.queue_depth("in_flight", 0)
         self._metrics.observe_chunk(flight.record)
         self._log.add(flight.record)
 

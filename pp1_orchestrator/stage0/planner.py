@@ -1,4 +1,4 @@
-"""The one place that decides about a chunk: resets, steps, call count, start frame, seed, noise.
+"""The one place that decides about a chunk: resets, steps, call count, start frame, seed, noise, conditioning, context.
 
 Nothing else touches a cache: the mesh does what the envelope says. One thread only.
 """
@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV1
-from pp1_orchestrator.contract.envelope import LATENTS_IN, VAE_STRIDE, InferPlan
+from torch import Tensor
+
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
+from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, LATENTS_IN, VAE_STRIDE, InferPlan
 from pp1_orchestrator.models.wan.noise import initial_noise
+from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
+from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.strategies.context.base import ContextPolicy
-from pp1_orchestrator.strategies.routing.base import Conditioning, Routing
+from pp1_orchestrator.strategies.routing.base import Payload, Routing
+
+SEEDED_NOISE = 2
+"""From this contract version on noise need not travel: the mesh draws it from the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,75 +35,111 @@ class ChunkShape:
         return (1, self.frames, self.channels, self.height // VAE_STRIDE, self.width // VAE_STRIDE)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanRules:
+    """What holds for every chunk. recompute_every: a context that rebuilds does so before every n-th chunk.
+
+    bias: weight of cached tokens between anchor and chunk. version: of the contract, as agreed with the mesh.
+    """
+
+    steps: tuple[float, ...]
+    recompute_every: int
+    bias: float
+    version: int
+
+
 class Planner:
     """Counts calls, chunks and epochs, and writes envelopes."""
 
     def __init__(
-        self, shape: ChunkShape, steps: tuple[float, ...], seed: int, context: ContextPolicy, routing: Routing
+        self,
+        shape: ChunkShape,
+        rules: PlanRules,
+        seed: int,
+        context: ContextPolicy,
+        routing: Routing,
+        history: StreamHistory,
     ) -> None:
-        self._shape, self._steps = shape, steps
-        self._context, self._routing = context, routing
-        self._conditioning: Conditioning | None = None
-        self._conditioning_epoch = 0
-        self._conditioning_sent = False
+        self._shape, self._rules = shape, rules
+        self._context, self._routing, self.history = context, routing, history
+        self._track = ConditioningTrack()
         self._call_id = 0
         self._start_frame = 0
         self.fresh = True
-        self._context_owed = False
+        self._passes_owed = 0
         self.seed = seed
         self.next_chunk = 0
         self.cache_epoch = 0
 
-    def set_conditioning(self, conditioning: Conditioning) -> None:
-        """What the next chunks show; the cache keeps its history."""
-        self._conditioning = conditioning
-        self._conditioning_epoch += 1
-        self._conditioning_sent = False
+    @property
+    def needs_history(self) -> bool:
+        """True when a chunk can't be planned before the one before it has come back."""
+        return self._context.rebuilds and not self.fresh
+
+    def aim(self, aim: Aim) -> None:
+        """What the next chunks show, or head for; the cache keeps its history unless the aim wants it made anew."""
+        self._track.aim(aim, self.next_chunk)
 
     def hard_cut(self) -> None:
         """Forget all history: the next chunk starts a new epoch."""
         self.cache_epoch += 1
         self._start_frame = 0
         self.fresh = True
+        self.history.begin()
 
     def plan(self) -> Envelope:
-        """The next chunk's envelope. A conditioning must have been set."""
-        assert self._conditioning is not None
-        context = self._context.plan(self._start_frame)
-        calls = len(self._steps) + context.recompute + self._context_owed
-        changed = not self._conditioning_sent
+        """The next chunk's envelope. An aim must have been set."""
+        change = self._track.step(self.next_chunk)
+        payload = Payload() if change is None else self._routing.payload(change[0], self._track.epoch)
+        context = self._context_frames(recache=change is not None and change[1].recache)
+        rebuild_passes = 0 if context is None else context.shape[1] // self._shape.frames
         plan = InferPlan(
             chunk_index=self.next_chunk,
             height=self._shape.height,
             width=self._shape.width,
+            latents_shape=self._shape.latents,
             current_start_frame=self._start_frame,
-            do_kv_recompute=context.recompute,
-            clean_pass=context.clean_pass,
-            denoising_steps=self._steps,
-            expected_generator_calls=calls,
+            do_kv_recompute=context is not None,
+            clean_pass=self._context.clean_pass,
+            denoising_steps=self._rules.steps,
+            expected_generator_calls=len(self._rules.steps) + rebuild_passes + self._passes_owed,
             init_cache=self.fresh,
             reset_kv_cache=self.fresh,
-            reset_crossattn_cache=changed,
-            conditioning_epoch=self._conditioning_epoch,
+            reset_crossattn_cache=change is not None,
+            conditioning_epoch=self._track.epoch,
             base_seed=self.seed,
+            kv_cache_attention_bias=self._rules.bias,
+            recipe=payload.recipe,
+            return_embeds=payload.return_embeds,
         )
-        tensors = {LATENTS_IN: initial_noise(self.seed, self._start_frame, self._shape.latents)}
-        if changed:
-            tensors |= self._routing.payload(self._conditioning)
-        meta = PPEnvelopeV1(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
-        self._advance(context.clean_pass)
+        tensors = {**payload.tensors, **self._noise()} | ({} if context is None else {CONTEXT_FRAMES: context})
+        meta = PPEnvelopeV2(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
+        self._advance()
         return Envelope(meta, tensors)
 
     def message(self, action: Action) -> Envelope:
         """A NOOP or SHUTDOWN."""
-        return Envelope(PPEnvelopeV1(action=action, call_id=self._take_call(), cache_epoch=self.cache_epoch))
+        return Envelope(PPEnvelopeV2(action=action, call_id=self._take_call(), cache_epoch=self.cache_epoch))
 
-    def _advance(self, owes_context: bool) -> None:
+    def _context_frames(self, recache: bool) -> Tensor | None:
+        """What the cache is rebuilt from: the context's own frames, or all that is remembered, under the new prompt."""
+        chunk = self._start_frame // self._shape.frames
+        if chunk and chunk % self._rules.recompute_every == 0:
+            own = self._context.frames(self.history)
+            if own is not None:
+                return own
+        return self.history.all_kept() if recache and self.history.chunks else None
+
+    def _noise(self) -> dict[str, Tensor]:
+        if self._rules.version >= SEEDED_NOISE:
+            return {}
+        return {LATENTS_IN: initial_noise(self.seed, self._start_frame, self._shape.latents)}
+
+    def _advance(self) -> None:
         self.next_chunk += 1
         self._start_frame += self._shape.frames
         self.fresh = False
-        self._conditioning_sent = True
-        self._context_owed = owes_context
+        self._passes_owed = int(self._context.clean_pass)
 
     def _take_call(self) -> int:
         self._call_id += 1

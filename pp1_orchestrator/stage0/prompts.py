@@ -11,44 +11,29 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pp1_orchestrator.errors import Pp1Error, RequestError
+from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import PromptUpdate
-from pp1_orchestrator.strategies.routing.base import Conditioning, Routing
+from pp1_orchestrator.ports import Cut, PromptUpdate
+from pp1_orchestrator.stage0.checks import label, read_aim
+from pp1_orchestrator.stage0.conditioning import Aim
+from pp1_orchestrator.strategies.routing.base import Routing
 
 log = logging.getLogger(__name__)
-MAX_PROMPT_CHARS = 2000
 KEPT_RECORDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyUpdate:
-    """An update whose conditioning exists."""
+    """An update whose prompts rank 0 has done its work on."""
 
     record: UpdateRecord
-    conditioning: Conditioning
-    hard_cut: bool
+    update: PromptUpdate
+    aim: Aim
     text_ms: float
-
-
-def check_update(update: PromptUpdate) -> str:
-    """The prompt that an update asks for. Raises RequestError for what can't be shown."""
-    texts = [p.text for p in update.prompts] if update.prompt is None else [update.prompt]
-    if update.prompt is not None and update.prompts:
-        raise RequestError("prompt and prompts exclude each other")
-    if len(texts) != 1:
-        raise RequestError(f"prompts has {len(texts)} entries; this version shows exactly 1 at a time")
-    if update.transition is not None and update.transition.steps:
-        raise RequestError(f"transition.steps is {update.transition.steps}; this version changes at once: 0")
-    text = texts[0].strip()
-    if not text:
-        raise RequestError("prompt is empty")
-    if len(text) > MAX_PROMPT_CHARS:
-        raise RequestError(f"prompt has {len(text)} characters; at most {MAX_PROMPT_CHARS} are taken")
-    return text
 
 
 class PromptBook:
@@ -58,22 +43,36 @@ class PromptBook:
         self._routing, self._events = routing, events
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
-        self._encoding = threading.Lock()
-        self._pending: queue.SimpleQueue[tuple[UpdateRecord, PromptUpdate] | None] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[tuple[UpdateRecord, PromptUpdate, Aim] | None] = queue.SimpleQueue()
         self._ready: ReadyUpdate | None = None
+        self._foreseen: queue.SimpleQueue[Aim] = queue.SimpleQueue()
+        self._closed = False
         self.records: list[UpdateRecord] = []
-        self._thread = threading.Thread(target=self._encode_pending, name="text-encoder", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="text-encoder", daemon=True)
         self._thread.start()
 
     def accept(self, update: PromptUpdate, head_chunk: int) -> str:
         """Take an update and return its id. head_chunk: newest chunk whose result has reached rank 0."""
-        record = self._record(update, head_chunk)
-        self._pending.put((record, update))
+        aim = read_aim(update)
+        record = self._record(aim, head_chunk)
+        self._pending.put((record, update, aim))
         return record.id
 
     def prepare(self, update: PromptUpdate, head_chunk: int) -> ReadyUpdate:
-        """Encode a scripted update here and now."""
-        return self._encode(self._record(update, head_chunk), update)
+        """A scripted update, here and now; quick when `foresee` has been told of it in time."""
+        aim = read_aim(update)
+        return self._ready_update(self._record(aim, head_chunk), update, aim)
+
+    def foresee(self, updates: Iterable[PromptUpdate]) -> None:
+        """Do the slow work on updates to come beside the running stream."""
+        for update in updates:
+            self._foreseen.put(read_aim(update))
+        self._pending.put(None)
+
+    def next_cut(self) -> Cut | None:
+        """How the update that `take` would return treats the history."""
+        with self._lock:
+            return None if self._ready is None else self._ready.update.cut
 
     def take(self) -> ReadyUpdate | None:
         """The newest update that is ready, once."""
@@ -82,11 +81,12 @@ class PromptBook:
             return ready
 
     def close(self) -> None:
+        self._closed = True
         self._pending.put(None)
         self._thread.join(timeout=5.0)
 
-    def _record(self, update: PromptUpdate, head_chunk: int) -> UpdateRecord:
-        text = check_update(update)
+    def _record(self, aim: Aim, head_chunk: int) -> UpdateRecord:
+        text = label(aim.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head_chunk, time.monotonic())
         with self._lock:
             self.records.append(record)
@@ -94,35 +94,50 @@ class PromptBook:
         self._events.publish("accepted", update=record.id, prompt=text, chunk=head_chunk)
         return record
 
-    def _encode_pending(self) -> None:
-        while (item := self._newest_pending()) is not None:
-            record, update = item
-            try:
-                ready = self._encode(record, update)
-            except (Pp1Error, RuntimeError) as error:
-                log.exception("update %s could not be encoded", record.id)
-                self._events.publish("failed", update=record.id, reason=str(error))
+    def _work(self) -> None:
+        """Live updates first; what is merely foreseen only while none waits. None in the queue just wakes it up."""
+        while not self._closed:
+            if self._pending.empty() and not self._foreseen.empty():
+                self._try(self._foreseen.get())
                 continue
-            with self._lock:
-                overtaken, self._ready = self._ready, ready
-            if overtaken is not None:
-                self._supersede(overtaken.record, record)
+            item = self._newest_pending()
+            if item is not None:
+                self._make_ready(*item)
 
-    def _newest_pending(self) -> tuple[UpdateRecord, PromptUpdate] | None:
-        item = self._pending.get()
-        while item is not None and not self._pending.empty():
-            newer = self._pending.get()
-            if newer is not None:
-                self._supersede(item[0], newer[0])
-            item = newer
-        return item
+    def _try(self, aim: Aim) -> None:
+        try:
+            self._routing.prepare([term.text for term in aim.terms])
+        except (Pp1Error, RuntimeError) as error:
+            log.warning("a prompt of the timeline could not be encoded yet: %s", error)
+
+    def _make_ready(self, record: UpdateRecord, update: PromptUpdate, aim: Aim) -> None:
+        try:
+            ready = self._ready_update(record, update, aim)
+        except (Pp1Error, RuntimeError) as error:
+            log.exception("update %s could not be encoded", record.id)
+            self._events.publish("failed", update=record.id, reason=str(error))
+            return
+        with self._lock:
+            overtaken, self._ready = self._ready, ready
+        if overtaken is not None:
+            self._supersede(overtaken.record, record)
+
+    def _newest_pending(self) -> tuple[UpdateRecord, PromptUpdate, Aim] | None:
+        """Wait for something to do; of several updates the newest."""
+        newest = self._pending.get()
+        while not self._pending.empty():
+            item = self._pending.get()
+            if item is not None:
+                if newest is not None:
+                    self._supersede(newest[0], item[0])
+                newest = item
+        return newest
 
     def _supersede(self, old: UpdateRecord, new: UpdateRecord) -> None:
         old.superseded = True
         self._events.publish("superseded", update=old.id, by=new.id)
 
-    def _encode(self, record: UpdateRecord, update: PromptUpdate) -> ReadyUpdate:
+    def _ready_update(self, record: UpdateRecord, update: PromptUpdate, aim: Aim) -> ReadyUpdate:
         start = time.monotonic()
-        with self._encoding:
-            conditioning = self._routing.prepare(record.prompt)
-        return ReadyUpdate(record, conditioning, update.cut == "hard", (time.monotonic() - start) * 1e3)
+        self._routing.prepare([term.text for term in aim.terms])
+        return ReadyUpdate(record, update, aim, (time.monotonic() - start) * 1e3)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from pp1_orchestrator.contract import Action
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import Control, PromptUpdate
+from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
+from pp1_orchestrator.stage0.checks import check_entries, check_seed
 from pp1_orchestrator.stage0.observers import Receipts, Telemetry
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.recording import Recording
 from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.stage0.state import recent_figures
+from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
 from pp1_orchestrator.strategies.overlap.base import Overlap
 
 log = logging.getLogger(__name__)
-MAX_SEED = 2**31 - 1
 IDLE_SLEEP_S = 0.02
 
 
@@ -36,7 +40,9 @@ class SessionParts:
     planner: Planner
     overlap: Overlap
     wishes: StreamWishes
+    timeline: Timeline
     book: PromptBook
+    record: Recording
     receipts: Receipts
     telemetry: Telemetry
     chunk_log: ChunkLog
@@ -67,6 +73,8 @@ class Session:
         self.failure: Exception | None = None
 
     def start(self) -> None:
+        parts = self._parts
+        parts.book.foresee(entry for entry in parts.timeline.from_chunk(1) if entry.has_prompt)
         self._thread.start()
 
     def request_stop(self) -> None:
@@ -87,15 +95,32 @@ class Session:
     def control(self, command: Control) -> None:
         wishes = self._parts.wishes
         if command.action == "seed":
-            if command.value is None or not 0 <= command.value <= MAX_SEED:
-                raise RequestError(f"value is {command.value}; a seed is a whole number from 0 to {MAX_SEED}")
-            wishes.request_seed(command.value)
+            wishes.request_seed(check_seed(command.value))
             wishes.request_cut("seed")
         elif command.action == "hard_cut":
             wishes.request_cut("requested")
         else:
             wishes.paused = command.action == "pause"
         self._parts.events.publish("control", action=command.action, value=command.value)
+
+    def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
+        parts = self._parts
+        check_entries(entries)
+        soonest = parts.planner.next_chunk + 1  # the next one may be being planned at this moment
+        if relative:
+            entries = [msgspec.structs.replace(entry, chunk=entry.chunk + soonest) for entry in entries]
+        elif entries and (first := min(entry.chunk for entry in entries)) < soonest:
+            raise RequestError(f"chunk {first} is past; the next that can be planned is {soonest}")
+        parts.timeline.replace(entries, soonest)
+        parts.book.foresee(entry for entry in entries if entry.has_prompt)
+        parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
+        return soonest if relative else 0
+
+    def timeline(self) -> list[TimelineEntry]:
+        return self._parts.timeline.from_chunk(self._parts.planner.next_chunk)
+
+    def recording(self) -> list[TimelineEntry]:
+        return self._parts.record.entries()
 
     def state(self) -> dict[str, Any]:
         parts = self._parts

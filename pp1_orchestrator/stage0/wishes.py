@@ -1,4 +1,4 @@
-"""What is wanted of the next chunk: scripted and live prompt updates, cuts, seed, pause, and when to stop.
+"""What is wanted of the next chunk: planned and live prompt updates, cuts, seed, pause, and when to stop.
 
 Requests come from any thread; the stage's thread takes them when it plans.
 """
@@ -6,19 +6,30 @@ Requests come from any thread; the stage's thread takes them when it plans.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from typing import TypeVar
 
-from pp1_orchestrator.ports import PromptUpdate
+from pp1_orchestrator.ports import TimelineEntry
 from pp1_orchestrator.stage0.prompts import PromptBook, ReadyUpdate
-from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.stage0.timeline import Timeline
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Everything that changes at one chunk. cut: the reason of a hard cut before it."""
+
+    update: ReadyUpdate | None = None
+    seed: int | None = None
+    cut: str | None = None
 
 
 class StreamWishes:
     """chunks: how many to make in all; None goes on until it is stopped."""
 
-    def __init__(self, book: PromptBook, script: Script, first: PromptUpdate, chunks: int | None) -> None:
-        self._book = book
-        self._script = {0: first, **script}
-        self._chunks = chunks
+    def __init__(self, book: PromptBook, timeline: Timeline, chunks: int | None) -> None:
+        self._book, self._timeline, self._chunks = book, timeline, chunks
         self._lock = threading.Lock()
         self._cut: str | None = None
         self._seed: int | None = None
@@ -41,20 +52,33 @@ class StreamWishes:
         return not self.paused and not self.exhausted(chunk)
 
     def must_wait(self, chunk: int) -> bool:
-        """A scripted hard cut waits for the chunk before it: a script gives the same pixels with every overlap."""
-        update = self._script.get(chunk)
-        return update is not None and update.cut == "hard"
+        """A planned hard cut waits for the chunk before it: a script gives the same pixels with every overlap.
 
-    def take_update(self, chunk: int, head: int) -> ReadyUpdate | None:
-        scripted = self._script.get(chunk)
-        return self._book.take() if scripted is None else self._book.prepare(scripted, head)
+        So does an update under which the history is read again: all of the history must be here.
+        """
+        entry = self._timeline.at(chunk)
+        if entry is None or not entry.has_prompt:
+            return self._book.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
+        return entry.cut != "soft"
 
-    def take_cut(self, chunk: int) -> str | None:
+    def drops(self, chunk: int) -> bool:
+        return self._timeline.drops(chunk)
+
+    def take(self, chunk: int, head: int) -> Wish:
+        """What was asked for until now, once. A planned update goes first; a live one then waits for the next chunk."""
+        entry = self._timeline.at(chunk)
+        planned = entry is not None and entry.has_prompt
+        update = self._book.prepare(entry, head) if entry and planned else self._book.take()
         with self._lock:
-            reason, self._cut = self._cut, None
-            return reason
+            (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
+        return Wish(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))
 
-    def take_seed(self) -> int | None:
-        with self._lock:
-            seed, self._seed = self._seed, None
-            return seed
+
+def _cut_reason(entry: TimelineEntry | None, update: ReadyUpdate | None) -> str | None:
+    if update is not None and update.update.cut == "hard":
+        return f"update {update.record.id}"
+    return "planned" if entry is not None and entry.cut == "hard" else None
+
+
+def _first(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)

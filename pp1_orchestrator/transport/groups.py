@@ -94,6 +94,18 @@ class MeshShard:
         return tensor
 
 
+class PeerSending:
+    """A tensor on its way to a peer."""
+
+    def __init__(self, work: dist.Work, peer: int) -> None:
+        self._work, self._peer = work, peer
+
+    def wait(self) -> None:
+        """Raises MeshError when the peer is gone."""
+        with _lost(f"rank {self._peer}"):
+            self._work.wait()
+
+
 class PeerPipe:
     """Point-to-point between rank 0 and the leader. One thread only may use it."""
 
@@ -105,6 +117,13 @@ class PeerPipe:
     def send(self, tensor: Tensor) -> None:
         with _lost(f"rank {self._peer}"):
             dist.send(tensor, self._peer, group=self._group)
+
+    def start_send(self, tensor: Tensor) -> PeerSending:
+        """Send without waiting for the peer to take it."""
+        with _lost(f"rank {self._peer}"):
+            work = dist.isend(tensor, self._peer, group=self._group)
+        assert work is not None
+        return PeerSending(work, self._peer)
 
     def receive(self, tensor: Tensor) -> Tensor:
         with _lost(f"rank {self._peer}"):

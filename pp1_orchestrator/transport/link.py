@@ -6,22 +6,39 @@ One thread only may use a link.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope, Result, wire
+from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.transport.groups import PeerPipe
 from pp1_orchestrator.transport.messages import Received, receive_message, send_parcel
 
 
+class Sending(Protocol):
+    """A message on its way. The parcel must live until `wait` has returned."""
+
+    def wait(self) -> None:
+        """Raises MeshError when the peer is gone."""
+        ...
+
+
 class MeshLink(Protocol):
-    """Rank 0's side of the contract. Exactly one `receive` follows every INFER that was sent."""
+    """Rank 0's side of the contract. Exactly one `receive` follows every INFER that was sent.
+
+    version: of the contract, as agreed with the mesh.
+    """
 
     device: torch.device
+    version: int
 
     def send(self, parcel: wire.Parcel) -> None: ...
+
+    def start_send(self, parcel: wire.Parcel) -> Sending:
+        """Send without waiting for the leader to take it; it may still be busy with the last chunk."""
+        ...
 
     def receive(self) -> Received:
         """Wait for the next result. Raises MeshError or RuntimeError when the mesh is gone."""
@@ -35,12 +52,15 @@ class MeshLink(Protocol):
 class DistLink:
     """A mesh in other processes."""
 
-    def __init__(self, pipe: PeerPipe) -> None:
+    def __init__(self, pipe: PeerPipe, version: int) -> None:
         self._pipe = pipe
-        self.device = pipe.device
+        self.device, self.version = pipe.device, version
 
     def send(self, parcel: wire.Parcel) -> None:
         send_parcel(parcel, self._pipe.send)
+
+    def start_send(self, parcel: wire.Parcel) -> Sending:
+        return _Started(parcel, [self._pipe.start_send(tensor) for tensor in parcel.parts])
 
     def receive(self) -> Received:
         return receive_message(self._pipe.receive, self.device)
@@ -49,10 +69,27 @@ class DistLink:
         return None
 
 
+class _Started:
+    """Several tensors on their way, and the parcel that owns them."""
+
+    def __init__(self, parcel: wire.Parcel, sendings: list[Sending]) -> None:
+        self._parcel, self._sendings = parcel, sendings
+
+    def wait(self) -> None:
+        for sending in self._sendings:
+            sending.wait()
+
+
+class Text(Protocol):
+    """The leader's part in text (`mesh.text.LeaderText`)."""
+
+    def resolve(self, envelope: Envelope) -> Any: ...
+
+
 class Worker(Protocol):
     """A mesh rank's work on one chunk (`mesh.worker.MeshWorker`)."""
 
-    def infer(self, envelope: Envelope, idle_ms: float) -> Result: ...
+    def infer(self, resolved: Any, idle_ms: float) -> Result: ...
 
     def settle(self) -> None: ...
 
@@ -70,20 +107,31 @@ class _Memory:
         tensor.copy_(self._queue.popleft())
 
 
+class _Done:
+    """Nothing to wait for."""
+
+    def wait(self) -> None:
+        return None
+
+
 class InlineLink:
     """A mesh of one rank in this process: its work is done by the thread that waits for the result."""
 
-    def __init__(self, worker: Worker, device: torch.device) -> None:
-        self._worker = worker
+    def __init__(self, text: Text, worker: Worker, device: torch.device) -> None:
+        self._text, self._worker = text, worker
         self._out, self._back = _Memory(), _Memory()
-        self.device = device
+        self.device, self.version = device, LATEST
 
     def send(self, parcel: wire.Parcel) -> None:
         send_parcel(parcel, self._out.send)
 
+    def start_send(self, parcel: wire.Parcel) -> Sending:
+        self.send(parcel)
+        return _Done()
+
     def receive(self) -> Received:
         envelope = receive_message(self._out.receive, self.device).message
-        result = self._worker.infer(envelope, idle_ms=0.0)
+        result = self._worker.infer(self._text.resolve(envelope), idle_ms=0.0)
         send_parcel(wire.pack_result(result, self.device), self._back.send)
         return receive_message(self._back.receive, self.device)
 

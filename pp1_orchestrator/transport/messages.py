@@ -27,10 +27,8 @@ class Received:
 
 def send_parcel(parcel: wire.Parcel, send: Move) -> None:
     """Header first, then metadata, then tensors in the order of the metadata. Nothing in here checks: `pack` did."""
-    send(parcel.header)
-    send(parcel.meta)
-    for tensor in parcel.tensors:
-        send(tensor)
+    for part in parcel.parts:
+        send(part)
 
 
 def receive_message(receive: Move, device: torch.device | str) -> Received:

@@ -4,7 +4,7 @@ import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.ports import Control, PromptUpdate
+from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
 
 
 class MemoryStream:
@@ -14,6 +14,7 @@ class MemoryStream:
         self.events = events
         self.updates: list[PromptUpdate] = []
         self.commands: list[Control] = []
+        self.entries: list[TimelineEntry] = []
         self.is_ready = True
         self.paused = False
         self._ids = itertools.count(1)
@@ -33,6 +34,18 @@ class MemoryStream:
         if command.action in ("pause", "resume"):
             self.paused = command.action == "pause"
         self.events.publish("control", action=command.action, value=command.value)
+
+    def set_timeline(self, entries, relative: bool) -> int:
+        if any(entry.chunk < 0 for entry in entries):
+            raise RequestError("entry 0: chunk -1 is negative")
+        self.entries = list(entries)
+        return 5 if relative else 0
+
+    def timeline(self) -> list[TimelineEntry]:
+        return self.entries
+
+    def recording(self) -> list[TimelineEntry]:
+        return [TimelineEntry(chunk=0, seed=42, prompt="a start")]
 
     def state(self) -> dict:
         prompt = self.updates[-1].prompt if self.updates else "a start"

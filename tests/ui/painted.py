@@ -3,10 +3,12 @@
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.media.broadcast import Broadcaster
@@ -15,7 +17,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate
+from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate, TimelineEntry
 
 SIZE, FPS, FRAMES = 128, 16, 6
 COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "start": (90, 90, 90)}
@@ -58,6 +60,15 @@ class PaintedStream:
         if command.action in ("pause", "resume"):
             self.paused = command.action == "pause"
         self.events.publish("control", action=command.action, value=command.value)
+
+    def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
+        raise RequestError("a painted stream has no timeline")
+
+    def timeline(self) -> list[TimelineEntry]:
+        return []
+
+    def recording(self) -> list[TimelineEntry]:
+        return []
 
     def state(self) -> dict:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}

@@ -14,8 +14,11 @@ from pp1_orchestrator.transport.link import MeshLink
 class Mesh(Protocol):
     """A running mesh, as rank 0 sees it."""
 
-    def connect(self) -> MeshLink:
-        """Wait until all ranks are loaded and joined. Raises ConfigError or MeshError with a rank's own reason."""
+    def connect(self, needed_version: int, reason: str) -> MeshLink:
+        """Wait until all ranks are loaded and joined. Raises ConfigError or MeshError with a rank's own reason.
+
+        needed_version: the oldest version of the contract that will do, and why; ContractError where a rank is older.
+        """
         ...
 
     def ranks(self) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator
+from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.transport.link import InlineLink
 
@@ -26,12 +26,14 @@ class InlineMesh:
     def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
         self._device = torch.device(settings.layout.device)
         model = load_transformer(settings, config, self._device)
-        generator, self._components = make_generator(model, settings, shard=None)
         self._spans = SpanRecorder(rank=int(RANK))
+        generator, components = make_generator(model, settings, shard=None)
+        text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
+        self._components = components | text_bytes
         self._trace_folder = trace_folder
-        self._link = InlineLink(MeshWorker(generator, self._spans), self._device)
+        self._link = InlineLink(text, MeshWorker(generator, self._spans), self._device)
 
-    def connect(self) -> InlineLink:
+    def connect(self, needed_version: int, reason: str) -> InlineLink:
         return self._link
 
     def ranks(self) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ import torch.multiprocessing as mp
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.contract.versions import VERSIONS, negotiate
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
@@ -51,8 +52,9 @@ class SpawnedMesh:
             for process in self._processes.values():
                 process.start()
 
-    def connect(self) -> DistLink:
+    def connect(self, needed_version: int, reason: str) -> DistLink:
         deadlines = self._settings.deadlines
+        version = self._agree(needed_version, reason)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
         timeouts = Timeouts(deadlines.start, deadlines.message)
         layout = self._settings.layout
@@ -60,7 +62,7 @@ class SpawnedMesh:
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
         self._pipe = PeerPipe(self._topology, torch.device(layout.device))
-        return DistLink(self._pipe)
+        return DistLink(self._pipe, version)
 
     def ranks(self) -> dict[str, dict[str, Any]]:
         device = self._settings.layout.device
@@ -84,6 +86,14 @@ class SpawnedMesh:
         self._kill()
         if self._topology is not None:
             self._topology.close()
+
+    def _agree(self, needed_version: int, reason: str) -> int:
+        """Settle the contract's version with all ranks of the mesh."""
+        wait_for_all(self._store, "speaks", self._ranks, self._settings.deadlines.start, self._dead)
+        spoken = {rank: tuple(ask(self._store, "speaks", rank)) for rank in self._ranks}
+        version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
+        tell(self._store, "version", STAGE0, version)
+        return version
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}

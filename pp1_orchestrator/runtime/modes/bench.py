@@ -12,7 +12,8 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.media.recorder import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import write_results
 from pp1_orchestrator.runtime.signals import on_signals
 from pp1_orchestrator.stage0.observers import Digests

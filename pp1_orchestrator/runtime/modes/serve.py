@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.compose import Instruments, Stream
+from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import write_results
 from pp1_orchestrator.runtime.vitals import Vitals
 from pp1_orchestrator.stage0.observers import Digests

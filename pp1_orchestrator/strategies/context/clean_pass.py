@@ -5,11 +5,19 @@ The pass runs when the result is already on its way, so it overlaps with decodin
 
 from __future__ import annotations
 
-from pp1_orchestrator.strategies.context.base import ContextPlan
+from typing import ClassVar
+
+from torch import Tensor
+
+from pp1_orchestrator.strategies.context.base import History
 
 
 class CleanPass:
     """context=clean_pass."""
 
-    def plan(self, start_frame: int) -> ContextPlan:
-        return ContextPlan(recompute=False, clean_pass=True)
+    clean_pass: ClassVar[bool] = True
+    rebuilds: ClassVar[bool] = False
+    needs_pixels: ClassVar[bool] = False
+
+    def frames(self, history: History) -> Tensor | None:
+        return None

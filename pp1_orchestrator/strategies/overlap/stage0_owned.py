@@ -1,42 +1,47 @@
 """Stage 0 hides a communication thread: envelope k+1 leaves before chunk k is decoded.
 
-The thread alone uses the link. Both queues hold one item: at most one chunk is with the mesh while one is decoded.
+The thread alone uses the link, one envelope and its result after the other. Both queues are bounded; with d_in above 1
+the next envelope already waits when a result comes, at the price of a prompt's taking effect so many chunks later.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.strategies.overlap.base import Steps, collect, deliver
-from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, Steps, collect, deliver
 from pp1_orchestrator.transport.messages import Received
 
-DEPTH = 1
 POLL_S = 1.0
 
 
 class Stage0Owned:
     """overlap=stage0_owned."""
 
-    def __init__(self, link: MeshLink, spans: SpanRecorder) -> None:
-        self._link, self._spans = link, spans
-        self._outbox: queue.Queue[Flight | wire.Parcel | None] = queue.Queue(DEPTH)
-        self._inbox: queue.Queue[Received | Exception] = queue.Queue(DEPTH)
+    queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
+        self._outbox: queue.Queue[Flight | wire.Parcel | None] = queue.Queue(parts.depths.d_in)
+        self._inbox: queue.Queue[Received | Exception] = queue.Queue(parts.depths.d_out)
         self._in_flight = 0
         self._thread = threading.Thread(target=self._communicate, name="mesh-comms", daemon=True)
         self._thread.start()
 
     def step(self, stage: Steps) -> bool:
-        if not self._in_flight and not self._submit(stage.plan(block=True)):
+        self._submit(stage, block=not self._in_flight)
+        if not self._in_flight:
             return False
-        received = self._next_result()
-        self._submit(stage.plan(block=False))
-        stage.finish(received)
+        accepted = stage.accept(self._next_result())
+        if accepted is not None:
+            stage.prepare(accepted)
+        self._submit(stage, block=False)
+        if accepted is not None:
+            stage.finish(accepted)
         return True
 
     def post(self, parcel: wire.Parcel) -> None:
@@ -50,12 +55,16 @@ class Stage0Owned:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _submit(self, flight: Flight | None) -> bool:
-        if flight is None:
-            return False
-        self._outbox.put(flight)
-        self._in_flight += 1
-        return True
+    def _submit(self, stage: Steps, block: bool) -> None:
+        """Plan as many chunks as may be in flight."""
+        while self._in_flight < self._parts.depths.d_in:
+            flight = stage.plan(block)
+            if flight is None:
+                return
+            self._in_flight += 1
+            self._parts.queues.note(IN_FLIGHT, self._in_flight)
+            self._outbox.put(flight)
+            block = False
 
     def _next_result(self) -> Received:
         """The link's own time limit ends a wait for a silent mesh; here only a dead thread must be noticed."""
@@ -69,16 +78,18 @@ class Stage0Owned:
             if isinstance(received, Exception):
                 raise received
             self._in_flight -= 1
+            self._parts.queues.note(IN_FLIGHT, self._in_flight)
             return received
 
     def _communicate(self) -> None:
         try:
             while (item := self._outbox.get()) is not None:
                 if isinstance(item, wire.Parcel):
-                    self._link.send(item)
+                    self._parts.link.send(item)
                     continue
-                deliver(self._link, item, self._spans)
-                self._inbox.put(collect(self._link, item, self._spans))
-                self._link.settle()
+                deliver(self._parts, item)
+                self._inbox.put(collect(self._parts, item))
+                self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
+                self._parts.link.settle()
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._inbox.put(error)

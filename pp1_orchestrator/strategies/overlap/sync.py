@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.strategies.overlap.base import Steps, collect, deliver
-from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.strategies.overlap.base import IN_FLIGHT, OverlapParts, Steps, collect, deliver
 
 
 class Sync:
     """overlap=sync."""
 
-    def __init__(self, link: MeshLink, spans: SpanRecorder) -> None:
-        self._link, self._spans = link, spans
+    queues: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
 
     def step(self, stage: Steps) -> bool:
         flight = stage.plan(block=True)
         if flight is None:
             return False
-        deliver(self._link, flight, self._spans)
-        stage.finish(collect(self._link, flight, self._spans))
-        self._link.settle()
+        self._parts.queues.note(IN_FLIGHT, 1)
+        deliver(self._parts, flight)
+        received = collect(self._parts, flight)
+        self._parts.queues.note(IN_FLIGHT, 0)
+        accepted = stage.accept(received)
+        if accepted is not None:
+            stage.prepare(accepted)
+            stage.finish(accepted)
+        self._parts.link.settle()
         return True
 
     def post(self, parcel: wire.Parcel) -> None:
-        self._link.send(parcel)
+        self._parts.link.send(parcel)
 
     def close(self, timeout_s: float) -> bool:
         return True

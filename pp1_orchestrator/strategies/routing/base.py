@@ -1,29 +1,56 @@
-"""What a routing strategy offers to prompts and planner."""
+"""What a routing strategy is: where the text encoder lives, and what an envelope carries of a new conditioning."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
+from pp1_orchestrator.contract import Result
+from pp1_orchestrator.contract.text import TextRecipe
+
+EncoderHome = Literal["rank0", "leader"]
+
+
+class Encoder(Protocol):
+    """What is needed of a text encoder (`models.text.cached.CachedEncoder`)."""
+
+    def encode(self, text: str) -> Tensor:
+        """-> [1, L, text_dim]. Any thread may call it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Conditioning:
-    """What the generator is told to show. embeds: [1, L, text_dim] where rank 0 has it."""
+class Payload:
+    """What an envelope carries of a conditioning that the mesh does not have: a tensor, or a recipe to make it by."""
 
-    prompt: str
-    embeds: Tensor | None
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    recipe: TextRecipe | None = None
+    return_embeds: bool = False
 
 
 class Routing(Protocol):
     """Where a prompt becomes an embedding."""
 
-    def prepare(self, prompt: str) -> Conditioning:
-        """Rank 0's work on a new prompt. May take long; never runs on the stage's thread of a live stream."""
+    home: ClassVar[EncoderHome]
+    """Which rank holds the text encoder."""
+    needs_version: ClassVar[int]
+    """The oldest contract version that can carry this routing's payloads."""
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        """encoder: where `home` is rank 0, otherwise None."""
         ...
 
-    def payload(self, conditioning: Conditioning) -> Mapping[str, Tensor]:
-        """The envelope's tensors for a conditioning that the mesh does not have yet."""
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Rank 0's slow work on new prompts. Never runs on the stage's thread of a live stream."""
+        ...
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        """What travels for conditioning `epoch`. Called once for every change, in order, by the stage's thread."""
+        ...
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None:
+        """Take what a result brought back for a recipe that was sent."""
         ...

@@ -1,31 +1,34 @@
-"""Rank 0 encodes; the embedding travels, and only when it changed."""
+"""Rank 0 encodes and blends; the embedding travels, and only when it changed. The mesh never waits for text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import ClassVar
 
-from torch import Tensor
-
+from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.envelope import CONDITIONING
-from pp1_orchestrator.strategies.routing.base import Conditioning
-
-
-class Encoder(Protocol):
-    """What is needed of a text encoder (`models.text.encoder.TextEncoder`)."""
-
-    def encode(self, prompts: Sequence[str]) -> Tensor: ...
+from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.models.text.mixing import RecipeMixer
+from pp1_orchestrator.strategies.routing.base import Encoder, EncoderHome, Payload
 
 
 class Rank0Encoder:
     """routing=rank0_encoder."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    home: ClassVar[EncoderHome] = "rank0"
+    needs_version: ClassVar[int] = 1
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        assert encoder is not None
         self._encoder = encoder
+        self._mixer = RecipeMixer(encoder.encode)
 
-    def prepare(self, prompt: str) -> Conditioning:
-        return Conditioning(prompt, self._encoder.encode([prompt]))
+    def prepare(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self._encoder.encode(text)
 
-    def payload(self, conditioning: Conditioning) -> Mapping[str, Tensor]:
-        assert conditioning.embeds is not None
-        return {CONDITIONING: conditioning.embeds}
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        return Payload({CONDITIONING: self._mixer.apply(recipe, epoch)})
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None:
+        """Nothing comes back."""

@@ -1,0 +1,104 @@
+"""Puts rank 0's parts together: which class for which word, who gets what. Decides nothing at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.ports import FrameSink, TimelineEntry
+from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
+from pp1_orchestrator.runtime.build_text import load_encoder
+from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.layouts.base import Mesh
+from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.stage0.decoding import ChunkDecoding
+from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.observers import Telemetry
+from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.stage0.session import SessionParts
+from pp1_orchestrator.stage0.stage import Observer, Stage
+from pp1_orchestrator.stage0.timeline import Timeline
+from pp1_orchestrator.stage0.wishes import StreamWishes
+from pp1_orchestrator.strategies.overlap.base import Depths, OverlapParts
+from pp1_orchestrator.strategies.routing.base import Routing
+
+
+class Assembly:
+    """Loads rank 0's models at once; `build` joins the mesh. components: bytes of what was loaded."""
+
+    def __init__(self, settings: Settings, config: WanConfig, mesh: Mesh, spans: SpanRecorder) -> None:
+        self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
+        device = torch.device(settings.layout.device)
+        self._context = CONTEXTS[settings.context.name]()
+        parts = load_vae_parts(settings, device, self._context.needs_pixels)
+        self._decoder, self._frame_encoder, self.components = parts
+        self._routing = self._make_routing(device)
+
+    def build(
+        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
+    ) -> tuple[Stage, SessionParts]:
+        """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
+        settings, routing = self._settings, self._routing
+        link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
+        book = PromptBook(routing, instruments.events)
+        history = StreamHistory(self._kept_chunks())
+        planner = self._make_planner(history, link.version)
+        timeline = Timeline(with_first_prompt(script, settings.run.prompt))
+        wishes = StreamWishes(book, timeline, settings.run.chunks)
+        telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
+        decoding = ChunkDecoding(self._decoder, self._frame_encoder, history, self._spans)
+        watchers = [instruments.receipts, telemetry, instruments.record, *observers]
+        pack = partial(wire.pack_envelope, device=link.device, version=link.version)
+        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack)
+        depths = Depths(settings.overlap.d_in, settings.overlap.d_out)
+        overlap = OVERLAPS[settings.overlap.name](OverlapParts(link, self._spans, instruments.queues, depths))
+        parts = SessionParts(
+            stage=stage,
+            planner=planner,
+            overlap=overlap,
+            wishes=wishes,
+            timeline=timeline,
+            book=book,
+            record=instruments.record,
+            receipts=instruments.receipts,
+            telemetry=telemetry,
+            chunk_log=instruments.chunk_log,
+            events=instruments.events,
+        )
+        return stage, parts
+
+    def _make_routing(self, device: torch.device) -> Routing:
+        kind = ROUTINGS[self._settings.routing.name]
+        if kind.home != "rank0":
+            return kind(None)
+        encoder, nbytes = load_encoder(self._settings, self._config, device)
+        self.components = self.components | {"text_encoder": nbytes}
+        return kind(encoder)
+
+    def _make_planner(self, history: StreamHistory, version: int) -> Planner:
+        settings, config = self._settings, self._config
+        shape = ChunkShape(config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width)
+        context = settings.context
+        rules = PlanRules(settings.model.steps, context.recompute_every, context.attention_bias, version)
+        return Planner(shape, rules, settings.seed, self._context, self._routing, history)
+
+    def _kept_chunks(self) -> int:
+        """Chunks before the one being made that fit in the generator's window."""
+        return self._config.local_attn_size // self._config.chunk_frames - 1
+
+
+def with_first_prompt(script: Script, prompt: str) -> Script:
+    """A script that shows `prompt` from chunk 0 on unless it says otherwise itself."""
+    first = next((entry for entry in script if entry.chunk == 0), TimelineEntry(chunk=0))
+    if not first.has_prompt:
+        first = msgspec.structs.replace(first, prompt=prompt)
+    return [first, *(entry for entry in script if entry.chunk != 0)]

@@ -1,0 +1,54 @@
+"""Rules that need the strategies themselves: what each makes of its own settings. Run before a process starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.registry import BUILT_IN, CONTEXTS, OVERLAPS, ROUTINGS
+
+
+def check(settings: Settings, modes: Collection[str]) -> WanConfig:
+    """Every rule there is; the generator's sizes. modes: the options of `run`. Raises ConfigError with one line."""
+    config = validate(settings, {**BUILT_IN, "run": modes})
+    _routing(settings)
+    _overlap(settings)
+    _context(settings, config)
+    return config
+
+
+def _routing(settings: Settings) -> None:
+    routing, home = settings.routing, ROUTINGS[settings.routing.name].home
+    if routing.encoder != home:
+        raise ConfigError(
+            f"routing.encoder={routing.encoder}: routing={routing.name} has it elsewhere; possible: {home}"
+        )
+
+
+def _overlap(settings: Settings) -> None:
+    name, strategy = settings.overlap.name, OVERLAPS[settings.overlap.name]
+    for key in ("d_in", "d_out"):
+        value = getattr(settings.overlap, key)
+        if value != 1 and key not in strategy.queues:
+            raise ConfigError(f"overlap.{key}={value}: overlap={name} keeps one at a time; possible: 1")
+
+
+def _context(settings: Settings, config: WanConfig) -> None:
+    context, strategy = settings.context, CONTEXTS[settings.context.name]
+    if not strategy.rebuilds:
+        for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
+            if value != 1:
+                raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds nothing; possible: 1")
+    elif config.local_attn_size < 2 * config.chunk_frames:
+        raise ConfigError(
+            f"context={context.name}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "
+            f"the model's has {config.local_attn_size}"
+        )
+    elif context.recompute_every > 1 and context.attention_bias != 1:
+        raise ConfigError(
+            f"context.attention_bias={context.attention_bias}: has no anchor between rebuilds; possible with "
+            f"context.recompute_every={context.recompute_every}: 1"
+        )

@@ -1,0 +1,71 @@
+"""Stages made slower on purpose: wrappers that sleep, so that what overlaps can be seen and measured on any machine."""
+
+from __future__ import annotations
+
+import time
+
+from torch import Tensor
+
+from pp1_orchestrator.mesh.worker import Generator
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+
+CHUNK_FRAMES = 3
+
+
+class SlowDecoder:
+    """seconds: for a chunk of 3 latent frames; each frame takes its share."""
+
+    def __init__(self, decoder: StreamingDecoder, seconds: float) -> None:
+        self._decoder, self._seconds = decoder, seconds
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._decoder.weight_bytes
+
+    def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
+        time.sleep(self._seconds * len(latents) / CHUNK_FRAMES)
+        return self._decoder.decode(latents, state)
+
+
+class SlowFrameEncoder:
+    """seconds: for one picture."""
+
+    def __init__(self, encoder: FrameEncode, seconds: float) -> None:
+        self._encoder, self._seconds = encoder, seconds
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._encoder.weight_bytes
+
+    def encode(self, frame: Tensor) -> Tensor:
+        time.sleep(self._seconds)
+        return self._encoder.encode(frame)
+
+
+class SlowGenerator:
+    """seconds: for one chunk's denoising."""
+
+    def __init__(self, generator: Generator, seconds: float) -> None:
+        self._generator, self._seconds = generator, seconds
+
+    @property
+    def calls(self) -> int:
+        return self._generator.calls
+
+    def reset(self) -> None:
+        self._generator.reset()
+
+    def set_text(self, embeds: Tensor) -> None:
+        self._generator.set_text(embeds)
+
+    def rebuild(self, context: Tensor, start_frame: int) -> None:
+        self._generator.rebuild(context, start_frame)
+
+    def denoise(
+        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+    ) -> Tensor:
+        time.sleep(self._seconds)
+        return self._generator.denoise(noise, steps, start_frame, seed, bias)
+
+    def write_context(self, latents: Tensor, start_frame: int) -> None:
+        self._generator.write_context(latents, start_frame)

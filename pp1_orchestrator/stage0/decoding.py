@@ -1,0 +1,71 @@
+"""From a chunk's latents to its pixels, in one go or in two: the part that the next plan waits for, then the rest.
+
+Owns the decoder's streaming state and the one-frame encoder. One thread at a time: the overlap strategy says which.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder, to_uint8
+from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.stage0.flight import Accepted
+from pp1_orchestrator.stage0.history import StreamHistory
+
+
+class ChunkDecoding:
+    """encoder: for anchor pictures; None where the context needs none."""
+
+    def __init__(
+        self, decoder: StreamingDecoder, encoder: FrameEncode | None, history: StreamHistory, spans: SpanRecorder
+    ) -> None:
+        self._decoder, self._encoder, self._history, self._spans = decoder, encoder, history, spans
+        self._state = DecodeState()
+
+    @property
+    def cache_bytes(self) -> int:
+        return self._state.nbytes
+
+    @property
+    def needs_pixels(self) -> bool:
+        """True when `prepare` has something to do."""
+        return self._encoder is not None
+
+    def prepare(self, accepted: Accepted) -> None:
+        """What the next plan needs of these pixels: decode the first latent frame, encode its last picture."""
+        if self._encoder is None or accepted.flight.plan.init_cache:
+            return  # an epoch's first chunk is used as it is
+        start = time.monotonic_ns()
+        pixels = self._part(accepted, accepted.latents[0, :1])
+        decoded = time.monotonic_ns()
+        self._history.set_anchor(self._encoder.encode(pixels[-1]))
+        end = time.monotonic_ns()
+        accepted.flight.record.anchor_ms = (end - start) / 1e6
+        self._spans.add("decode", start, decoded, chunk=accepted.flight.record.chunk_index)
+        self._spans.add("encode", decoded, end, chunk=accepted.flight.record.chunk_index)
+
+    def finish(self, accepted: Accepted) -> DecodedChunk:
+        """All pixels of the chunk, as a viewer gets them."""
+        record = accepted.flight.record
+        start = time.monotonic_ns()
+        ready = len(accepted.pixels)  # at most one part, of one latent frame
+        rest = self._part(accepted, accepted.latents[0, ready:])
+        frames = to_uint8(torch.cat(accepted.pixels) if ready else rest)
+        end = time.monotonic_ns()
+        self._spans.add("decode", start, end, chunk=record.chunk_index)
+        record.decode_start_s = start / 1e9 - record.anchor_ms / 1e3
+        record.emit_s, record.frames = end / 1e9, len(frames)
+        ids = tuple(update.id for update in accepted.flight.updates)
+        return DecodedChunk(record.chunk_index, record.cache_epoch, frames, ids, end / 1e9)
+
+    def _part(self, accepted: Accepted, latents: Tensor) -> Tensor:
+        """Decode some more latent frames of a chunk, [n, z, h, w], in order."""
+        if accepted.flight.plan.init_cache and not accepted.pixels:
+            self._state = DecodeState()
+        pixels = self._decoder.decode(latents, self._state)
+        accepted.pixels.append(pixels)
+        return pixels

@@ -1,0 +1,65 @@
+"""What a run did, chunk by chunk, as a timeline: the same entries and chunk count give the same latents again."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import msgspec
+from torch import Tensor
+
+from pp1_orchestrator.ports import DecodedChunk, PromptUpdate, TimelineEntry
+from pp1_orchestrator.stage0.flight import Flight
+
+KEPT_ENTRIES = 10_000
+
+
+class Recording:
+    """An observer of the stage. Bounded: of a very long run the oldest entries go, and `complete` says so."""
+
+    def __init__(self) -> None:
+        self._entries: deque[TimelineEntry] = deque(maxlen=KEPT_ENTRIES)
+        self._lock = threading.Lock()
+        self._seed: int | None = None
+        self._epoch = 0
+        self._count = 0
+        self.chunks = 0
+        """Chunks planned so far."""
+
+    @property
+    def complete(self) -> bool:
+        return self._count <= KEPT_ENTRIES
+
+    def entries(self) -> list[TimelineEntry]:
+        with self._lock:
+            return list(self._entries)
+
+    def planned(self, flight: Flight) -> None:
+        plan, epoch = flight.plan, flight.record.cache_epoch
+        self.chunks = plan.chunk_index + 1
+        update = flight.requested or PromptUpdate()
+        seed = plan.base_seed if plan.base_seed != self._seed else None
+        cut = "hard" if epoch != self._epoch else "recache" if update.cut == "recache" else "soft"
+        self._seed, self._epoch = plan.base_seed, epoch
+        if flight.requested is None and seed is None and cut == "soft":
+            return
+        fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
+        entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, **fields)
+        with self._lock:
+            self._entries.append(entry)
+            self._count += 1
+
+    def dropped(self, flight: Flight) -> None:
+        """A hard cut threw it away: that belongs to the newest hard cut."""
+        with self._lock:
+            for index in range(len(self._entries) - 1, -1, -1):
+                entry = self._entries[index]
+                if entry.cut == "hard" and entry.chunk > flight.plan.chunk_index:
+                    self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
+                    return
+
+    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+        """What was planned is all there is to it."""
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """The next plan tells."""

@@ -1,0 +1,95 @@
+"""Send and receive stay synchronous; decoding runs on a thread of its own, which alone uses the decoder.
+
+The session's thread goes on to the next chunk as soon as a result is in the queue. Where the next plan needs pixels of
+this chunk it waits for those, and only for those.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.stage0.flight import Accepted
+from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, Steps, collect, deliver
+
+POLL_S = 0.5
+
+Job = tuple[Steps, Accepted, threading.Event]
+
+
+class DecodeThread:
+    """overlap=decode_thread."""
+
+    queues: ClassVar[tuple[str, ...]] = ("d_out",)
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
+        self._results: queue.Queue[Job | None] = queue.Queue(parts.depths.d_out)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._decode, name="decode", daemon=True)
+        self._thread.start()
+
+    def step(self, stage: Steps) -> bool:
+        self._check()
+        flight = stage.plan(block=True)
+        if flight is None:
+            return False
+        self._parts.queues.note(IN_FLIGHT, 1)
+        deliver(self._parts, flight)
+        received = collect(self._parts, flight)
+        self._parts.queues.note(IN_FLIGHT, 0)
+        accepted = stage.accept(received)
+        if accepted is not None:
+            self._hand_over(stage, accepted)
+        self._parts.link.settle()
+        return True
+
+    def post(self, parcel: wire.Parcel) -> None:
+        self._parts.link.send(parcel)
+
+    def close(self, timeout_s: float) -> bool:
+        """The link is free either way; a decode that hangs must not keep the mesh from being told to stop."""
+        if self._thread.is_alive() and self._failure is None:
+            try:
+                self._results.put(None, timeout=timeout_s)
+            except queue.Full:
+                return True
+            self._thread.join(timeout_s)
+        return True
+
+    def _hand_over(self, stage: Steps, accepted: Accepted) -> None:
+        prepared = threading.Event()
+        self._wait_for(lambda: self._offer((stage, accepted, prepared)))
+        if stage.needs_pixels:
+            self._wait_for(lambda: prepared.wait(POLL_S))
+
+    def _offer(self, job: Job) -> bool:
+        try:
+            self._results.put(job, timeout=POLL_S)
+        except queue.Full:
+            return False
+        self._parts.queues.note(DECODED_NEXT, self._results.qsize())
+        return True
+
+    def _wait_for(self, done: Callable[[], bool]) -> None:
+        """Ask until it is done. Raises the decoding thread's failure."""
+        while not done():
+            self._check()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise Stage0Error(f"decoding failed: {self._failure}") from self._failure
+
+    def _decode(self) -> None:
+        try:
+            while (job := self._results.get()) is not None:
+                stage, accepted, prepared = job
+                stage.prepare(accepted)
+                prepared.set()
+                stage.finish(accepted)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
+            self._failure = error

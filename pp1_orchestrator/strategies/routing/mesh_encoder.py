@@ -1,0 +1,29 @@
+"""The prompts travel as strings; the leader encodes and blends, on the mesh's critical path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pp1_orchestrator.contract import Result
+from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.strategies.routing.base import Encoder, EncoderHome, Payload
+
+
+class MeshEncoder:
+    """routing=mesh_encoder."""
+
+    home: ClassVar[EncoderHome] = "leader"
+    needs_version: ClassVar[int] = 2
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        assert encoder is None
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Rank 0 has nothing to do."""
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        return Payload(recipe=recipe)
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None:
+        """Nothing comes back."""
