@@ -41,14 +41,14 @@ def check_entries(entries: Sequence[TimelineEntry]) -> None:
         raise RequestError(f"entries has {len(entries)} of them; at most {MAX_ENTRIES} are taken")
     seen: set[int] = set()
     for index, entry in enumerate(entries):
-        try:
-            _check_entry(entry)
-        except RequestError as error:
-            raise RequestError(f"entry {index}: {error}") from error
         if entry.chunk < 0 or entry.chunk in seen:
             problem = "is negative" if entry.chunk < 0 else "appears twice"
             raise RequestError(f"entry {index}: chunk {entry.chunk} {problem}")
         seen.add(entry.chunk)
+        try:
+            _check_entry(entry)
+        except RequestError as error:
+            raise RequestError(f"entry {index}: {error}") from error
 
 
 def check_seed(seed: int | None) -> int:

@@ -1,0 +1,147 @@
+"""Whatever is asked of the planner, in whatever order: the envelopes keep the contract, and a mesh can run them.
+
+The worker is the real one and drives a real generator of tiny random weights.
+"""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.contract.result import accept
+from pp1_orchestrator.contract.text import TextTerm
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.text import LeaderText
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.runtime.registry import CONTEXTS
+from pp1_orchestrator.stage0.conditioning import Aim
+from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+
+SMALL = WanConfig(
+    dim=24, ffn_dim=32, num_heads=2, num_layers=1, text_dim=8, text_len=4, freq_dim=16, local_attn_size=12
+)
+STEPS = (1000.0, 500.0)
+
+
+class NumberEncoder:
+    """An encoder that makes an embedding from a prompt's characters."""
+
+    def encode(self, text: str) -> torch.Tensor:
+        return torch.full((1, SMALL.text_len, SMALL.text_dim), float(sum(map(ord, text)) % 7))
+
+
+def make_worker() -> MeshWorker:
+    torch.manual_seed(0)
+    model = CausalWanModel(SMALL).eval().requires_grad_(False)
+    cache = KVCache(
+        layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
+    )
+    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1))
+
+
+def make_planner(context: str, every: int = 1, version: int = 2, bias: float = 1.0) -> Planner:
+    history = StreamHistory(3)
+    routing = Rank0Encoder(NumberEncoder())
+    planner = Planner(
+        ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias, version), 42, CONTEXTS[context](), routing, history
+    )
+    planner.aim(Aim((TextTerm("a"),)))
+    return planner
+
+
+def run_one(planner: Planner, worker: MeshWorker, text: LeaderText):
+    """One chunk through wire, worker and acceptance; the envelope that arrived."""
+    sent = planner.plan()
+    parcel = wire.pack_envelope(sent)
+    meta, specs = wire.read_meta(wire.read_header(parcel.header), parcel.meta)
+    envelope = wire.build(meta, specs, list(parcel.tensors))
+    result = worker.infer(text.resolve(envelope), idle_ms=0.0)
+    latents = accept(result, sent, planner.cache_epoch)
+    assert latents is not None
+    planner.history.add(latents + torch.randn(latents.shape))  # an anchor frame must come from somewhere
+    planner.history.set_anchor(latents[0, :1])
+    worker.settle()
+    return envelope
+
+
+actions = st.one_of(
+    st.just("chunk"),
+    st.just("cut"),
+    st.just("noop"),
+    st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.booleans()),
+    st.integers(0, 2**31 - 1),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3), st.sampled_from([1, 2]))
+def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every, version):
+    planner, worker, text = make_planner(context, every, version), make_worker(), LeaderText(None, SpanRecorder(1))
+    calls, chunk, epoch, frame = 0, -1, 0, 0
+    for wish in [*wishes, "chunk"]:
+        if wish == "cut":
+            planner.hard_cut()
+        elif wish == "noop":
+            message = planner.message(Action.NOOP)
+            wire.pack_envelope(message)
+            assert message.meta.call_id > calls
+            calls = message.meta.call_id
+        elif isinstance(wish, tuple):
+            planner.aim(Aim((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
+        elif isinstance(wish, int):
+            planner.seed = wish
+        else:
+            envelope = run_one(planner, worker, text)
+            plan = envelope.plan
+            assert envelope.meta.call_id > calls
+            assert plan.chunk_index == chunk + 1
+            assert plan.reset_kv_cache == plan.init_cache == (envelope.meta.cache_epoch > epoch or chunk < 0)
+            assert plan.current_start_frame == (0 if plan.init_cache else frame + 3)
+            assert plan.base_seed == planner.seed
+            assert (CONDITIONING in envelope.tensors) == plan.reset_crossattn_cache
+            calls, chunk = envelope.meta.call_id, plan.chunk_index
+            epoch, frame = envelope.meta.cache_epoch, plan.current_start_frame
+
+
+def test_the_embedding_travels_only_when_it_changed():
+    planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
+    assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, False, False, False]
+    planner.aim(Aim((TextTerm("b"),), steps=3))
+    assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, True, True, False]
+
+
+def test_noise_travels_only_to_an_old_mesh_and_makes_no_difference():
+    text = LeaderText(None, SpanRecorder(1))
+    made = []
+    for version in (1, 2):
+        planner, worker = make_planner("clean_pass", version=version), make_worker()
+        envelope = planner.plan()
+        assert ("latents_in" in envelope.tensors) == (version == 1)
+        made.append(worker.infer(text.resolve(envelope), 0.0).tensors["latents_out"])
+    assert torch.equal(*made)
+
+
+def test_recomputing_every_nth_chunk_is_the_planners_decision():
+    planner, worker, text = make_planner("recompute_latent", every=2), make_worker(), LeaderText(None, SpanRecorder(1))
+    plans = [run_one(planner, worker, text).plan for _ in range(6)]
+    assert [plan.do_kv_recompute for plan in plans] == [False, False, True, False, True, False]
+    assert [plan.expected_generator_calls for plan in plans] == [2, 2, 3, 2, 3, 2]
+
+
+def test_recache_reads_all_that_is_remembered_under_the_new_prompt():
+    planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
+    for _ in range(5):
+        run_one(planner, worker, text)
+    planner.aim(Aim((TextTerm("b"),), recache=True))
+    plan = run_one(planner, worker, text).plan
+    assert plan.do_kv_recompute
+    assert plan.expected_generator_calls == len(STEPS) + 3 + 1  # three remembered chunks, and the pass that was owed
+    assert not run_one(planner, worker, text).plan.do_kv_recompute

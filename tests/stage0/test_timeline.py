@@ -1,0 +1,98 @@
+"""Timelines: what is refused, what is planned and dropped, and that a file holds all of an entry."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pp1_orchestrator.errors import ConfigError, RequestError
+from pp1_orchestrator.ports import PromptUpdate, TimelineEntry, Transition, WeightedPrompt
+from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
+from pp1_orchestrator.stage0.script import read_script, write_script
+from pp1_orchestrator.stage0.timeline import Timeline
+
+BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        (PromptUpdate(), "prompts has 0 entries"),
+        (PromptUpdate(prompt="  "), "prompt is empty"),
+        (PromptUpdate(prompt="a", prompts=BLEND), "exclude each other"),
+        (PromptUpdate(prompt="x" * 2001), "2001 characters; at most 2000"),
+        (PromptUpdate(prompts=(*BLEND, *BLEND, *BLEND, *BLEND, *BLEND)), "prompts has 10 entries"),
+        (PromptUpdate(prompts=(WeightedPrompt("a", -1.0),)), "weight is -1.0"),
+        (PromptUpdate(prompts=(WeightedPrompt("a", float("nan")),)), "weight is nan"),
+        (PromptUpdate(prompt="a", blend="slerp"), "exactly 2 prompts, not 1"),
+        (PromptUpdate(prompt="a", transition=Transition(steps=-1)), "transition.steps is -1"),
+        (PromptUpdate(prompt="a", transition=Transition(steps=1001)), "transition.steps is 1001"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_that_names_it(update, words):
+    with pytest.raises(RequestError, match=words):
+        read_aim(update)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (TimelineEntry(chunk=0), "changes nothing"),
+        (TimelineEntry(chunk=-1, prompt="a"), "chunk -1 is negative"),
+        (TimelineEntry(chunk=1, prompt="taken"), "chunk 1 appears twice"),
+        (TimelineEntry(chunk=2, seed=-1), "seed is a whole number"),
+        (TimelineEntry(chunk=2, cut="recache"), "recache needs a prompt"),
+        (TimelineEntry(chunk=2, prompt="a", dropped=1), "dropped is 1"),
+        (TimelineEntry(chunk=2, cut="hard", dropped=3), "dropped is 3"),
+    ],
+)
+def test_an_entry_that_cannot_be_run_is_named(entry, words):
+    with pytest.raises(RequestError, match=f"entry 1: .*{words}"):
+        check_entries([TimelineEntry(chunk=1, prompt="a"), entry])
+
+
+def test_a_blend_is_named_by_its_weights():
+    assert label(read_aim(PromptUpdate(prompts=BLEND)).terms) == "1.00 × a + 2.00 × b"
+    assert label(read_aim(PromptUpdate(prompt=" a ")).terms) == "a"
+
+
+def test_replacing_a_timeline_leaves_the_past_alone():
+    timeline = Timeline([TimelineEntry(chunk=0, prompt="a"), TimelineEntry(chunk=9, prompt="b")])
+    timeline.replace([TimelineEntry(chunk=7, cut="hard", dropped=2)], 5)
+    assert timeline.at(0) is not None
+    assert [entry.chunk for entry in timeline.from_chunk(0)] == [0, 7]
+    assert timeline.at(9) is None
+    assert [chunk for chunk in range(10) if timeline.drops(chunk)] == [5, 6]
+
+
+prompts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20).filter(str.strip)
+weighted = st.builds(WeightedPrompt, prompts, st.floats(0, 10))
+entries = st.builds(
+    TimelineEntry,
+    chunk=st.integers(0, 10**6),
+    prompts=st.lists(weighted, min_size=1, max_size=3).map(tuple),
+    transition=st.none() | st.builds(Transition, st.integers(0, 100), st.sampled_from(["linear", "slerp"])),
+    cut=st.sampled_from(["soft", "hard", "recache"]),
+    seed=st.none() | st.integers(0, 2**31 - 1),
+) | st.builds(TimelineEntry, chunk=st.integers(0, 10**6), prompt=prompts)
+
+
+@given(st.lists(entries, max_size=6, unique_by=lambda entry: entry.chunk))
+def test_a_file_gives_back_what_was_written(tmp_path_factory, wanted):
+    path = tmp_path_factory.mktemp("script") / "recording.yaml"
+    write_script(wanted, path, "a heading")
+    assert read_script(path) == wanted
+
+
+def test_a_bad_file_is_one_line(tmp_path):
+    path = tmp_path / "script.yaml"
+    for text, words in (
+        ("- {chunk: 0, prompt: a, mood: b}", "mood"),
+        ("- {chunk: 0, prompt: [", "not valid YAML"),
+        ("- {prompt: a}", "chunk"),
+        ("- {chunk: 0, prompt: a}\n- {chunk: 0, prompt: b}", "entry 1: chunk 0 appears twice"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words) as caught:
+            read_script(path)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).startswith(f"run.script={path}: ")

@@ -1,0 +1,99 @@
+"""A whole stream in this process: the real settings, models, strategies and session, without the command line."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.measure.summary import Summary
+from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
+from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.results import summarize
+from pp1_orchestrator.stage0.observers import Digests
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+class Keeping:
+    """A FrameSink that is never full and keeps every chunk."""
+
+    def __init__(self) -> None:
+        self.chunks: list[DecodedChunk] = []
+
+    def put(self, chunk: DecodedChunk) -> None:
+        self.chunks.append(chunk)
+
+    def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
+        return True
+
+    def flush(self) -> None:
+        """What was put was seen."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class LatentsKept:
+    """An observer that keeps the latents of every emitted chunk."""
+
+    def __init__(self) -> None:
+        self.latents: list[torch.Tensor] = []
+        self.contexts: list[torch.Tensor | None] = []
+
+    def planned(self, flight) -> None:
+        self.contexts.append(flight.envelope.tensors.get("context_frames"))
+
+    def dropped(self, flight) -> None:
+        """Nobody saw it."""
+
+    def emitted(self, flight, latents, decoded) -> None:
+        self.latents.append(latents)
+
+    def epoch_changed(self, epoch, reason) -> None:
+        """The latents go on."""
+
+
+class Run:
+    """A stream with what watches it."""
+
+    def __init__(self, stream, settings, instruments, digests, sink, kept) -> None:
+        self.stream, self.settings, self.instruments = stream, settings, instruments
+        self.digests, self.sink, self.kept = digests, sink, kept
+
+    @property
+    def session(self):
+        return self.stream.session
+
+    def summary(self) -> Summary:
+        return summarize(self.settings, self.instruments, self.digests, self.stream)
+
+
+@contextlib.contextmanager
+def open_stream(*choices: str, script: Sequence[TimelineEntry] = ()) -> Iterator[Run]:
+    """A stream that has not been started, closed at the end; `layout=inline` unless the choices say otherwise."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
+    settings = load_settings(composed)
+    config = check(settings, {"bench"})
+    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    sink, kept = Keeping(), LatentsKept()
+    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept])
+    try:
+        yield Run(stream, settings, instruments, digests, sink, kept)
+    finally:
+        stream.close()
+
+
+def run_script(*choices: str, chunks: int, script: Sequence[TimelineEntry] = ()) -> tuple[Summary, Run]:
+    """Run a script to its end. Raises the stream's failure."""
+    with open_stream(*choices, f"run.chunks={chunks}", script=script) as run:
+        run.session.start()
+        assert run.session.done.wait(120)
+    if run.session.failure is not None:
+        raise run.session.failure
+    return run.summary(), run

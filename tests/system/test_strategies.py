@@ -1,0 +1,125 @@
+"""Every routing and every overlap gives the same video; every context runs; what each costs is told."""
+
+import pytest
+import torch
+
+from pp1_orchestrator.models.vae.base import DecodeState, to_uint8
+from pp1_orchestrator.ports import TimelineEntry, Transition, WeightedPrompt
+from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
+from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
+
+from .in_process import open_stream, run_script
+
+RED = "a red circle moving left on a blue background"
+GREEN = "a green square moving right on a white background"
+YELLOW = "a yellow triangle moving up on a black background"
+SCRIPT = [
+    TimelineEntry(chunk=0, prompt=RED),
+    TimelineEntry(chunk=2, prompt=GREEN),
+    TimelineEntry(chunk=3, prompts=(WeightedPrompt(RED, 1), WeightedPrompt(GREEN, 2)), transition=Transition(3)),
+    TimelineEntry(chunk=5, prompt=YELLOW, transition=Transition(2, "slerp")),  # while the blend is still on its way
+    TimelineEntry(chunk=7, prompt=RED, cut="hard"),
+    TimelineEntry(chunk=8, prompt=GREEN, cut="recache"),
+]
+CHUNKS = 9
+PAIRS = [(routing, overlap) for routing in ROUTINGS for overlap in OVERLAPS]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """The summaries of all pairs, made once."""
+    return {
+        (routing, overlap): run_script(f"routing={routing}", f"overlap={overlap}", chunks=CHUNKS, script=SCRIPT)[0]
+        for routing, overlap in PAIRS
+    }
+
+
+def test_all_routings_and_overlaps_give_one_and_the_same_video(made):
+    assert len(made) == 12
+    assert len({summary.pixels_sha256 for summary in made.values()}) == 1
+    assert len({summary.latents_sha256 for summary in made.values()}) == 1
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_every_prompt_is_applied_in_its_chunk_within_two_chunks(made, pair):
+    updates = made[pair].prompt_updates
+    assert [update.applied_chunk for update in updates] == [0, 2, 3, 5, 7, 8]
+    assert all(update.latency_chunks is not None and update.latency_chunks <= 2 for update in updates)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_no_queue_grows_beyond_its_bound(made, pair):
+    depths = made[pair].queue_depth_max
+    assert depths["in_flight"] == 1
+    assert depths.get("results", 1) <= 1
+
+
+def test_only_an_encoder_in_the_mesh_holds_the_mesh_up(made):
+    for (routing, _), summary in made.items():
+        assert (summary.mesh_text_ms_max > 0) == (routing != "rank0_encoder")
+        assert ("text_encoder" in summary.memory["1"]) == (routing != "rank0_encoder")
+        assert ("text_encoder" in summary.memory["0"]) == (routing == "rank0_encoder")
+
+
+def test_deeper_queues_change_nothing_in_the_video(made):
+    deep = run_script("overlap=stage0_owned", "overlap.d_in=3", "overlap.d_out=2", chunks=CHUNKS, script=SCRIPT)[0]
+    assert deep.latents_sha256 == made["rank0_encoder", "sync"].latents_sha256
+    assert deep.pixels_sha256 == made["rank0_encoder", "sync"].pixels_sha256
+    assert 1 < deep.queue_depth_max["in_flight"] <= 3
+    assert deep.queue_depth_max["results"] <= 2
+
+
+def test_a_hybrid_cache_that_hears_of_a_prompt_late_makes_the_same_video(made):
+    deep = run_script("routing=hybrid_cache", "overlap.d_in=3", chunks=CHUNKS, script=SCRIPT)[0]
+    assert deep.latents_sha256 == made["rank0_encoder", "sync"].latents_sha256
+
+
+def test_a_hybrid_cache_encodes_a_prompt_once_in_the_mesh():
+    script = [TimelineEntry(chunk=chunk, prompt=(RED, GREEN)[chunk % 2]) for chunk in range(6)]
+    with open_stream("routing=hybrid_cache", "run.chunks=6", script=script) as run:
+        run.session.start()
+        assert run.session.done.wait(60)
+        text_ms = [record.mesh_text_ms for record in run.instruments.chunk_log.records()]
+    assert [ms > 0 for ms in text_ms] == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_every_context_makes_a_stream_and_every_overlap_the_same_one(context):
+    digests = set()
+    for overlap in OVERLAPS:
+        summary, run = run_script(f"context={context}", f"overlap={overlap}", chunks=5, script=SCRIPT[:2])
+        digests.add((summary.pixels_sha256, summary.latents_sha256))
+        assert summary.frames == 9 + 4 * 12
+        rebuilt = [frames is not None for frames in run.kept.contexts]
+        assert rebuilt == [False] + 4 * [context.startswith("recompute")]
+    assert len(digests) == 1
+
+
+def test_the_contexts_differ_from_each_other():
+    digests = {run_script(f"context={context}", chunks=4)[0].latents_sha256 for context in CONTEXTS}
+    assert len(digests) == len(CONTEXTS)
+
+
+def test_the_anchor_is_what_a_decoder_that_decodes_whole_chunks_would_give():
+    """The monolithic order by hand: decode a whole chunk, take picture 3, encode it; then the pixels of all chunks."""
+    _, run = run_script("context=recompute_anchor", "overlap=stage0_owned", chunks=5, script=SCRIPT[:1])
+    decoder, encoder, _ = load_vae_parts(run.settings, torch.device("cpu"), with_encoder=True)
+    assert encoder is not None
+    state = DecodeState()
+    for index, latents in enumerate(run.kept.latents):
+        pixels = decoder.decode(latents[0], state)
+        assert torch.equal(to_uint8(pixels), run.sink.chunks[index].frames)
+        if 0 < index < 4:
+            context = run.kept.contexts[index + 1]
+            assert torch.equal(context[:, 0], encoder.encode(pixels[3]))
+            assert torch.equal(context[:, 1:], latents[:, 1:])
+
+
+def test_attention_bias_changes_the_video_and_one_does_not():
+    plain, half = (
+        run_script("context=recompute_latent", f"context.attention_bias={bias}", chunks=4)[0].latents_sha256
+        for bias in (1.0, 0.3)
+    )
+    assert plain != half
+    again = run_script("context=recompute_latent", chunks=4)[0].latents_sha256
+    assert again == plain
