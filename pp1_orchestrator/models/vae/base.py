@@ -1,4 +1,7 @@
-"""What every streaming decoder offers. Shapes: F latent frames, T pixel frames, z latent channels."""
+"""What every streaming decoder and every frame encoder offers.
+
+Shapes: F latent frames, T pixel frames, z latent channels.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,17 @@ class StreamingDecoder(Protocol):
 
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
         """Normalised latents [F, z, h, w] -> pixels [T, 3, H, W] in −1…1, T = 4F, or 1 + 4(F−1) for a fresh state."""
+        ...
+
+
+class FrameEncode(Protocol):
+    """Encodes single pictures, each as the first of a stream. Keeps nothing from call to call."""
+
+    @property
+    def weight_bytes(self) -> int: ...
+
+    def encode(self, frame: Tensor) -> Tensor:
+        """Pixels [3, H, W] in −1…1 -> normalised latent [1, z, h, w], float32."""
         ...
 
 

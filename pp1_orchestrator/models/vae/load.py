@@ -1,4 +1,4 @@
-"""Loads an AutoencoderKLWan and picks the decoder that suits the device."""
+"""Loads an AutoencoderKLWan, picks the decoder that suits the device, and makes the frame encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from pp1_orchestrator.models.vae.base import StreamingDecoder
+from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.encode import FrameEncoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 
@@ -28,3 +29,8 @@ def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
     config: Any = vae.config
     on_cpu = next(vae.parameters()).device.type == "cpu"
     return StackedDecoder(vae).eval() if on_cpu and not config.is_residual else ReferenceDecoder(vae)
+
+
+def make_frame_encoder(vae: AutoencoderKLWan) -> FrameEncode:
+    """The encoder of single pictures, the same on every device. Raises ValueError for blocks that it does not know."""
+    return FrameEncoder(vae).eval()

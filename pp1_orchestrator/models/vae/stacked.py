@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, scaled_dot_product_attention, silu
+from torch.nn.functional import conv2d, interpolate
 
 from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention
 
 _LAST = torch.channels_last
 
@@ -61,25 +62,11 @@ class _CausalConv(nn.Module):
         return conv2d(x, self.weight, self.bias, padding=self.padding)
 
 
-class _Norm(nn.Module):
-    """Wan's channel normalisation, with SiLU after it or without."""
-
-    def __init__(self, norm: Any, activate: bool = True) -> None:
-        super().__init__()
-        self.activate = activate
-        self.gain = nn.Parameter((norm.gamma * norm.scale).detach().reshape(1, -1, 1, 1).clone(), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
-        y = (x / length).mul_(self.gain)
-        return silu(y, inplace=True) if self.activate else y
-
-
 class _Residual(nn.Module):
     def __init__(self, block: Any) -> None:
         super().__init__()
-        self.norm1, self.conv1 = _Norm(block.norm1), _CausalConv(block.conv1)
-        self.norm2, self.conv2 = _Norm(block.norm2), _CausalConv(block.conv2)
+        self.norm1, self.conv1 = ChannelNorm(block.norm1), _CausalConv(block.conv1)
+        self.norm2, self.conv2 = ChannelNorm(block.norm2), _CausalConv(block.conv2)
         identity = isinstance(block.conv_shortcut, nn.Identity)
         self.shortcut = None if identity else _CausalConv(block.conv_shortcut)
 
@@ -89,18 +76,15 @@ class _Residual(nn.Module):
         return self.conv2(self.norm2(y), history).add_(skip)
 
 
-class _FrameAttention(nn.Module):
-    """Attention among the pixels of one frame."""
+class _Memoryless(nn.Module):
+    """A layer that looks at one frame at a time and has no history."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.norm, self.to_qkv, self.proj = _Norm(block.norm, activate=False), block.to_qkv, block.proj
+        self.layer = layer
 
     def forward(self, x: Tensor, history: _History) -> Tensor:
-        t, c, h, w = x.shape
-        qkv = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(t, 1, h * w, 3 * c)
-        out = scaled_dot_product_attention(*qkv.chunk(3, dim=-1)).reshape(t, h, w, c)
-        return self.proj(out.permute(0, 3, 1, 2)) + x
+        return self.layer(x)
 
 
 class _Upsample(nn.Module):
@@ -128,7 +112,7 @@ class _Upsample(nn.Module):
 
 def _layers(decoder: Any) -> Iterator[nn.Module]:
     yield _Residual(decoder.mid_block.resnets[0])
-    yield _FrameAttention(decoder.mid_block.attentions[0])
+    yield _Memoryless(FrameAttention(decoder.mid_block.attentions[0]))
     yield _Residual(decoder.mid_block.resnets[1])
     for block in decoder.up_blocks:
         yield from (_Residual(resnet) for resnet in block.resnets)
@@ -151,7 +135,7 @@ class StackedDecoder(nn.Module):
         self.post_quant, self.conv_in = _CausalConv(vae.post_quant_conv), _CausalConv(vae.decoder.conv_in)
         layers: Any = nn.ModuleList(_layers(vae.decoder))
         self.layers = layers.to(memory_format=_LAST)
-        self.norm_out, self.conv_out = _Norm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
+        self.norm_out, self.conv_out = ChannelNorm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
         shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(config.latents_mean).view(shape))
         self.register_buffer("std", torch.tensor(config.latents_std).view(shape))

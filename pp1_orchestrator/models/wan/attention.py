@@ -15,6 +15,12 @@ from pp1_orchestrator.models.wan.rope import RopeTable, rotate
 KeyValue = tuple[Tensor, Tensor]
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q [B, S, H, D] over k, v [B, K, H, D] -> [B, S, C], before the output projection."""
+    out = scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    return out.transpose(1, 2).flatten(2)
+
+
 class MeanSquare(nn.Module):
     """Mean of squares over the last dimension, of one or more tensors at once: [..., C] -> [..., 1] float32 each."""
 
@@ -53,9 +59,8 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.head_dim))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [B, S, H, D] over k, v [B, K, H, D] -> [B, S, C], before the output projection."""
-        out = scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return out.transpose(1, 2).flatten(2)
+        """`attend`: it needs no parameters."""
+        return attend(q, k, v)
 
 
 class SelfAttention(Attention):

@@ -1,7 +1,7 @@
 """The causal Wan diffusion transformer: maths only. Parameter names and layout are those of Wan2.1's `WanModel`.
 
 Shapes: B batch, F latent frames, h and w latent height and width, S = F·h/2·w/2 tokens, C width, L text tokens.
-The history is whatever keys and values the caller's cache returns; this file does not know how they are kept.
+The caller's history keeps the keys and values and attends to them; this file does not know how.
 Sources: Wan2.1 (arXiv:2503.20314), Self-Forcing (arXiv:2506.08009), AdaLN as in DiT (arXiv:2212.09748).
 """
 
@@ -22,9 +22,15 @@ Modulation = tuple[Tensor, ...]
 
 
 class History(Protocol):
-    """Stores a layer's new keys and values and returns all that the new tokens attend to."""
+    """Keeps every layer's keys and values and attends to them."""
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> KeyValue: ...
+    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Store a layer's new k, v [B, S, H, D]."""
+        ...
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Store a layer's new k, v and attend to all that the new tokens may see: [B, S, H, D] -> [B, S, C]."""
+        ...
 
 
 def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
@@ -133,7 +139,7 @@ class CausalWanModel(nn.Module):
         for index, block in enumerate(self.block_list()):
             mod = block.modulate(block_time)
             q, k, v = block.attention_inputs(x, mod, rope)
-            x = block.finish(x, block.self_attn.attend(q, *history.write(index, k, v)), text[index], mod)
+            x = block.finish(x, history.attend(index, q, k, v), text[index], mod)
         return self.unpatchify(self.head(x, time), f, h, w)
 
     def write_history(
@@ -146,6 +152,7 @@ class CausalWanModel(nn.Module):
         for index, block in enumerate(blocks):
             mod = block.modulate(block_time)
             q, k, v = block.attention_inputs(x, mod, rope)
-            keys, values = history.write(index, k, v)
-            if index + 1 < len(blocks):
-                x = block.finish(x, block.self_attn.attend(q, keys, values), text[index], mod)
+            if index + 1 == len(blocks):
+                history.write(index, k, v)
+            else:
+                x = block.finish(x, history.attend(index, q, k, v), text[index], mod)

@@ -41,15 +41,22 @@ class CausalGenerator:
         """embeds [1, L, text_dim]: replaces the text's keys and values; the history stays."""
         self._text = self._model.embed_text(embeds.to(self.device, self.dtype))
 
+    def reset(self) -> None:
+        """Forget the history: the next chunk starts at latent frame 0. The text stays."""
+        self._cache.rebase(0)
+
     @torch.inference_mode()
-    def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int) -> Tensor:
-        """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device."""
+    def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
+        """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device.
+
+        bias multiplies the attention weights of the history except its first latent frame, before they are normalised.
+        """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
         x = noise.to(self.device, self.dtype)
         clean = x
         for index, level in enumerate(levels):
-            flow = self._pass(x, level.timestep, start_frame)
+            flow = self._pass(x, level.timestep, start_frame, bias)
             clean = x - level.sigma * flow
             if index + 1 < len(levels):
                 sigma = levels[index + 1].sigma
@@ -64,15 +71,33 @@ class CausalGenerator:
         self._model.write_history(latents.to(self.device, self.dtype), time, text, self._cache, rope)
         self.calls += 1
 
-    def _pass(self, x: Tensor, timestep: float, start_frame: int) -> Tensor:
-        text, rope, time = self._prepare(x, timestep, start_frame)
+    def rebuild(self, context: Tensor, start_frame: int) -> None:
+        """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on: a call for each chunk.
+
+        Block-causal: each chunk attends to itself and to the chunks of the context before it.
+        Raises ValueError when m is not a whole number of chunks that the window holds.
+        """
+        chunk, frames = self._cache.chunk, context.shape[1]
+        if not frames or frames % chunk or frames > self._cache.window:
+            raise ValueError(
+                f"a context of {frames} latent frames is not one or more chunks of {chunk} frames "
+                f"within the window of {self._cache.window}"
+            )
+        self._cache.rebase(start_frame)
+        for first in range(0, frames, chunk):
+            self.write_context(context[:, first : first + chunk], start_frame + first)
+
+    def _pass(self, x: Tensor, timestep: float, start_frame: int, bias: float) -> Tensor:
+        text, rope, time = self._prepare(x, timestep, start_frame, bias)
         self.calls += 1
         return self._model(x, time, text, self._cache, rope)
 
-    def _prepare(self, x: Tensor, timestep: float, start_frame: int) -> tuple[list[KeyValue], RopeTable, Tensor]:
+    def _prepare(
+        self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0
+    ) -> tuple[list[KeyValue], RopeTable, Tensor]:
         if self._text is None:
             raise ValueError("the generator has no text: set_text comes before the first chunk")
-        self._cache.begin(start_frame)
+        self._cache.begin(start_frame, bias)
         frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
         key = (start_frame, frames, height, width)
         if self._rope is None or self._rope[0] != key:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.attention import KeyValue, attend
+from pp1_orchestrator.models.wan.segment_attention import attend_two
 
 
 class KVCache:
-    """Keys and values of every layer, [layers][B, capacity, H, D].
+    """Keys and values of every layer, [layers][B, capacity, H, D], and attention over them.
 
     chunk, window and sink count latent frames; window includes the chunk being made. Raises ValueError when the ring
     (window − sink) is not a whole number of chunks.
@@ -35,29 +36,64 @@ class KVCache:
         if (window - sink) % chunk or window - sink < chunk or sink % chunk:
             raise ValueError(f"a window of {window} frames with {sink} sink frames does not hold chunks of {chunk}")
         self._frame = tokens_per_frame
-        self._chunk, self._window, self._sink = chunk, window, sink
+        self.chunk, self.window, self._sink = chunk, window, sink
         shape = (1, window * tokens_per_frame, heads, head_dim)
         self._keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self._values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self._origin = 0
         self._slot = slice(0, 0)
         self._valid = 0
+        self._bias = 1.0
 
     @property
     def nbytes(self) -> int:
         return sum(t.nbytes for t in (*self._keys, *self._values))
 
-    def begin(self, start_frame: int) -> None:
-        """Choose the slots of the chunk that starts at latent frame `start_frame`. Repeated passes reuse them."""
-        if start_frame % self._chunk:
-            raise ValueError(f"start frame {start_frame} is not a multiple of the chunk's {self._chunk} frames")
-        ring = self._window - self._sink
-        first = start_frame if start_frame < self._window else self._sink + (start_frame - self._sink) % ring
-        self._slot = slice(first * self._frame, (first + self._chunk) * self._frame)
-        self._valid = min(start_frame + self._chunk, self._window) * self._frame
+    def rebase(self, frame: int) -> None:
+        """Forget all history; from now on latent frame `frame` takes the first slot, and no earlier one may come."""
+        if frame < 0 or frame % self.chunk:
+            raise ValueError(f"frame {frame} begins no chunk of {self.chunk} frames")
+        self._origin = frame
+        self._slot, self._valid = slice(0, 0), 0
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> KeyValue:
-        """Store the chunk's k, v [B, S, H, D]; return all valid keys and values [B, K, H, D], as views."""
-        keys, values = self._keys[layer], self._values[layer]
-        keys[:, self._slot] = k
-        values[:, self._slot] = v
-        return keys[:, : self._valid], values[:, : self._valid]
+    def begin(self, start_frame: int, bias: float = 1.0) -> None:
+        """Choose the slots of the chunk that starts at latent frame `start_frame`. Repeated passes reuse them.
+
+        With a bias, ln(bias) is added to the scores of what lies between the first cached frame and this chunk, until
+        the next `begin`. Raises ValueError for a bias once the ring has wrapped: no frame is the first one then.
+        """
+        if start_frame % self.chunk:
+            raise ValueError(f"start frame {start_frame} is not a multiple of the chunk's {self.chunk} frames")
+        since = start_frame - self._origin
+        if since < 0:
+            raise ValueError(f"start frame {start_frame} comes before the history's first frame {self._origin}")
+        if not bias > 0:
+            raise ValueError(f"an attention bias must be above 0, not {bias}")
+        if bias != 1 and since + self.chunk > self.window:
+            raise ValueError(
+                f"an attention bias needs the whole history in the window of {self.window} frames, "
+                f"and frame {start_frame} is {since} frames after its first"
+            )
+        ring = self.window - self._sink
+        first = since if since < self.window else self._sink + (since - self._sink) % ring
+        self._slot = slice(first * self._frame, (first + self.chunk) * self._frame)
+        self._valid = min(since + self.chunk, self.window) * self._frame
+        self._bias = bias
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
+        """Store the chunk's k, v [B, S, H, D]."""
+        self._keys[layer][:, self._slot] = k
+        self._values[layer][:, self._slot] = v
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Store the chunk's k, v and attend to all valid keys: q, k, v [B, S, H, D] -> [B, S, H·D]."""
+        self.write(layer, k, v)
+        middle = slice(self._frame, self._slot.start)
+        if self._bias == 1 or middle.start >= middle.stop:
+            return attend(q, *self._part(layer, slice(0, self._valid)))
+        anchor, own = (self._part(layer, part) for part in (slice(0, self._frame), self._slot))
+        full = torch.cat([anchor[0], own[0]], dim=1), torch.cat([anchor[1], own[1]], dim=1)
+        return attend_two(q, full, self._part(layer, middle), self._bias)
+
+    def _part(self, layer: int, tokens: slice) -> KeyValue:
+        return self._keys[layer][:, tokens], self._values[layer][:, tokens]
