@@ -1,4 +1,4 @@
-"""A chunk between its plan and its pixels."""
+"""A chunk between its plan and its pixels. Fences stand where its tensors may go to another thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import InferPlan
 from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.ports import PromptUpdate
+from pp1_orchestrator.transport.lanes import Fence
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Flight:
 
     envelope: Envelope
     parcel: wire.Parcel
+    packed: Fence
     record: ChunkRecord
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
@@ -34,4 +36,5 @@ class Accepted:
 
     flight: Flight
     latents: Tensor
+    taken: Fence
     pixels: list[Tensor] = field(default_factory=list)

@@ -25,6 +25,7 @@ from pp1_orchestrator.stage0.flight import Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.wishes import Wish
 from pp1_orchestrator.strategies.routing.base import Routing
+from pp1_orchestrator.transport.lanes import Fence
 from pp1_orchestrator.transport.messages import Received
 
 ROOM_POLL_S = 0.1
@@ -117,7 +118,7 @@ class Stage:
         parcel = self._pack(envelope)
         record = self._record(start, wish, envelope.meta.call_id, parcel)
         requested = wish.update.update if wish.update else None
-        flight = Flight(envelope, parcel, record, self._updates(wish), requested)
+        flight = Flight(envelope, parcel, Fence(parcel.device), record, self._updates(wish), requested)
         flight.record.update_ids = tuple(update.id for update in flight.updates)
         self._flights.append(flight)
         with self._emitting:
@@ -129,6 +130,7 @@ class Stage:
         """Take the oldest flight's result; None when it must not be decoded."""
         flight = self._flights.popleft()
         flight.record.result_bytes = received.nbytes
+        received.arrived.cross(received.message.tensors.values())
         latents = accept(received.message, flight.envelope, self._planner.cache_epoch)
         self.head = flight.plan.chunk_index
         self._take_figures(flight.record, received)
@@ -138,7 +140,7 @@ class Stage:
             self._drop(flight)
             return None
         self._planner.history.add(latents)
-        return Accepted(flight, latents)
+        return Accepted(flight, latents, Fence(latents.device))
 
     def prepare(self, accepted: Accepted) -> None:
         """Whatever the next plan needs of this chunk's pixels."""

@@ -11,18 +11,23 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import wire
+from pp1_orchestrator.transport.lanes import Fence
 
 Move = Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message and when it came: header_ns when its header was there, done_ns when all of it was (monotonic)."""
+    """A message and when it came: header_ns when its header was there, done_ns when all of it was (monotonic).
+
+    arrived: crossed by whichever thread takes the message over.
+    """
 
     message: Any
     nbytes: int
     header_ns: int
     done_ns: int
+    arrived: Fence
 
 
 def send_parcel(parcel: wire.Parcel, send: Move) -> None:
@@ -45,4 +50,4 @@ def receive_message(receive: Move, device: torch.device | str) -> Received:
         receive(tensor)
     nbytes = header_tensor.nbytes + meta_tensor.nbytes + sum(t.nbytes for t in tensors)
     message = wire.build(meta, specs, tensors)
-    return Received(message, nbytes, header_ns, time.monotonic_ns())
+    return Received(message, nbytes, header_ns, time.monotonic_ns(), Fence(header_tensor.device))

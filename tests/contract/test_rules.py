@@ -67,7 +67,9 @@ def test_only_infer_carries_a_payload():
 
 
 def test_a_result_is_accepted_only_as_the_answer_to_its_envelope():
-    assert torch.equal(accept(result_for_call(), envelope_for_plan(), 0), torch.zeros(SHAPE))
+    latents = accept(result_for_call(), envelope_for_plan(), 0)
+    assert latents is not None
+    assert torch.equal(latents, torch.zeros(SHAPE))
     for changes in ({"chunk_index": 1}, {"cache_epoch": 1}):
         with pytest.raises(ContractError, match="does not answer"):
             accept(result_for_call(**changes), envelope_for_plan(), 0)

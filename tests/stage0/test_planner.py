@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextTerm
@@ -63,6 +63,7 @@ def run_one(planner: Planner, worker: MeshWorker, text: LeaderText):
     parcel = wire.pack_envelope(sent)
     meta, specs = wire.read_meta(wire.read_header(parcel.header), parcel.meta)
     envelope = wire.build(meta, specs, list(parcel.tensors))
+    assert isinstance(envelope, Envelope)
     result = worker.infer(text.resolve(envelope), idle_ms=0.0)
     latents = accept(result, sent, planner.cache_epoch)
     assert latents is not None

@@ -74,6 +74,7 @@ class Overlap(Protocol):
 def deliver(parts: OverlapParts, flight: Flight) -> None:
     """Send a flight's envelope."""
     start = time.monotonic_ns()
+    flight.packed.cross(flight.parcel.parts)
     parts.link.send(flight.parcel)
     note_sent(parts, flight, start)
 

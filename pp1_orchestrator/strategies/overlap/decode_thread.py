@@ -15,6 +15,7 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.stage0.flight import Accepted
 from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, Steps, collect, deliver
+from pp1_orchestrator.transport.lanes import own_lane
 
 POLL_S = 0.5
 
@@ -86,10 +87,12 @@ class DecodeThread:
 
     def _decode(self) -> None:
         try:
-            while (job := self._results.get()) is not None:
-                stage, accepted, prepared = job
-                stage.prepare(accepted)
-                prepared.set()
-                stage.finish(accepted)
+            with own_lane(self._parts.link.device):
+                while (job := self._results.get()) is not None:
+                    stage, accepted, prepared = job
+                    accepted.taken.cross([accepted.latents])
+                    stage.prepare(accepted)
+                    prepared.set()
+                    stage.finish(accepted)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._failure = error

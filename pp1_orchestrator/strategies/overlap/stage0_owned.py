@@ -14,6 +14,7 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, Steps, collect, deliver
+from pp1_orchestrator.transport.lanes import own_lane
 from pp1_orchestrator.transport.messages import Received
 
 POLL_S = 1.0
@@ -83,13 +84,18 @@ class Stage0Owned:
 
     def _communicate(self) -> None:
         try:
-            while (item := self._outbox.get()) is not None:
-                if isinstance(item, wire.Parcel):
-                    self._parts.link.send(item)
-                    continue
-                deliver(self._parts, item)
-                self._inbox.put(collect(self._parts, item))
-                self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
-                self._parts.link.settle()
+            with own_lane(self._parts.link.device):
+                while (item := self._outbox.get()) is not None:
+                    self._exchange(item)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._inbox.put(error)
+
+    def _exchange(self, item: Flight | wire.Parcel) -> None:
+        """Send a message; for a chunk, wait for its result too."""
+        if isinstance(item, wire.Parcel):
+            self._parts.link.send(item)
+            return
+        deliver(self._parts, item)
+        self._inbox.put(collect(self._parts, item))
+        self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
+        self._parts.link.settle()
