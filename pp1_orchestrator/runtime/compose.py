@@ -66,10 +66,12 @@ class Stream:
 
     def close(self) -> None:
         """Finish what is in flight, then stop the mesh. Safe to call once, from the main thread."""
-        deadline = self._settings.deadlines.stop / 2
-        link_is_free = self.session.stop(deadline)
+        allowed = self._settings.deadlines.stop
+        end = time.monotonic() + allowed
+        link_is_free = self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._stage.decode_cache_bytes
-        self._mesh.stop(self._stage.message(Action.SHUTDOWN) if link_is_free else None, deadline)
+        shutdown = self._stage.message(Action.SHUTDOWN) if link_is_free else None
+        self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         if self._trace_folder is not None:
             self._spans.write_part(self._trace_folder)
 

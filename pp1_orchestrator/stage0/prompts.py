@@ -80,10 +80,11 @@ class PromptBook:
             ready, self._ready = self._ready, None
             return ready
 
-    def close(self) -> None:
+    def close(self, timeout_s: float) -> None:
+        """End the thread; one that is still encoding after timeout_s is left to end with the process."""
         self._closed = True
         self._pending.put(None)
-        self._thread.join(timeout=5.0)
+        self._thread.join(timeout_s)
 
     def _record(self, aim: Aim, head_chunk: int) -> UpdateRecord:
         text = label(aim.terms)

@@ -83,11 +83,13 @@ class Session:
 
     def stop(self, timeout_s: float) -> bool:
         """Finish what is in flight and end. True when the link is free for a last message."""
+        end = time.monotonic() + timeout_s
         self.request_stop()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        self._parts.book.close()
-        return self._parts.overlap.close(timeout_s) and not self._thread.is_alive() and self.failure is None
+        self._parts.book.close(max(0.0, end - time.monotonic()))
+        closed = self._parts.overlap.close(max(0.0, end - time.monotonic()))
+        return closed and not self._thread.is_alive() and self.failure is None
 
     def update_prompt(self, update: PromptUpdate) -> str:
         return self._parts.book.accept(update, self._parts.stage.head)

@@ -5,7 +5,7 @@ import json
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pp1_orchestrator.ports import Control, PromptUpdate, Transition, WeightedPrompt
+from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 
 
 def post(client, path, body, content_type="application/json"):
@@ -35,6 +35,32 @@ def test_a_blend_arrives_with_every_field(client, parts):
             cut="hard",
         )
     ]
+
+
+def test_a_timeline_is_taken_told_and_cleared(client, parts):
+    entries = [{"chunk": 0, "prompt": "a"}, {"chunk": 4, "cut": "hard", "seed": 7}]
+    answer = client.put("/api/timeline", json={"entries": entries})
+    assert (answer.status_code, answer.json()) == (200, {"entries": 2, "first_chunk": 5, "state": "accepted"})
+    assert parts.stream.entries == [TimelineEntry(chunk=0, prompt="a"), TimelineEntry(chunk=4, cut="hard", seed=7)]
+    told = client.get("/api/timeline").json()["entries"]
+    assert told == [{"prompt": "a", "chunk": 0}, {"cut": "hard", "chunk": 4, "seed": 7}]
+    assert client.delete("/api/timeline").json() == {"entries": 0, "state": "accepted"}
+    assert parts.stream.entries == []
+
+
+def test_a_timeline_that_cannot_be_run_is_refused(client, parts):
+    answer = client.put("/api/timeline", json={"entries": [{"chunk": -1, "prompt": "a"}]})
+    assert (answer.status_code, answer.json()) == (422, {"error": "entry 0: chunk -1 is negative"})
+    answer = client.put("/api/timeline", json={"entries": [{"prompt": "a"}]})
+    assert (answer.status_code, "chunk" in answer.json()["error"]) == (422, True)
+    assert parts.stream.entries == []
+
+
+def test_a_recording_is_a_timeline_that_can_be_put_back(client, parts):
+    entries = client.get("/api/recording").json()["entries"]
+    assert entries == [{"prompt": "a start", "chunk": 0, "seed": 42}]
+    assert client.put("/api/timeline", json={"entries": entries, "relative": True}).status_code == 200
+    assert parts.stream.entries == [TimelineEntry(chunk=0, seed=42, prompt="a start")]
 
 
 @pytest.mark.parametrize("prompt", ["x" * 2000, "nul \x00 byte", "🟥" * 2000, "\u202eright to left", "line\nbreak"])

@@ -1,13 +1,30 @@
-"""Impossible configurations: one exact line, exit code 2, and nothing is started."""
+"""Impossible configurations: one exact line, exit code 2, nothing is started. Peers that do not fit: one line too."""
 
 import socket
 
 import pytest
 
+from pp1_orchestrator.measure.summary import read_summary
+
 from .program import run_to_end
 
 CASES = {
-    "an unknown option": (["overlap=nothing"], "overlap=nothing: not an option; choices: stage0_owned, sync"),
+    "an unknown option": (
+        ["overlap=nothing"],
+        "overlap=nothing: not an option; choices: decode_thread, loop_ahead, stage0_owned, sync",
+    ),
+    "a queue where there is none": (
+        ["overlap=sync", "overlap.d_in=2"],
+        "overlap.d_in=2: overlap=sync keeps one at a time; possible: 1",
+    ),
+    "an encoder in the wrong place": (
+        ["routing=mesh_encoder", "routing.encoder=rank0"],
+        "routing.encoder=rank0: routing=mesh_encoder has it elsewhere; possible: leader",
+    ),
+    "a bias for a cache that is never rebuilt": (
+        ["context.attention_bias=0.3"],
+        "context.attention_bias=0.3: context=clean_pass rebuilds nothing; possible: 1",
+    ),
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
     "a value of the wrong type": (["stream.height=tall"], "stream.height=tall: expected `int`, got `str`"),
     "a height that does not fit the model": (
@@ -38,6 +55,26 @@ def test_one_line_and_exit_code_2(tmp_path, options, line):
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"configuration error: {line}\n"
     assert done.stdout == ""
+
+
+def test_a_mesh_that_speaks_an_older_contract_is_refused_by_name(tmp_path):
+    options = ["run=bench", "run.chunks=2", "routing=mesh_encoder", "debug.mesh_versions=[1]"]
+    done = run_to_end(*options, out=tmp_path / "out", timeout_s=90)
+    assert done.returncode == 1, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.endswith("failed: rank 1 speaks contract version 1; routing=mesh_encoder needs 2 or newer")
+
+
+def test_a_mesh_that_speaks_an_older_contract_makes_the_same_video(tmp_path):
+    digests = []
+    for name, extra in (("old", ["debug.mesh_versions=[1]"]), ("new", [])):
+        out = tmp_path / name
+        options = ["run=bench", "run.chunks=3", "run.warmup_chunks=1", "layout.mesh_ranks=1", *extra]
+        done = run_to_end(*options, out=out, timeout_s=90)
+        assert done.returncode == 0, done.stderr
+        summary = read_summary(out / "summary.json")
+        digests.append(summary.latents_sha256)
+    assert digests[0] == digests[1]
 
 
 def test_a_taken_port(tmp_path):
