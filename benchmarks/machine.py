@@ -10,15 +10,7 @@ from pathlib import Path
 
 import torch
 
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+from pp1_orchestrator.report.machine import processor
 
 
 def commit() -> str:

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from pp1_orchestrator.config.one_line import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
 from pp1_orchestrator.runtime.signals import StopRequested, on_signals, raise_stop
 
 CONF = Path(__file__).parents[1] / "conf"
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 log = logging.getLogger("pp1_orchestrator")
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text without its line breaks."""
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
-    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
-    if unknown := re.match(r"Could not override '(.+?)'", text):
-        return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
-    return text
 
 
 def report(error: Exception) -> int:
@@ -55,14 +44,13 @@ def run_job(composed: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(composed: DictConfig) -> None:
-    """One job: the whole program, or one run of a sweep. A sweep goes on after a job that fails."""
+    """One job: the whole program, or one run of a sweep, where the sweep's callback says what went wrong."""
     try:
         run_job(composed)
     except Pp1Error as error:
-        code = report(error)
-        if HydraConfig.get().mode is RunMode.RUN:
-            sys.exit(code)
-        raise
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
+        sys.exit(report(error))
 
 
 def main() -> int:
@@ -74,8 +62,6 @@ def main() -> int:
         log.info("stopped")
     except (HydraException, OmegaConfBaseException) as error:
         return report(error)
-    except Pp1Error:
-        return EXIT_FAILED  # a sweep's job, already reported
     return 0
 
 

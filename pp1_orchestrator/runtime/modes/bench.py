@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import write_results
-from pp1_orchestrator.runtime.signals import on_signals
+from pp1_orchestrator.runtime.signals import StopRequested, on_signals
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session
@@ -25,13 +26,19 @@ REFRESH_S = 0.2
 
 
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    """Raises the stream's failure, if any, after what was measured until then has been written."""
+    """Raises the stream's failure, or StopRequested after a signal, once what was measured has been written."""
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     video = settings.stream
     recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
     stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder=out)
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        stream.session.request_stop()
+
     try:
-        with on_signals(stream.session.request_stop):
+        with on_signals(stop):
             stream.session.start()
             _follow(stream.session, instruments, settings.run.chunks)
     finally:
@@ -40,6 +47,8 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
     _report(write_results(settings, instruments, digests, stream, out), out)
     if stream.session.failure is not None:
         raise stream.session.failure
+    if stopped.is_set():
+        raise StopRequested  # a sweep stops with its job
 
 
 def _follow(session: Session, instruments: Instruments, total: int | None) -> None:

@@ -1,0 +1,67 @@
+"""What `-m` does here. Hydra finds this module by the name of its folder; conf/ names its sweeper and its callback.
+
+Owns how the jobs of a sweep follow each other. Knows nothing of what a job does or of what is reported about it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus, configure_log
+from hydra.errors import HydraException
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+
+class SteadySweeper(BasicSweeper):
+    """Hydra's own sweep, except that neither a job that can't be composed nor one that fails stops the next.
+
+    The callbacks hear of every job's end, also of those that never began, and of the sweep's end when it is stopped.
+    """
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        assert self.config is not None
+        assert self.hydra_context is not None
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        jobs = [job for batch in self.split_arguments(overrides, self.max_batch_size) for job in batch]
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        try:
+            return [self._run(number, job) for number, job in enumerate(jobs)]
+        except BaseException:
+            self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)
+            raise
+
+    def _run(self, number: int, overrides: Sequence[str]) -> JobReturn:
+        assert self.launcher is not None
+        try:
+            self.validate_batch_is_legal([overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            return self._not_composed(number, overrides, error)
+        return self.launcher.launch([overrides], initial_job_idx=number)[0]
+
+    def _not_composed(self, number: int, overrides: Sequence[str], error: Exception) -> JobReturn:
+        assert self.config is not None
+        assert self.hydra_context is not None
+        config = copy.deepcopy(self.config)
+        with open_dict(config):
+            config.hydra.job.num = number
+        job = JobReturn(overrides=overrides, status=JobStatus.FAILED)
+        job.return_value = error
+        self.hydra_context.callbacks.on_job_end(config=config, job_return=job)
+        return job
+
+
+_SWEEPER: dict[str, Any] = {"_target_": f"{__name__}.{SteadySweeper.__name__}", "max_batch_size": None, "params": None}
+_REPORT: dict[str, Any] = {"sweep_report": {"_target_": "pp1_orchestrator.config.sweep_report.SweepReport"}}
+ConfigStore.instance().store(group="hydra/sweeper", name="steady", node=_SWEEPER, provider=__name__)
+ConfigStore.instance().store(group="hydra/callbacks", name="sweep_report", node=_REPORT, provider=__name__)

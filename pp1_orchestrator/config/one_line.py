@@ -1,0 +1,18 @@
+"""An error of the configuration or of a run as one line of text. Knows nothing of where the line is shown."""
+
+from __future__ import annotations
+
+import re
+
+from hydra.errors import MissingConfigException
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without its line breaks."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
+    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    if unknown := re.match(r"Could not override '(.+?)'", text):
+        return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
+    return text

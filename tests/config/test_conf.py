@@ -1,0 +1,72 @@
+"""Every file in conf/ makes a configuration that the program takes: no broken option can hide."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.runtime.program import MODES
+from pp1_orchestrator.runtime.registry import BUILT_IN
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+KNOWN = {**BUILT_IN, "run": MODES}
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
+
+
+def settings(*overrides: str) -> Settings:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return load_settings(compose("config", list(overrides)))
+
+
+def check(made: Settings) -> None:
+    """Validate; that this machine lacks the device of an option is the last rule, and no fault of the option."""
+    try:
+        validate(made, KNOWN)
+    except ConfigError as error:
+        if made.layout.device == "cpu" or not str(error).startswith("layout.device="):
+            raise
+
+
+def test_the_folder_has_groups_and_nothing_but_yaml():
+    assert {"experiment", "layout", "overlap", "run"} <= set(GROUPS)
+    assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
+
+
+def test_the_defaults_alone_are_a_configuration():
+    check(settings())
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_each_option_over_the_defaults(group, option):
+    check(settings(f"{group}={option}"))
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group in KNOWN])
+def test_each_word_that_is_built_in_can_be_chosen(group):
+    chosen = {getattr(settings(f"{of}={option}"), of).name for of, option in OPTIONS if of == group}
+    assert chosen == set(KNOWN[group])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_what_is_asked_for_beside_an_experiment_wins(experiment):
+    for overlap in BUILT_IN["overlap"]:
+        made = settings(f"experiment={experiment}", f"overlap={overlap}", "run=serve", "seed=5")
+        assert (made.overlap.name, made.run.name, made.seed) == (overlap, "serve", 5)
+
+
+def test_the_baseline_and_the_bench_differ_in_overlap_alone():
+    bench, baseline = settings("experiment=laptop_bench"), settings("experiment=strict_sync_baseline")
+    assert (bench.overlap.name, baseline.overlap.name) == ("stage0_owned", "sync")
+    assert settings("experiment=laptop_bench", "overlap=sync") == baseline
+
+
+def test_live_and_one_process_serve_and_differ_in_layout():
+    live, single = settings("experiment=laptop_live"), settings("experiment=one_process")
+    assert (live.run.name, live.layout.name, single.layout.name) == ("serve", "cpu", "inline")
+    assert settings("experiment=laptop_live", "layout=inline") == single
