@@ -2,7 +2,8 @@
 
 A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames, side by side in the
 channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D ones. The weights
-are AutoencoderKLWan's; results agree with diffusers' decoder to rounding.
+are AutoencoderKLWan's; results agree with diffusers' decoder to rounding, and with each other bit for bit, however a
+stream is cut into pieces.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """
 
@@ -19,6 +20,18 @@ from torch.nn.functional import conv2d, interpolate, scaled_dot_product_attentio
 from pp1_orchestrator.models.vae.base import DecodeState
 
 _LAST = torch.channels_last
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution that keeps height and width, by the same kernel for any number of frames.
+
+    `conv2d` leaves oneDNN for another kernel when a single small frame comes (batch 1, at most 20480 values). That adds
+    in another order: the last bits of a frame would depend on how many come with it.
+    """
+    padding = weight.shape[-1] // 2
+    if torch.backends.mkldnn.is_available() and x.dtype == torch.float32:
+        return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
+    return conv2d(x, weight, bias, padding=padding)
 
 
 class _History:
@@ -48,7 +61,6 @@ class _CausalConv(nn.Module):
         stacked = conv.weight.detach().permute(0, 2, 1, 3, 4).reshape(out, self.time * inner, kernel, kernel)
         self.weight = nn.Parameter(stacked.contiguous(memory_format=_LAST), requires_grad=False)
         self.bias = nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
-        self.padding = kernel // 2
 
     def forward(self, x: Tensor, history: _History) -> Tensor:
         if self.time > 1:
@@ -58,7 +70,7 @@ class _CausalConv(nn.Module):
             frames = torch.cat([past, x])
             history.keep(index, frames[-(self.time - 1) :].clone(memory_format=_LAST))
             x = torch.cat([frames[i : i + len(x)] for i in range(self.time)], dim=1)
-        return conv2d(x, self.weight, self.bias, padding=self.padding)
+        return _convolve(x, self.weight, self.bias)
 
 
 class _Norm(nn.Module):
@@ -72,7 +84,11 @@ class _Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(1e-12)
         y = (x / length).mul_(self.gain)
-        return silu(y, inplace=True) if self.activate else y
+        if self.activate:
+            # One by one: torch's SiLU rounds the last few values of a call in another way than those before them.
+            for frame in y:
+                silu(frame, inplace=True)
+        return y
 
 
 class _Residual(nn.Module):
@@ -98,9 +114,14 @@ class _FrameAttention(nn.Module):
 
     def forward(self, x: Tensor, history: _History) -> Tensor:
         t, c, h, w = x.shape
-        qkv = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(t, 1, h * w, 3 * c)
-        out = scaled_dot_product_attention(*qkv.chunk(3, dim=-1)).reshape(t, h, w, c)
-        return self.proj(out.permute(0, 3, 1, 2)) + x
+        qkv = (
+            _convolve(self.norm(x), self.to_qkv.weight, self.to_qkv.bias)
+            .permute(0, 2, 3, 1)
+            .reshape(t, 1, h * w, 3 * c)
+        )
+        q, k, v = qkv.chunk(3, dim=-1)
+        out = scaled_dot_product_attention(q, k, v).reshape(t, h, w, c)
+        return _convolve(out.permute(0, 3, 1, 2), self.proj.weight, self.proj.bias) + x
 
 
 class _Upsample(nn.Module):
@@ -114,7 +135,7 @@ class _Upsample(nn.Module):
     def forward(self, x: Tensor, history: _History) -> Tensor:
         if self.time_conv is not None:
             x = self._double_time(x, self.time_conv, history)
-        return self.conv(interpolate(x, scale_factor=2.0, mode="nearest-exact"))
+        return _convolve(interpolate(x, scale_factor=2.0, mode="nearest-exact"), self.conv.weight, self.conv.bias)
 
     def _double_time(self, x: Tensor, conv: _CausalConv, history: _History) -> Tensor:
         index, flag = history.take()
