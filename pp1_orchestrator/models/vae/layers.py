@@ -10,7 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import conv2d, scaled_dot_product_attention, silu
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution that keeps height and width, by the same kernel for any number of frames.
+
+    `conv2d` leaves oneDNN for another kernel when a single small frame comes (batch 1, at most 20480 values). That adds
+    in another order: the last bits of a frame would depend on how many come with it.
+    """
+    padding = weight.shape[-1] // 2
+    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
+    return conv2d(x, weight, bias, padding=padding)
 
 
 class ChannelNorm(nn.Module):
@@ -25,7 +37,11 @@ class ChannelNorm(nn.Module):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         length = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
         y = (wide / length).to(x.dtype).mul_(self.gain)
-        return silu(y, inplace=True) if self.activate else y
+        if self.activate:
+            # One by one: torch's SiLU rounds the last few values of a call in another way than those before them.
+            for frame in y:
+                silu(frame, inplace=True)
+        return y
 
 
 class FrameAttention(nn.Module):
@@ -37,6 +53,7 @@ class FrameAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t, c, h, w = x.shape
-        qkv = self.to_qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(t, 1, h * w, 3 * c)
-        out = scaled_dot_product_attention(*qkv.chunk(3, dim=-1)).reshape(t, h, w, c)
-        return self.proj(out.permute(0, 3, 1, 2)) + x
+        qkv = convolve(self.norm(x), self.to_qkv.weight, self.to_qkv.bias)
+        q, k, v = qkv.permute(0, 2, 3, 1).reshape(t, 1, h * w, 3 * c).chunk(3, dim=-1)
+        out = scaled_dot_product_attention(q, k, v).reshape(t, h, w, c)
+        return convolve(out.permute(0, 3, 1, 2), self.proj.weight, self.proj.bias) + x

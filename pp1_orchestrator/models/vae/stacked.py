@@ -2,7 +2,8 @@
 
 A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames, side by side in the
 channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D ones. The weights
-are AutoencoderKLWan's; results agree with diffusers' decoder to rounding.
+are AutoencoderKLWan's; results agree with diffusers' decoder to rounding, and with each other bit for bit, however a
+stream is cut into pieces.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """
 
@@ -14,10 +15,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import interpolate
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention
+from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
 
 _LAST = torch.channels_last
 
@@ -49,7 +50,6 @@ class _CausalConv(nn.Module):
         stacked = conv.weight.detach().permute(0, 2, 1, 3, 4).reshape(out, self.time * inner, kernel, kernel)
         self.weight = nn.Parameter(stacked.contiguous(memory_format=_LAST), requires_grad=False)
         self.bias = nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
-        self.padding = kernel // 2
 
     def forward(self, x: Tensor, history: _History) -> Tensor:
         if self.time > 1:
@@ -59,7 +59,7 @@ class _CausalConv(nn.Module):
             frames = torch.cat([past, x])
             history.keep(index, frames[-(self.time - 1) :].clone(memory_format=_LAST))
             x = torch.cat([frames[i : i + len(x)] for i in range(self.time)], dim=1)
-        return conv2d(x, self.weight, self.bias, padding=self.padding)
+        return convolve(x, self.weight, self.bias)
 
 
 class _Residual(nn.Module):
@@ -98,7 +98,7 @@ class _Upsample(nn.Module):
     def forward(self, x: Tensor, history: _History) -> Tensor:
         if self.time_conv is not None:
             x = self._double_time(x, self.time_conv, history)
-        return self.conv(interpolate(x, scale_factor=2.0, mode="nearest-exact"))
+        return convolve(interpolate(x, scale_factor=2.0, mode="nearest-exact"), self.conv.weight, self.conv.bias)
 
     def _double_time(self, x: Tensor, conv: _CausalConv, history: _History) -> Tensor:
         index, flag = history.take()

@@ -1,0 +1,27 @@
+"""The one place in which these tests know what an envelope is made of."""
+
+import torch
+
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV1
+from pp1_orchestrator.contract.envelope import CONDITIONING, LATENTS_IN, VAE_STRIDE, InferPlan
+
+
+def first_chunk(latents: torch.Tensor, embeds: torch.Tensor, steps: tuple[float, ...] = (1000.0, 500.0)) -> Envelope:
+    """An INFER for the first chunk of a stream: noise [1, F, z, h, w] and a prompt's embedding [1, L, text_dim]."""
+    plan = InferPlan(
+        chunk_index=0,
+        height=VAE_STRIDE * latents.shape[-2],
+        width=VAE_STRIDE * latents.shape[-1],
+        current_start_frame=0,
+        do_kv_recompute=False,
+        clean_pass=True,
+        denoising_steps=steps,
+        expected_generator_calls=len(steps),
+        init_cache=True,
+        reset_kv_cache=True,
+        reset_crossattn_cache=True,
+        conditioning_epoch=0,
+        base_seed=3,
+    )
+    meta = PPEnvelopeV1(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
+    return Envelope(meta, {LATENTS_IN: latents, CONDITIONING: embeds})

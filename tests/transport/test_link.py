@@ -1,0 +1,119 @@
+"""Messages between rank 0 and the mesh: over a real pair of processes, inside one process, and broken ones."""
+
+from collections import deque
+
+import pytest
+import torch
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.contract.result import LATENTS_OUT
+from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.wan.noise import initial_noise
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.transport.link import InlineLink
+from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
+from tests.transport.envelopes_made import first_chunk
+from tests.transport.link_acts import CPU, EMBEDS, LATENTS, act
+from tests.transport.world import run_world
+
+STEPS = (1000.0, 500.0)
+MAGIC, KIND, VERSION, CALL_ID, META_BYTES, TENSOR_COUNT = range(wire.HEADER_FIELDS)
+
+
+class Pipe:
+    """Tensors on their way, and how many of them were taken."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[torch.Tensor] = deque()
+        self.taken = 0
+
+    def send(self, tensor: torch.Tensor) -> None:
+        self.waiting.append(tensor)
+
+    def receive(self, tensor: torch.Tensor) -> None:
+        self.taken += 1
+        tensor.copy_(self.waiting.popleft())
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    return run_world(act, 2, tmp_path_factory.mktemp("link"))
+
+
+@pytest.fixture
+def parcel():
+    return wire.pack_envelope(first_chunk(LATENTS, EMBEDS))
+
+
+def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel):
+    rank0, leader = (report["exchange"] for report in reports)
+    assert rank0["same"]
+    assert leader["same"]
+    assert leader["nbytes"] == parcel.nbytes
+    assert rank0["nbytes"] > LATENTS.nbytes
+    assert rank0["in_order"]
+    assert leader["in_order"]
+
+
+def test_a_broken_header_is_refused_without_waiting_for_the_rest(reports):
+    assert reports[0]["broken"].startswith("not a message of this contract")
+
+
+def test_a_peer_that_falls_silent_is_one_line(reports):
+    assert reports[0]["silent"] == "rank 1 was silent for too long"
+
+
+def test_a_peer_that_ends_is_one_line(reports):
+    assert reports[0]["gone"] == "rank 1 has ended"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (MAGIC, 0),
+        (KIND, 0),
+        (KIND, 3),
+        (VERSION, 99),
+        (META_BYTES, 0),
+        (META_BYTES, -1),
+        (META_BYTES, wire.MAX_META_BYTES + 1),
+        (TENSOR_COUNT, -1),
+        (TENSOR_COUNT, wire.MAX_TENSORS + 1),
+    ],
+)
+def test_a_corrupt_header_is_refused_before_anything_else_is_read(parcel, field, value):
+    pipe = Pipe()
+    parcel.header[field] = value
+    send_parcel(parcel, pipe.send)
+    with pytest.raises(ContractError):
+        receive_message(pipe.receive, CPU)
+    assert pipe.taken == 1
+
+
+def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read(parcel):
+    pipe = Pipe()
+    parcel.header[TENSOR_COUNT] -= 1
+    send_parcel(parcel, pipe.send)
+    with pytest.raises(ContractError, match="2 tensors described, 1 announced"):
+        receive_message(pipe.receive, CPU)
+    assert pipe.taken == 2
+
+
+def test_a_link_inside_one_process_speaks_the_same_contract():
+    noise, text = initial_noise(3, 0, (1, 3, CONFIG.in_dim, HEIGHT, WIDTH)), random_text(1)
+    model = random_model()
+    alone = make_generator(model, FlowSchedule())
+    alone.set_text(text)
+    wanted = alone.denoise(noise, STEPS, 0, 3)
+    generator = make_generator(model, FlowSchedule())
+    link = InlineLink(MeshWorker(generator, SpanRecorder(1)), CPU)
+    link.send(wire.pack_envelope(first_chunk(noise, text, STEPS)))
+    received = link.receive()
+    assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)
+    assert received.nbytes == wire.pack_result(received.message).nbytes
+    assert generator.calls == len(STEPS)
+    link.settle()  # the context pass that the envelope asked for
+    assert generator.calls == len(STEPS) + 1
