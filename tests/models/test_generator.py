@@ -5,6 +5,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
+from pp1_orchestrator.models.wan.attention import attend
 from pp1_orchestrator.models.wan.noise import initial_noise, renoise_stream
 from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
@@ -16,10 +17,13 @@ FLOAT32_BOUND = 1e-5
 
 
 class NoHistory:
-    """A stream's first chunk attends to itself."""
+    """The chunk sees itself alone."""
 
-    def write(self, layer, k, v):
-        return k, v
+    def write(self, layer, k, v) -> None:
+        """Nothing is kept."""
+
+    def attend(self, layer, q, k, v):
+        return attend(q, k, v)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,15 @@
 
 import torch
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV1
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
 from pp1_orchestrator.contract.envelope import CONDITIONING, LATENTS_IN, VAE_STRIDE, InferPlan
 
 
 def first_chunk(latents: torch.Tensor, embeds: torch.Tensor, steps: tuple[float, ...] = (1000.0, 500.0)) -> Envelope:
     """An INFER for the first chunk of a stream: noise [1, F, z, h, w] and a prompt's embedding [1, L, text_dim]."""
+    one, frames, channels, height, width = latents.shape
     plan = InferPlan(
+        latents_shape=(one, frames, channels, height, width),
         chunk_index=0,
         height=VAE_STRIDE * latents.shape[-2],
         width=VAE_STRIDE * latents.shape[-1],
@@ -23,5 +25,5 @@ def first_chunk(latents: torch.Tensor, embeds: torch.Tensor, steps: tuple[float,
         conditioning_epoch=0,
         base_seed=3,
     )
-    meta = PPEnvelopeV1(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
+    meta = PPEnvelopeV2(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
     return Envelope(meta, {LATENTS_IN: latents, CONDITIONING: embeds})

@@ -6,8 +6,9 @@ import dataclasses
 
 import torch
 
-from pp1_orchestrator.contract import PPResultV1, Result, wire
+from pp1_orchestrator.contract import PPResultV2, Result, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
+from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.errors import ContractError, MeshError
 from pp1_orchestrator.transport.groups import STAGE0, PeerPipe
 from pp1_orchestrator.transport.link import DistLink
@@ -30,8 +31,9 @@ def _exchange(seat: Seat) -> Report:
     topology = seat.topology("exchange", 1)
     pipe = PeerPipe(topology, CPU)
     if seat.rank == STAGE0:
-        link = DistLink(pipe)
-        link.send(wire.pack_envelope(first_chunk(LATENTS, EMBEDS)))
+        link = DistLink(pipe, LATEST)
+        sending = link.start_send(wire.pack_envelope(first_chunk(LATENTS, EMBEDS)))
+        sending.wait()
         received = link.receive()
         same = torch.equal(received.message.tensors[LATENTS_OUT], 2 * LATENTS)
     else:
@@ -39,7 +41,7 @@ def _exchange(seat: Seat) -> Report:
         sent = first_chunk(LATENTS, EMBEDS)
         found = received.message
         same = found.meta == sent.meta and all(torch.equal(found.tensors[n], t) for n, t in sent.tensors.items())
-        answer = PPResultV1(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
+        answer = PPResultV2(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
         parcel = wire.pack_result(Result(answer, {LATENTS_OUT: 2 * LATENTS}))
         send_parcel(parcel, pipe.send)
     topology.close()
@@ -52,7 +54,7 @@ def _broken(seat: Seat) -> str:
     pipe, said = PeerPipe(topology, CPU), ""
     if seat.rank == STAGE0:
         try:
-            DistLink(pipe).receive()
+            DistLink(pipe, LATEST).receive()
         except ContractError as error:
             said = str(error)
     else:
@@ -82,7 +84,7 @@ def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:
     if seat.rank != STAGE0:
         return ""
     try:
-        DistLink(pipe).receive()
+        DistLink(pipe, LATEST).receive()
     except MeshError as error:
         return str(error)
     return "nothing"

@@ -90,10 +90,14 @@ class KVCache:
         self.write(layer, k, v)
         middle = slice(self._frame, self._slot.start)
         if self._bias == 1 or middle.start >= middle.stop:
-            return attend(q, *self._part(layer, slice(0, self._valid)))
+            return attend(q, *self.visible(layer))
         anchor, own = (self._part(layer, part) for part in (slice(0, self._frame), self._slot))
         full = torch.cat([anchor[0], own[0]], dim=1), torch.cat([anchor[1], own[1]], dim=1)
         return attend_two(q, full, self._part(layer, middle), self._bias)
+
+    def visible(self, layer: int) -> KeyValue:
+        """All keys and values that the current chunk attends to, [B, K, H, D], as views."""
+        return self._part(layer, slice(0, self._valid))
 
     def _part(self, layer: int, tokens: slice) -> KeyValue:
         return self._keys[layer][:, tokens], self._values[layer][:, tokens]
