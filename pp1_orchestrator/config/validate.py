@@ -7,21 +7,33 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import torch
 
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.schema import ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig, read_config
 from pp1_orchestrator.models.wan.parallelize import check_degree
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
+
+
+def check_size(key: str, value: int) -> None:
+    """Raise ConfigError for a height or width that the model can't make."""
+    if value % SIZE_MULTIPLE:
+        lower = value // SIZE_MULTIPLE * SIZE_MULTIPLE
+        near = f"{lower} or {lower + SIZE_MULTIPLE}" if lower else str(SIZE_MULTIPLE)
+        raise ConfigError(f"{key}={value}: must be a multiple of {SIZE_MULTIPLE}, such as {near}")
+
+
+def check_steps(model: ModelSettings) -> list[NoiseStep]:
+    """The denoising steps. Raises ConfigError for a schedule that can't be run."""
+    try:
+        return FlowSchedule(model.shift, model.warp).steps(model.steps)
+    except ValueError as error:
+        raise ConfigError(f"model.steps={list(model.steps)}: {error}") from error
 
 
 def _size(settings: Settings, config: WanConfig) -> None:
-    for key in ("height", "width"):
-        value = getattr(settings.stream, key)
-        if value % SIZE_MULTIPLE:
-            lower = value // SIZE_MULTIPLE * SIZE_MULTIPLE
-            near = f"{lower} or {lower + SIZE_MULTIPLE}" if lower else str(SIZE_MULTIPLE)
-            raise ConfigError(f"stream.{key}={value}: must be a multiple of {SIZE_MULTIPLE}, such as {near}")
+    check_size("stream.height", settings.stream.height)
+    check_size("stream.width", settings.stream.width)
 
 
 def _tensor_parallel(settings: Settings, config: WanConfig) -> None:
@@ -32,10 +44,7 @@ def _tensor_parallel(settings: Settings, config: WanConfig) -> None:
 
 
 def _steps(settings: Settings, config: WanConfig) -> None:
-    try:
-        FlowSchedule(settings.model.shift, settings.model.warp).steps(settings.model.steps)
-    except ValueError as error:
-        raise ConfigError(f"model.steps={list(settings.model.steps)}: {error}") from error
+    check_steps(settings.model)
 
 
 def _bench_ends(settings: Settings, config: WanConfig) -> None:

@@ -22,6 +22,8 @@ LAYOUT = {
     "overlap_score": float,
     "hidden_ms_p50": float,
     "mesh_idle_ms_p50": float,
+    "mesh_text_ms_max": float,
+    "queue_depth_max": {"in_flight"},
     "prompt_updates": list,
     "memory": {"0"},
     "wire_bytes": {"envelope_p50", "result_p50"},
@@ -32,7 +34,8 @@ LAYOUT = {
 
 def summed(records, updates=(), warmup=2):
     memory = {"0": {"vae": 10, "peak": 20}}
-    return build_summary(CONFIG, records, updates, warmup_chunks=warmup, memory=memory, digests=("a" * 64, "b" * 64))
+    figures = {"digests": ("a" * 64, "b" * 64), "queue_depth_max": {"in_flight": 1}}
+    return build_summary(CONFIG, records, updates, warmup_chunks=warmup, memory=memory, **figures)
 
 
 def test_the_file_has_exactly_the_fields_of_the_interface(tmp_path):

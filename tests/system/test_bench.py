@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pp1_orchestrator.measure.summary import Summary, read_summary
+from pp1_orchestrator.planning.plan import read_plan
 
 from .program import run_to_end
 
@@ -84,6 +85,16 @@ def test_memory_is_told_for_each_rank_and_component(bench, layout, ranks):
     assert {"text_encoder", "vae", "peak"} <= memory["0"].keys()
     assert {"generator", "kv_cache"} <= memory["1"].keys()
     assert all(count > 0 for parts in memory.values() for count in parts.values())
+
+
+@pytest.mark.parametrize("layout", ["cpu", "inline"])
+def test_the_plan_beside_the_summary_knew_the_memory(bench, layout):
+    out, summary = bench(layout, "sync")
+    planned = read_plan(out / "plan.json").memory
+    assert planned.keys() == summary.memory.keys()
+    for rank, parts in planned.items():
+        for name, count in parts.items():
+            assert summary.memory[rank][name] == pytest.approx(count, rel=0.1), (rank, name)
 
 
 @pytest.mark.parametrize(("layout", "overlap"), RUNS)

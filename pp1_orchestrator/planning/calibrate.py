@@ -1,0 +1,103 @@
+"""Measures this machine's rates by doing the model's own operations a few times.
+
+Knows a device and what was counted; nothing of layouts or of what the parts are for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+import torch
+from torch.nn.functional import linear
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.dit import Block
+from pp1_orchestrator.models.wan.rope import rope_table
+from pp1_orchestrator.planning.machine import LinkSpeed, Machine, Rates
+from pp1_orchestrator.planning.modules import dtype_of
+from pp1_orchestrator.planning.replay import Timed, replay, synchronize
+from pp1_orchestrator.planning.survey import Survey
+from pp1_orchestrator.planning.work import KINDS, Kind, counting
+
+PART_S = 0.06
+"""Time for the repetitions of one part's operations."""
+OPERATION_S = 0.01
+"""An operation that would take longer is done at a smaller size."""
+CALL_S = 0.01
+SMALL = WanConfig(dim=16, ffn_dim=16, num_heads=1, num_layers=1)
+"""A block so small that nothing but calling its operations takes time."""
+
+
+def calibrate(settings: Settings, found: Survey, link: LinkSpeed) -> Machine:
+    """Measure on the layout's device, with as many torch threads as this process has now."""
+    start = time.perf_counter()
+    device = torch.device(settings.layout.device)
+    with torch.inference_mode():
+        largest = _guess_flops_s(device, dtype_of(settings)) * OPERATION_S
+        measured = {
+            part: _rates(replay(work.operations, device, largest, PART_S))
+            for part, work in found.work.items()
+            if part != "context"  # the generator's operations again
+        }
+        call_s = _call_s(device, dtype_of(settings))
+    on_cpu = device.type == "cpu"
+    return Machine(
+        device=settings.layout.device,
+        torch_threads=torch.get_num_threads(),
+        lanes=max(1, _cores() // torch.get_num_threads()) if on_cpu else None,
+        memory_bytes=psutil.virtual_memory().total if on_cpu else torch.cuda.get_device_properties(device).total_memory,
+        rates=measured,
+        call_s=call_s,
+        link=link,
+        calibration_s=time.perf_counter() - start,
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _rates(timed: list[Timed]) -> Rates:
+    def rate(kind: Kind) -> float:
+        own = [t for t in timed if t.operation.kind == kind]
+        seconds = sum(t.seconds * t.scale * t.operation.count for t in own)
+        return sum(t.operation.amount * t.operation.count for t in own) / seconds if own else 0.0
+
+    return Rates(**{f"{kind}_{'bytes' if kind == 'other' else 'flops'}_s": rate(kind) for kind in KINDS})
+
+
+def _guess_flops_s(device: torch.device, dtype: torch.dtype) -> float:
+    """A first idea of the speed, from one product of 256 × 256 × 256."""
+    matrix = torch.full((256, 256), 0.5, dtype=dtype, device=device)
+    linear(matrix, matrix)
+    synchronize(device)
+    start = time.perf_counter()
+    linear(matrix, matrix)
+    synchronize(device)
+    return 2 * 256**3 / (time.perf_counter() - start)
+
+
+def _call_s(device: torch.device, dtype: torch.dtype) -> float:
+    """What calling one operation costs from inside a module."""
+    block = Block(SMALL).to(device, dtype)
+    x = torch.zeros(1, 1, SMALL.dim, dtype=dtype, device=device)
+    time_input = torch.zeros(1, 6, SMALL.dim, dtype=dtype, device=device)
+    rope = rope_table(SMALL.head_dim, 0, 1, 1, 1, device)
+    text = block.cross_attn.text_kv(x)
+
+    def run() -> None:
+        mod = block.modulate(time_input)
+        _, _, v = block.attention_inputs(x, mod, rope)
+        block.finish(x, v.flatten(2), text, mod)
+
+    with counting() as counted:
+        run()
+    rounds, start = 0, time.perf_counter()
+    while time.perf_counter() - start < CALL_S:
+        run()
+        rounds += 1
+    synchronize(device)
+    return (time.perf_counter() - start) / (rounds * counted.calls)

@@ -1,0 +1,79 @@
+"""The law of a chunk's period: how the times of the parts make the time from one chunk to the next.
+
+Plain numbers in, plain numbers out; knows nothing of how they were found.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+OVERLAPS = ("stage0_owned", "loop_ahead", "decode_thread", "sync")
+
+
+class Phases(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of one chunk's parts on the rank that does them.
+
+    clean_pass: after the result has left. recompute: before denoising. encode: the anchor frame's, 0 without an anchor.
+    overhead: building and passing messages. decode_frames: latent frames that a decode is made of.
+    *_busy: what of it keeps a core busy, for all mesh ranks together; waiting for each other and added delays are not.
+    """
+
+    denoise: float
+    clean_pass: float = 0.0
+    recompute: float = 0.0
+    decode: float = 0.0
+    encode: float = 0.0
+    overhead: float = 0.0
+    decode_frames: int = 3
+    anchored: bool = False
+    mesh_busy: float = 0.0
+    clean_pass_busy: float = 0.0
+    stage0_busy: float = 0.0
+
+    @property
+    def mesh(self) -> float:
+        """All that the mesh must do before the next result."""
+        return self.recompute + self.denoise + self.clean_pass
+
+
+def period_s(overlap: str, phases: Phases, one_process: bool, lanes: int | None) -> float:
+    """Seconds from one chunk to the next in the steady state.
+
+    one_process: the mesh's work is done by a thread of rank 0. lanes: ranks that can compute at the same time; where
+    they are fewer than the ranks, no period is shorter than all the work shared out among them.
+    """
+    p = phases
+    if overlap not in OVERLAPS:
+        raise ValueError(f"overlap {overlap} is unknown; choices: {', '.join(OVERLAPS)}")
+    if one_process and overlap in ("sync", "loop_ahead"):
+        return p.mesh + p.decode + p.encode + p.overhead
+    if overlap == "sync":
+        shared = (p.clean_pass_busy + p.stage0_busy) / lanes if lanes else 0.0
+        hidden = max(p.clean_pass, p.decode, shared if p.clean_pass else 0.0)
+        return p.recompute + p.denoise + hidden + p.encode + p.overhead
+    shared = (p.mesh_busy + p.stage0_busy) / lanes if lanes else 0.0
+    mesh, stage0 = p.mesh, p.decode
+    if p.anchored:
+        mesh += p.decode / p.decode_frames + p.encode
+        stage0 += p.encode
+    return max(mesh, stage0, shared) + p.overhead
+
+
+class PromptLatency(msgspec.Struct, frozen=True, kw_only=True):
+    """From a prompt's acceptance to the first frame made with it, at worst."""
+
+    chunks: int
+    ms: float
+
+
+def prompt_latency(overlap: str, period: float, decode: float, text: float, text_on_mesh: bool) -> PromptLatency:
+    """The worst moment is just after a chunk was planned: that one is still made with the old prompt.
+
+    text: seconds of encoding; on rank 0 it runs beside the stream and must be done when the next chunk is planned, on
+    the mesh the stream waits for it.
+    """
+    chunks = 2 if text_on_mesh else 1 + max(1, math.ceil(text / period))
+    behind = 0.0 if overlap == "sync" else decode
+    return PromptLatency(chunks=chunks, ms=1e3 * (chunks * period + behind + (text if text_on_mesh else 0.0)))

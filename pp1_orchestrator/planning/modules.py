@@ -1,0 +1,115 @@
+"""The modules that a run would load, on the meta device: right shapes, no data, no weight file is opened.
+
+Knows which module lives on which kind of device; says nothing about time or bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from torch import Tensor, nn
+from transformers import UMT5Config, UMT5EncoderModel
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.vae.base import StreamingDecoder
+from pp1_orchestrator.models.vae.reference import ReferenceDecoder
+from pp1_orchestrator.models.vae.stacked import StackedDecoder
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
+
+META = torch.device("meta")
+
+
+def dtype_of(settings: Settings) -> torch.dtype:
+    return getattr(torch, settings.model.dtype)
+
+
+def generator(settings: Settings, config: WanConfig, shard: Shard) -> CausalWanModel:
+    """One mesh rank's transformer."""
+    with META:
+        model = CausalWanModel(config).to(dtype_of(settings)).eval().requires_grad_(False)
+        plan = ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention)
+        return parallelize(model, shard, plan)
+
+
+def kv_cache(settings: Settings, config: WanConfig, degree: int, latent_size: tuple[int, int]) -> KVCache:
+    """One mesh rank's keys and values."""
+    return KVCache(
+        layers=config.num_layers,
+        heads=config.num_heads // degree,
+        head_dim=config.head_dim,
+        tokens_per_frame=config.tokens_per_frame(*latent_size),
+        chunk=config.chunk_frames,
+        window=config.local_attn_size,
+        sink=config.sink_frames,
+        dtype=dtype_of(settings),
+        device=META,
+    )
+
+
+def vae(settings: Settings) -> AutoencoderKLWan:
+    """The whole autoencoder. Raises ConfigError when its configuration is missing."""
+    kind: Any = AutoencoderKLWan
+    folder = settings.model.folder / "vae"
+    try:
+        config = kind.load_config(str(folder))
+    except OSError as error:
+        raise ConfigError(f"model.root={settings.model.root}: no vae/config.json in {folder.parent}") from error
+    with META:
+        return kind.from_config(config, torch_dtype=dtype_of(settings)).eval().requires_grad_(False)
+
+
+def decoder(settings: Settings, whole: AutoencoderKLWan) -> StreamingDecoder:
+    """The decoder that rank 0 would use on the layout's device."""
+    config: Any = whole.config
+    on_cpu = torch.device(settings.layout.device).type == "cpu"
+    with META:
+        return StackedDecoder(whole) if on_cpu and not config.is_residual else ReferenceDecoder(whole)
+
+
+def _parent(root: nn.Module, name: str) -> Any:
+    return root.get_submodule(name.rpartition(".")[0])
+
+
+class FrameEncoder(nn.Module):
+    """Encodes one picture that begins a stream: only a causal kernel's last time slice meets anything but zeros."""
+
+    def __init__(self, whole: Any) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = whole.encoder, whole.quant_conv
+        for name, conv in list(self.encoder.named_modules()):
+            if name.endswith("time_conv"):
+                _parent(self.encoder, name).time_conv = None
+            elif isinstance(conv, WanCausalConv3d) and conv.kernel_size[0] > 1:
+                conv.weight = nn.Parameter(conv.weight[:, :, -1:].clone(), requires_grad=False)
+                conv._padding = (*conv._padding[:4], 0, 0)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[1, C, 1, h, w], after the VAE's own patches -> the posterior's mean and variance."""
+        return self.quant_conv(self.encoder(patches))
+
+
+def text_encoder(settings: Settings) -> UMT5EncoderModel:
+    """Raises ConfigError when its configuration is missing."""
+    folder = settings.model.folder / "text_encoder"
+    try:
+        config = UMT5Config.from_pretrained(str(folder), local_files_only=True)
+    except OSError as error:
+        raise ConfigError(
+            f"model.root={settings.model.root}: no text_encoder/config.json in {folder.parent}"
+        ) from error
+    model: Any
+    with META:
+        model = UMT5EncoderModel(config)
+    return model.to(dtype_of(settings)).eval().requires_grad_(False)
+
+
+def nbytes(module: nn.Module) -> int:
+    """Bytes of a module's weights."""
+    return sum(p.nbytes for p in module.parameters())

@@ -1,0 +1,84 @@
+"""What a run asks of its input and promises of its output, as a typed value; an impossible one is refused at once.
+
+Takes the place of a pipeline's `prepare()`, which finds out such things by loading the pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.validate import check_size, check_steps
+from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, VAE_STRIDE
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.schedule import NoiseStep
+
+FRAMES_PER_LATENT = 4
+"""Pixel frames of a latent frame; a stream's first one gives a single frame."""
+
+
+class Requirements(msgspec.Struct, frozen=True, kw_only=True):
+    """input_frames: pixel frames to be supplied before a chunk; text to video needs none.
+
+    Chunks are counted in latent and in pixel frames; an epoch's first chunk has fewer of the latter. latents: the shape
+    [1, F, z, h, w]; text: the shape [1, L, text_dim]. realtime_period_ms: a chunk must not take longer than that.
+    """
+
+    input_frames: int
+    height: int
+    width: int
+    size_multiple: int
+    schedule: tuple[NoiseStep, ...]
+    chunk_latent_frames: int
+    chunk_pixel_frames: int
+    first_chunk_pixel_frames: int
+    window_latent_frames: int
+    sink_latent_frames: int
+    latents: tuple[int, int, int, int, int]
+    text: tuple[int, int, int]
+    fps: int
+    realtime_period_ms: float
+
+    @property
+    def latent_bytes(self) -> int:
+        """Of one chunk as it travels."""
+        return math.prod(self.latents) * torch.float32.itemsize
+
+
+def requirements(settings: Settings, config: WanConfig) -> Requirements:
+    """Raises ConfigError with one line."""
+    stream = settings.stream
+    check_size("stream.height", stream.height)
+    check_size("stream.width", stream.width)
+    _check_window(config)
+    frames = config.chunk_frames
+    pixel_frames = FRAMES_PER_LATENT * frames
+    return Requirements(
+        input_frames=0,
+        height=stream.height,
+        width=stream.width,
+        size_multiple=SIZE_MULTIPLE,
+        schedule=tuple(check_steps(settings.model)),
+        chunk_latent_frames=frames,
+        chunk_pixel_frames=pixel_frames,
+        first_chunk_pixel_frames=1 + FRAMES_PER_LATENT * (frames - 1),
+        window_latent_frames=config.local_attn_size,
+        sink_latent_frames=config.sink_frames,
+        latents=(1, frames, config.in_dim, stream.height // VAE_STRIDE, stream.width // VAE_STRIDE),
+        text=(1, config.text_len, config.text_dim),
+        fps=stream.fps,
+        realtime_period_ms=1e3 * pixel_frames / stream.fps,
+    )
+
+
+def _check_window(config: WanConfig) -> None:
+    ring = config.local_attn_size - config.sink_frames
+    if ring < config.chunk_frames or ring % config.chunk_frames:
+        raise ConfigError(
+            f"local_attn_size={config.local_attn_size}: a window with {config.sink_frames} sink frames must hold whole "
+            f"chunks of {config.chunk_frames}"
+        )

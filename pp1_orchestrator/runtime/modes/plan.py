@@ -1,0 +1,52 @@
+"""run=plan: say what would run where and how fast, without loading a weight or starting a process."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.planning.calibrate import calibrate
+from pp1_orchestrator.planning.machine import LinkSpeed
+from pp1_orchestrator.planning.plan import Delays, Plan, predict, write_plan
+from pp1_orchestrator.planning.report import render
+from pp1_orchestrator.planning.survey import Survey, survey
+from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.transport.probe import probe_link
+
+log = logging.getLogger(__name__)
+WIDTH = 100
+
+
+def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+    """Print the plan and leave plan.json. Raises ConfigError for what can't be run."""
+    plan = make_plan(settings, config)
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    console.print(render(plan))
+    write_plan(plan, out / "plan.json")
+    log.info("see %s", out / "plan.json")
+
+
+def make_plan(settings: Settings, config: WanConfig) -> Plan:
+    """Measure this machine for a moment, then predict the run on it."""
+    limit_threads(settings.layout.threads)
+    found = survey(settings, config)
+    delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
+    return predict(settings, config, calibrate(settings, found, _link(settings, found)), delays, found)
+
+
+def _link(settings: Settings, found: Survey) -> LinkSpeed:
+    layout, work = settings.layout, found.work["generator"]
+    if layout.backend == "gloo":
+        use_loopback_for_gloo()
+    largest = work.reduction_bytes // work.reductions if work.reductions else found.needs.latent_bytes
+    latency_s, bytes_s, method = probe_link(
+        layout.backend, torch.device(layout.device), max(2, layout.mesh_ranks), largest
+    )
+    return LinkSpeed(latency_s=latency_s, bytes_s=bytes_s, method=method)

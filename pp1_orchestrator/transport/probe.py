@@ -1,0 +1,86 @@
+"""How fast this machine passes messages, found out in a moment and without starting a process.
+
+Knows backends and devices; nothing of what will be sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+SMALL_BYTES = 64
+COPY_S = 0.01
+ROUNDS = 20
+TICK_S = 1e-7
+"""The shortest time worth telling apart from nothing."""
+LIMIT = timedelta(seconds=5)
+
+
+def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int) -> tuple[float, float, str]:
+    """Latency in seconds, bytes a second, and how they were found: from a small message and one of `nbytes`.
+
+    gloo: sums over `ranks` threads that are connected as processes would be. Elsewhere: copies, on a GPU to the next
+    one if there is one; a collective costs more than that.
+    """
+    target = _copy_target(device)
+    small, large = (_seconds(_copy(device, target, size), device) for size in (SMALL_BYTES, nbytes))
+    method = f"copies from {device} to {target}"
+    copied_s = max(large - small, TICK_S)
+    if backend == "gloo":
+        small, large = _gloo_seconds(ranks, (SMALL_BYTES, nbytes))
+        method = f"gloo sums over {ranks} threads"
+    # Noise may make the large message the quicker one; bytes never pass faster than they are copied.
+    return small, nbytes / max(large - small, copied_s), method
+
+
+def _copy_target(device: torch.device) -> torch.device:
+    if device.type == "cuda" and torch.cuda.device_count() > 1:
+        return torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
+    return device
+
+
+def _copy(source: torch.device, target: torch.device, nbytes: int) -> Callable[[], object]:
+    data = torch.zeros(nbytes, dtype=torch.uint8, device=source)
+    room = torch.empty_like(data, device=target)
+    return lambda: room.copy_(data)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    call()
+    rounds, start = 0, time.perf_counter()
+    while time.perf_counter() - start < COPY_S:
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        rounds += 1
+    return (time.perf_counter() - start) / rounds
+
+
+def _gloo_seconds(ranks: int, sizes: tuple[int, int]) -> list[float]:
+    """Median seconds of one sum of each size. The sizes take turns, and every member makes the same number of sums."""
+    store = dist.HashStore()
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+
+    def member(rank: int) -> None:
+        group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
+        tensors = {size: torch.zeros(size, dtype=torch.uint8) for size in sizes}
+        for _ in range(ROUNDS):
+            for size, tensor in tensors.items():
+                start = time.perf_counter()
+                group.allreduce([tensor]).wait()
+                if rank == 0:
+                    seconds[size].append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=member, args=(rank,), daemon=True) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [median(seconds[size]) for size in sizes]

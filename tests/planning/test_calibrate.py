@@ -1,0 +1,62 @@
+"""Calibration on this machine: every rate that is needed is found, and what is too large is done smaller."""
+
+import pytest
+import torch
+
+from pp1_orchestrator.planning.calibrate import calibrate
+from pp1_orchestrator.planning.machine import LinkSpeed, Rates, compute_seconds
+from pp1_orchestrator.planning.replay import replay
+from pp1_orchestrator.planning.survey import survey
+from pp1_orchestrator.planning.work import counting
+from pp1_orchestrator.transport.probe import probe_link
+
+from .made import settings, shipped, with_name
+
+CPU = torch.device("cpu")
+LINK = LinkSpeed(latency_s=1e-3, bytes_s=1e9, method="assumed")
+
+
+def test_a_machine_is_measured_for_all_the_work_there_is():
+    made = with_name(settings(), "context", "recompute_anchor")
+    found = survey(made, shipped(made))
+    machine = calibrate(made, found, LINK)
+    assert machine.rates.keys() == {"generator", "decode", "encode", "text"}
+    for part, work in found.work.items():
+        rates = machine.rates["generator" if part == "context" else part]
+        assert compute_seconds(work, rates, machine.call_s) > 0
+    assert machine.rates["generator"].conv_flops_s == 0, "a generator has no convolution"
+    assert min(machine.rates["decode"].conv_flops_s, machine.call_s, machine.memory_bytes) > 0
+    assert (machine.device, machine.torch_threads, machine.link) == ("cpu", torch.get_num_threads(), LINK)
+
+
+def test_a_large_product_is_done_smaller_and_scaled_up():
+    x, weight = torch.zeros(3000, 2000, device="meta"), torch.zeros(5000, 2000, device="meta")
+    image = torch.zeros(1, 600, 64, 64, device="meta").contiguous(memory_format=torch.channels_last)
+    kernel = torch.zeros(500, 600, 3, 3, device="meta")
+    with counting() as work:
+        torch.nn.functional.linear(x, weight)
+        torch.conv2d(image, kernel, padding=1)
+    for timed in replay(work.operations, CPU, largest_flops=1e7, seconds=0.0):
+        assert timed.done.flops <= 1e7
+        assert timed.scale == timed.operation.flops / timed.done.flops > 1
+        assert timed.seconds > 0
+        kept = timed.done.arguments[0].stride
+        assert (kept[1] == 1) == (timed.operation.arguments[0].stride[1] == 1), "the same memory order"
+
+
+def test_work_without_a_rate_is_an_error():
+    with counting() as work:
+        torch.nn.functional.linear(torch.zeros(2, 2, device="meta"), torch.zeros(2, 2, device="meta"))
+    idle = Rates(matmul_flops_s=0.0, attention_flops_s=0.0, conv_flops_s=0.0, other_bytes_s=1.0)
+    with pytest.raises(ValueError, match="not measured"):
+        compute_seconds(work, idle, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("backend", "method"), [("gloo", "gloo sums over 3 threads"), ("none", "copies from cpu to cpu")]
+)
+def test_the_link_is_probed(backend, method):
+    latency_s, bytes_s, how = probe_link(backend, CPU, 3, 100_000)
+    assert latency_s > 0
+    assert bytes_s > 0
+    assert how == method

@@ -1,0 +1,105 @@
+"""From settings and a machine to a plan: what is placed where, sent, predicted and recommended."""
+
+import pytest
+import torch
+
+from pp1_orchestrator.planning.messages import message_bytes
+from pp1_orchestrator.planning.plan import Delays, predict, read_plan, write_plan
+from pp1_orchestrator.planning.requirements import requirements
+from pp1_orchestrator.planning.survey import survey
+
+from .made import machine, settings, shipped, with_name
+
+MADE = settings()
+CONFIG = shipped(MADE)
+FOUND = survey(MADE, CONFIG)
+
+
+def test_who_holds_what():
+    plan = predict(MADE, CONFIG, machine(), found=FOUND)
+    assert {rank: set(parts) for rank, parts in plan.memory.items()} == {
+        "0": {"vae", "decode_cache", "text_encoder"},
+        "1": {"generator", "kv_cache"},
+        "2": {"generator", "kv_cache"},
+    }
+    assert [placement.role for placement in plan.ranks.values()] == ["stage 0", "leader", "follower"]
+
+
+@pytest.mark.parametrize("routing", ["mesh_encoder", "hybrid_cache"])
+def test_the_leader_holds_the_text_encoder_where_the_routing_says_so(routing):
+    plan = predict(with_name(MADE, "routing", routing), CONFIG, machine(), found=FOUND)
+    assert "text_encoder" not in plan.memory["0"]
+    assert "text_encoder" in plan.memory["1"]
+    assert "text_encoder" not in plan.memory["2"]
+
+
+def test_periods_follow_from_work_rates_and_delays():
+    plan = predict(MADE, CONFIG, machine(), found=FOUND)
+    passes = FOUND.work["generator"], FOUND.work["context"]
+    generator_s, context_s = (work.flops / 1e9 + work.reduction_bytes / 1e6 for work in passes)
+    decode_s = FOUND.work["decode"].flops / 1e9
+    wire = plan.wire_bytes["rank0_encoder"]
+    overhead_s = (wire.envelope + wire.result) / 1e6
+    overlapped = max(4 * generator_s + context_s, decode_s) + overhead_s
+    assert plan.predicted_period_ms["stage0_owned"] == pytest.approx(1e3 * overlapped)
+    assert plan.predicted_period_ms["sync"] == pytest.approx(
+        1e3 * (4 * generator_s + max(context_s, decode_s) + overhead_s)
+    )
+    slowed = predict(MADE, CONFIG, machine(), Delays(mesh_s=100.0), FOUND)
+    assert slowed.predicted_period_ms["stage0_owned"] == pytest.approx(
+        1e3 * (100 + 4 * generator_s + context_s + overhead_s)
+    )
+    assert plan.flops.mesh_rank == 4 * passes[0].flops + passes[1].flops
+    assert plan.flops.floor_ms["stage0"] == pytest.approx(1e3 * decode_s)
+
+
+def test_fewer_lanes_than_ranks_make_everything_slower():
+    free, shared = (predict(MADE, CONFIG, machine(lanes), found=FOUND) for lanes in (8, 1))
+    assert shared.predicted_period_ms["stage0_owned"] > free.predicted_period_ms["stage0_owned"]
+
+
+@pytest.mark.parametrize("context", ["none", "recompute_synthetic", "recompute_latent", "recompute_anchor"])
+def test_every_context_has_its_price(context):
+    made = with_name(MADE, "context", context)
+    found = survey(made, CONFIG)
+    plan = predict(made, CONFIG, machine(), found=found)
+    phases = plan.phases_ms
+    assert (phases["recompute"] > 0) == context.startswith("recompute")
+    assert phases["clean_pass"] == 0
+    assert (phases["encode"] > 0) == (context == "recompute_anchor") == ("vae_encoder" in plan.memory["0"])
+    carried = FOUND.needs.latent_bytes if context.startswith("recompute") else 0
+    plain = predict(MADE, CONFIG, machine(), found=FOUND).wire_bytes["rank0_encoder"]
+    assert plan.wire_bytes["rank0_encoder"].envelope == plain.envelope + carried
+
+
+def test_bytes_by_routing():
+    needs = requirements(MADE, CONFIG)
+    sent = {
+        routing: message_bytes(routing, needs, torch.bfloat16, "drei Wörter", rebuilds=False)
+        for routing in ("rank0_encoder", "mesh_encoder", "hybrid_cache")
+    }
+    tensor, words = 48 * 96 * 2, 12
+    new = {name: wire.envelope_new_prompt - wire.envelope for name, wire in sent.items()}
+    known = {name: wire.envelope_known_prompt - wire.envelope for name, wire in sent.items()}
+    returned = {name: wire.result_new_prompt - wire.result for name, wire in sent.items()}
+    assert new == {"rank0_encoder": tensor, "mesh_encoder": words, "hybrid_cache": words}
+    assert known == {"rank0_encoder": tensor, "mesh_encoder": words, "hybrid_cache": tensor}
+    assert returned == {"rank0_encoder": 0, "mesh_encoder": 0, "hybrid_cache": tensor}
+    assert sent["rank0_encoder"].result > needs.latent_bytes
+
+
+def test_what_is_recommended():
+    plan = predict(MADE, CONFIG, machine(), found=FOUND)
+    assert (plan.recommended_overlap, plan.recommended_routing) == ("stage0_owned", "rank0_encoder")
+    inline = with_name(settings("layout=inline"), "overlap", "loop_ahead")
+    assert predict(inline, CONFIG, machine()).recommended_overlap == "stage0_owned"
+    ahead = with_name(MADE, "overlap", "loop_ahead")
+    assert predict(ahead, CONFIG, machine(), found=FOUND).recommended_overlap == "loop_ahead", "as fast, and chosen"
+    crowded = machine(memory_bytes=FOUND.components["vae"])
+    assert predict(MADE, CONFIG, crowded, found=FOUND).recommended_routing == "hybrid_cache"
+
+
+def test_a_plan_comes_back_from_its_file(tmp_path):
+    plan = predict(MADE, CONFIG, machine(lanes=2), found=FOUND)
+    write_plan(plan, tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json") == plan

@@ -1,0 +1,77 @@
+"""What a plan says of memory is what loaded modules hold; nothing of it needs a weight or much memory."""
+
+import pytest
+import torch
+
+from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.load import load_vae, make_decoder
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.parallelize import ShardPlan, parallelize
+from pp1_orchestrator.models.wan.weights import load_generator
+from pp1_orchestrator.planning import modules
+from pp1_orchestrator.planning.survey import survey
+from pp1_orchestrator.planning.work import CountingShard
+
+from .made import settings, shipped, with_name
+
+CPU = torch.device("cpu")
+KREA = WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, local_attn_size=6)
+"""Sizes of a 14B model."""
+
+
+@pytest.fixture(scope="module")
+def loaded_vae():
+    return load_vae(settings().model.folder / "vae", CPU, torch.float32)
+
+
+@pytest.mark.parametrize("layout", ["cpu", "inline"])
+def test_a_mesh_rank_holds_what_was_planned(layout):
+    made = settings(f"layout={layout}")
+    config, degree = shipped(made), made.layout.mesh_ranks
+    model = load_generator(made.model.folder / "generator", config, CPU, torch.float32)
+    parallelize(model, CountingShard(degree), ShardPlan(made.layout.shard.qk, made.layout.shard.cross_attention))
+    components = survey(made, config).components
+    assert components["generator"] == sum(p.nbytes for p in model.parameters())
+    keys = config.num_layers * config.local_attn_size * 8 * 8 * (config.dim // degree)
+    assert components["kv_cache"] == 2 * keys * 4
+
+
+def test_rank_0_holds_what_was_planned(loaded_vae):
+    made = settings()
+    config, folder = shipped(made), made.model.folder
+    components = survey(made, config).components
+    decoder, state = make_decoder(loaded_vae), DecodeState()
+    decoder.decode(torch.zeros(3, 16, 16, 16), state)
+    assert components["vae"] == decoder.weight_bytes
+    assert components["decode_cache"] == state.nbytes
+    text = load_text_encoder(folder / "text_encoder", folder / "tokenizer", config.text_len, CPU, torch.float32)
+    assert components["text_encoder"] == text.weight_bytes
+
+
+def test_the_anchor_needs_an_encoder_that_other_contexts_do_not():
+    made = settings()
+    anchored = survey(with_name(made, "context", "recompute_anchor"), shipped(made))
+    assert anchored.components["vae_encoder"] > 0
+    assert anchored.work["encode"].flops > 0
+    plain = survey(made, shipped(made))
+    assert "vae_encoder" not in plain.components
+    assert "encode" not in plain.work
+
+
+@torch.inference_mode()
+def test_the_counted_frame_encoder_encodes(loaded_vae):
+    vae = load_vae(settings().model.folder / "vae", CPU, torch.float32)
+    frame = torch.rand(1, 3, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    expected = loaded_vae.encode(frame).latent_dist.parameters
+    patches = frame.reshape(1, 3, 1, 16, 2, 16, 2).permute(0, 1, 6, 4, 2, 3, 5).reshape(1, 12, 1, 16, 16)
+    torch.testing.assert_close(modules.FrameEncoder(vae)(patches), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_14b_model_is_planned_without_its_memory():
+    made = settings("model.dtype=bfloat16", "stream.height=320", "stream.width=576")
+    found = survey(made, KREA)
+    tokens, width = 6 * 20 * 36, KREA.dim // 2
+    assert found.components["kv_cache"] == 2 * KREA.num_layers * tokens * width * 2
+    assert 19e9 < found.components["generator"] < 22e9, "q and k are whole on both ranks"
+    assert found.needs.latents == (1, 3, 16, 40, 72)

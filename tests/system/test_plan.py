@@ -1,0 +1,49 @@
+"""run=plan from the command line: tables and plan.json, from a model's configuration files alone."""
+
+import shutil
+
+import pytest
+
+from pp1_orchestrator.planning.plan import read_plan
+
+from .program import ROOT, run_to_end
+
+SHIPPED = ROOT / "pp1_orchestrator" / "models" / "tiny"
+COLUMNS = 100
+
+
+@pytest.fixture(scope="module")
+def weightless(tmp_path_factory):
+    """The shipped model's folder without its weights."""
+    folder = tmp_path_factory.mktemp("model") / "weightless"
+    shutil.copytree(SHIPPED, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    assert not list(folder.rglob("*.safetensors"))
+    return folder
+
+
+@pytest.mark.parametrize(("layout", "ranks"), [("cpu", {"0", "1", "2"}), ("inline", {"0", "1"})])
+def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
+    out = tmp_path / "out"
+    done = run_to_end("run=plan", f"layout={layout}", f"model.root={weightless}", out=out)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(out / "plan.json")
+    assert plan.memory.keys() == ranks
+    assert plan.predicted_period_ms.keys() == {"sync", "stage0_owned", "loop_ahead", "decode_thread"}
+    assert min(plan.predicted_period_ms.values()) > 0
+    for text in ("takes the place of prepare()", "1. What runs where", "2. Routing", "3. Overlap", "measured in"):
+        assert text in done.stdout
+    for overlap, period in plan.predicted_period_ms.items():
+        line = next(line for line in done.stdout.splitlines() if overlap in line)
+        assert f"{period:.0f}" in line
+    assert max(map(len, done.stdout.splitlines())) <= COLUMNS
+    assert not list(out.glob("*.mp4"))
+
+
+def test_a_model_without_its_vae_is_one_line(tmp_path, weightless):
+    folder = tmp_path / "half"
+    shutil.copytree(weightless, folder)
+    shutil.rmtree(folder / "vae")
+    done = run_to_end("run=plan", f"model.root={folder}", out=tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    line = f"configuration error: model.root={folder}: no vae/config.json in {folder}"
+    assert done.stderr.splitlines()[-1] == line
