@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 Kind = Literal["matmul", "attention", "conv", "other"]
 KINDS: tuple[Kind, ...] = ("matmul", "attention", "conv", "other")
@@ -138,10 +138,18 @@ class _Recorder(TorchDispatchMode):
         self._known[key].count += 1
 
 
+def _convolution_flops(x_shape: Any, weight_shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """oneDNN's own convolution, called by its name, which torch's counter does not know."""
+    return conv_flop_count(list(x_shape), list(weight_shape), list(out_shape))
+
+
+_MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+
+
 @contextmanager
 def counting() -> Iterator[Work]:
     """Count all that is computed inside. The Work is complete when the context ends."""
-    flops = FlopCounterMode(display=False)
+    flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
     with torch.inference_mode(), flops, _Recorder(flops) as recorder:
         yield recorder.work
 
