@@ -24,6 +24,7 @@ from pp1_orchestrator.strategies.routing.base import Routing
 
 log = logging.getLogger(__name__)
 KEPT_RECORDS = 10_000
+FORESEEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,11 @@ class PromptBook:
         return self._ready_update(self._record(aim, head_chunk), update, aim)
 
     def foresee(self, updates: Iterable[PromptUpdate]) -> None:
-        """Do the slow work on updates to come beside the running stream."""
-        for update in updates:
-            self._foreseen.put(read_aim(update))
+        """Do the slow work on the next few updates to come, beside the running stream, in place of those before."""
+        foreseen: queue.SimpleQueue[Aim] = queue.SimpleQueue()
+        for update in itertools.islice(updates, FORESEEN):
+            foreseen.put(read_aim(update))
+        self._foreseen = foreseen
         self._pending.put(None)
 
     def next_cut(self) -> Cut | None:
@@ -98,8 +101,9 @@ class PromptBook:
     def _work(self) -> None:
         """Live updates first; what is merely foreseen only while none waits. None in the queue just wakes it up."""
         while not self._closed:
-            if self._pending.empty() and not self._foreseen.empty():
-                self._try(self._foreseen.get())
+            foreseen = self._foreseen
+            if self._pending.empty() and not foreseen.empty():
+                self._try(foreseen.get())
                 continue
             item = self._newest_pending()
             if item is not None:

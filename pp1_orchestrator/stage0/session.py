@@ -73,8 +73,7 @@ class Session:
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        parts = self._parts
-        parts.book.foresee(entry for entry in parts.timeline.from_chunk(1) if entry.has_prompt)
+        self._parts.wishes.foresee(1)
         self._thread.start()
 
     def request_stop(self) -> None:
@@ -114,7 +113,7 @@ class Session:
         elif entries and (first := min(entry.chunk for entry in entries)) < soonest:
             raise RequestError(f"chunk {first} is past; the next that can be planned is {soonest}")
         parts.timeline.replace(entries, soonest)
-        parts.book.foresee(entry for entry in entries if entry.has_prompt)
+        parts.wishes.foresee(soonest)
         parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
         return soonest if relative else 0
 

@@ -44,6 +44,10 @@ class StreamWishes:
         with self._lock:
             self._seed = seed
 
+    def foresee(self, chunk: int) -> None:
+        """Have the planned prompts from this chunk on encoded before their time has come."""
+        self._book.foresee(entry for entry in self._timeline.from_chunk(chunk) if entry.has_prompt)
+
     def exhausted(self, chunk: int) -> bool:
         """True when no chunk will ever be wanted again."""
         return self.stopped or (self._chunks is not None and chunk >= self._chunks)
@@ -67,8 +71,11 @@ class StreamWishes:
     def take(self, chunk: int, head: int) -> Wish:
         """What was asked for until now, once. A planned update goes first; a live one then waits for the next chunk."""
         entry = self._timeline.at(chunk)
-        planned = entry is not None and entry.has_prompt
-        update = self._book.prepare(entry, head) if entry and planned else self._book.take()
+        if entry is not None and entry.has_prompt:
+            update = self._book.prepare(entry, head)
+            self.foresee(chunk + 1)
+        else:
+            update = self._book.take()
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
         return Wish(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))

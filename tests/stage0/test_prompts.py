@@ -1,0 +1,109 @@
+"""Updates on their way to a chunk: the latest wins and the others are told so; planned prompts are encoded in time."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.models.text.cached import CachedEncoder
+from pp1_orchestrator.ports import PromptUpdate, TimelineEntry
+from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.timeline import Timeline
+from pp1_orchestrator.stage0.wishes import StreamWishes
+from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+
+
+class GatedEncoder:
+    """Encodes when it may, and remembers what; a prompt named "broken" can't be encoded."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.texts: list[str] = []
+
+    def encode(self, prompts) -> torch.Tensor:
+        assert self.may.wait(30)
+        self.texts += prompts
+        if "broken" in prompts:
+            raise RuntimeError("no such word")
+        return torch.zeros(len(prompts), 2, 2)
+
+
+class Desk:
+    """A book with an encoder, and the events that it published."""
+
+    def __init__(self) -> None:
+        self.encoder, self.bus = GatedEncoder(), EventBus()
+        self.subscription = self.bus.subscribe(lambda: None)
+        self.book = PromptBook(Rank0Encoder(CachedEncoder(self.encoder)), self.bus)
+
+    def events(self) -> list[tuple[str, str]]:
+        return [(event["event"], event["update"]) for event in self.subscription.drain()]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_an_update_answers_at_once_and_is_ready_when_it_is_encoded():
+    desk = Desk()
+    assert desk.book.accept(PromptUpdate(prompt="a"), 3) == "u1"
+    assert desk.book.take() is None  # the stream goes on with what it has
+    desk.encoder.may.set()
+    wait_for(lambda: desk.book.next_cut() is not None)
+    ready = desk.book.take()
+    assert ready is not None
+    assert (ready.record.id, ready.record.accepted_chunk, ready.text_ms > 0) == ("u1", 3, True)
+    assert desk.book.take() is None
+    desk.book.close(5.0)
+
+
+def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
+    desk = Desk()
+    for index in range(20):
+        desk.book.accept(PromptUpdate(prompt=f"prompt {index}"), 0)
+    desk.encoder.may.set()
+    wait_for(lambda: desk.encoder.texts[-1:] == ["prompt 19"] and desk.book.next_cut() is not None)
+    ready = desk.book.take()
+    assert ready is not None
+    assert ready.record.prompt == "prompt 19"
+    events = desk.events()
+    assert [update for kind, update in events if kind == "accepted"] == [f"u{n}" for n in range(1, 21)]
+    assert [update for kind, update in events if kind == "superseded"] == [f"u{n}" for n in range(1, 20)]
+    assert [record.superseded for record in desk.book.records] == 19 * [True] + [False]
+    assert len(desk.encoder.texts) <= 2  # the first may have been on its way already
+    desk.book.close(5.0)
+
+
+def test_a_prompt_that_cannot_be_encoded_fails_alone():
+    desk = Desk()
+    desk.encoder.may.set()
+    desk.book.accept(PromptUpdate(prompt="broken"), 0)
+    wait_for(lambda: desk.encoder.texts == ["broken"])
+    desk.book.accept(PromptUpdate(prompt="fine"), 0)
+    wait_for(lambda: desk.book.next_cut() is not None)
+    assert ("failed", "u1") in desk.events()
+    desk.book.close(5.0)
+
+
+def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
+    desk = Desk()
+    timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in (5, 9)])
+    wishes = StreamWishes(desk.book, timeline, None)
+    desk.book.accept(PromptUpdate(prompt="live"), 0)
+    wishes.foresee(1)
+    desk.encoder.may.set()
+    wait_for(lambda: len(desk.encoder.texts) == 3)
+    assert desk.encoder.texts == ["live", "planned 5", "planned 9"]
+    wish = wishes.take(5, 4)
+    assert wish.update is not None
+    assert wish.update.record.prompt == "planned 5"
+    assert len(desk.encoder.texts) == 3  # nothing had to be encoded on the stage's thread
+    live = wishes.take(6, 5).update
+    assert live is not None
+    assert live.record.prompt == "live"  # it had to wait for a chunk of its own
+    desk.book.close(5.0)
