@@ -20,7 +20,7 @@ def recent_figures(chunk_log: ChunkLog, updates: Sequence[UpdateRecord]) -> dict
         span = records[-1].emit_s - records[0].emit_s
         figures["fps"] = round(sum(r.frames for r in records[1:]) / span, 1) if span > 0 else None
         figures["phases_ms"] = {
-            "text": round(max(r.text_ms for r in records), 1),
+            "text": round(max(r.text_ms + r.mesh_text_ms for r in records), 1),
             "denoise": round(median(r.denoise_ms for r in records), 1),
             "context": round(median(r.context_ms for r in records), 1),
             "decode": round(median((r.emit_s - r.decode_start_s) * 1e3 for r in records), 1),

@@ -92,3 +92,12 @@ def test_promtool_finds_nothing_to_mend(metrics):
         ["promtool", "check", "metrics"], input=generate_latest(metrics.registry), capture_output=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_encoding_text_counts_for_the_rank_that_did_it(metrics):
+    records = run([0.2] * 2, [0.2] * 2, [0.3] * 2)
+    records[0].text_ms, records[1].mesh_text_ms = 5.0, 7.0
+    for record in records:
+        metrics.observe_chunk(record)
+    for rank, seconds in (("0", 0.005), ("1", 0.007)):
+        assert value(metrics, "pp1_phase_seconds_sum", phase="text", rank=rank) == pytest.approx(seconds)
