@@ -4,7 +4,8 @@
 
 Every row is one run of the program. `law` is what the run's own stage times (medians) make of the law: one after the
 other, or the longer of the two. With a context that needs pixels the mesh also waits for a third of the decoding and
-for one picture's encoding.
+for one picture's encoding. `planned` is the period that `run=plan` predicts for the same settings, without running
+them; `memory` is the largest distance of a component's predicted bytes from those that the run reports.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from benchmarks.machine import describe
 from pp1_orchestrator.measure.summary import read_summary
+from pp1_orchestrator.planning.plan import Plan, read_plan
 
 OVERLAPS = ("sync", "stage0_owned", "loop_ahead", "decode_thread")
 WARMUP = 3
@@ -65,9 +67,25 @@ def measure(case: Case, chunks: int, folder: Path) -> str:
     lines = [json.loads(line) for line in (folder / "chunks.jsonl").read_text().splitlines()][WARMUP:]
     law, period = law_ms(case, lines), summary.phases_ms.period.p50
     score = summary.overlap_score if summary.overlap_score is not None else float("nan")
+    plan = read_plan(folder / "plan.json")
+    planned = plan.predicted_period_ms[case.overlap]
     stages = " | ".join(f"{median_ms(lines, key):.0f}" for key in ("denoise_ms", "decode_ms", "anchor_ms"))
-    off = f"{100 * (period / law - 1):+.1f} %"
-    return f"| {case.context} | {case.overlap} | {stages} | {law:.0f} | {period:.0f} | {off} | {score:.2f} |"
+    law_off, plan_off = (f"{100 * (period / other - 1):+.1f} %" for other in (law, planned))
+    memory = f"{100 * memory_distance(plan, summary.memory):.1f} %"
+    return (
+        f"| {case.context} | {case.overlap} | {stages} | {period:.0f} | {law:.0f} | {law_off} "
+        f"| {planned:.0f} | {plan_off} | {score:.2f} | {memory} |"
+    )
+
+
+def memory_distance(plan: Plan, measured: dict[str, dict[str, int]]) -> float:
+    """The largest relative distance of a predicted component from the measured one, over all ranks."""
+    pairs = [
+        (predicted, measured[rank][component])
+        for rank, parts in plan.memory.items()
+        for component, predicted in parts.items()
+    ]
+    return max(abs(predicted / found - 1) for predicted, found in pairs)
 
 
 def cases() -> list[Case]:
@@ -85,8 +103,8 @@ def main() -> None:
     out = [
         f"{describe()}; {options.chunks} chunks, the first {WARMUP} left out, medians in ms",
         "",
-        "| context | overlap | denoise | decode | of it awaited by the next plan | law | period | off by | score |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| context | overlap | denoise | decode | awaited | period | law | off | planned | off | score | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for index, case in enumerate(cases()):
