@@ -45,12 +45,15 @@ def run_job(composed: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(composed: DictConfig) -> None:
     """One job: the whole program, or one run of a sweep, where the sweep's callback says what went wrong."""
-    try:
-        run_job(composed)
-    except Pp1Error as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise
-        sys.exit(report(error))
+    with on_signals(raise_stop) as asked:
+        try:
+            run_job(composed)
+        except Exception as error:
+            if asked.to_stop:  # a library has made an error of its own out of the stop
+                raise StopRequested from None
+            if not isinstance(error, Pp1Error) or HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            sys.exit(report(error))
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -18,16 +19,25 @@ def raise_stop() -> None:
     raise StopRequested
 
 
+@dataclass(slots=True)
+class Asked:
+    """Whether a signal has come."""
+
+    to_stop: bool = False
+
+
 @contextmanager
-def on_signals(call: Callable[[], None]) -> Iterator[None]:
+def on_signals(call: Callable[[], None]) -> Iterator[Asked]:
     """Inside, a signal calls `call` in the main thread."""
+    asked = Asked()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        asked.to_stop = True
         call()
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
