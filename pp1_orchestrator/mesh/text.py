@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import msgspec
 import torch
@@ -14,13 +13,8 @@ from pp1_orchestrator.contract import Envelope
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.models.text.cached import PromptEncoder
 from pp1_orchestrator.models.text.mixing import RecipeMixer
-
-
-class Encoder(Protocol):
-    """What is needed of a text encoder (`models.text.cached.CachedEncoder`)."""
-
-    def encode(self, text: str) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ class Resolved:
 class LeaderText:
     """Turns recipes into tensors. encoder: None where rank 0 does that."""
 
-    def __init__(self, encoder: Encoder | None, spans: SpanRecorder) -> None:
+    def __init__(self, encoder: PromptEncoder | None, spans: SpanRecorder) -> None:
         self._encoder, self._spans = encoder, spans
         self._mixer = RecipeMixer(self._lookup)
 

@@ -71,6 +71,15 @@ class Overlap(Protocol):
         ...
 
 
+def exchange(parts: OverlapParts, flight: Flight) -> Received:
+    """Send a flight's envelope and wait for its result, on one thread."""
+    parts.queues.note(IN_FLIGHT, 1)
+    deliver(parts, flight)
+    received = collect(parts, flight)
+    parts.queues.note(IN_FLIGHT, 0)
+    return received
+
+
 def deliver(parts: OverlapParts, flight: Flight) -> None:
     """Send a flight's envelope."""
     start = time.monotonic_ns()

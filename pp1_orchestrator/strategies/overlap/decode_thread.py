@@ -14,7 +14,7 @@ from typing import ClassVar
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.stage0.flight import Accepted
-from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, Steps, collect, deliver
+from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, OverlapParts, Steps, exchange
 from pp1_orchestrator.transport.lanes import own_lane
 
 POLL_S = 0.5
@@ -39,11 +39,7 @@ class DecodeThread:
         flight = stage.plan(block=True)
         if flight is None:
             return False
-        self._parts.queues.note(IN_FLIGHT, 1)
-        deliver(self._parts, flight)
-        received = collect(self._parts, flight)
-        self._parts.queues.note(IN_FLIGHT, 0)
-        accepted = stage.accept(received)
+        accepted = stage.accept(exchange(self._parts, flight))
         if accepted is not None:
             self._hand_over(stage, accepted)
         self._parts.link.settle()

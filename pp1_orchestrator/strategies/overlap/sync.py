@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.strategies.overlap.base import IN_FLIGHT, OverlapParts, Steps, collect, deliver
+from pp1_orchestrator.strategies.overlap.base import OverlapParts, Steps, exchange
 
 
 class Sync:
@@ -20,11 +20,7 @@ class Sync:
         flight = stage.plan(block=True)
         if flight is None:
             return False
-        self._parts.queues.note(IN_FLIGHT, 1)
-        deliver(self._parts, flight)
-        received = collect(self._parts, flight)
-        self._parts.queues.note(IN_FLIGHT, 0)
-        accepted = stage.accept(received)
+        accepted = stage.accept(exchange(self._parts, flight))
         if accepted is not None:
             stage.prepare(accepted)
             stage.finish(accepted)

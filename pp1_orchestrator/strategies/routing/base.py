@@ -10,16 +10,9 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.models.text.cached import PromptEncoder
 
 EncoderHome = Literal["rank0", "leader"]
-
-
-class Encoder(Protocol):
-    """What is needed of a text encoder (`models.text.cached.CachedEncoder`)."""
-
-    def encode(self, text: str) -> Tensor:
-        """-> [1, L, text_dim]. Any thread may call it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class Routing(Protocol):
     needs_version: ClassVar[int]
     """The oldest contract version that can carry this routing's payloads."""
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: PromptEncoder | None) -> None:
         """encoder: where `home` is rank 0, otherwise None."""
         ...
 

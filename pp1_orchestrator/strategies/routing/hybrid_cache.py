@@ -15,9 +15,9 @@ from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import TEXT_EMBEDS
 from pp1_orchestrator.contract.text import TextRecipe
-from pp1_orchestrator.models.text.cached import EmbeddingCache
+from pp1_orchestrator.models.text.cached import EmbeddingCache, PromptEncoder
 from pp1_orchestrator.models.text.mixing import RecipeMixer
-from pp1_orchestrator.strategies.routing.base import Encoder, EncoderHome, Payload
+from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
 
 
 class HybridCache:
@@ -30,7 +30,7 @@ class HybridCache:
     home: ClassVar[EncoderHome] = "leader"
     needs_version: ClassVar[int] = 2
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is None
         self._known = EmbeddingCache()
         self._mixer = RecipeMixer(self._recall)

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.text import TextRecipe
-from pp1_orchestrator.strategies.routing.base import Encoder, EncoderHome, Payload
+from pp1_orchestrator.models.text.cached import PromptEncoder
+from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
 
 
 class MeshEncoder:
@@ -16,7 +17,7 @@ class MeshEncoder:
     home: ClassVar[EncoderHome] = "leader"
     needs_version: ClassVar[int] = 2
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is None
 
     def prepare(self, texts: Sequence[str]) -> None:

@@ -8,8 +8,9 @@ from typing import ClassVar
 from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.models.text.cached import PromptEncoder
 from pp1_orchestrator.models.text.mixing import RecipeMixer
-from pp1_orchestrator.strategies.routing.base import Encoder, EncoderHome, Payload
+from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
 
 
 class Rank0Encoder:
@@ -18,7 +19,7 @@ class Rank0Encoder:
     home: ClassVar[EncoderHome] = "rank0"
     needs_version: ClassVar[int] = 1
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is not None
         self._encoder = encoder
         self._mixer = RecipeMixer(encoder.encode)
