@@ -1,12 +1,13 @@
 """Measures this machine's rates by doing the model's own operations a few times.
 
-Knows a device and what was counted; nothing of layouts or of what the parts are for.
+Knows a device and what was counted; how messages are tried is the caller's to say.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import psutil
 import torch
@@ -16,13 +17,13 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import Block
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.planning.machine import LinkSpeed, Machine, Rates
+from pp1_orchestrator.planning.machine import LinkSpeed, Machine, Rates, compute_seconds
 from pp1_orchestrator.planning.modules import dtype_of
 from pp1_orchestrator.planning.replay import Timed, replay, synchronize
 from pp1_orchestrator.planning.survey import Survey
 from pp1_orchestrator.planning.work import KINDS, Kind, counting
 
-PART_S = 0.06
+PART_S = 0.03
 """Time for the repetitions of one part's operations."""
 OPERATION_S = 0.01
 """An operation that would take longer is done at a smaller size."""
@@ -31,8 +32,11 @@ SMALL = WanConfig(dim=16, ffn_dim=16, num_heads=1, num_layers=1)
 """A block so small that nothing but calling its operations takes time."""
 
 
-def calibrate(settings: Settings, found: Survey, link: LinkSpeed) -> Machine:
-    """Measure on the layout's device, with as many torch threads as this process has now."""
+def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSpeed]) -> Machine:
+    """Measure on the layout's device, with as many torch threads as this process has now.
+
+    probe: measures the link, given the seconds that a mesh rank computes between two sums.
+    """
     start = time.perf_counter()
     device = torch.device(settings.layout.device)
     with torch.inference_mode():
@@ -43,6 +47,9 @@ def calibrate(settings: Settings, found: Survey, link: LinkSpeed) -> Machine:
             if part != "context"  # the generator's operations again
         }
         call_s = _call_s(device, dtype_of(settings))
+    mesh = found.work["generator"]
+    between_s = compute_seconds(mesh, measured["generator"], call_s) / (mesh.reductions + 1)
+    link = probe(between_s)
     on_cpu = device.type == "cpu"
     return Machine(
         device=settings.layout.device,

@@ -20,17 +20,23 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of n bytes between two ranks takes latency_s + n / bytes_s, and so does a sum over the mesh.
+    """A message of n bytes takes message_s + n / bytes_s, a sum over the mesh sum_s + n / bytes_s.
 
-    method: how this was measured, in words.
+    sum_s is met in the middle of work, and includes the wait for the slowest rank. method: how this was measured.
     """
 
-    latency_s: float
+    message_s: float
+    sum_s: float
     bytes_s: float
     method: str
 
-    def seconds(self, messages: int, nbytes: int) -> float:
-        return messages * self.latency_s + nbytes / self.bytes_s
+    def messages(self, count: int, nbytes: int) -> float:
+        """Seconds of so many messages with so many bytes in all."""
+        return count * self.message_s + nbytes / self.bytes_s
+
+    def sums(self, count: int, nbytes: int) -> float:
+        """Seconds of so many sums with so many bytes in all."""
+        return count * self.sum_s + nbytes / self.bytes_s
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,7 +131,7 @@ def _phases(settings: Settings, found: Survey, machine: Machine, delays: Delays,
 
     def on_mesh(part: Part) -> float:
         work = found.work[part]
-        return crowding * compute(part, "generator") + link.seconds(work.reductions, work.reduction_bytes)
+        return crowding * compute(part, "generator") + link.sums(work.reductions, work.reduction_bytes)
 
     clean, rebuilds, anchored = context == "clean_pass", context.startswith("recompute"), context == ANCHOR
     context_s, context_busy = on_mesh("context"), ranks * compute("context", "generator")
@@ -144,7 +144,7 @@ def _phases(settings: Settings, found: Survey, machine: Machine, delays: Delays,
         recompute=context_s if rebuilds else 0.0,
         decode=decode + delays.decode_s,
         encode=encode + (delays.encode_s if anchored else 0.0),
-        overhead=link.seconds(messages, wire.envelope + wire.result),
+        overhead=link.messages(messages, wire.envelope + wire.result),
         decode_frames=found.needs.chunk_latent_frames,
         anchored=anchored,
         mesh_busy=steps * ranks * compute("generator", "generator") + (context_busy if clean or rebuilds else 0.0),

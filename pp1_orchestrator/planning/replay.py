@@ -6,6 +6,7 @@ a quick look is done at a smaller size.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,15 +24,17 @@ BATCH_BYTES = 48 << 20
 LARGEST_BYTES = 256 << 20
 """Of a single operation."""
 LARGEST_SIDE = 4096
+LEAST_ROUNDS = 2
+"""The first ones still pay for fresh memory."""
 
 
 @dataclass(slots=True)
 class Timed:
-    """One operation's seconds. scale: how many times larger the model's own is than what was done."""
+    """One operation's seconds, in its best round. scale: the model's own by what was done."""
 
     operation: Operation
     done: Operation
-    seconds: float = 0.0
+    seconds: float = math.inf
 
     @property
     def scale(self) -> float:
@@ -59,17 +62,14 @@ def _take_turns(batch: list[Timed], device: torch.device, seconds: float) -> Non
     for call in calls:
         call()
     synchronize(device)
-    totals, rounds = [0.0] * len(calls), 0
-    end = time.perf_counter() + seconds
-    while not rounds or time.perf_counter() < end:
+    rounds, end = 0, time.perf_counter() + seconds
+    while rounds < LEAST_ROUNDS or time.perf_counter() < end:
         rounds += 1
-        for index, call in enumerate(calls):
+        for timed, call in zip(batch, calls, strict=True):
             start = time.perf_counter()
             call()
             synchronize(device)
-            totals[index] += time.perf_counter() - start
-    for t, total in zip(batch, totals, strict=True):
-        t.seconds = total / rounds
+            timed.seconds = min(timed.seconds, time.perf_counter() - start)
 
 
 def _batches(timed: Sequence[Timed]) -> Iterator[list[Timed]]:

@@ -106,11 +106,12 @@ def _machine(machine: Machine) -> Iterator[RenderableType]:
         speeds = (rates.matmul_flops_s, rates.attention_flops_s, rates.conv_flops_s, rates.other_bytes_s)
         table.add_row(part, *(f"{speed / 1e9:.1f}" if speed else "" for speed in speeds))
     yield table
+    link = machine.link
     lanes = "a device each" if machine.lanes is None else f"{machine.lanes} ranks at the same time"
     yield Text(
         f"{machine.torch_threads} torch thread(s) a rank, {lanes}; {machine.call_s * 1e6:.1f} µs an operation; "
-        f"a message {machine.link.latency_s * 1e6:.0f} µs + {machine.link.bytes_s / 1e9:.2f} GB/s "
-        f"({machine.link.method})."
+        f"a message {link.message_s * 1e6:.0f} µs, a sum {link.sum_s * 1e6:.0f} µs, + {link.bytes_s / 1e9:.2f} GB/s "
+        f"({link.method})."
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -23,8 +24,19 @@ TICK_S = 1e-7
 LIMIT = timedelta(seconds=5)
 
 
-def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int) -> tuple[float, float, str]:
-    """Latency in seconds, bytes a second, and how they were found: from a small message and one of `nbytes`.
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """message_s: of one small message; sum_s: of a small sum over the mesh between two pieces of work, the wait for
+    the slowest rank included; bytes_s: what each byte adds. method: how this was found."""
+
+    message_s: float
+    sum_s: float
+    bytes_s: float
+    method: str
+
+
+def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work_s: float) -> Probe:
+    """Try a small message and one of `nbytes`, with `work_s` seconds of computing between two sums, as a mesh has it.
 
     gloo: sums over `ranks` threads that are connected as processes would be. Elsewhere: copies, on a GPU to the next
     one if there is one; a collective costs more than that.
@@ -32,12 +44,13 @@ def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int) -> t
     target = _copy_target(device)
     small, large = (_seconds(_copy(device, target, size), device) for size in (SMALL_BYTES, nbytes))
     method = f"copies from {device} to {target}"
-    copied_s = max(large - small, TICK_S)
+    copied_s, sum_s = max(large - small, TICK_S), small
     if backend == "gloo":
-        small, large = _gloo_seconds(ranks, (SMALL_BYTES, nbytes))
+        small, large = (median(seconds) for seconds in _gloo_seconds(ranks, (SMALL_BYTES, nbytes), 0.0))
+        sum_s = fmean(_gloo_seconds(ranks, (SMALL_BYTES,), work_s)[0])  # its rare long waits are a part of it
         method = f"gloo sums over {ranks} threads"
     # Noise may make the large message the quicker one; bytes never pass faster than they are copied.
-    return small, nbytes / max(large - small, copied_s), method
+    return Probe(small, sum_s, nbytes / max(large - small, copied_s), method)
 
 
 def _copy_target(device: torch.device) -> torch.device:
@@ -63,16 +76,18 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
     return (time.perf_counter() - start) / rounds
 
 
-def _gloo_seconds(ranks: int, sizes: tuple[int, int]) -> list[float]:
-    """Median seconds of one sum of each size. The sizes take turns, and every member makes the same number of sums."""
+def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[list[float]]:
+    """Seconds of each sum, by size. The sizes take turns, and every member makes the same number of sums."""
     store = dist.HashStore()
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
 
     def member(rank: int) -> None:
         group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
         tensors = {size: torch.zeros(size, dtype=torch.uint8) for size in sizes}
+        group.allreduce([tensors[sizes[0]]]).wait()
         for _ in range(ROUNDS):
             for size, tensor in tensors.items():
+                _work(work_s)
                 start = time.perf_counter()
                 group.allreduce([tensor]).wait()
                 if rank == 0:
@@ -83,4 +98,12 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, int]) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
-    return [median(seconds[size]) for size in sizes]
+    return [seconds[size] for size in sizes]
+
+
+def _work(seconds: float) -> None:
+    """Compute for a while, without holding the interpreter."""
+    matrix = torch.ones(256, 256)
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        torch.mm(matrix, matrix)

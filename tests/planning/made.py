@@ -39,6 +39,6 @@ def machine(lanes: int | None = None, memory_bytes: int = 1 << 40) -> Machine:
         memory_bytes=memory_bytes,
         rates=dict.fromkeys(("generator", "decode", "encode", "text"), rates),
         call_s=0.0,
-        link=LinkSpeed(latency_s=0.0, bytes_s=1e6, method="assumed"),
+        link=LinkSpeed(message_s=0.0, sum_s=0.0, bytes_s=1e6, method="assumed"),
         calibration_s=0.0,
     )

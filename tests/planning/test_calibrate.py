@@ -13,13 +13,21 @@ from pp1_orchestrator.transport.probe import probe_link
 from .made import settings, shipped, with_name
 
 CPU = torch.device("cpu")
-LINK = LinkSpeed(latency_s=1e-3, bytes_s=1e9, method="assumed")
+LINK = LinkSpeed(message_s=1e-3, sum_s=2e-3, bytes_s=1e9, method="assumed")
 
 
 def test_a_machine_is_measured_for_all_the_work_there_is():
     made = with_name(settings(), "context", "recompute_anchor")
     found = survey(made, shipped(made))
-    machine = calibrate(made, found, LINK)
+    asked: list[float] = []
+
+    def probe(between_s: float) -> LinkSpeed:
+        asked.append(between_s)
+        return LINK
+
+    machine = calibrate(made, found, probe)
+    generator = compute_seconds(found.work["generator"], machine.rates["generator"], machine.call_s)
+    assert asked == [pytest.approx(generator / 13)], "12 sums split a pass into 13 pieces"
     assert machine.rates.keys() == {"generator", "decode", "encode", "text"}
     for part, work in found.work.items():
         rates = machine.rates["generator" if part == "context" else part]
@@ -56,7 +64,11 @@ def test_work_without_a_rate_is_an_error():
     ("backend", "method"), [("gloo", "gloo sums over 3 threads"), ("none", "copies from cpu to cpu")]
 )
 def test_the_link_is_probed(backend, method):
-    latency_s, bytes_s, how = probe_link(backend, CPU, 3, 100_000)
-    assert latency_s > 0
-    assert bytes_s > 0
-    assert how == method
+    probe = probe_link(backend, CPU, 3, 100_000, work_s=1e-4)
+    assert min(probe.message_s, probe.sum_s, probe.bytes_s) > 0
+    assert probe.method == method
+
+
+def test_messages_and_sums_have_prices_of_their_own():
+    assert LINK.messages(3, 10**6) == pytest.approx(3e-3 + 1e-3)
+    assert LINK.sums(3, 10**6) == pytest.approx(6e-3 + 1e-3)

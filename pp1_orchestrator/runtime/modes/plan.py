@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -38,15 +39,15 @@ def make_plan(settings: Settings, config: WanConfig) -> Plan:
     limit_threads(settings.layout.threads)
     found = survey(settings, config)
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
-    return predict(settings, config, calibrate(settings, found, _link(settings, found)), delays, found)
+    machine = calibrate(settings, found, lambda between_s: _link(settings, found, between_s))
+    return predict(settings, config, machine, delays, found)
 
 
-def _link(settings: Settings, found: Survey) -> LinkSpeed:
+def _link(settings: Settings, found: Survey, between_s: float) -> LinkSpeed:
     layout, work = settings.layout, found.work["generator"]
     if layout.backend == "gloo":
         use_loopback_for_gloo()
     largest = work.reduction_bytes // work.reductions if work.reductions else found.needs.latent_bytes
-    latency_s, bytes_s, method = probe_link(
-        layout.backend, torch.device(layout.device), max(2, layout.mesh_ranks), largest
-    )
-    return LinkSpeed(latency_s=latency_s, bytes_s=bytes_s, method=method)
+    ranks = max(2, layout.mesh_ranks)  # a mesh of one still talks to rank 0
+    found_link = probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)
+    return LinkSpeed(**asdict(found_link))
