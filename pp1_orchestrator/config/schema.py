@@ -13,7 +13,10 @@ Delay = Annotated[float, Meta(ge=0, le=60)]
 
 
 class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """root: folder with generator/, vae/, text_encoder/, tokenizer/. steps: nominal denoising steps."""
+    """root: folder with generator/, vae/, text_encoder/, tokenizer/. steps: nominal denoising steps.
+
+    context: the one that the weights were trained for; which one runs is another group's choice.
+    """
 
     name: str
     root: str
@@ -25,6 +28,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     height: Positive
     width: Positive
     fps: Positive
+    context: str
 
     @property
     def folder(self) -> Path:

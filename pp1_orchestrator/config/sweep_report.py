@@ -68,6 +68,7 @@ def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
         overlap=chosen("overlap.name"),
         script=chosen("run.script"),
         seed=chosen("seed"),
+        trained_context=chosen("model.context"),
     )
 
 

@@ -10,7 +10,7 @@ from .figures import prompt_latency, total_bytes
 from .folder import Job
 from .machine import Machine
 from .overrides import differing, key_of, live_command
-from .rank import Candidate, ranked, reason
+from .rank import Candidate, caution, ranked, reason
 from .table import Table, build_table, labels
 
 
@@ -18,6 +18,7 @@ class Recommendation(msgspec.Struct, frozen=True):
     label: str
     reason: str
     command: str
+    caution: str | None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -70,6 +71,7 @@ def candidates(jobs: Sequence[Job], names: Sequence[str]) -> list[Candidate]:
                 fps=summary.fps,
                 latency_ms=None if latency is None else latency.median_ms,
                 memory_bytes=total_bytes(summary),
+                as_trained=job.record.trained_context in (None, summary.config.context),
             )
         )
     return found
@@ -81,7 +83,7 @@ def _recommend(jobs: Sequence[Job], names: Sequence[str]) -> Recommendation | No
         return None
     best = ranked(found)[0]
     overrides = next(job.record.overrides for job in jobs if job.record.number == best.number)
-    return Recommendation(best.label, reason(found), live_command(overrides))
+    return Recommendation(best.label, reason(found), live_command(overrides), caution(found))
 
 
 def _videos(jobs: Sequence[Job]) -> str | None:

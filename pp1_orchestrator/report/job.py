@@ -12,7 +12,10 @@ UNFINISHED = "stopped before its end"
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """error: one line, None for a job that went well. The last three are None where the job could not be composed."""
+    """error: one line, None for a job that went well. trained_context: what the model's weights were trained for.
+
+    What follows `error` is None where the job could not be composed.
+    """
 
     number: int
     overrides: list[str]
@@ -20,6 +23,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     overlap: str | None = None
     script: str | None = None
     seed: int | None = None
+    trained_context: str | None = None
 
 
 def write_record(record: JobRecord, folder: Path) -> None:

@@ -14,24 +14,38 @@ NOISE = 0.03
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """latency_ms: median from a prompt to its pixels. memory_bytes: components of all ranks."""
+    """latency_ms: median from a prompt to its pixels. memory_bytes: components of all ranks.
+
+    as_trained: with the context that the model's weights were trained for; another one makes another video.
+    """
 
     number: int
     label: str
     fps: float
     latency_ms: float | None
     memory_bytes: int
+    as_trained: bool = True
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The jobs that are tied with the fastest one: the lower latency first, then the smaller memory, then the order."""
+    """The jobs that are tied with the fastest one: those as trained first, then by latency, memory and order."""
     fastest = max((c.fps for c in candidates), default=0.0)
     return sorted((c for c in candidates if c.fps >= fastest * (1 - NOISE)), key=_standing)
 
 
-def _standing(candidate: Candidate) -> tuple[float, int, int]:
+def _standing(candidate: Candidate) -> tuple[bool, float, int, int]:
     latency = math.inf if candidate.latency_ms is None else candidate.latency_ms
-    return latency, candidate.memory_bytes, candidate.number
+    return not candidate.as_trained, latency, candidate.memory_bytes, candidate.number
+
+
+def caution(candidates: Sequence[Candidate]) -> str | None:
+    """What to look at before the first of `ranked` is used: speed says nothing about another context's pictures."""
+    best = ranked(candidates)[0]
+    if best.as_trained:
+        return None
+    says = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    others = ranked([c for c in candidates if c.as_trained])
+    return f"{says} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else says
 
 
 def reason(candidates: Sequence[Candidate]) -> str:
@@ -56,6 +70,8 @@ def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
         "fastest, which is noise); this one"
     )
     second = tied[0]
+    if best.as_trained != second.as_trained:
+        return f"{start} is the only one with the context that the model was trained for (next: {second.label})."
     if best.latency_ms != second.latency_ms and best.latency_ms is not None:
         other = "none was measured" if second.latency_ms is None else f"{second.latency_ms:.1f} ms"
         return f"{start} has the lowest prompt latency: {best.latency_ms:.1f} ms (next: {second.label}, {other})."

@@ -37,6 +37,9 @@ def _overlap(settings: Settings) -> None:
 
 
 def _context(settings: Settings, config: WanConfig) -> None:
+    if settings.model.context not in CONTEXTS:
+        known = ", ".join(sorted(CONTEXTS))
+        raise ConfigError(f"model.context={settings.model.context}: not built in; choices: {known}")
     context, strategy = settings.context, CONTEXTS[settings.context.name]
     if not strategy.rebuilds:
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):

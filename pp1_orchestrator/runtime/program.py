@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pp1_orchestrator.runtime.modes.plan import run_plan
 from pp1_orchestrator.runtime.modes.serve import run_serve
 from pp1_orchestrator.stage0.script import Script, read_script
 
+log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Script, Path], None]
 MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run_plan}
 
@@ -20,5 +22,7 @@ MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run
 def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
     config = check(settings, MODES)
+    if settings.context.name != settings.model.context:
+        log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, script, out)

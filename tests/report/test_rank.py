@@ -2,11 +2,20 @@
 
 import pytest
 
-from pp1_orchestrator.report.rank import NOISE, Candidate, ranked, reason
+from pp1_orchestrator.report.rank import NOISE, Candidate, caution, ranked, reason
 
 
-def candidate(number: int, fps: float, latency_ms: float | None = 500.0, memory_bytes: int = 10_000_000) -> Candidate:
-    return Candidate(number=number, label=f"job{number}", fps=fps, latency_ms=latency_ms, memory_bytes=memory_bytes)
+def candidate(
+    number: int, fps: float, latency_ms: float | None = 500.0, memory_bytes: int = 10_000_000, as_trained: bool = True
+) -> Candidate:
+    return Candidate(
+        number=number,
+        label=f"job{number}",
+        fps=fps,
+        latency_ms=latency_ms,
+        memory_bytes=memory_bytes,
+        as_trained=as_trained,
+    )
 
 
 def numbers(*candidates: Candidate) -> list[int]:
@@ -67,3 +76,22 @@ def test_the_reason_for_a_tie_names_what_decided_it():
         "7.0 ms (next: job0, none was measured)."
     )
     assert reason([candidate(0, 30.0), candidate(1, 30.0)]).endswith("prompt latency and memory are the same.")
+
+
+def test_a_tie_goes_to_the_context_that_the_model_was_trained_for():
+    tied = candidate(0, 30.0, 100.0, as_trained=False), candidate(1, 29.9, 900.0)
+    assert numbers(*tied) == [1, 0]
+    assert "the only one with the context that the model was trained for (next: job0)" in reason(tied)
+    assert caution(tied) is None
+
+
+def test_another_context_that_is_clearly_faster_wins_with_a_caution():
+    jobs = candidate(0, 30.0, as_trained=False), candidate(1, 20.0), candidate(2, 19.9, 100.0)
+    assert numbers(*jobs) == [0]
+    says = caution(jobs)
+    assert says is not None
+    assert says.startswith("Its context is not the one that the model was trained for")
+    assert says.endswith("The best with that one: job2, 19.9 FPS.")
+    assert (
+        caution(jobs[:1]) == "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    )
