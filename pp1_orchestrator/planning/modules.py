@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
-from torch import Tensor, nn
+from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.vae.base import StreamingDecoder
+from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.load import make_frame_encoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -73,26 +73,10 @@ def decoder(settings: Settings, whole: AutoencoderKLWan) -> StreamingDecoder:
         return StackedDecoder(whole) if on_cpu and not config.is_residual else ReferenceDecoder(whole)
 
 
-def _parent(root: nn.Module, name: str) -> Any:
-    return root.get_submodule(name.rpartition(".")[0])
-
-
-class FrameEncoder(nn.Module):
-    """Encodes one picture that begins a stream: only a causal kernel's last time slice meets anything but zeros."""
-
-    def __init__(self, whole: Any) -> None:
-        super().__init__()
-        self.encoder, self.quant_conv = whole.encoder, whole.quant_conv
-        for name, conv in list(self.encoder.named_modules()):
-            if name.endswith("time_conv"):
-                _parent(self.encoder, name).time_conv = None
-            elif isinstance(conv, WanCausalConv3d) and conv.kernel_size[0] > 1:
-                conv.weight = nn.Parameter(conv.weight[:, :, -1:].clone(), requires_grad=False)
-                conv._padding = (*conv._padding[:4], 0, 0)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """[1, C, 1, h, w], after the VAE's own patches -> the posterior's mean and variance."""
-        return self.quant_conv(self.encoder(patches))
+def frame_encoder(whole: AutoencoderKLWan) -> FrameEncode:
+    """The one-frame encoder that rank 0 would use."""
+    with META:
+        return make_frame_encoder(whole)
 
 
 def text_encoder(settings: Settings) -> UMT5EncoderModel:

@@ -141,7 +141,7 @@ def _phases(settings: Settings, found: Survey, machine: Machine, delays: Delays,
     return Phases(
         denoise=steps * on_mesh("generator") + delays.mesh_s,
         clean_pass=context_s if clean else 0.0,
-        recompute=context_s if rebuilds else 0.0,
+        recompute=context_s / settings.context.recompute_every if rebuilds else 0.0,
         decode=decode + delays.decode_s,
         encode=encode + (delays.encode_s if anchored else 0.0),
         overhead=link.messages(messages, wire.envelope + wire.result),

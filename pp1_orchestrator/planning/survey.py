@@ -85,9 +85,7 @@ def _survey_vae(settings: Settings, needs: Requirements, components: dict[str, i
         decoder.decode(latents, state)
     components["decode_cache"] = state.nbytes
     if settings.context.name == ANCHOR:
-        patch = whole.config.patch_size or 1
-        frame = (1, 3 * patch * patch, 1, needs.height // patch, needs.width // patch)
-        encoder = modules.FrameEncoder(whole)
-        components["vae_encoder"] = modules.nbytes(encoder)
+        encoder = modules.frame_encoder(whole)
+        components["vae_encoder"] = encoder.weight_bytes
         with counting() as work["encode"]:
-            encoder(torch.zeros(frame, dtype=modules.dtype_of(settings), device=modules.META))
+            encoder.encode(torch.zeros((3, needs.height, needs.width), device=modules.META))
