@@ -39,7 +39,7 @@ class Assembly:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
         device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
-        parts = load_vae_parts(settings, device, self._context.needs_pixels)
+        parts = load_vae_parts(settings, config, device, self._context.needs_pixels)
         self._decoder, self._frame_encoder, self.components = parts
         self._routing = self._make_routing(device)
 

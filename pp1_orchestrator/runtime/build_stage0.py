@@ -7,12 +7,13 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
 
 
 def load_vae_parts(
-    settings: Settings, device: torch.device, with_encoder: bool
+    settings: Settings, config: WanConfig, device: torch.device, with_encoder: bool
 ) -> tuple[StreamingDecoder, FrameEncode | None, Components]:
     """The decoder, the one-frame encoder if the context needs one, and their bytes.
 
@@ -27,7 +28,7 @@ def load_vae_parts(
     if encoder is not None:
         parts["vae_encoder"] = encoder.weight_bytes
     if debug.decode_s:
-        decoder = SlowDecoder(decoder, debug.decode_s)
+        decoder = SlowDecoder(decoder, debug.decode_s / config.chunk_frames)
     if encoder is not None and debug.encode_s:
         encoder = SlowFrameEncoder(encoder, debug.encode_s)
     return decoder, encoder, parts

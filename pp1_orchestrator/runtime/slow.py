@@ -9,11 +9,9 @@ from torch import Tensor
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
 
-CHUNK_FRAMES = 3
-
 
 class SlowDecoder:
-    """seconds: for a chunk of 3 latent frames; each frame takes its share."""
+    """seconds: for each latent frame."""
 
     def __init__(self, decoder: StreamingDecoder, seconds: float) -> None:
         self._decoder, self._seconds = decoder, seconds
@@ -23,7 +21,7 @@ class SlowDecoder:
         return self._decoder.weight_bytes
 
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
-        time.sleep(self._seconds * len(latents) / CHUNK_FRAMES)
+        time.sleep(self._seconds * len(latents))
         return self._decoder.decode(latents, state)
 
 

@@ -77,9 +77,11 @@ class PromptBook:
         with self._lock:
             return None if self._ready is None else self._ready.update.cut
 
-    def take(self) -> ReadyUpdate | None:
-        """The newest update that is ready, once."""
+    def take(self, settled: bool = True) -> ReadyUpdate | None:
+        """The newest update that is ready, once. One with cut=recache stays where it is until things are settled."""
         with self._lock:
+            if self._ready is not None and self._ready.update.cut == "recache" and not settled:
+                return None
             ready, self._ready = self._ready, None
             return ready
 

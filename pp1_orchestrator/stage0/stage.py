@@ -45,7 +45,9 @@ class Wishes(Protocol):
         """True when chunk is made only to be thrown away: a recorded run threw it away, too."""
         ...
 
-    def take(self, chunk: int, head: int) -> Wish: ...
+    def take(self, chunk: int, head: int, settled: bool) -> Wish:
+        """settled: no chunk is with the mesh, so the whole history is here."""
+        ...
 
 
 class Observer(Protocol):
@@ -112,7 +114,7 @@ class Stage:
         if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, self._unfinished, self._lead_s):
             return None
         start = time.monotonic_ns()
-        wish = self._wishes.take(chunk, self.head)
+        wish = self._wishes.take(chunk, self.head, settled=not self._flights)
         self._apply(wish)
         envelope = self._planner.plan()
         parcel = self._pack(envelope)

@@ -68,14 +68,17 @@ class StreamWishes:
     def drops(self, chunk: int) -> bool:
         return self._timeline.drops(chunk)
 
-    def take(self, chunk: int, head: int) -> Wish:
-        """What was asked for until now, once. A planned update goes first; a live one then waits for the next chunk."""
+    def take(self, chunk: int, head: int, settled: bool) -> Wish:
+        """What was asked for until now, once. A planned update goes first; a live one then waits for the next chunk.
+
+        settled: the whole history is here; an update under which it is read again waits for that.
+        """
         entry = self._timeline.at(chunk)
         if entry is not None and entry.has_prompt:
             update = self._book.prepare(entry, head)
             self.foresee(chunk + 1)
         else:
-            update = self._book.take()
+            update = self._book.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
         return Wish(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))

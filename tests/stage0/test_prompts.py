@@ -99,11 +99,26 @@ def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     desk.encoder.may.set()
     wait_for(lambda: len(desk.encoder.texts) == 3)
     assert desk.encoder.texts == ["live", "planned 5", "planned 9"]
-    wish = wishes.take(5, 4)
+    wish = wishes.take(5, 4, settled=True)
     assert wish.update is not None
     assert wish.update.record.prompt == "planned 5"
     assert len(desk.encoder.texts) == 3  # nothing had to be encoded on the stage's thread
-    live = wishes.take(6, 5).update
+    live = wishes.take(6, 5, settled=True).update
     assert live is not None
     assert live.record.prompt == "live"  # it had to wait for a chunk of its own
+    desk.book.close(5.0)
+
+
+def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():
+    desk = Desk()
+    desk.encoder.may.set()
+    wishes = StreamWishes(desk.book, Timeline([]), None)
+    desk.book.accept(PromptUpdate(prompt="again", cut="recache"), 0)
+    wait_for(lambda: desk.book.next_cut() == "recache")
+    assert wishes.must_wait(1)
+    assert wishes.take(1, 0, settled=False).update is None
+    update = wishes.take(2, 1, settled=True).update
+    assert update is not None
+    assert update.record.prompt == "again"
+    assert not wishes.must_wait(3)
     desk.book.close(5.0)

@@ -6,6 +6,7 @@ import torch
 from pp1_orchestrator.models.vae.base import DecodeState, to_uint8
 from pp1_orchestrator.ports import TimelineEntry, Transition, WeightedPrompt
 from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
+from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 
 from .in_process import open_stream, run_script
@@ -103,7 +104,8 @@ def test_the_contexts_differ_from_each_other():
 def test_the_anchor_is_what_a_decoder_that_decodes_whole_chunks_would_give():
     """The monolithic order by hand: decode a whole chunk, take picture 3, encode it; then the pixels of all chunks."""
     _, run = run_script("context=recompute_anchor", "overlap=stage0_owned", chunks=5, script=SCRIPT[:1])
-    decoder, encoder, _ = load_vae_parts(run.settings, torch.device("cpu"), with_encoder=True)
+    parts = run.settings, check(run.settings, {"bench"}), torch.device("cpu")
+    decoder, encoder, _ = load_vae_parts(*parts, with_encoder=True)
     assert encoder is not None
     state = DecodeState()
     for index, latents in enumerate(run.kept.latents):
