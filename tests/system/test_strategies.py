@@ -125,3 +125,16 @@ def test_attention_bias_changes_the_video_and_one_does_not():
     assert plain != half
     again = run_script("context=recompute_latent", chunks=4)[0].latents_sha256
     assert again == plain
+
+
+def test_stages_that_sleep_hide_behind_each_other_except_in_sync():
+    """Delays need no core, so the score tells the order of things and not how busy this machine is."""
+    slow, scores = ["debug.mesh_s=0.25", "debug.decode_s=0.25", "context=none"], {}
+    for overlap in OVERLAPS:
+        score = run_script(f"overlap={overlap}", *slow, chunks=6)[0].overlap_score
+        assert score is not None
+        scores[overlap] = score
+    assert scores["sync"] < 0.2
+    assert scores["loop_ahead"] < 0.2, "a mesh in this process has no thread of its own"
+    assert scores["stage0_owned"] > 0.6
+    assert scores["decode_thread"] > 0.6
