@@ -1,4 +1,4 @@
-"""Small words for describing a route where it is written: what it takes, gives and refuses. Knows no particular route."""
+"""Small words for describing a route where it is written: what it takes, gives and refuses. Knows no route."""
 
 from __future__ import annotations
 

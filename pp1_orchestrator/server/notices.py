@@ -32,7 +32,7 @@ class Applied(_Notice, frozen=True, tag="applied", kw_only=True):
 
 
 class Visible(_Notice, frozen=True, tag="visible", kw_only=True):
-    """An update's first picture goes out. media_s: seconds since the first picture of the run; latency: since accepted."""
+    """An update's first picture goes out. media_s: seconds since the run's first picture; latency: since accepted."""
 
     update: str
     chunk: int
