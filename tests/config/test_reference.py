@@ -26,7 +26,7 @@ def test_the_committed_page_is_up_to_date():
 def test_every_key_of_the_schema_is_there():
     schema = msgspec.json.schema(Settings)
 
-    def keys(node) -> dict:
+    def keys(node) -> dict | None:
         node = schema["$defs"][node["$ref"].rsplit("/")[-1]] if "$ref" in node else node
         return {name: keys(inner) for name, inner in node["properties"].items()} if "properties" in node else None
 
