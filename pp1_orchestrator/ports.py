@@ -7,10 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import torch
+
+MAX_PROMPTS = 8
+MAX_PROMPT_CHARS = 2000
+MAX_TRANSITION_STEPS = 1000
+MAX_SEED = 2**31 - 1
+
+
+def _described(**bounds: Any) -> msgspec.Meta:
+    """Bounds that a client can read in a schema. The checks themselves have better words for what is wrong."""
+    return msgspec.Meta(extra_json_schema=bounds)
+
+
+Text = Annotated[str, _described(minLength=1, maxLength=MAX_PROMPT_CHARS, pattern=r"\S")]
+Weight = Annotated[float, _described(minimum=0)]
+Seed = Annotated[int, _described(minimum=0, maximum=MAX_SEED)]
+Steps = Annotated[int, _described(minimum=0, maximum=MAX_TRANSITION_STEPS)]
+Count = Annotated[int, _described(minimum=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +75,14 @@ class ShownListener(Protocol):
 class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One prompt of a blend."""
 
-    text: str
-    weight: float = 1.0
+    text: Text
+    weight: Weight = 1.0
 
 
 class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Over how many chunks a new conditioning is reached, and along which path. 0 and 1 both mean at once."""
 
-    steps: int = 0
+    steps: Steps = 0
     method: Literal["linear", "slerp"] = "linear"
 
 
@@ -76,8 +93,8 @@ Cut = Literal["soft", "hard", "recache"]
 class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One change of what the stream shows. Either `prompt` or `prompts`."""
 
-    prompt: str | None = None
-    prompts: tuple[WeightedPrompt, ...] = ()
+    prompt: Text | None = None
+    prompts: Annotated[tuple[WeightedPrompt, ...], _described(maxItems=MAX_PROMPTS)] = ()
     blend: Literal["linear", "slerp"] = "linear"
     transition: Transition | None = None
     cut: Cut = "soft"
@@ -89,9 +106,9 @@ class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_
     dropped: how many chunks before it a live run made and threw away; a replay does the same.
     """
 
-    chunk: int
-    seed: int | None = None
-    dropped: int = 0
+    chunk: Count
+    seed: Seed | None = None
+    dropped: Count = 0
 
     @property
     def has_prompt(self) -> bool:
@@ -102,7 +119,7 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One command to the running stream. `seed` needs `value`."""
 
     action: Literal["pause", "resume", "hard_cut", "seed"]
-    value: int | None = None
+    value: Seed | None = None
 
 
 class StreamControl(Protocol):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pp1_orchestrator"
-FOLDERS = ("pp1_orchestrator", "hydra_plugins", "ui", "training", "benchmarks")
+FOLDERS = ("pp1_orchestrator", "hydra_plugins", "ui", "training", "benchmarks", "scripts", "examples")
 LIBRARY = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 EVERYTHING = LIBRARY + list((ROOT / "tests").rglob("*.py"))
 FILE_LINES, FUNCTION_LINES = 300, 60

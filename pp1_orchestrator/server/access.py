@@ -22,6 +22,7 @@ from pp1_orchestrator.server.settings import ServerSettings
 COOKIE = "pp1_session"
 OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+NAME_CHARS = 80
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HARDENING: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -60,12 +61,15 @@ class AccessGuard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
-            return error_reply("this Host is not served here", 403)
+            return error_reply(
+                f"Host {host[:NAME_CHARS]!r} is not served here; use {', '.join(sorted(self._hosts))}", 403
+            )
         if scope["path"] not in OPEN_PATHS and (answer := self._unless_known(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
-            return error_reply("this Origin may not change anything here", 403)
+            line = f"Origin {origin[:NAME_CHARS]!r} may not change anything here; only pages of {host[:NAME_CHARS]} may"
+            return error_reply(line, 403)
         return None
 
     def _unless_known(self, scope: Scope, headers: Headers) -> Response | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,15 +18,13 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.ports import StreamControl
 from pp1_orchestrator.server.access import AccessGuard
 from pp1_orchestrator.server.bodies import BodyLimit
-from pp1_orchestrator.server.replies import error_reply
-from pp1_orchestrator.server.routes import (
-    Peers,
-    event_routes,
-    health_routes,
-    stream_routes,
-    timeline_routes,
-    whep_routes,
-)
+from pp1_orchestrator.server.openapi import describe, methods_at
+from pp1_orchestrator.server.replies import error_reply, not_possible, nothing_at
+from pp1_orchestrator.server.routes.events import event_routes
+from pp1_orchestrator.server.routes.health import document_routes, health_routes
+from pp1_orchestrator.server.routes.stream import stream_routes
+from pp1_orchestrator.server.routes.timeline import timeline_routes
+from pp1_orchestrator.server.routes.whep import Peers, whep_routes
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams
 from pp1_orchestrator.server.surface import Surface
@@ -57,8 +57,9 @@ def create_app(
         yield
         await drain()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
     app.state.drain = drain
+    app.state.document = functools.cache(lambda: describe(app.routes, settings))
     app.add_middleware(Surface)
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
@@ -70,16 +71,31 @@ def create_app(
     app.include_router(timeline_routes(stream))
     app.include_router(event_routes(streams))
     app.include_router(health_routes(stream, registry))
+    app.include_router(document_routes(app.state.document))
     if mount_panel is not None:
         mount_panel(app)
     return app
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+def _name(route: APIRoute) -> str:
+    """What a generated client calls a route."""
+    return route.name
+
+
+async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return error_reply(str(error.detail), error.status_code)
+        return _not_routed(request, error)
     assert isinstance(error, RequestError)
     return error_reply(str(error), error.status)
+
+
+def _not_routed(request: Request, error: HTTPException) -> Response:
+    method, path = request.method, request.url.path
+    if error.status_code == 404:
+        return nothing_at(path)
+    if error.status_code == 405:
+        return not_possible(method, path, ", ".join(methods_at(path, request.app.state.document())))
+    return error_reply(str(error.detail), error.status_code)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.server.choices import with_choices
 from pp1_orchestrator.server.replies import error_reply
 from pp1_orchestrator.server.settings import Limits
 
@@ -64,7 +65,7 @@ async def read_json(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.ValidationError as error:
-        raise RequestError(str(error)) from error
+        raise RequestError(with_choices(str(error), kind)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"the body is not JSON: {error}", status=400) from error
 
@@ -73,4 +74,5 @@ def require_type(request: Request, media_type: str) -> None:
     """Raises RequestError 415 when the body is declared as something else."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
-        raise RequestError(f"the body must be {media_type}", status=415)
+        what = f"is {given[:80]}" if given else "is missing"
+        raise RequestError(f"Content-Type {what}; it must be {media_type}", status=415)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.ports import MAX_PROMPT_CHARS, MAX_PROMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,8 @@ class Limits:
     body_bytes: int = 64 * 1024
     body_s: float = 10.0
     header_bytes: int = 16 * 1024
-    prompt_chars: int = 2000
-    prompts: int = 8
+    prompt_chars: int = MAX_PROMPT_CHARS
+    prompts: int = MAX_PROMPTS
     event_streams: int = 32
     heartbeat_s: float = 5.0
     connections: int = 256

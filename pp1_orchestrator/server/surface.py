@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pp1_orchestrator.server.replies import error_reply
+from pp1_orchestrator.server.replies import not_possible, nothing_at
 
 INTERFACE = ("/api/", "/whep")
 PAGE = ("/assets/", "/static/")
@@ -25,7 +25,7 @@ class Surface:
         if scope["type"] != "http" or scope["path"].startswith(INTERFACE):
             return await self._app(scope, receive, send)
         if scope["path"] not in SINGLE and not scope["path"].startswith(PAGE):
-            return await error_reply("there is nothing here", 404)(scope, receive, send)
+            return await nothing_at(scope["path"])(scope, receive, send)
         if scope["method"] not in READING:
-            return await error_reply("this can only be read", 405)(scope, receive, send)
+            return await not_possible(scope["method"], scope["path"], ", ".join(sorted(READING)))(scope, receive, send)
         await self._app(scope, receive, send)

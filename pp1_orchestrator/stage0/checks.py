@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 from pp1_orchestrator.contract.text import MAX_TERMS, MAX_TEXT_CHARS, TextTerm
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.ports import PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.conditioning import Aim
 
-MAX_TRANSITION_STEPS = 1000
-MAX_SEED = 2**31 - 1
 MAX_ENTRIES = 10_000
 
 

@@ -1,10 +1,11 @@
-"""A stream that lives in memory: it takes prompts and commands, says what it took, and publishes their events."""
+"""A stream that lives in memory: it takes what a real one would, says what it took, and publishes the events."""
 
 import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
+from pp1_orchestrator.stage0.checks import check_entries, check_seed, read_aim
 
 
 class MemoryStream:
@@ -24,20 +25,22 @@ class MemoryStream:
             raise RequestError("this can't be shown")
         if update.prompt == "broken":
             raise ValueError("a secret detail")
+        read_aim(update)
         self.updates.append(update)
         update_id = f"u{next(self._ids)}"
         self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3)
         return update_id
 
     def control(self, command: Control) -> None:
+        if command.action == "seed":
+            check_seed(command.value)
         self.commands.append(command)
         if command.action in ("pause", "resume"):
             self.paused = command.action == "pause"
         self.events.publish("control", action=command.action, value=command.value)
 
     def set_timeline(self, entries, relative: bool) -> int:
-        if any(entry.chunk < 0 for entry in entries):
-            raise RequestError("entry 0: chunk -1 is negative")
+        check_entries(entries)
         self.entries = list(entries)
         return 5 if relative else 0
 
@@ -63,9 +66,10 @@ class MemoryStream:
 
 
 class CountedPeers:
-    """Implements server.routes.Peers without WebRTC: an offer is answered with itself."""
+    """Implements server.routes.whep.Peers without WebRTC: an offer is answered with itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int = 2) -> None:
+        self.places = places
         self.viewers: set[str] = set()
         self.started = self.closed = False
 
@@ -77,8 +81,10 @@ class CountedPeers:
         self.started = True
 
     async def offer(self, sdp: str) -> tuple[str, str]:
-        if self.count >= 2:
-            raise RequestError("all 2 viewer places are taken", status=503)
+        if self.count >= self.places:
+            raise RequestError(f"all {self.places} viewer places are taken", status=503)
+        if not sdp.startswith("v="):
+            raise RequestError("the offer is not SDP: it must start with v=", status=400)
         viewer_id = f"v{self.count}"
         self.viewers.add(viewer_id)
         return viewer_id, sdp

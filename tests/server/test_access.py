@@ -43,6 +43,7 @@ def test_the_table_knows_the_routes():
         ("POST", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"), ("POST", "/api/prompt"),
         ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
+        ("GET", "/api/openapi.json"),
     }  # fmt: skip
     assert set(all_routes()) == expected
 

@@ -78,10 +78,18 @@ def test_odd_prompts_are_taken(client, parts, prompt):
         ({"prompts": [{"text": "a"}, {"text": ""}]}, 422, "prompt is empty"),
         ({"prompt": "x" * 2001}, 422, "prompt has 2001 characters, at most 2000"),
         ({"prompts": [{"text": "a"}] * 9}, 422, "prompts has 9 entries, at most 8"),
-        ({"prompt": "a", "promt": "b"}, 422, "Object contains unknown field `promt`"),
-        ({"prompts": [{"text": "a", "wieght": 1}]}, 422, "Object contains unknown field `wieght` - at `$.prompts[0]`"),
+        (
+            {"prompt": "a", "promt": "b"},
+            422,
+            "Object contains unknown field `promt`; choices: prompt, prompts, blend, ",
+        ),
+        (
+            {"prompts": [{"text": "a", "wieght": 1}]},
+            422,
+            "Object contains unknown field `wieght` - at `$.prompts[0]`; choices: text, weight",
+        ),
         ({"prompt": 5}, 422, "Expected `str | null`, got `int` - at `$.prompt`"),
-        ({"prompt": "a", "cut": "soon"}, 422, "Invalid enum value 'soon' - at `$.cut`"),
+        ({"prompt": "a", "cut": "soon"}, 422, "Invalid enum value 'soon' - at `$.cut`; choices: hard, recache, soft"),
         ({"prompt": "impossible"}, 422, "this can't be shown"),
         ([], 422, "Expected `object`, got `array`"),
         ("{", 400, "the body is not JSON: Input data was truncated"),
@@ -129,11 +137,15 @@ def test_a_seed(client, parts):
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"action": "explode"}, "Invalid enum value 'explode' - at `$.action`"),
-        ({"action": "seed"}, "value must be a seed"),
-        ({"action": "seed", "value": -1}, "value must be a seed"),
-        ({"action": "seed", "value": 2**63}, "value must be a seed"),
-        ({"action": "pause", "value": 1}, "value has no meaning for action=pause"),
+        (
+            {"action": "explode"},
+            "Invalid enum value 'explode' - at `$.action`; choices: hard_cut, pause, resume, seed",
+        ),
+        ({"action": "seed"}, "value is missing: action=seed needs one from 0 to 2147483647"),
+        ({"action": "seed", "value": -1}, "value is -1; a seed is a whole number from 0 to 2147483647"),
+        ({"action": "seed", "value": 2**31}, "value is 2147483648; a seed is"),
+        ({"action": "seed", "value": 2**63}, "value is 9223372036854775808; a seed is"),
+        ({"action": "pause", "value": 1}, "value=1 has no meaning for action=pause, only for seed"),
         ({"value": 1}, "Object missing required field `action`"),
     ],
 )
@@ -147,7 +159,9 @@ def test_commands_that_are_refused(client, parts, body, says):
 @pytest.mark.parametrize("path", ["/api/prompt", "/api/control", "/whep"])
 def test_a_body_of_the_wrong_kind_is_refused(client, path):
     answer = post(client, path, "prompt=a", "application/x-www-form-urlencoded")
-    assert answer.status_code == 415
+    wanted = "application/sdp" if path == "/whep" else "application/json"
+    line = f"Content-Type is application/x-www-form-urlencoded; it must be {wanted}"
+    assert (answer.status_code, answer.json()) == (415, {"error": line})
 
 
 def test_state_is_the_streams_with_the_viewers(client, parts):
@@ -192,20 +206,25 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "says"),
     [
-        ("GET", "/nothing", 404),
-        ("GET", "/docs", 404),
-        ("GET", "/openapi.json", 404),
-        ("GET", "/whep", 405),
-        ("PUT", "/api/prompt", 405),
-        ("DELETE", "/whep/nobody", 404),
+        ("GET", "/nothing", 404, "there is nothing at /nothing; /api/openapi.json lists what there is"),
+        ("GET", "/docs", 404, "there is nothing at /docs; "),
+        ("GET", "/openapi.json", 404, "there is nothing at /openapi.json; "),
+        ("GET", "/api/nothing", 404, "there is nothing at /api/nothing; "),
+        ("GET", "/whep", 405, "GET is not possible at /whep; allowed: POST"),
+        ("PUT", "/api/prompt", 405, "PUT is not possible at /api/prompt; allowed: POST"),
+        ("POST", "/api/timeline", 405, "POST is not possible at /api/timeline; allowed: DELETE, GET, PUT"),
+        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET, HEAD"),
+        ("DELETE", "/whep/nobody", 404, "there is no such viewer"),
     ],
 )
-def test_other_paths_and_methods_get_one_line(client, method, path, status):
+def test_other_paths_and_methods_get_one_line(client, method, path, status, says):
     answer = client.request(method, path)
     assert answer.status_code == status
-    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"].startswith(says)
+    if status == 405:
+        assert answer.headers["allow"] == says.partition("allowed: ")[2]
 
 
 def test_the_peers_live_as_long_as_the_server(parts, client):

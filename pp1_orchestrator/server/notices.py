@@ -1,0 +1,86 @@
+"""The events of a stream as types: what `data` of a server-sent event holds, by its `event`.
+
+They describe what is published on the bus; tests hold a running stream's events against them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class _Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
+    """id: counts all events of the run; at: Unix time in seconds."""
+
+    id: int
+    at: float
+
+
+class Accepted(_Notice, frozen=True, tag="accepted", kw_only=True):
+    """A prompt update was taken while `chunk` was the newest planned one."""
+
+    update: str
+    prompt: str
+    chunk: int
+
+
+class Applied(_Notice, frozen=True, tag="applied", kw_only=True):
+    """The first chunk that is made with an update was planned."""
+
+    update: str
+    chunk: int
+    epoch: int
+
+
+class Visible(_Notice, frozen=True, tag="visible", kw_only=True):
+    """An update's first picture goes out. media_s: seconds since the run's first picture; latency: since accepted."""
+
+    update: str
+    chunk: int
+    media_s: float
+    latency_ms: float
+    latency_chunks: int
+
+
+class Superseded(_Notice, frozen=True, tag="superseded", kw_only=True):
+    """A newer update came before a chunk could be made with this one."""
+
+    update: str
+    by: str
+
+
+class Failed(_Notice, frozen=True, tag="failed", kw_only=True):
+    """An update could not be encoded; without `update`: the stream has ended."""
+
+    reason: str
+    update: str | None = None
+
+
+class Commanded(_Notice, frozen=True, tag="control", kw_only=True):
+    """A command was taken."""
+
+    action: str
+    value: int | None
+
+
+class Planned(_Notice, frozen=True, tag="timeline", kw_only=True):
+    """The timeline was replaced from this chunk on."""
+
+    entries: int
+    first_chunk: int
+
+
+class Epoch(_Notice, frozen=True, tag="epoch", kw_only=True):
+    """The history was forgotten."""
+
+    epoch: int
+    reason: str
+
+
+class RankState(_Notice, frozen=True, tag="rank", kw_only=True):
+    """A process of the run changed its state."""
+
+    rank: int
+    state: str
+
+
+Notice = Accepted | Applied | Visible | Superseded | Failed | Commanded | Planned | Epoch | RankState

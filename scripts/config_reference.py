@@ -1,0 +1,127 @@
+"""Writes docs/configuration.md: `python -m scripts.config_reference`.
+
+Types, bounds and choices come from the schema, defaults and meanings from `conf/`; nothing is said here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import inspect
+
+from pp1_orchestrator.config.schema import Settings
+from scripts.conf_files import CONF, ConfFile, defaults, options, read
+
+TARGET = CONF.parent / "docs" / "configuration.md"
+HEAD = """# Configuration
+
+Every key of the program, what it may hold and what it holds by default. Any of them can be given on the command line:
+`python -m pp1_orchestrator run=bench overlap=sync seed=7`, and `--cfg job` shows the outcome. A group's option sets all
+keys of its group; single keys are changed behind it: `overlap=stage0_owned overlap.d_in=2`. What can't be is refused in
+one line before anything is started.
+
+This page is made by `python -m scripts.config_reference` from `pp1_orchestrator/config/schema.py` and `conf/`.
+"""
+COLUMNS = "| key | may be | default | meaning |\n|---|---|---|---|"
+
+
+def reference() -> str:
+    """The whole page."""
+    groups = {name: entry for name, entry in defaults().items() if name != "experiment"}
+    types = {field.encode_name: field.type for field in _struct(inspect.type_info(Settings)).fields}
+    parts = [HEAD, "## Groups\n", "| group | default | options | chooses |\n|---|---|---|---|"]
+    for name, entry in groups.items():
+        choices = ", ".join(f"`{option}`" for option in options(name))
+        parts.append(_row(f"[`{name}`](#{name})", f"`{entry.value}`", choices, entry.comment))
+    for name, entry in groups.items():
+        parts += ["", *_group(name, entry.value, types.pop(name))]
+    parts += ["", "## Everything else\n", COLUMNS]
+    general = {"": read(CONF / "config.yaml")}
+    for name, kind in types.items():
+        parts += _rows(name, kind, general)
+    parts += ["", "## Named combinations\n", "| | |\n|---|---|"]
+    parts += [_row(f"`experiment={name}`", file.about) for name, file in options("experiment").items()]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    TARGET.write_text(reference(), encoding="utf-8")
+
+
+def _group(name: str, default: str, kind: inspect.Type) -> Iterator[str]:
+    files = options(name)
+    ordered = {default: files.pop(default)} | files
+    yield f"## {name}\n"
+    about = [_row(f"`{name}={option}`", file.about) for option, file in ordered.items() if file.about]
+    if about:
+        yield from ["| | |\n|---|---|", *about]
+    rows = [row for field in _struct(kind).fields for row in _rows(field.encode_name, field.type, ordered, f"{name}.")]
+    if rows:
+        yield from [*([""] if about else []), COLUMNS, *rows]
+    elif not about:
+        yield f"`{name}={default}`. It has no keys of its own."
+
+
+def _rows(key: str, kind: inspect.Type, files: Mapping[str, ConfFile], prefix: str = "") -> Iterator[str]:
+    """A row for a key, or one for each key below it."""
+    if key == "name":
+        return
+    if isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            yield from _rows(f"{key}.{field.encode_name}", field.type, files, prefix)
+        return
+    values = {option: f"`{file.entries[key].value}`" for option, file in files.items()}
+    meanings = {option: file.entries[key].comment for option, file in files.items() if file.entries[key].comment}
+    yield _row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
+
+
+def _by_option(texts: Mapping[str, str]) -> str:
+    """The text that all options share, or each text with the options that it holds for."""
+    by_text: dict[str, list[str]] = {}
+    for option, text in texts.items():
+        by_text.setdefault(text, []).append(f"`{option}`")
+    if len(by_text) == 1:
+        return next(iter(by_text))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
+
+
+def _type(kind: inspect.Type) -> str:
+    """A type in words, with its bounds."""
+    match kind:
+        case inspect.UnionType():
+            return " or ".join(_type(member) for member in kind.types)
+        case inspect.LiteralType():
+            return ", ".join(f"`{value}`" for value in kind.values)
+        case inspect.VarTupleType():
+            return f"a list; each {_type(kind.item_type)}"
+        case inspect.IntType() | inspect.FloatType():
+            word = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
+            return f"{word}{_bounds(kind)}"
+        case inspect.BoolType():
+            return "`true` or `false`"
+        case inspect.NoneType():
+            return "`null`"
+        case inspect.StrType():
+            return "text"
+    raise TypeError(f"{kind}: a setting of this type has no words yet")
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f" from {kind.ge} to {kind.le}"
+    signs = {">": kind.gt, "≥": kind.ge, "<": kind.lt, "≤": kind.le}
+    return ",".join(f" {sign} {value}" for sign, value in signs.items() if value is not None)
+
+
+def _struct(kind: inspect.Type) -> inspect.StructType:
+    assert isinstance(kind, inspect.StructType), kind
+    return kind
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""docs/api.md: its code is the examples' code, and its tables know every route, event and status."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pp1_orchestrator.server import notices
+from pp1_orchestrator.server.describe import REFUSALS
+from pp1_orchestrator.server.settings import Limits
+
+from .test_access import all_routes
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+SOURCES = {"bash": "curl.sh", "python": "client.py", "js": "player.html"}
+SET_UP = BLOCKS[0][1]
+"""The variables; the script takes its address from the command line."""
+
+
+@pytest.mark.parametrize("language", SOURCES)
+def test_the_code_is_that_of_the_examples(language):
+    source = (ROOT / "examples" / SOURCES[language]).read_text(encoding="utf-8")
+    blocks = [code for kind, code in BLOCKS if kind == language and code != SET_UP]
+    assert blocks
+    assert [code for code in blocks if code not in source] == []
+
+
+def test_every_line_of_the_script_is_in_the_document():
+    shown = "".join(code for _, code in BLOCKS)
+    script = (ROOT / "examples" / "curl.sh").read_text(encoding="utf-8").split("# The stream\n")[1]
+    assert [line for line in script.splitlines() if line and not line.startswith("#") and line not in shown] == []
+
+
+@pytest.mark.parametrize(("method", "path"), all_routes())
+def test_every_route_is_in_the_table(method, path):
+    rows = [line for line in TEXT.splitlines() if line.startswith("| `")]
+    wanted = path.replace("v0", "{id}")
+    assert any(method in row and wanted in row for row in rows)
+
+
+def test_every_event_and_its_fields_are_in_the_table():
+    for kind in notices.Notice.__args__:
+        row = next(line for line in TEXT.splitlines() if re.match(rf"\| [^|]*`{kind.__struct_config__.tag}`", line))
+        fields = set(kind.__struct_fields__) - {"id", "at"}
+        assert [field for field in fields if f"`{field}`" not in row] == []
+
+
+def test_every_status_and_the_bounds_are_told():
+    rows = TEXT.split("| status |")[1]
+    assert [status for status in REFUSALS if str(status) not in rows] == []
+    limits = Limits()
+    assert f"{limits.body_s:g} s" in rows
+    assert f"{limits.body_bytes // 1024} KiB" in rows

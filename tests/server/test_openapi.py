@@ -1,0 +1,116 @@
+"""The OpenAPI document: complete, true of this server, and kept by every answer that made-up requests get."""
+
+import hypothesis
+import msgspec
+import pytest
+import schemathesis
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.testclient import TestClient
+
+import ui
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.server.answers import StreamState
+from pp1_orchestrator.server.notices import Notice
+
+from .conftest import build
+from .fakes import CountedPeers
+from .test_access import BEARER, HOME, TOKEN, all_routes
+
+BOUNDED = hypothesis.settings(max_examples=40, derandomize=True, deadline=None, database=None)
+
+
+@schemathesis.serializer("application/sdp")
+def as_sdp(_, value):
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else msgspec.json.encode(value)
+
+
+def served():
+    """An application that everybody with the token may use, with room for all of them."""
+    return build(CountedPeers(places=10_000), host="0.0.0.0", token=TOKEN).app
+
+
+def document(**options) -> dict:
+    client = TestClient(build(**options).app, base_url=HOME, headers=BEARER)
+    return client.get("/api/openapi.json").json()
+
+
+schema = schemathesis.openapi.from_asgi("/api/openapi.json", served(), headers=BEARER)
+
+
+@schema.exclude(path="/api/events").parametrize()
+@BOUNDED
+def test_made_up_requests_get_described_answers(case):
+    """The events have no end and can't be awaited here; test_events reads them over a connection.
+
+    A body that fits the schema may still be refused: for rules that join fields, and for 7.0 in place of 7.
+    """
+    case.call_and_validate(headers=BEARER, excluded_checks=[positive_data_acceptance])
+
+
+def test_every_route_is_described():
+    described = {
+        (method.upper(), path.replace("{viewer_id}", "v0"))
+        for path, operations in document()["paths"].items()
+        for method in operations
+    }
+    assert described == set(all_routes())
+
+
+def test_every_operation_says_what_it_is_for():
+    for operations in document()["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
+            assert {"401", "403"} <= set(operation["responses"]) or operation["operationId"] == "alive"
+
+
+def test_every_schema_that_is_pointed_at_is_there():
+    made = document()
+    wanted = {line.split('"')[0] for line in str(made).replace("'", '"').split("#/components/schemas/")[1:]}
+    assert {"PromptUpdate", "TimelineBody", "Control", "Error", "StreamState"} <= wanted
+    assert wanted <= set(made["components"]["schemas"])
+
+
+def test_a_token_is_asked_for_where_there_is_one():
+    free, guarded = document()["paths"], document(token=TOKEN)["paths"]
+    assert all("security" not in operation for path in free.values() for operation in path.values())
+    assert guarded["/api/state"]["get"]["security"] == [{"token": []}, {"page": []}]
+    assert "security" not in guarded["/healthz"]["get"]
+
+
+def test_the_page_adds_nothing_to_it():
+    assert document(mount_panel=ui.mount_panel) == document()
+
+
+@pytest.mark.parametrize("name", ["prompt", "control", "plan"])
+def test_the_examples_are_taken(client, name):
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            if operation["operationId"] == name:
+                examples = operation["requestBody"]["content"]["application/json"]["examples"]
+                answers = [client.request(method, path, json=shown["value"]) for shown in examples.values()]
+    assert [answer.status_code for answer in answers] == [200] * len(examples)
+    assert len(examples) > 0
+
+
+def test_the_bounds_that_are_told_are_those_that_are_kept(client):
+    schemas = document()["components"]["schemas"]
+    text = schemas["PromptUpdate"]["properties"]["prompt"]["anyOf"][0]
+    for length, status in ((text["maxLength"], 200), (text["maxLength"] + 1, 422), (text["minLength"] - 1, 422)):
+        assert client.post("/api/prompt", json={"prompt": "x" * length}).status_code == status
+    most = schemas["PromptUpdate"]["properties"]["prompts"]["maxItems"]
+    for count, status in ((most, 200), (most + 1, 422)):
+        assert client.post("/api/prompt", json={"prompts": [{"text": "a"}] * count}).status_code == status
+    seed = schemas["Control"]["properties"]["value"]["anyOf"][0]["maximum"]
+    for value, status in ((seed, 200), (seed + 1, 422)):
+        assert client.post("/api/control", json={"action": "seed", "value": value}).status_code == status
+
+
+def test_the_state_and_the_events_of_the_memory_stream_fit(client, parts):
+    state = client.get("/api/state").json()
+    assert msgspec.convert(state, StreamState).viewers == 0
+    events: EventBus = parts.events
+    heard = events.subscribe(lambda: None)
+    client.post("/api/prompt", json={"prompt": "a"})
+    client.post("/api/control", json={"action": "pause"})
+    assert [type(msgspec.convert(event, Notice)).__name__ for event in heard.drain()] == ["Accepted", "Commanded"]

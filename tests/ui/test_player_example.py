@@ -1,0 +1,80 @@
+"""The player in examples/ in a real browser, served from the stream's own origin with its real headers."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import FileResponse
+
+from pp1_orchestrator.server.app import create_app
+from pp1_orchestrator.server.settings import ServerSettings
+from tests.server.conftest import Listening
+
+from .browser import Visit, chromium, visit
+from .painted import PaintedStream
+
+PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
+TOKEN = "a token for the player"
+
+
+def mount_player(app) -> None:
+    app.add_api_route("/", lambda: FileResponse(PLAYER), response_class=FileResponse)
+
+
+@contextlib.contextmanager
+def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
+    stream = PaintedStream()
+    settings = ServerSettings(token=token)
+    app = create_app(stream, stream.make_peers(), stream.events, stream.metrics.registry, settings, mount_player)
+    server = Listening(app)
+    try:
+        yield stream, server.url
+    finally:
+        assert server.stop()
+        stream.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def test_it_plays_the_stream_and_leaves_with_its_page(browser):
+    with served(None) as (stream, url):
+        stream.prompt = "red"
+        page = visit(browser, url)
+        page.wait_playing()
+        page.wait_colour("r > 150 && g < 90")
+        assert viewers(url) == 1
+        assert page.page.inner_text("#status") == ""
+        page.page.goto("about:blank")
+        until(lambda: viewers(url) == 0)
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize(("token", "plays"), [(TOKEN, True), ("wrong", False)])
+def test_it_brings_a_token_or_says_why_there_is_no_picture(browser, token, plays):
+    """Served by a proxy in front of a stream, as docs/api.md has it: only the stream asks for the token."""
+    with served(TOKEN) as (_, url), contextlib.closing(browser.new_context()) as context:
+        context.route(f"{url}/player.html", lambda route: route.fulfill(path=PLAYER))
+        page = Visit(context.new_page())
+        page.page.goto(f"{url}/player.html#token={token}")
+        if plays:
+            page.wait_playing()
+        else:
+            page.page.wait_for_function("() => document.querySelector('#status').textContent.startsWith('a token is')")
+
+
+def viewers(url: str) -> int:
+    return httpx.get(f"{url}/api/state").json()["viewers"]
+
+
+def until(predicate) -> None:
+    deadline = time.monotonic() + 20
+    while not predicate():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
