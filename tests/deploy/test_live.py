@@ -44,7 +44,7 @@ def has_data(prometheus: str, expression: str) -> bool:
     return any(math.isfinite(float(row["value"][1])) for row in query(prometheus, expression))
 
 
-def test_every_panel_has_data_and_no_alert_fires(tmp_path):
+def test_every_panel_has_data_and_no_alert_is_near(tmp_path):
     with (
         running("layout=inline", "run.warmup_chunks=2", out=tmp_path / "out") as program,
         scraping(program.port, tmp_path, rules=RULES) as prometheus,
@@ -68,5 +68,6 @@ def test_every_panel_has_data_and_no_alert_fires(tmp_path):
         outcomes = {row["metric"]["outcome"] for row in query(prometheus, "pp1_prompt_updates_total > 0")}
         assert {"accepted", "applied", "visible"} <= outcomes
         wait_for(lambda: query(prometheus, "instance:pp1_fps_of_target:ratio"))
-        firing = query(prometheus, 'ALERTS{alertstate="firing"}')
-        assert firing == []
+        # Not even pending, but for those that depend on how fast this machine is.
+        speed = "PP1BelowTarget|PP1PromptLatencyHigh|PP1FramesDropped"
+        wait_for(lambda: query(prometheus, f'(count(ALERTS{{alertname!~"{speed}"}}) or vector(0)) == 0'))
