@@ -1,4 +1,4 @@
-"""Every Prometheus metric of the project: name, unit, labels and buckets in one place.
+"""The Prometheus metrics of one run, as things to call. What they are called and mean stands in `catalogue`.
 
 Each run has its own registry, so that several runs in one process do not collide. Knows nothing of HTTP: whoever serves
 /metrics takes `Metrics.registry`.
@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from . import catalogue
+from .catalogue import (
+    DROP_REASONS,
+    EPOCH_REASONS,
+    PROMPT_OUTCOMES,
+    SCORE_WINDOW,
+    DropReason,
+    PromptOutcome,
+    Spec,
+    epoch_reason,
+)
 from .chunks import periods_s
 from .overlap_score import WARMUP_CHUNKS, overlap_score
 from .records import ChunkRecord
-
-_SECONDS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
-_CHUNKS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
-_SCORE_WINDOW = 60
-"""Chunks that `pp1_overlap_score` looks back on."""
-
-DropReason = Literal["old_epoch", "late", "slow_viewer", "cut"]
-"""old_epoch: a result of before a hard cut; late: the pacer had no time left for it; slow_viewer: a viewer's queue was
-full; cut: decoded, but a hard cut came before it was shown."""
-DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "late", "slow_viewer", "cut")
 
 
 class Metrics:
@@ -35,9 +35,10 @@ class Metrics:
         self._lock = threading.Lock()
         self._warmup_left = warmup_chunks
         self._last: ChunkRecord | None = None
-        self._recent: deque[tuple[float, float, float]] = deque(maxlen=_SCORE_WINDOW)
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=SCORE_WINDOW)
         self._define_times()
         self._define_stream()
+        self._define_health()
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
@@ -45,6 +46,8 @@ class Metrics:
         for phase, seconds in record.phases_s().items():
             self._phase.labels(phase, "1" if phase in on_leader else "0").observe(seconds)
         self._frames.inc(record.frames)
+        self._wire.labels("envelope").inc(record.envelope_bytes)
+        self._wire.labels("result").inc(record.result_bytes)
         self._epoch.set(record.cache_epoch)
         with self._lock:
             period_s = periods_s([self._last, record])[1] if self._last else None
@@ -58,8 +61,22 @@ class Metrics:
         self._to_pixels_s.observe(seconds)
         self._to_pixels_chunks.observe(chunks)
 
-    def set_epoch(self, epoch: int) -> None:
+    def prompt_update(self, outcome: PromptOutcome) -> None:
+        """One prompt update came to this stage of its life, for the first time."""
+        self._updates.labels(outcome).inc()
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """A new epoch has begun; reason: in words, as events tell it."""
         self._epoch.set(epoch)
+        self._epochs.labels(epoch_reason(reason)).inc()
+
+    def target_fps(self, fps: float) -> None:
+        self._target_fps.set(fps)
+
+    def health(self, ready: bool, paused: bool) -> None:
+        """What /readyz says, and whether the stream stands still because somebody wants it to."""
+        self._ready.set(ready)
+        self._paused.set(paused)
 
     def frames_dropped(self, reason: DropReason, count: int = 1) -> None:
         self._dropped.labels(reason).inc(count)
@@ -81,46 +98,48 @@ class Metrics:
         """Memory that a rank's component holds, in bytes, on whatever device the rank runs on."""
         self._vram.labels(str(rank), component).set(count)
 
+    def cpu(self, rank: int, seconds: float) -> None:
+        """CPU time that a rank's process has used since the last call."""
+        self._cpu.labels(str(rank)).inc(seconds)
+
     def _define_times(self) -> None:
-        registry = self.registry
-        self._phase = Histogram(
-            "pp1_phase_seconds",
-            "Time of one phase of one chunk.",
-            ("phase", "rank"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._period = Histogram(
-            "pp1_chunk_period_seconds", "Time from one decoded chunk to the next.", buckets=_SECONDS, registry=registry
-        )
-        self._to_pixels_s = Histogram(
-            "pp1_prompt_to_pixels_seconds",
-            "Time from an accepted prompt update to its first decoded frame.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._to_pixels_chunks = Histogram(
-            "pp1_prompt_to_pixels_chunks",
-            "Chunks from an accepted prompt update to the first one made with it.",
-            buckets=_CHUNKS,
-            registry=registry,
-        )
-        self._score = Gauge(
-            "pp1_overlap_score", f"Median overlap score of the last {_SCORE_WINDOW} chunks.", registry=registry
-        )
+        self._phase = self._histogram(catalogue.PHASE)
+        self._period = self._histogram(catalogue.PERIOD)
+        self._to_pixels_s = self._histogram(catalogue.TO_PIXELS)
+        self._to_pixels_chunks = self._histogram(catalogue.TO_PIXELS_IN_CHUNKS)
+        self._score = self._gauge(catalogue.SCORE)
 
     def _define_stream(self) -> None:
-        registry = self.registry
-        self._frames = Counter("pp1_frames", "Pixel frames decoded.", registry=registry)
-        self._dropped = Counter("pp1_frames_dropped", "Frames that no viewer saw.", ("reason",), registry=registry)
-        for reason in DROP_REASONS:
-            self._dropped.labels(reason)
-        self._queue = Gauge("pp1_queue_depth", "Entries waiting in a bounded queue.", ("queue",), registry=registry)
-        self._epoch = Gauge("pp1_cache_epoch", "Number of KV cache resets so far.", registry=registry)
-        self._viewers = Gauge("pp1_viewers", "Connected WebRTC viewers.", registry=registry)
-        self._rank_up = Gauge("pp1_rank_up", "1 while the rank is alive, else 0.", ("rank",), registry=registry)
-        self._restarts = Counter("pp1_mesh_restarts", "Restarts of the mesh.", registry=registry)
-        self._vram = Gauge("pp1_vram_bytes", "Memory by rank and component.", ("rank", "component"), registry=registry)
+        self._frames = self._counter(catalogue.FRAMES)
+        self._dropped = self._counter(catalogue.DROPPED, DROP_REASONS)
+        self._target_fps = self._gauge(catalogue.TARGET_FPS)
+        self._queue = self._gauge(catalogue.QUEUE)
+        self._epoch = self._gauge(catalogue.EPOCH)
+        self._epochs = self._counter(catalogue.EPOCHS, EPOCH_REASONS)
+        self._updates = self._counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
+        self._wire = self._counter(catalogue.WIRE, ("envelope", "result"))
+        self._viewers = self._gauge(catalogue.VIEWERS)
+
+    def _define_health(self) -> None:
+        self._ready = self._gauge(catalogue.READY)
+        self._paused = self._gauge(catalogue.PAUSED)
+        self._rank_up = self._gauge(catalogue.RANK_UP)
+        self._restarts = self._counter(catalogue.RESTARTS)
+        self._vram = self._gauge(catalogue.VRAM)
+        self._cpu = self._counter(catalogue.CPU)
+
+    def _counter(self, spec: Spec, values: tuple[str, ...] = ()) -> Counter:
+        """values: of its label; they are there with 0 from the start, so that a query sees the first increase."""
+        counter = Counter(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
+        for value in values:
+            counter.labels(value)
+        return counter
+
+    def _gauge(self, spec: Spec) -> Gauge:
+        return Gauge(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
+
+    def _histogram(self, spec: Spec) -> Histogram:
+        return Histogram(spec.name, spec.meaning, tuple(spec.labels), buckets=spec.buckets, registry=self.registry)
 
     def _update_score(self, record: ChunkRecord, period_s: float | None) -> None:
         if self._warmup_left > 0:

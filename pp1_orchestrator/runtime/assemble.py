@@ -49,7 +49,7 @@ class Assembly:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
-        book = PromptBook(routing, instruments.events)
+        book = PromptBook(routing, instruments.events, instruments.metrics)
         history = StreamHistory(self._kept_chunks())
         planner = self._make_planner(history, link.version)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))

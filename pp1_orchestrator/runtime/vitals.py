@@ -1,9 +1,8 @@
-"""Once a second: which ranks are up and what memory they hold, as metrics, and as an event where it changed."""
+"""Once a second: the health of the stream and of its ranks and what they use, as metrics; changed ranks as events."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import psutil
 
@@ -20,6 +19,7 @@ class Vitals:
     def __init__(self, stream: Stream, metrics: Metrics, events: EventBus) -> None:
         self._stream, self._metrics, self._events = stream, metrics, events
         self._states: dict[str, str] = {}
+        self._cpu_s: dict[tuple[int, int], float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
         self._thread.start()
@@ -35,19 +35,29 @@ class Vitals:
                 return
 
     def _look(self) -> None:
+        session = self._stream.session
+        self._metrics.health(session.ready(), session.paused)
         for rank, facts in self._stream.ranks().items():
             state = facts["state"]
             self._metrics.rank_up(int(rank), state == "up")
             if self._states.get(rank) != state:
                 self._states[rank] = state
                 self._events.publish("rank", rank=int(rank), state=state)
-            self._resident(int(rank), facts)
+            self._use(int(rank), facts["pid"])
         for rank, parts in self._stream.memory().items():
             for component, count in parts.items():
                 self._metrics.vram(int(rank), component, count)
 
-    def _resident(self, rank: int, facts: dict[str, Any]) -> None:
+    def _use(self, rank: int, pid: int) -> None:
+        """What the rank's process uses; a process that took its place starts counting anew."""
         try:
-            self._metrics.vram(rank, "resident", psutil.Process(facts["pid"]).memory_info().rss)
+            process = psutil.Process(pid)
+            with process.oneshot():
+                resident, times = process.memory_info().rss, process.cpu_times()
         except psutil.NoSuchProcess:
             self._metrics.vram(rank, "resident", 0)
+            return
+        used_s = times.user + times.system
+        self._metrics.vram(rank, "resident", resident)
+        self._metrics.cpu(rank, max(0.0, used_s - self._cpu_s.get((rank, pid), 0.0)))
+        self._cpu_s[rank, pid] = used_s

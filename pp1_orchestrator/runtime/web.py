@@ -38,6 +38,7 @@ class Web:
 
     def make_sink(self, instruments: Instruments) -> PacedSink:
         """Where the stream's frames go: shown in real time, encoded once for all viewers."""
+        instruments.metrics.target_fps(self._video.fps)
         self._broadcaster = Broadcaster(self._video, instruments.metrics)
         return PacedSink(
             self._broadcaster,

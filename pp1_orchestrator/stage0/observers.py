@@ -30,6 +30,8 @@ class Receipts:
 
     def planned(self, flight: Flight) -> None:
         for update in flight.updates:
+            if update.applied_chunk is None:
+                self._metrics.prompt_update("applied")
             update.applied_chunk = flight.plan.chunk_index
             self.prompt = update.prompt
             self._events.publish(
@@ -51,7 +53,7 @@ class Receipts:
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
         self._events.publish("epoch", epoch=epoch, reason=reason)
-        self._metrics.set_epoch(epoch)
+        self._metrics.epoch_changed(epoch, reason)
 
     def shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
         """A sink's listener; called from the sink's thread. media_s counts from the first picture ever shown."""
@@ -64,6 +66,7 @@ class Receipts:
                 continue
             latency_ms = round((shown_at_s - update.accepted_s) * 1e3, 1)
             chunks = chunk.chunk_index - update.accepted_chunk
+            self._metrics.prompt_update("visible")
             self._events.publish(
                 "visible",
                 update=update_id,
@@ -93,7 +96,7 @@ class Telemetry:
         self._log.add(flight.record)
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
-        """Receipts sets the gauge."""
+        """Receipts counts it."""
 
 
 class Digests:

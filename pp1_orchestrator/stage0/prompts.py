@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.records import UpdateRecord
 from pp1_orchestrator.ports import Cut, PromptUpdate
 from pp1_orchestrator.stage0.checks import label, read_aim
@@ -40,8 +41,8 @@ class ReadyUpdate:
 class PromptBook:
     """Every update of a run. `take` belongs to the stage's thread; the rest may be called from any thread."""
 
-    def __init__(self, routing: Routing, events: EventBus) -> None:
-        self._routing, self._events = routing, events
+    def __init__(self, routing: Routing, events: EventBus, metrics: Metrics) -> None:
+        self._routing, self._events, self._metrics = routing, events, metrics
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._pending: queue.SimpleQueue[tuple[UpdateRecord, PromptUpdate, Aim] | None] = queue.SimpleQueue()
@@ -97,6 +98,7 @@ class PromptBook:
         with self._lock:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
+        self._metrics.prompt_update("accepted")
         self._events.publish("accepted", update=record.id, prompt=text, chunk=head_chunk)
         return record
 
@@ -122,6 +124,7 @@ class PromptBook:
             ready = self._ready_update(record, update, aim)
         except (Pp1Error, RuntimeError) as error:
             log.exception("update %s could not be encoded", record.id)
+            self._metrics.prompt_update("failed")
             self._events.publish("failed", update=record.id, reason=str(error))
             return
         with self._lock:
@@ -142,6 +145,7 @@ class PromptBook:
 
     def _supersede(self, old: UpdateRecord, new: UpdateRecord) -> None:
         old.superseded = True
+        self._metrics.prompt_update("superseded")
         self._events.publish("superseded", update=old.id, by=new.id)
 
     def _ready_update(self, record: UpdateRecord, update: PromptUpdate, aim: Aim) -> ReadyUpdate:

@@ -147,6 +147,10 @@ class Session:
             return False
         return self._parts.wishes.paused or time.monotonic() - last < self._info.chunk_deadline_s
 
+    @property
+    def paused(self) -> bool:
+        return self._parts.wishes.paused
+
     def _run(self) -> None:
         try:
             self._make_chunks()

@@ -3,10 +3,12 @@
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 
 import pytest
 from prometheus_client import generate_latest
 
+from pp1_orchestrator.measure.catalogue import CATALOGUE, EPOCH_REASONS, PERIOD, PHASE, TO_PIXELS, epoch_reason
 from pp1_orchestrator.measure.metrics import DROP_REASONS, Metrics
 
 from .records_made import run
@@ -31,6 +33,7 @@ def metrics():
     metrics.rank_up(1, True)
     metrics.mesh_restarts()
     metrics.vram(0, "vae", 1234)
+    metrics.cpu(1, 0.5)
     return metrics
 
 
@@ -38,11 +41,13 @@ def value(metrics, name, **labels):
     return metrics.registry.get_sample_value(name, labels)
 
 
-def test_every_metric_of_the_design_has_a_sample_and_there_is_no_other(metrics):
+def test_every_metric_of_the_catalogue_has_a_sample_and_there_is_no_other(metrics):
     text = generate_latest(metrics.registry).decode()
-    families = set(re.findall(r"^# TYPE (\S+)", text, re.M))
-    assert {name for name in families if not name.endswith("_created")} == DESIGN
-    for name in DESIGN:
+    families = dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.M))
+    catalogue = {spec.name: spec.kind for spec in CATALOGUE}
+    assert {name: kind for name, kind in families.items() if not name.endswith("_created")} == catalogue
+    assert catalogue.keys() >= DESIGN
+    for name in catalogue:
         assert re.search(rf"^{name}(_count|_bucket)?(\{{.*\}})? ", text, re.M), name
 
 
@@ -62,7 +67,7 @@ def test_the_overlap_score_leaves_the_warmup_out_and_follows_recent_chunks(metri
 
 
 def test_small_methods_set_what_they_say(metrics):
-    metrics.set_epoch(3)
+    metrics.epoch_changed(3, "update u17")
     metrics.rank_up(2, False)
     assert value(metrics, "pp1_cache_epoch") == 3
     assert value(metrics, "pp1_viewers") == 4
@@ -80,6 +85,34 @@ def test_every_drop_reason_has_a_sample_from_the_start():
     assert [value(fresh, "pp1_frames_dropped_total", reason=reason) for reason in DROP_REASONS] == [0] * len(
         DROP_REASONS
     )
+
+
+def test_epochs_are_counted_by_a_few_reasons(metrics):
+    for number, reason in enumerate(["update u17", "update u18", "seed", "the moon"]):
+        metrics.epoch_changed(number, reason)
+    counts = {reason: value(metrics, "pp1_epochs_total", reason=reason) for reason in EPOCH_REASONS}
+    assert counts == {"requested": 0, "seed": 1, "planned": 0, "update": 2, "other": 1}
+    assert epoch_reason("") == "other"
+
+
+def test_the_bytes_of_both_messages_are_counted(metrics):
+    assert value(metrics, "pp1_wire_bytes_total", message="envelope") == sum(range(1000, 1006))
+    assert value(metrics, "pp1_wire_bytes_total", message="result") == 6 * 5000
+
+
+def test_health_and_target_are_shown(metrics):
+    metrics.health(ready=True, paused=False)
+    metrics.target_fps(16)
+    metrics.cpu(1, 0.25)
+    assert [value(metrics, name) for name in ("pp1_ready", "pp1_paused", "pp1_target_fps")] == [1, 0, 16]
+    assert value(metrics, "pp1_cpu_seconds_total", rank="1") == 0.75
+
+
+@pytest.mark.parametrize(("spec", "low", "high"), [(PHASE, 0.08, 2.0), (PERIOD, 0.08, 2.0), (TO_PIXELS, 0.2, 5.0)])
+def test_buckets_are_close_where_times_are_met_in_practice(spec, low, high):
+    met = [bound for bound in spec.buckets if low <= bound <= high]
+    assert (met[0], met[-1]) == (low, high)
+    assert max(b / a for a, b in pairwise(met)) <= 1.6
 
 
 def test_two_runs_in_one_process_do_not_share_values(metrics):

@@ -17,18 +17,20 @@ APPLY = {
     "pp1_phase_seconds_count", "pp1_chunk_period_seconds_count", "pp1_vram_bytes", "pp1_overlap_score",
     "pp1_prompt_to_pixels_seconds_count", "pp1_prompt_to_pixels_chunks_count", "pp1_frames_total",
     "pp1_frames_dropped_total", "pp1_queue_depth", "pp1_cache_epoch", "pp1_viewers", "pp1_rank_up",
-    "pp1_mesh_restarts_total",
+    "pp1_mesh_restarts_total", "pp1_target_fps", "pp1_epochs_total", "pp1_prompt_updates_total", "pp1_wire_bytes_total",
+    "pp1_ready", "pp1_paused", "pp1_cpu_seconds_total",
 }  # fmt: skip
 WAIT_S = 60
 
 
 @contextlib.contextmanager
-def scraping(target: int, folder):
-    """A Prometheus that scrapes 127.0.0.1:target every second; yields its own address."""
+def scraping(target: int, folder, rules=None):
+    """A Prometheus that scrapes 127.0.0.1:target every second, and keeps rules; yields its own address."""
     address = f"127.0.0.1:{free_port()}"
     config = folder / "prometheus.yml"
     job = {"job_name": "pp1", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
-    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
+    files = [] if rules is None else [str(rules)]
+    config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job], "rule_files": files}))
     options = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder}/data",
@@ -53,11 +55,11 @@ def query(prometheus: str, expression: str) -> list[dict]:
         return []
 
 
-def wait_for(condition):
-    """The condition's first true value."""
+def wait_for(condition, missing=lambda: "it never came true"):
+    """The condition's first true value; else fails with what was missing."""
     end = time.monotonic() + WAIT_S
     while not (value := condition()):
-        assert time.monotonic() < end
+        assert time.monotonic() < end, missing()
         time.sleep(0.3)
     return value
 

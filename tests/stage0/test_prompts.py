@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.ports import PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.prompts import PromptBook
@@ -36,7 +37,11 @@ class Desk:
     def __init__(self) -> None:
         self.encoder, self.bus = GatedEncoder(), EventBus()
         self.subscription = self.bus.subscribe(lambda: None)
-        self.book = PromptBook(Rank0Encoder(CachedEncoder(self.encoder)), self.bus)
+        self.metrics = Metrics()
+        self.book = PromptBook(Rank0Encoder(CachedEncoder(self.encoder)), self.bus, self.metrics)
+
+    def count(self, outcome: str) -> float | None:
+        return self.metrics.registry.get_sample_value("pp1_prompt_updates_total", {"outcome": outcome})
 
     def events(self) -> list[tuple[str, str]]:
         return [(event["event"], event["update"]) for event in self.subscription.drain()]
@@ -75,6 +80,7 @@ def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
     assert [update for kind, update in events if kind == "accepted"] == [f"u{n}" for n in range(1, 21)]
     assert [update for kind, update in events if kind == "superseded"] == [f"u{n}" for n in range(1, 20)]
     assert [record.superseded for record in desk.book.records] == 19 * [True] + [False]
+    assert [desk.count(outcome) for outcome in ("accepted", "superseded", "failed")] == [20, 19, 0]
     assert len(desk.encoder.texts) <= 2  # the first may have been on its way already
     desk.book.close(5.0)
 
@@ -87,6 +93,7 @@ def test_a_prompt_that_cannot_be_encoded_fails_alone():
     desk.book.accept(PromptUpdate(prompt="fine"), 0)
     wait_for(lambda: desk.book.next_cut() is not None)
     assert ("failed", "u1") in desk.events()
+    assert desk.count("failed") == 1
     desk.book.close(5.0)
 
 

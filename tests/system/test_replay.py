@@ -73,6 +73,9 @@ def test_an_update_of_a_dropped_chunk_is_shown_by_the_next_one():
     summary, run = run_script(chunks=4, script=script)
     assert [update.applied_chunk for update in summary.prompt_updates] == [0, 2]
     assert run.sink.chunks[1].update_ids == ("u2",)
+    count = run.instruments.metrics.registry.get_sample_value
+    assert count("pp1_prompt_updates_total", {"outcome": "applied"}) == 2  # once, though it was in two plans
+    assert count("pp1_epochs_total", {"reason": "planned"}) == 1
 
 
 def test_the_past_cannot_be_planned():

@@ -1,0 +1,42 @@
+"""The dashboard "resources": memory, CPU and bytes on the wire of one stream."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from deploy.grafana.panels import Panel, Query, Row, chart, framed
+from deploy.grafana.queries import chunks, of, rate
+from pp1_orchestrator.measure import catalogue as pp1
+
+
+def resources() -> Dashboard:
+    rows = [Row("Memory", _memory()), Row("Processes", _processes()), Row("Wire", _wire())]
+    return framed("pp1-resources", "PP1 resources", "What one stream uses, by rank.", pp1.TARGET_FPS.name, rows)
+
+
+def _memory() -> list[Panel]:
+    parts = of(pp1.VRAM, component='!~"peak|resident"')
+    return [
+        chart("Memory by component", "What was loaded, on the rank's device.", "bytes",
+              Query(parts, "rank {{rank}} {{component}}"), stacked=True),
+        chart("Peak by rank", "The most that the device or process has ever held.", "bytes",
+              Query(of(pp1.VRAM, component='="peak"'), "rank {{rank}}")),
+    ]  # fmt: skip
+
+
+def _processes() -> list[Panel]:
+    return [
+        chart("Resident memory", "Of each rank's process. Growing for hours is a leak.", "bytes",
+              Query(of(pp1.VRAM, component='="resident"'), "rank {{rank}}")),
+        chart("CPU cores in use", "Of each rank's process. Ranks of one process show the same.", "none",
+              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}")),
+    ]  # fmt: skip
+
+
+def _wire() -> list[Panel]:
+    return [
+        chart("Bytes a second", "Between rank 0 and the leader.", "Bps",
+              Query(rate(pp1.WIRE, by="message"), "{{message}}")),
+        chart("Bytes a chunk", "Envelopes are small but for those that carry an embedding.", "bytes",
+              Query(f"{rate(pp1.WIRE, by='message')} / on () group_left {chunks()}", "{{message}}")),
+    ]  # fmt: skip

@@ -1,0 +1,146 @@
+"""The catalogue of Prometheus metrics: every name, kind, unit, label and bucket, and what it means.
+
+`metrics` makes them from it, and docs/metrics.md is its table. Knows neither who measures nor who scrapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+DropReason = Literal["old_epoch", "late", "slow_viewer", "cut"]
+"""old_epoch: a result of before a hard cut; late: the pacer had no time left for it; slow_viewer: a viewer's queue was
+full; cut: decoded, but a hard cut came before it was shown."""
+DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "late", "slow_viewer", "cut")
+
+EpochReason = Literal["requested", "seed", "planned", "update", "other"]
+EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "other")
+
+PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
+PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = ("accepted", "applied", "visible", "superseded", "failed")
+
+# Within the range that is met in practice neighbouring bounds are at most a factor of 1.6 apart: a quantile that
+# Prometheus interpolates is off by no more than that. Outside of it a few bounds tell "nothing" and "far too long".
+
+# A phase may be planning (1 ms), sending (a few ms), decoding, or all of the mesh's work on a chunk: 80 to 400 ms for
+# the tiny model on a CPU, 300 to 2000 ms for one of 14B parameters on a few GPUs.
+PHASE_S = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
+    3.0, 5.0, 10.0,
+)  # fmt: skip
+# The same chunks, seen as a whole. A period is compared with what the target FPS allows (750 ms for 12 frames at 16
+# FPS, 500 ms at 24), so the bounds are closest around it.
+PERIOD_S = (0.05, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.3, 1.6, 2.0, 2.5, 4.0, 10.0)
+# One to three chunks plus encoding the text: 200 ms to 5 s.
+TO_PIXELS_S = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 7.0, 10.0, 20.0)
+# Overlap makes it 1 to 3; queues and a burst of updates a few more.
+TO_PIXELS_CHUNKS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+
+SCORE_WINDOW = 60
+"""Chunks that `pp1_overlap_score` looks back on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One metric. `name` is what a query says; `labels` tells for each label what it holds."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    meaning: str
+    labels: dict[str, str] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+_RANK = "global number of the rank, `0` is rank 0"
+_PHASES = _listed(("text", "build", "send", "mesh", "recv", "decode"))
+
+PHASE = Spec(
+    "pp1_phase_seconds", "histogram", "seconds", "Time of one phase of one chunk.",
+    {"phase": _PHASES, "rank": "the rank that did it"}, PHASE_S,
+)  # fmt: skip
+PERIOD = Spec(
+    "pp1_chunk_period_seconds", "histogram", "seconds", "Time from one decoded chunk to the next.", {}, PERIOD_S
+)
+TO_PIXELS = Spec(
+    "pp1_prompt_to_pixels_seconds", "histogram", "seconds",
+    "Time from an accepted prompt update to its first decoded frame.", {}, TO_PIXELS_S,
+)  # fmt: skip
+TO_PIXELS_IN_CHUNKS = Spec(
+    "pp1_prompt_to_pixels_chunks", "histogram", "chunks",
+    "Chunks from an accepted prompt update to the first one made with it.", {}, TO_PIXELS_CHUNKS,
+)  # fmt: skip
+SCORE = Spec(
+    "pp1_overlap_score", "gauge", "ratio",
+    f"Share of rank 0's work that was hidden behind the mesh's: median of the last {SCORE_WINDOW} chunks.",
+)  # fmt: skip
+FRAMES = Spec("pp1_frames_total", "counter", "frames", "Pixel frames decoded.")
+DROPPED = Spec(
+    "pp1_frames_dropped_total", "counter", "frames", "Frames made but not shown, or not to a slow viewer.",
+    {"reason": _listed(DROP_REASONS)},
+)  # fmt: skip
+TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")
+QUEUE = Spec(
+    "pp1_queue_depth", "gauge", "entries", "Entries waiting in a bounded queue.",
+    {"queue": "`frames` and those of the chosen overlap"},
+)  # fmt: skip
+EPOCH = Spec("pp1_cache_epoch", "gauge", "epochs", "Number of KV cache resets so far.")
+EPOCHS = Spec(
+    "pp1_epochs_total", "counter", "epochs", "Changes of the epoch by what asked for them.",
+    {"reason": _listed(EPOCH_REASONS)},
+)  # fmt: skip
+PROMPT_UPDATES = Spec(
+    "pp1_prompt_updates_total", "counter", "updates", "Prompt updates that have come that far, each counted once.",
+    {"outcome": _listed(PROMPT_OUTCOMES)},
+)  # fmt: skip
+WIRE = Spec(
+    "pp1_wire_bytes_total", "counter", "bytes", "Bytes between rank 0 and the leader, of chunks that were decoded.",
+    {"message": "`envelope`, `result`"},
+)  # fmt: skip
+VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
+READY = Spec("pp1_ready", "gauge", "0 or 1", "What /readyz says: 1 while chunks come, or the stream is paused.")
+PAUSED = Spec("pp1_paused", "gauge", "0 or 1", "1 while the stream is paused.")
+RANK_UP = Spec("pp1_rank_up", "gauge", "0 or 1", "1 while the rank is alive, else 0.", {"rank": _RANK})
+RESTARTS = Spec("pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh.")
+VRAM = Spec(
+    "pp1_vram_bytes", "gauge", "bytes", "Memory that a component holds on its rank's device.",
+    {"rank": _RANK, "component": "what was loaded; `peak` of the device; `resident` of the process"},
+)  # fmt: skip
+CPU = Spec(
+    "pp1_cpu_seconds_total", "counter", "seconds",
+    "CPU time of the rank's process. Ranks that share a process show the same.", {"rank": _RANK},
+)  # fmt: skip
+
+CATALOGUE = (
+    PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
+    PROMPT_UPDATES, WIRE, VIEWERS, READY, PAUSED, RANK_UP, RESTARTS, VRAM, CPU,
+)  # fmt: skip
+
+
+def epoch_reason(words: str) -> EpochReason:
+    """The label for an epoch's reason as events tell it: they may name an update, labels must be few."""
+    known: dict[str, EpochReason] = {reason: reason for reason in EPOCH_REASONS}
+    return known.get(words.split(" ", 1)[0], "other")
+
+
+def table() -> Iterator[str]:
+    """The lines of a Markdown table of everything here."""
+    yield "| metric | kind | unit | labels | meaning |"
+    yield "|---|---|---|---|---|"
+    for spec in CATALOGUE:
+        labels = "<br>".join(f"`{label}`: {values}" for label, values in spec.labels.items()) or "–"
+        yield f"| `{spec.name}` | {spec.kind} | {spec.unit} | {labels} | {spec.meaning} |"
+
+
+def bucket_table() -> Iterator[str]:
+    """The lines of a Markdown table of the histograms' bounds."""
+    yield "| histogram | upper bounds of its buckets |"
+    yield "|---|---|"
+    for spec in CATALOGUE:
+        if spec.buckets:
+            yield f"| `{spec.name}` | {' '.join(f'{bound:g}' for bound in spec.buckets)} |"
