@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -60,14 +60,14 @@ class AccessGuard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
+        if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
             return error_reply(
                 f"Host {host[:NAME_CHARS]!r} is not served here; use {', '.join(sorted(self._hosts))}", 403
             )
         if scope["path"] not in OPEN_PATHS and (answer := self._unless_known(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
-        if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
             line = f"Origin {origin[:NAME_CHARS]!r} may not change anything here; only pages of {host[:NAME_CHARS]} may"
             return error_reply(line, 403)
         return None
@@ -87,6 +87,14 @@ class AccessGuard:
             welcome.set_cookie(COOKIE, self._session, httponly=True, samesite="lax")
             return welcome
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+
+def _parts(address: str) -> SplitResult:
+    """An address in its parts; all of them are empty where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _session_of(token: str) -> str:

@@ -80,7 +80,9 @@ def test_a_page_brings_the_token_once_and_has_a_cookie_from_then_on():
 
 
 @pytest.mark.parametrize(("method", "path"), [*all_routes(), ("GET", "/")])
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.1", "[::1", ""]
+)
 def test_on_loopback_a_foreign_host_is_refused_everywhere(method, path, host):
     assert browse().request(method, path, headers={"Host": host}).status_code == 403
 
@@ -91,11 +93,20 @@ def test_on_loopback_its_own_names_are_served(host):
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in all_routes() if route[0] != "GET"])
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost:7860"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost:7860", "http://["]
+)
 @pytest.mark.parametrize("options", [{}, {"host": "0.0.0.0", "token": TOKEN}])
 def test_what_changes_something_is_refused_to_other_origins(method, path, origin, options):
     answer = browse(**options).request(method, path, headers={"Origin": origin, **BEARER})
     assert answer.status_code == 403
+
+
+def test_a_refusal_names_what_was_refused_and_what_is_allowed():
+    host = browse().get("/api/state", headers={"Host": "evil.example"}).json()["error"]
+    assert host == "Host 'evil.example' is not served here; use 127.0.0.1, ::1, localhost"
+    origin = browse().post("/api/control", headers={"Origin": "http://evil.example"}).json()["error"]
+    assert origin == "Origin 'http://evil.example' may not change anything here; only pages of 127.0.0.1:7860 may"
 
 
 def test_the_own_origin_and_none_are_fine():
