@@ -15,9 +15,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load import make_frame_encoder
-from pp1_orchestrator.models.vae.reference import ReferenceDecoder
-from pp1_orchestrator.models.vae.stacked import StackedDecoder
+from pp1_orchestrator.models.vae.load import make_decoder, make_frame_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -40,17 +38,7 @@ def generator(settings: Settings, config: WanConfig, shard: Shard) -> CausalWanM
 
 def kv_cache(settings: Settings, config: WanConfig, degree: int, latent_size: tuple[int, int]) -> KVCache:
     """One mesh rank's keys and values."""
-    return KVCache(
-        layers=config.num_layers,
-        heads=config.num_heads // degree,
-        head_dim=config.head_dim,
-        tokens_per_frame=config.tokens_per_frame(*latent_size),
-        chunk=config.chunk_frames,
-        window=config.local_attn_size,
-        sink=config.sink_frames,
-        dtype=dtype_of(settings),
-        device=META,
-    )
+    return KVCache.for_model(config, degree, latent_size, dtype_of(settings), META)
 
 
 def vae(settings: Settings) -> AutoencoderKLWan:
@@ -67,10 +55,8 @@ def vae(settings: Settings) -> AutoencoderKLWan:
 
 def decoder(settings: Settings, whole: AutoencoderKLWan) -> StreamingDecoder:
     """The decoder that rank 0 would use on the layout's device."""
-    config: Any = whole.config
-    on_cpu = torch.device(settings.layout.device).type == "cpu"
     with META:
-        return StackedDecoder(whole) if on_cpu and not config.is_residual else ReferenceDecoder(whole)
+        return make_decoder(whole, torch.device(settings.layout.device))
 
 
 def frame_encoder(whole: AutoencoderKLWan) -> FrameEncode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract.envelope import VAE_STRIDE
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
@@ -33,17 +34,8 @@ def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | Non
     if shard is not None:
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
     weight = model.patch_embedding.weight
-    cache = KVCache(
-        layers=config.num_layers,
-        heads=config.num_heads // (shard.degree if shard else 1),
-        head_dim=config.head_dim,
-        tokens_per_frame=config.tokens_per_frame(settings.stream.height // 8, settings.stream.width // 8),
-        chunk=config.chunk_frames,
-        window=config.local_attn_size,
-        sink=config.sink_frames,
-        dtype=weight.dtype,
-        device=weight.device,
-    )
+    latent_size = settings.stream.height // VAE_STRIDE, settings.stream.width // VAE_STRIDE
+    cache = KVCache.for_model(config, shard.degree if shard else 1, latent_size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     generator = CausalGenerator(model, cache, schedule)

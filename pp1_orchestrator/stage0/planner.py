@@ -76,6 +76,12 @@ class Planner:
         """True when a chunk can't be planned before the one before it has come back."""
         return self._context.rebuilds and not self.fresh
 
+    @property
+    def rebuilds_next(self) -> bool:
+        """True when the next chunk is one of those before which the context may rebuild the cache."""
+        chunk = self._start_frame // self._shape.frames
+        return chunk > 0 and chunk % self._rules.recompute_every == 0
+
     def aim(self, aim: Aim) -> None:
         """What the next chunks show, or head for; the cache keeps its history unless the aim wants it made anew."""
         self._track.aim(aim, self.next_chunk)
@@ -123,8 +129,7 @@ class Planner:
 
     def _context_frames(self, recache: bool) -> Tensor | None:
         """What the cache is rebuilt from: the context's own frames, or all that is remembered, under the new prompt."""
-        chunk = self._start_frame // self._shape.frames
-        if chunk and chunk % self._rules.recompute_every == 0:
+        if self.rebuilds_next:
             own = self._context.frames(self.history)
             if own is not None:
                 return own

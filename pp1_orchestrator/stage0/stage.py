@@ -146,7 +146,8 @@ class Stage:
 
     def prepare(self, accepted: Accepted) -> None:
         """Whatever the next plan needs of this chunk's pixels."""
-        self._decoding.prepare(accepted)
+        if self._planner.rebuilds_next:
+            self._decoding.prepare(accepted)
 
     def finish(self, accepted: Accepted) -> None:
         """Decode the rest and hand the pixels on, unless a hard cut came in between."""

@@ -138,3 +138,10 @@ def test_stages_that_sleep_hide_behind_each_other_except_in_sync():
     assert scores["loop_ahead"] < 0.2, "a mesh in this process has no thread of its own"
     assert scores["stage0_owned"] > 0.6
     assert scores["decode_thread"] > 0.6
+
+
+def test_an_anchor_is_encoded_only_where_the_next_chunk_rebuilds():
+    _, run = run_script("context=recompute_anchor", "context.recompute_every=2", chunks=6, script=SCRIPT[:1])
+    assert [frames is not None for frames in run.kept.contexts] == [False, False, True, False, True, False]
+    encoded = [record.anchor_ms > 0 for record in run.instruments.chunk_log.records()]
+    assert encoded == [False, True, False, True, False, True]

@@ -24,11 +24,14 @@ def load_vae(folder: Path, device: torch.device, dtype: torch.dtype, random: boo
     return vae.to(device).eval().requires_grad_(False)
 
 
-def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
-    """The stacked decoder on a CPU, diffusers' own elsewhere."""
+def make_decoder(vae: AutoencoderKLWan, device: torch.device | None = None) -> StreamingDecoder:
+    """The stacked decoder on a CPU, diffusers' own elsewhere.
+
+    device: where it is to run, if the weights are not there (those on the meta device never are).
+    """
     config: Any = vae.config
-    on_cpu = next(vae.parameters()).device.type == "cpu"
-    return StackedDecoder(vae).eval() if on_cpu and not config.is_residual else ReferenceDecoder(vae)
+    device = device or next(vae.parameters()).device
+    return StackedDecoder(vae).eval() if device.type == "cpu" and not config.is_residual else ReferenceDecoder(vae)
 
 
 def make_frame_encoder(vae: AutoencoderKLWan) -> FrameEncode:

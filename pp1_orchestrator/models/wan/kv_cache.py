@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue, attend
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.segment_attention import attend_two
 
 
@@ -44,6 +45,28 @@ class KVCache:
         self._slot = slice(0, 0)
         self._valid = 0
         self._bias = 1.0
+
+    @classmethod
+    def for_model(
+        cls,
+        config: WanConfig,
+        degree: int,
+        latent_size: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+    ) -> KVCache:
+        """What one of `degree` tensor-parallel ranks keeps for latents of height and width `latent_size`."""
+        return cls(
+            layers=config.num_layers,
+            heads=config.num_heads // degree,
+            head_dim=config.head_dim,
+            tokens_per_frame=config.tokens_per_frame(*latent_size),
+            chunk=config.chunk_frames,
+            window=config.local_attn_size,
+            sink=config.sink_frames,
+            dtype=dtype,
+            device=device,
+        )
 
     @property
     def nbytes(self) -> int:
