@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deploy.grafana.dashboards import dashboards
 from deploy.metrics_page import metrics_page
+from deploy.prometheus.rules import rules_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def generated() -> dict[str, str]:
     """Text by path from the repository's root."""
     files = {f"deploy/grafana/json/{name}.json": text for name, text in dashboards().items()}
-    return files | {"docs/metrics.md": metrics_page()}
+    return files | {"docs/metrics.md": metrics_page(), "deploy/prometheus/rules.yml": rules_page()}
 
 
 def write() -> None:

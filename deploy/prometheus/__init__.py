@@ -1,0 +1,1 @@
+"""Prometheus' rules as code, and the files that Prometheus is given."""
