@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract import Envelope, Result, wire
+from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.transport.groups import PeerPipe
 from pp1_orchestrator.transport.messages import Received, receive_message, send_parcel
@@ -130,10 +130,17 @@ class InlineLink:
         return _Done()
 
     def receive(self) -> Received:
-        envelope = receive_message(self._out.receive, self.device).message
+        envelope = self._next_infer()
         result = self._worker.infer(self._text.resolve(envelope), idle_ms=0.0)
         send_parcel(wire.pack_result(result, self.device), self._back.send)
         return receive_message(self._back.receive, self.device)
+
+    def _next_infer(self) -> Envelope:
+        """Heartbeats wait in the same queue, and ask nothing of a mesh that can't be away."""
+        while True:
+            envelope = receive_message(self._out.receive, self.device).message
+            if envelope.meta.action is Action.INFER:
+                return envelope
 
     def settle(self) -> None:
         self._worker.settle()

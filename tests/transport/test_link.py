@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 import torch
 
-from pp1_orchestrator.contract import wire
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
@@ -111,6 +111,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     wanted = alone.denoise(noise, STEPS, 0, 3)
     generator = make_generator(model, FlowSchedule())
     link = InlineLink(LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1)), CPU)
+    link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
     link.send(wire.pack_envelope(first_chunk(noise, text, STEPS)))
     received = link.receive()
     assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)
