@@ -1,4 +1,4 @@
-"""Alerts fire on the running program when their cause is there; their durations are scaled down."""
+"""Alerts fire on the running program when their cause is there, and only then; their durations are scaled down."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from tests.system.program import running
 
 SCALE = 0.1
 SLOW_MESH_S = 8  # longer than PP1StreamStalled's and PP1NotReady's scaled durations, and than 5 s to a prompt's picture
+LONGEST_S = 15  # of watching a healthy stream; no scaled `for` is longer than 12 s
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no Prometheus")
 
 
@@ -68,3 +69,13 @@ def test_a_mesh_rank_that_is_killed(tmp_path, rules):
             mesh[-1].kill()
             wait_for_alerts(prometheus, "PP1Unreachable")  # without a rank the program ends
             assert program.process.wait(20) != 0
+
+
+def test_a_healthy_stream_is_silent(tmp_path, rules):
+    with running("layout=inline", "stream.fps=8", "run.warmup_chunks=2", out=tmp_path / "out") as program:
+        program.wait_until_ready()
+        with scraping(program.port, tmp_path, rules=rules) as prometheus:
+            watched = f"count_over_time(instance:pp1_fps_of_target:ratio[{LONGEST_S}s:1s]) >= {LONGEST_S}"
+            wait_for(lambda: query(prometheus, watched))
+            ever = f'max_over_time((count(ALERTS{{alertstate="firing"}}))[{2 * LONGEST_S}s:500ms])'
+            assert query(prometheus, ever) == [], query(prometheus, "ALERTS")
