@@ -104,7 +104,7 @@ def _health() -> list[Panel]:
               Query(increase(pp1.EPOCHS, "reason"), "{{reason}}"), span=8),
         chart("Viewers", "Connected over WebRTC.", "none", Query(of(pp1.VIEWERS), "viewers"), span=8),
         chart("Ranks", "1 while a rank is alive.", "none", Query(of(pp1.RANK_UP), "rank {{rank}}"), span=8),
-        chart("Restarts of the mesh, and pauses", "Restarts in the window; 1 while the stream is paused.", "none",
+        chart("Restarts of the mesh, and states", "Restarts in the window; 1 for the state and while paused.", "none",
               Query(f"sum(increase({of(pp1.RESTARTS)}[$__rate_interval]))", "restarts"),
-              Query(of(pp1.PAUSED), "paused"), span=8),
+              Query(of(pp1.PAUSED), "paused"), Query(of(pp1.STATE), "{{state}}"), span=8),
     ]  # fmt: skip

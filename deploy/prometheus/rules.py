@@ -97,7 +97,9 @@ def _standstill(after: Durations) -> list[Rule]:
             after(15),
         ),
         _alert(
-            "PP1MeshRestarting", f"increase(pp1_mesh_restarts_total[{after(900)}]) > 2", "warning",
+            "PP1MeshRestarting",
+            f"sum by (job, instance) (increase(pp1_mesh_restarts_total[{after(900)}])) > 2",
+            "warning",
             "the mesh of {{ $labels.instance }} restarts again and again",
             '{{ $value | printf "%.0f" }} restarts in 15 minutes.',
         ),

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
 
 
@@ -95,13 +96,14 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """chunks None: without end. prompt: shown from chunk 0 unless a script says otherwise."""
+    """chunks None: without end. prompt: shown from chunk 0 unless a script says otherwise. restarts: of the mesh."""
 
     name: str
     chunks: Positive | None
     script: str | None
     prompt: str
     warmup_chunks: Annotated[int, Meta(ge=0)]
+    restarts: Restarts
 
 
 class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +135,14 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     stop: Seconds
 
 
+class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a mesh that fails is started anew; see conf/config.yaml."""
+
+    restarts: Restarts
+    window_s: Seconds
+    pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
@@ -148,3 +158,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     stream: StreamSettings
     serving: ServingSettings
     deadlines: Deadlines
+    supervision: SupervisionSettings

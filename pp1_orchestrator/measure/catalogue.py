@@ -14,8 +14,17 @@ DropReason = Literal["old_epoch", "late", "slow_viewer", "cut"]
 full; cut: decoded, but a hard cut came before it was shown."""
 DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "late", "slow_viewer", "cut")
 
-EpochReason = Literal["requested", "seed", "planned", "update", "other"]
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "other")
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "latents", "other"]
+"""restart: the mesh was started anew; latents: a chunk came back that can't be shown."""
+EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "latents", "other")
+
+RestartReason = Literal["death", "hang", "latents", "error"]
+"""death: a process ended; hang: a chunk did not come in time; latents: unusable ones came again and again; error: the
+mesh or its link reported a failure, or a new mesh did not come up."""
+RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "latents", "error")
+
+StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
+STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")
 
 PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
 PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = ("accepted", "applied", "visible", "superseded", "failed")
@@ -106,7 +115,14 @@ VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
 READY = Spec("pp1_ready", "gauge", "0 or 1", "What /readyz says: 1 while chunks come, or the stream is paused.")
 PAUSED = Spec("pp1_paused", "gauge", "0 or 1", "1 while the stream is paused.")
 RANK_UP = Spec("pp1_rank_up", "gauge", "0 or 1", "1 while the rank is alive, else 0.", {"rank": _RANK})
-RESTARTS = Spec("pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh.")
+STATE = Spec(
+    "pp1_state", "gauge", "0 or 1", "1 for the state that the stream is in, 0 for the others.",
+    {"state": _listed(STREAM_STATES)},
+)  # fmt: skip
+RESTARTS = Spec(
+    "pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh that were begun, by what it failed of.",
+    {"reason": _listed(RESTART_REASONS)},
+)  # fmt: skip
 VRAM = Spec(
     "pp1_vram_bytes", "gauge", "bytes", "Memory that a component holds on its rank's device.",
     {"rank": _RANK, "component": "what was loaded; `peak` of the device; `resident` of the process"},
@@ -118,7 +134,7 @@ CPU = Spec(
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, VIEWERS, READY, PAUSED, RANK_UP, RESTARTS, VRAM, CPU,
+    PROMPT_UPDATES, WIRE, VIEWERS, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
 )  # fmt: skip
 
 

@@ -16,10 +16,14 @@ from .catalogue import (
     DROP_REASONS,
     EPOCH_REASONS,
     PROMPT_OUTCOMES,
+    RESTART_REASONS,
     SCORE_WINDOW,
+    STREAM_STATES,
     DropReason,
     PromptOutcome,
+    RestartReason,
     Spec,
+    StreamState,
     epoch_reason,
 )
 from .chunks import periods_s
@@ -90,9 +94,14 @@ class Metrics:
     def rank_up(self, rank: int, up: bool) -> None:
         self._rank_up.labels(str(rank)).set(up)
 
-    def mesh_restarts(self) -> None:
+    def mesh_restarts(self, reason: RestartReason) -> None:
         """Count one restart of the mesh."""
-        self._restarts.inc()
+        self._restarts.labels(reason).inc()
+
+    def stream_state(self, state: StreamState) -> None:
+        """The stream has come to this state of its life."""
+        for other in STREAM_STATES:
+            self._state.labels(other).set(other == state)
 
     def vram(self, rank: int, component: str, count: int) -> None:
         """Memory that a rank's component holds, in bytes, on whatever device the rank runs on."""
@@ -123,8 +132,11 @@ class Metrics:
     def _define_health(self) -> None:
         self._ready = self._gauge(catalogue.READY)
         self._paused = self._gauge(catalogue.PAUSED)
+        self._state = self._gauge(catalogue.STATE)
+        for state in STREAM_STATES:
+            self._state.labels(state)
         self._rank_up = self._gauge(catalogue.RANK_UP)
-        self._restarts = self._counter(catalogue.RESTARTS)
+        self._restarts = self._counter(catalogue.RESTARTS, RESTART_REASONS)
         self._vram = self._gauge(catalogue.VRAM)
         self._cpu = self._counter(catalogue.CPU)
 

@@ -16,10 +16,11 @@ from pp1_orchestrator.ports import FrameSink, TimelineEntry
 from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
 from pp1_orchestrator.runtime.build_text import load_encoder
 from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
 from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Telemetry
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
 from pp1_orchestrator.stage0.prompts import PromptBook
@@ -28,14 +29,15 @@ from pp1_orchestrator.stage0.session import SessionParts
 from pp1_orchestrator.stage0.stage import Observer, Stage
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.overlap.base import Depths, OverlapParts
+from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapParts
 from pp1_orchestrator.strategies.routing.base import Routing
+from pp1_orchestrator.transport.link import MeshLink
 
 
 class Assembly:
     """Loads rank 0's models at once; `build` joins the mesh. components: bytes of what was loaded."""
 
-    def __init__(self, settings: Settings, config: WanConfig, mesh: Mesh, spans: SpanRecorder) -> None:
+    def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
         device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
@@ -56,15 +58,17 @@ class Assembly:
         wishes = StreamWishes(book, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
         decoding = ChunkDecoding(self._decoder, self._frame_encoder, history, self._spans)
-        watchers = [instruments.receipts, telemetry, instruments.record, *observers]
+        life = Life(instruments.metrics)
+        watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)
         stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack)
-        depths = Depths(settings.overlap.d_in, settings.overlap.d_out)
-        overlap = OVERLAPS[settings.overlap.name](OverlapParts(link, self._spans, instruments.queues, depths))
         parts = SessionParts(
             stage=stage,
             planner=planner,
-            overlap=overlap,
+            make_overlap=partial(self._make_overlap, instruments),
+            link=link,
+            keeper=self._mesh,
+            life=life,
             wishes=wishes,
             timeline=timeline,
             book=book,
@@ -75,6 +79,11 @@ class Assembly:
             events=instruments.events,
         )
         return stage, parts
+
+    def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
+        chosen = self._settings.overlap
+        depths = Depths(chosen.d_in, chosen.d_out)
+        return OVERLAPS[chosen.name](OverlapParts(link, self._spans, instruments.queues, depths))
 
     def _make_routing(self, device: torch.device) -> Routing:
         kind = ROUTINGS[self._settings.routing.name]

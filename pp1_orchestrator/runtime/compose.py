@@ -19,9 +19,8 @@ from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.runtime.assemble import Assembly
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
-from pp1_orchestrator.runtime.registry import LAYOUTS
+from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
 from pp1_orchestrator.stage0.stage import Observer
@@ -49,7 +48,7 @@ class Stream:
         self._spans = SpanRecorder(rank=0)
         limit_threads(settings.layout.threads)
         started = time.monotonic()
-        self._mesh: Mesh = LAYOUTS[settings.layout.name](settings, config).start(trace_folder)
+        self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
         try:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.components
@@ -72,6 +71,7 @@ class Stream:
         self._components["decode_cache"] = self._stage.decode_cache_bytes
         shutdown = self._stage.message(Action.SHUTDOWN) if link_is_free else None
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
+        self.session.stopped()
         if self._trace_folder is not None:
             self._spans.write_part(self._trace_folder)
 
@@ -88,7 +88,8 @@ class Stream:
         settings = self._settings
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": settings.stream.fps}
         choices |= {"height": settings.stream.height, "width": settings.stream.width}
-        return SessionInfo(choices, self.ranks, settings.deadlines.heartbeat, settings.deadlines.chunk)
+        deadlines = settings.deadlines
+        return SessionInfo(choices, self.ranks, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:

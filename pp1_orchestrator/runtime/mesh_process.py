@@ -21,6 +21,7 @@ from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
+from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
@@ -34,6 +35,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_fold
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    end_with_parent(EXIT_FAILED)
     limit_threads(settings.layout.threads)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:

@@ -83,4 +83,30 @@ class RankState(_Notice, frozen=True, tag="rank", kw_only=True):
     state: str
 
 
-Notice = Accepted | Applied | Visible | Superseded | Failed | Commanded | Planned | Epoch | RankState
+class Restarting(_Notice, frozen=True, tag="restarting", kw_only=True):
+    """The mesh has failed and is started anew, as this generation; the last picture stands until it is up."""
+
+    reason: str
+    text: str
+    generation: int
+
+
+class Restarted(_Notice, frozen=True, tag="restarted", kw_only=True):
+    """The new mesh is up; the next pictures are made by it."""
+
+    generation: int
+
+
+Notice = (
+    Accepted
+    | Applied
+    | Visible
+    | Superseded
+    | Failed
+    | Commanded
+    | Planned
+    | Epoch
+    | RankState
+    | Restarting
+    | Restarted
+)

@@ -6,7 +6,7 @@ a running transition included. Pure bookkeeping; nothing is encoded here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pp1_orchestrator.contract.text import BlendMethod, TextRecipe, TextTerm
 
@@ -27,6 +27,7 @@ class ConditioningTrack:
 
     def __init__(self) -> None:
         self._aim: Aim | None = None
+        self._newest: Aim | None = None
         self._first_chunk = 0
         self._source: int | None = None
         self.epoch = 0
@@ -38,8 +39,14 @@ class ConditioningTrack:
 
     def aim(self, aim: Aim, chunk: int) -> None:
         """Head for something new from chunk on; whatever was on its way ends where it is."""
-        self._aim, self._first_chunk = aim, chunk
+        self._aim = self._newest = aim
+        self._first_chunk = chunk
         self._source = self.epoch if aim.steps > 1 and self.epoch else None
+
+    def again(self, chunk: int) -> None:
+        """From chunk on show what was aimed at last, at its target: nothing that was on its way is known any more."""
+        if self._newest is not None:
+            self.aim(replace(self._newest, steps=0, recache=False), chunk)
 
     def step(self, chunk: int) -> tuple[TextRecipe, Aim] | None:
         """The recipe of conditioning `epoch`, which this chunk is the first to show; None when nothing changes."""

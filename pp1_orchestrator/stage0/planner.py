@@ -93,6 +93,17 @@ class Planner:
         self.fresh = True
         self.history.begin()
 
+    def start_over(self, new_mesh: bool) -> None:
+        """A hard cut after which nothing is taken for granted: the conditioning travels again, at its target.
+
+        new_mesh: nothing is owed, either.
+        """
+        self.hard_cut()
+        self._track.again(self.next_chunk)
+        self._routing.forget()
+        if new_mesh:
+            self._passes_owed = 0
+
     def plan(self) -> Envelope:
         """The next chunk's envelope. An aim must have been set."""
         change = self._track.step(self.next_chunk)

@@ -23,6 +23,7 @@ class Recording:
         self._seed: int | None = None
         self._epoch = 0
         self._count = 0
+        self._thrown = 0
         self.chunks = 0
         """Chunks planned so far."""
 
@@ -44,19 +45,21 @@ class Recording:
         if flight.requested is None and seed is None and cut == "soft":
             return
         fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
-        entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, **fields)
         with self._lock:
+            dropped, self._thrown = (self._thrown, 0) if cut == "hard" else (0, self._thrown)
+            entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
             self._entries.append(entry)
             self._count += 1
 
     def dropped(self, flight: Flight) -> None:
-        """A hard cut threw it away: that belongs to the newest hard cut."""
+        """A hard cut threw it away: that belongs to the newest hard cut after it, which may be still to come."""
         with self._lock:
             for index in range(len(self._entries) - 1, -1, -1):
                 entry = self._entries[index]
                 if entry.cut == "hard" and entry.chunk > flight.plan.chunk_index:
                     self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
                     return
+            self._thrown += 1
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         """What was planned is all there is to it."""

@@ -12,21 +12,24 @@ from typing import Any
 import msgspec
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
 from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, check_seed
+from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Receipts, Telemetry
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.prompts import PromptBook
 from pp1_orchestrator.stage0.recording import Recording
+from pp1_orchestrator.stage0.recovery import MeshKeeper
 from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.stage0.state import recent_figures
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
 from pp1_orchestrator.strategies.overlap.base import Overlap
+from pp1_orchestrator.transport.link import MeshLink
 
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
@@ -34,11 +37,14 @@ IDLE_SLEEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session is composed of."""
+    """What a session is composed of. link: to the first mesh; make_overlap: once for every mesh."""
 
     stage: Stage
     planner: Planner
-    overlap: Overlap
+    make_overlap: Callable[[MeshLink], Overlap]
+    link: MeshLink
+    keeper: MeshKeeper
+    life: Life
     wishes: StreamWishes
     timeline: Timeline
     book: PromptBook
@@ -53,13 +59,15 @@ class SessionParts:
 class SessionInfo:
     """config: the choices, for people; ranks: a call that tells each rank's pid, device and state.
 
-    heartbeat_s: how long the mesh may hear nothing; chunk_deadline_s: a chunk older than this means not ready.
+    heartbeat_s: how long the mesh may hear nothing; chunk_deadline_s: a chunk older than this means not ready;
+    release_s: how long what rank 0 still does for a lost mesh may take.
     """
 
     config: Mapping[str, Any]
     ranks: Callable[[], Mapping[str, Any]]
     heartbeat_s: float
     chunk_deadline_s: float
+    release_s: float
 
 
 class Session:
@@ -67,6 +75,7 @@ class Session:
 
     def __init__(self, parts: SessionParts, info: SessionInfo) -> None:
         self._parts, self._info = parts, info
+        self._overlap = parts.make_overlap(parts.link)
         self._last_message_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="stage0", daemon=True)
         self.done = threading.Event()
@@ -84,11 +93,16 @@ class Session:
         """Finish what is in flight and end. True when the link is free for a last message."""
         end = time.monotonic() + timeout_s
         self.request_stop()
+        self._parts.life.enter("draining")
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         self._parts.book.close(max(0.0, end - time.monotonic()))
-        closed = self._parts.overlap.close(max(0.0, end - time.monotonic()))
+        closed = self._overlap.close(max(0.0, end - time.monotonic()))
         return closed and not self._thread.is_alive() and self.failure is None
+
+    def stopped(self) -> None:
+        """Everything has been ended."""
+        self._parts.life.enter("stopped")
 
     def update_prompt(self, update: PromptUpdate) -> str:
         return self._parts.book.accept(update, self._parts.stage.head)
@@ -126,6 +140,7 @@ class Session:
     def state(self) -> dict[str, Any]:
         parts = self._parts
         return {
+            "state": parts.life.state,
             "config": dict(self._info.config),
             "prompt": parts.receipts.prompt,
             "seed": parts.planner.seed,
@@ -142,10 +157,12 @@ class Session:
         return list(self._parts.book.records)
 
     def ready(self) -> bool:
-        last = self._parts.telemetry.last_emit_s
-        if last is None or self.done.is_set():
+        last, state = self._parts.telemetry.last_emit_s, self._parts.life.state
+        if last is None or self.done.is_set() or state not in ("starting", "ready"):
             return False
-        return self._parts.wishes.paused or time.monotonic() - last < self._info.chunk_deadline_s
+        if self._parts.wishes.paused:
+            return True
+        return state == "ready" and time.monotonic() - last < self._info.chunk_deadline_s
 
     @property
     def paused(self) -> bool:
@@ -153,24 +170,53 @@ class Session:
 
     def _run(self) -> None:
         try:
-            self._make_chunks()
+            while not self._finished():
+                self._make_chunks_or_recover()
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
             self.failure = error
+            self._parts.life.enter("failed")
             log.error("the stream has ended: %s: %s", type(error).__name__, error)
             self._parts.events.publish("failed", reason=str(error))
         finally:
             self.done.set()
 
+    def _finished(self) -> bool:
+        parts = self._parts
+        return parts.wishes.exhausted(parts.planner.next_chunk) and not parts.stage.in_flight
+
+    def _make_chunks_or_recover(self) -> None:
+        try:
+            self._make_chunks()
+        except (MeshError, ContractError) as error:
+            if self._parts.wishes.stopped:
+                raise  # nobody waits for another chunk
+            self._recover(error)
+
     def _make_chunks(self) -> None:
         parts = self._parts
-        while not parts.wishes.exhausted(parts.planner.next_chunk) or parts.stage.in_flight:
-            if parts.overlap.step(parts.stage):
+        while not self._finished():
+            parts.keeper.check()
+            if self._overlap.step(parts.stage):
                 self._last_message_s = time.monotonic()
                 continue
             self._keep_alive()
             time.sleep(IDLE_SLEEP_S)
 
+    def _recover(self, error: Exception) -> None:
+        """Go on with a new mesh. Raises when there is to be none."""
+        parts = self._parts
+        parts.life.enter("restarting")
+        parts.keeper.fail(error)
+        if not self._overlap.close(self._info.release_s):
+            raise Stage0Error("the link to a lost mesh was not given up in time") from error
+        parts.stage.abandon()
+        link = parts.keeper.renew(lambda: parts.wishes.stopped)
+        if link is not None:
+            self._overlap = parts.make_overlap(link)
+            self._last_message_s = time.monotonic()
+            parts.life.enter("starting")
+
     def _keep_alive(self) -> None:
         if time.monotonic() - self._last_message_s >= self._info.heartbeat_s:
-            self._parts.overlap.post(self._parts.stage.message(Action.NOOP))
+            self._overlap.post(self._parts.stage.message(Action.NOOP))
             self._last_message_s = time.monotonic()

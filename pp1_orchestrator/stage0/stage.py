@@ -79,7 +79,7 @@ class Stage:
         self._planner, self._routing, self._wishes, self._sink = planner, routing, wishes, sink
         self._decoding, self._observers, self._spans, self._pack = decoding, observers, spans, pack
         self._flights: deque[Flight] = deque()
-        self._unfinished = 0
+        self._open: dict[int, Flight] = {}
         self._carried: list[UpdateRecord] = []
         self._emitting = threading.RLock()
         self._lead_s = 0.0
@@ -89,7 +89,7 @@ class Stage:
     @property
     def in_flight(self) -> int:
         """Chunks that have been planned and neither shown nor dropped."""
-        return self._unfinished
+        return len(self._open)
 
     @property
     def needs_pixels(self) -> bool:
@@ -107,11 +107,11 @@ class Stage:
     def plan(self, block: bool) -> Flight | None:
         """The next chunk, or None when none is wanted now. `block` waits a little for room."""
         chunk = self._planner.next_chunk
-        if not self._wishes.wants_chunk(chunk) or (self._unfinished and self._wishes.must_wait(chunk)):
+        if not self._wishes.wants_chunk(chunk) or (self._open and self._wishes.must_wait(chunk)):
             return None
         if self._flights and self._planner.needs_history:
             return None
-        if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, self._unfinished, self._lead_s):
+        if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._open), self._lead_s):
             return None
         start = time.monotonic_ns()
         wish = self._wishes.take(chunk, self.head, settled=not self._flights)
@@ -124,7 +124,7 @@ class Stage:
         flight.record.update_ids = tuple(update.id for update in flight.updates)
         self._flights.append(flight)
         with self._emitting:
-            self._unfinished += 1
+            self._open[chunk] = flight
             self._tell(lambda o: o.planned(flight))
         return flight
 
@@ -161,9 +161,21 @@ class Stage:
                 self._drop(flight)
                 return
             self._lead_s = flight.record.emit_s - flight.record.build_start_s
-            self._unfinished -= 1
+            del self._open[flight.plan.chunk_index]
             self._tell(lambda o: o.emitted(flight, accepted.latents, decoded))
             self._sink.put(decoded)  # last: the sink may show it, and say so, before this line returns
+
+    def abandon(self) -> None:
+        """The mesh is lost: drop every chunk that is under way, and begin a new epoch with a mesh that knows nothing.
+
+        What has been handed to the sink is still shown.
+        """
+        with self._emitting:
+            self._flights.clear()
+            self._planner.start_over(new_mesh=True)
+            for flight in list(self._open.values()):
+                self._drop(flight)
+            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, "restart"))
 
     def message(self, action: Action) -> wire.Parcel:
         """A NOOP or SHUTDOWN, packed."""
@@ -204,7 +216,8 @@ class Stage:
     def _drop(self, flight: Flight) -> None:
         """A chunk that nobody will see: its updates become visible with the next one instead."""
         with self._emitting:
-            self._unfinished -= 1
+            if self._open.pop(flight.plan.chunk_index, None) is None:
+                return  # it was dropped with all others, when the mesh was lost
             if self._flights:
                 following = self._flights[0]
                 following.updates[:0] = flight.updates

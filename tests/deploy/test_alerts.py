@@ -60,14 +60,14 @@ def test_a_mesh_that_sleeps_and_a_program_that_dies(tmp_path, rules):
 
 
 def test_a_mesh_rank_that_is_killed(tmp_path, rules):
-    with running("layout=cpu", "run.warmup_chunks=0", out=tmp_path / "out") as program:
+    with running("layout=cpu", "run.warmup_chunks=0", "supervision.restarts=0", out=tmp_path / "out") as program:
         program.wait_until_ready()
         with scraping(program.port, tmp_path, rules=rules) as prometheus:
             wait_for(lambda: query(prometheus, "min(pp1_rank_up) == 1"))
             assert "PP1Unreachable" not in firing(prometheus)
             mesh = [process for process in program.family()[1:] if "spawn_main" in " ".join(process.cmdline())]
             mesh[-1].kill()
-            wait_for_alerts(prometheus, "PP1Unreachable")  # without a rank the program ends
+            wait_for_alerts(prometheus, "PP1Unreachable")  # no restart is allowed: the program ends
             assert program.process.wait(20) != 0
 
 

@@ -8,7 +8,15 @@ from itertools import pairwise
 import pytest
 from prometheus_client import generate_latest
 
-from pp1_orchestrator.measure.catalogue import CATALOGUE, EPOCH_REASONS, PERIOD, PHASE, TO_PIXELS, epoch_reason
+from pp1_orchestrator.measure.catalogue import (
+    CATALOGUE,
+    EPOCH_REASONS,
+    PERIOD,
+    PHASE,
+    STREAM_STATES,
+    TO_PIXELS,
+    epoch_reason,
+)
 from pp1_orchestrator.measure.metrics import DROP_REASONS, Metrics
 
 from .records_made import run
@@ -31,7 +39,7 @@ def metrics():
     metrics.queue_depth("ready", 1)
     metrics.viewers(4)
     metrics.rank_up(1, True)
-    metrics.mesh_restarts()
+    metrics.mesh_restarts("death")
     metrics.vram(0, "vae", 1234)
     metrics.cpu(1, 0.5)
     return metrics
@@ -66,6 +74,12 @@ def test_the_overlap_score_leaves_the_warmup_out_and_follows_recent_chunks(metri
     assert value(metrics, "pp1_overlap_score") == pytest.approx(1.0)
 
 
+def test_a_stream_is_in_one_state_at_a_time(metrics):
+    metrics.stream_state("starting")
+    metrics.stream_state("ready")
+    assert {s: value(metrics, "pp1_state", state=s) for s in STREAM_STATES} == {s: s == "ready" for s in STREAM_STATES}
+
+
 def test_small_methods_set_what_they_say(metrics):
     metrics.epoch_changed(3, "update u17")
     metrics.rank_up(2, False)
@@ -73,7 +87,7 @@ def test_small_methods_set_what_they_say(metrics):
     assert value(metrics, "pp1_viewers") == 4
     assert value(metrics, "pp1_rank_up", rank="1") == 1
     assert value(metrics, "pp1_rank_up", rank="2") == 0
-    assert value(metrics, "pp1_mesh_restarts_total") == 1
+    assert value(metrics, "pp1_mesh_restarts_total", reason="death") == 1
     assert value(metrics, "pp1_frames_dropped_total", reason="late") == 3
     assert value(metrics, "pp1_queue_depth", queue="ready") == 1
     assert value(metrics, "pp1_vram_bytes", rank="0", component="vae") == 1234
@@ -91,7 +105,7 @@ def test_epochs_are_counted_by_a_few_reasons(metrics):
     for number, reason in enumerate(["update u17", "update u18", "seed", "the moon"]):
         metrics.epoch_changed(number, reason)
     counts = {reason: value(metrics, "pp1_epochs_total", reason=reason) for reason in EPOCH_REASONS}
-    assert counts == {"requested": 0, "seed": 1, "planned": 0, "update": 2, "other": 1}
+    assert counts == dict.fromkeys(EPOCH_REASONS, 0) | {"seed": 1, "update": 2, "other": 1}
     assert epoch_reason("") == "other"
 
 

@@ -14,6 +14,7 @@ from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import summarize
+from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.stage0.observers import Digests
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -44,8 +45,10 @@ class LatentsKept:
     def __init__(self) -> None:
         self.latents: list[torch.Tensor] = []
         self.contexts: list[torch.Tensor | None] = []
+        self.flights: list[Flight] = []
 
     def planned(self, flight) -> None:
+        self.flights.append(flight)
         self.contexts.append(flight.envelope.tensors.get("context_frames"))
 
     def dropped(self, flight) -> None:

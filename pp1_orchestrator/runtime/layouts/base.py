@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,11 @@ class Mesh(Protocol):
         """
         ...
 
+    @property
+    def processes(self) -> Mapping[int, BaseProcess]:
+        """The mesh's own processes by global rank; none where it lives in rank 0's."""
+        ...
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         """pid, device and state of every mesh rank, by its global number."""
         ...
@@ -29,12 +35,19 @@ class Mesh(Protocol):
         """Bytes by mesh rank and component; "peak" appears once the mesh has stopped."""
         ...
 
+    def kill(self) -> None:
+        """End its processes at once, so that no wait on the link lasts. `stop` follows when nobody uses the link."""
+        ...
+
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         """End the mesh: with a SHUTDOWN when the link is free for one, by force after `timeout_s` or without one."""
         ...
 
 
 class Layout(Protocol):
-    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace."""
+    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace.
 
-    def start(self, trace_folder: Path | None) -> Mesh: ...
+    generation: counts the meshes of a run from 0.
+    """
+
+    def start(self, trace_folder: Path | None, generation: int) -> Mesh: ...

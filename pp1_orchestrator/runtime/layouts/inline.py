@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,18 @@ class InlineMesh:
     def connect(self, needed_version: int, reason: str) -> InlineLink:
         return self._link
 
+    @property
+    def processes(self) -> Mapping[int, BaseProcess]:
+        return {}
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         return {RANK: {"pid": os.getpid(), "device": str(self._device), "state": "up"}}
 
     def memory(self) -> dict[str, Components]:
         return {RANK: self._components}
+
+    def kill(self) -> None:
+        """There is no process to end."""
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         if self._trace_folder is not None:
@@ -53,5 +62,5 @@ class InlineLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None) -> InlineMesh:
+    def start(self, trace_folder: Path | None, generation: int) -> InlineMesh:
         return InlineMesh(self._settings, self._config, trace_folder)

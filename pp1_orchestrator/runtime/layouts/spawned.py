@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,10 @@ class SpawnedMesh:
         self._pipe = PeerPipe(self._topology, torch.device(layout.device))
         return DistLink(self._pipe, version)
 
+    @property
+    def processes(self) -> Mapping[int, BaseProcess]:
+        return self._processes
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         device = self._settings.layout.device
         return {
@@ -74,16 +80,23 @@ class SpawnedMesh:
     def memory(self) -> dict[str, Components]:
         return self._memory
 
+    def kill(self) -> None:
+        for rank, process in self._processes.items():
+            if process.is_alive():
+                log.info("ending rank %d", rank)
+                process.kill()
+        self._join(time.monotonic() + self._settings.deadlines.stop)
+
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
         if shutdown is not None and self._pipe is not None and not self._dead():
             try:
                 send_parcel(shutdown, self._pipe.send)
                 self._join(end)
+                self._keep_peaks()
             except MeshError as error:
                 log.warning("the mesh could not be told to stop: %s", error)
-        self._keep_peaks()
-        self._kill()
+        self.kill()
         if self._topology is not None:
             self._topology.close()
 
@@ -107,13 +120,6 @@ class SpawnedMesh:
             if told(self._store, "peak", rank):
                 self._memory.setdefault(str(rank), {})["peak"] = ask(self._store, "peak", rank)
 
-    def _kill(self) -> None:
-        for rank, process in self._processes.items():
-            if process.is_alive():
-                log.info("ending rank %d", rank)
-                process.kill()
-            process.join()
-
 
 class SpawnedLayout:
     """layout=cpu: rank 0 and a tensor-parallel mesh on gloo."""
@@ -121,5 +127,5 @@ class SpawnedLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None) -> SpawnedMesh:
+    def start(self, trace_folder: Path | None, generation: int) -> SpawnedMesh:
         return SpawnedMesh(self._settings, self._config, trace_folder)

@@ -6,8 +6,10 @@ the next envelope already waits when a result comes, at the price of a prompt's 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
@@ -18,6 +20,7 @@ from pp1_orchestrator.transport.lanes import own_lane
 from pp1_orchestrator.transport.messages import Received
 
 POLL_S = 1.0
+CLOSE_POLL_S = 0.01
 
 
 class Stage0Owned:
@@ -49,11 +52,17 @@ class Stage0Owned:
         self._outbox.put(parcel)
 
     def close(self, timeout_s: float) -> bool:
-        try:
-            self._outbox.put(None, timeout=timeout_s)
-        except queue.Full:
-            return False
-        self._thread.join(timeout_s)
+        """Results that nobody waits for any more are thrown away: the thread must not wait for room."""
+        end = time.monotonic() + timeout_s
+        told = False
+        while self._thread.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(queue.Full):
+                if not told:
+                    self._outbox.put_nowait(None)
+                    told = True
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get_nowait()
+            self._thread.join(CLOSE_POLL_S)
         return not self._thread.is_alive()
 
     def _submit(self, stage: Steps, block: bool) -> None:

@@ -47,3 +47,7 @@ class Routing(Protocol):
     def learn(self, recipe: TextRecipe, result: Result) -> None:
         """Take what a result brought back for a recipe that was sent."""
         ...
+
+    def forget(self) -> None:
+        """Take nothing for known that is still to come from the mesh. What rank 0 has itself stays."""
+        ...

@@ -52,6 +52,10 @@ class HybridCache:
             for text, own in zip(recipe.texts, embeds.split(1), strict=True):
                 self._known.put(text, own.clone())
 
+    def forget(self) -> None:
+        """Recipes whose embeddings will not come are not waited for; the ones that came are as good as ever."""
+        self._open.clear()
+
     def _catch_up(self) -> Tensor | None:
         """Follow the open recipes as far as their prompts are known; the newest one's embedding if it came so far."""
         made = None

@@ -28,3 +28,6 @@ class MeshEncoder:
 
     def learn(self, recipe: TextRecipe, result: Result) -> None:
         """Nothing comes back."""
+
+    def forget(self) -> None:
+        """Every recipe travels whole."""

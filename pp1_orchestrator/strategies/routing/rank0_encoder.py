@@ -33,3 +33,6 @@ class Rank0Encoder:
 
     def learn(self, recipe: TextRecipe, result: Result) -> None:
         """Nothing comes back."""
+
+    def forget(self) -> None:
+        """Nothing is to come."""

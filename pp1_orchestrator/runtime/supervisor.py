@@ -1,0 +1,131 @@
+"""Looks after the mesh of a run: starts it, watches it, and when it fails starts a whole new one.
+
+Fail whole, restart whole: a mesh has a store, a port and process groups of its own, so nothing of a failed one is met
+again. Rank 0's models, prompt, seed and viewers are not touched. What is still wrong after `supervision.restarts` tries
+is not mended by another one: then the run fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.budget import RestartBudget
+from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.guard import Loss, MeshGuard
+from pp1_orchestrator.runtime.layouts.base import Mesh
+from pp1_orchestrator.runtime.registry import LAYOUTS
+from pp1_orchestrator.transport.link import MeshLink
+
+log = logging.getLogger(__name__)
+POLL_S = 0.05
+
+
+class Supervisor:
+    """Implements `stage0.recovery.MeshKeeper`. `stop` may be called from any thread, the rest from one at a time."""
+
+    def __init__(
+        self, settings: Settings, config: WanConfig, metrics: Metrics, events: EventBus, folder: Path | None
+    ) -> None:
+        rules = settings.supervision
+        self._layout = LAYOUTS[settings.layout.name](settings, config)
+        self._metrics, self._events, self._folder = metrics, events, folder
+        self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
+        self._supervised = rules.restarts > 0
+        self._needs, self._pause_s = (1, ""), 0.0
+        self._guard: MeshGuard | None = None
+        self._swap = threading.Lock()
+        self._closed = False
+        self.generation = 0
+        """Meshes before this one."""
+        self._mesh: Mesh = self._layout.start(folder, self.generation)
+
+    def connect(self, needed_version: int, reason: str) -> MeshLink:
+        """Meet the first mesh; see `layouts.base.Mesh.connect`."""
+        self._needs = (needed_version, reason)
+        return self._join()
+
+    def check(self) -> None:
+        if self._guard is not None and self._guard.loss is not None:
+            raise MeshError(self._guard.loss.text)
+
+    def fail(self, error: Exception) -> None:
+        loss = self._unwatch() or Loss("error", str(error))
+        if self._supervised:
+            self._mesh.kill()
+        self._pause_s = self._spend(loss, error)
+
+    def renew(self, stopped: Callable[[], bool]) -> MeshLink | None:
+        while not self._pause(stopped):
+            try:
+                with self._swap:
+                    if self._closed:
+                        return None
+                    self._mesh.stop(None, 0.0)
+                    self.generation += 1
+                    self._mesh = self._layout.start(self._folder, self.generation)
+                link = self._join()
+            except MeshError as error:
+                self.fail(error)
+                continue
+            log.warning("mesh generation %d is up", self.generation)
+            self._events.publish("restarted", generation=self.generation)
+            return link
+        return None
+
+    def ranks(self) -> dict[str, dict[str, Any]]:
+        return self._mesh.ranks()
+
+    def memory(self) -> Mapping[str, Components]:
+        return self._mesh.memory()
+
+    def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
+        """End the mesh for good; see `layouts.base.Mesh.stop`."""
+        with self._swap:
+            self._closed = True
+        self._unwatch()
+        self._mesh.stop(shutdown, timeout_s)
+
+    def _join(self) -> MeshLink:
+        link = self._mesh.connect(*self._needs)
+        if self._supervised:
+            self._guard = MeshGuard(self._mesh.processes)
+        return link
+
+    def _unwatch(self) -> Loss | None:
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return None
+        guard.close()
+        return guard.loss
+
+    def _spend(self, loss: Loss, error: Exception) -> float:
+        """The pause before the next try. Raises what ends the run when there is none."""
+        if not self._supervised:
+            raise error
+        pause_s = self._budget.spend(time.monotonic())
+        if pause_s is None:
+            raise MeshError(f"{loss.text}, and no restart is left: {self._budget}") from error
+        log.warning("%s: the mesh is started anew in %g s", loss.text, pause_s)
+        self._metrics.mesh_restarts(loss.reason)
+        self._events.publish("restarting", reason=loss.reason, text=loss.text, generation=self.generation + 1)
+        return pause_s
+
+    def _pause(self, stopped: Callable[[], bool]) -> bool:
+        """True when it was cut short."""
+        end = time.monotonic() + self._pause_s
+        while not stopped():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(POLL_S)
+        return True

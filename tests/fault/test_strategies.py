@@ -1,0 +1,112 @@
+"""A lost mesh under every overlap and every routing: what was promised to come still comes."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from pp1_orchestrator.ports import Control, PromptUpdate, Transition
+from tests.system.in_process import open_stream
+
+CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "run.restarts=3", "supervision.pauses_s=[0]", "run.chunks=100000")
+WAIT_S = 60
+BLUE = "a blue square moving up on a white background"
+
+
+def wait_for(run, condition):
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert run.session.failure is None, run.session.failure
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def kill_leader(run):
+    os.kill(run.stream.ranks()["1"]["pid"], signal.SIGKILL)
+
+
+def restarts(run):
+    return run.instruments.metrics.registry.get_sample_value("pp1_mesh_restarts_total", {"reason": "death"})
+
+
+@pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])
+def test_every_overlap_goes_on_with_a_new_mesh(overlap):
+    with open_stream(*CHOICES, f"overlap={overlap}") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 2)
+        kill_leader(run)
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1 and run.session.state()["state"] == "ready")
+        assert restarts(run) == 1
+        numbers = [chunk.chunk_index for chunk in run.sink.chunks]
+        assert numbers == sorted(set(numbers))
+        epochs = [chunk.cache_epoch for chunk in run.sink.chunks]
+        assert epochs == sorted(epochs)
+        calls = [record.call_id for record in run.instruments.chunk_log.records()]
+        assert calls == sorted(set(calls))
+    assert run.session.failure is None
+    assert run.session.state()["state"] == "stopped"
+
+
+@pytest.mark.parametrize("routing", ["rank0_encoder", "mesh_encoder", "hybrid_cache"])
+def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
+    """The update is promised to become visible, and the new mesh knows nothing of where the transition came from."""
+    with open_stream(*CHOICES, f"routing={routing}") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        name = run.session.update_prompt(PromptUpdate(prompt=BLUE, transition=Transition(steps=1000)))
+        wait_for(run, lambda: run.session.state()["prompt"] == BLUE)
+        kill_leader(run)
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+        assert run.session.state()["prompt"] == BLUE
+        assert [name in chunk.update_ids for chunk in run.sink.chunks].count(True) == 1
+        at_target = next(f for f in run.kept.flights if f.record.cache_epoch == 1)
+        assert at_target.plan.init_cache
+        assert at_target.plan.reset_crossattn_cache
+        recipe = at_target.plan.recipe
+        assert recipe is None or (recipe.source_epoch is None and recipe.texts == (BLUE,))
+
+
+def test_a_mesh_that_is_lost_while_paused_is_there_again_at_resume():
+    with open_stream(*CHOICES) as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        run.session.control(Control(action="pause"))
+        wait_for(run, lambda: len(run.kept.flights) == len(run.sink.chunks))
+        kill_leader(run)
+        wait_for(run, lambda: run.session.state()["state"] == "starting")
+        assert run.session.ready()
+        run.session.control(Control(action="resume"))
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+
+
+def test_a_stop_does_not_wait_for_a_pause():
+    with open_stream(*CHOICES, "supervision.pauses_s=[60]") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        kill_leader(run)
+        wait_for(run, lambda: run.session.state()["state"] == "restarting")
+    assert run.session.failure is None
+    assert run.session.done.is_set()
+
+
+def test_no_restart_means_that_the_run_fails_at_once():
+    with open_stream(*CHOICES, "run.restarts=0") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        kill_leader(run)
+        assert run.session.done.wait(WAIT_S)
+        assert str(run.session.failure) == "rank 1 has ended"
+        assert run.session.state()["state"] == "failed"
+
+
+def test_used_up_restarts_fail_the_run_in_one_line():
+    with open_stream(*CHOICES, "run.restarts=1") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        kill_leader(run)
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+        kill_leader(run)
+        assert run.session.done.wait(WAIT_S)
+        words = "rank 1 ended with exit code -9, and no restart is left: 1 within 600 s are allowed"
+        assert str(run.session.failure) == words
