@@ -14,6 +14,7 @@ import time
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
+from pp1_orchestrator.media.parsing import check_parsed
 from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer
 from pp1_orchestrator.media.settings import Codec, MediaFigures, PeerLimits
 from pp1_orchestrator.media.viewer import Viewer
@@ -48,6 +49,7 @@ class WhepPeers:
         """Take a viewer in: its id and our answer. Raises RequestError: 400, 413, or 503 when there is no place."""
         self._check_room()
         offer = checked_offer(sdp, self._limits, self._policy)
+        check_parsed(offer)
         self._negotiating += 1
         try:
             return await self._admit(offer)

@@ -67,7 +67,6 @@ def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> st
     if not lines or not lines[0].startswith("v="):
         raise RequestError("the offer is not SDP: it must start with v=", status=400)
     _check_sections([line[2:] for line in lines if line.startswith("m=")], limits)
-    _check_bundle(lines)
     candidates = [line for line in lines if line.startswith("a=candidate:")]
     if len(candidates) > limits.candidates:
         raise RequestError(f"the offer has {len(candidates)} candidates, at most {limits.candidates}", status=400)
@@ -84,15 +83,6 @@ def _check_sections(sections: list[str], limits: PeerLimits) -> None:
             raise RequestError(f"the offer has a section {kind[:20]!r}; only audio and video are taken", status=400)
     if "video" not in kinds:
         raise RequestError("the offer has no video section", status=400)
-
-
-def _check_bundle(lines: list[str]) -> None:
-    """A bundle of sections that don't exist leaves aiortc with a connection that it can't close."""
-    mids = {line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")}
-    bundled = [mid for line in lines if line.startswith("a=group:BUNDLE") for mid in line.split()[1:]]
-    unknown = [mid for mid in bundled if mid not in mids]
-    if unknown:
-        raise RequestError(f"the offer bundles a section {unknown[0][:20]!r} that it does not have", status=400)
 
 
 def _usable(line: str, policy: CandidatePolicy) -> bool:

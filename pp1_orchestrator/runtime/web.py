@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 
@@ -64,6 +65,8 @@ class Web:
 
             threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
 
+        gc.collect()
+        gc.freeze()  # else each full collection walks all of torch, and holds viewers and pacer up for 150 ms
         serve(
             app,
             settings.host,
