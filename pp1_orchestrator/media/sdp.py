@@ -15,6 +15,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOCAL_NAMES = {"localhost": "127.0.0.1"}
 KINDS = ("audio", "video")
 CANDIDATE_FIELDS = 8
+TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
+"""6to4, Teredo, NAT64, and IPv4-compatible addresses."""
 
 
 def is_loopback_host(host: str) -> bool:
@@ -30,8 +32,9 @@ class CandidatePolicy:
     """ICE candidates that fit the server's bind address.
 
     Bound to loopback: only loopback on both sides, so that nothing leaves the machine and none of its networks is
-    needed. Bound elsewhere: no loopback, link-local, multicast or unspecified address. Names are never looked up; a
-    browser that hides its address behind one is found by its own connectivity checks.
+    needed. Bound elsewhere: only public addresses, so that no offer makes this machine send anything to its own network
+    or to itself. Names are never looked up. A browser on the same network, and one that hides its address behind a
+    name, is found by its own connectivity checks.
     """
 
     bind_host: str
@@ -52,8 +55,14 @@ class CandidatePolicy:
             address = address.ipv4_mapped
         if is_loopback_host(self.bind_host):
             return address.is_loopback
-        refused = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
-        return not (refused or address.is_reserved)
+        return address.is_global and not address.is_multicast and not _translated(address)
+
+
+def _translated(address: Address) -> bool:
+    """Whether an IPv6 address stands for an IPv4 one, which might be any, or belongs to a kind long given up."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
+    return address.is_site_local or any(address in network for network in TRANSLATED)
 
 
 def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
