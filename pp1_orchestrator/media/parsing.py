@@ -36,6 +36,6 @@ def check_parsed(offer: str) -> None:
 def _missing(section: MediaDescription) -> str | None:
     if section.dtls is None or not section.dtls.fingerprints:
         return "fingerprint"
-    if not section.ice.usernameFragment or not section.ice.password:
+    if section.ice is None or not section.ice.usernameFragment or not section.ice.password:
         return "ICE credentials"
     return None

@@ -25,10 +25,10 @@ DELAY_S = 0.1
 
 
 @contextlib.asynccontextmanager
-async def listening():
-    figures = Counted()
+async def listening(limits=PeerLimits(), figures=None):  # noqa: B008 - frozen
+    figures = figures or Counted()
     broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, 24), figures)
-    peers = WhepPeers(broadcaster, "vp8", PeerLimits(), CandidatePolicy("127.0.0.1"), figures)
+    peers = WhepPeers(broadcaster, "vp8", limits, CandidatePolicy("127.0.0.1"), figures)
     peers.start()
     try:
         yield peers
