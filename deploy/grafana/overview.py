@@ -107,4 +107,6 @@ def _health() -> list[Panel]:
         chart("Restarts of the mesh, and states", "Restarts in the window; 1 for the state and while paused.", "none",
               Query(f"sum(increase({of(pp1.RESTARTS)}[$__rate_interval]))", "restarts"),
               Query(of(pp1.PAUSED), "paused"), Query(of(pp1.STATE), "{{state}}"), span=8),
+        chart("Requests refused by a limit", "Too many a second from one address, or no place for a viewer.", "none",
+              Query(increase(pp1.LIMITED, "limit"), "{{limit}}"), span=8),
     ]  # fmt: skip

@@ -1,7 +1,9 @@
-"""What all ranks must agree on before weights are loaded, and how a disagreement is told."""
+"""What all ranks must agree on before weights are loaded, how a disagreement is told, and how a rank proves itself."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import msgspec
 from pp1_orchestrator.errors import ContractError
 
 Facts = dict[str, Any]
+SEAL_CHARS = hashlib.sha256().digest_size * 2
 
 
 def facts(settings: msgspec.Struct, torch_version: str) -> Facts:
@@ -40,3 +43,20 @@ def compare(rank: int, own: Facts, other_rank: int, other: bytes) -> None:
             raise ContractError(
                 f"ranks disagree on {key}: {mine.get(key)!r} on rank {rank}, {theirs.get(key)!r} on rank {other_rank}"
             )
+
+
+def seal(secret: bytes, place: str, value: bytes) -> bytes:
+    """The value with a proof that whoever wrote it at `place` knows the run's secret."""
+    return _proof(secret, place, value) + value
+
+
+def unseal(secret: bytes, place: str, sealed: bytes) -> bytes:
+    """Raises ContractError when the proof is wrong."""
+    proof, value = sealed[:SEAL_CHARS], sealed[SEAL_CHARS:]
+    if not hmac.compare_digest(proof, _proof(secret, place, value)):
+        raise ContractError(f"{place} was not written by a rank of this run")
+    return value
+
+
+def _proof(secret: bytes, place: str, value: bytes) -> bytes:
+    return hmac.new(secret, place.encode() + b"\0" + value, hashlib.sha256).hexdigest().encode()

@@ -34,6 +34,7 @@ HEADER_FIELDS = 6
 MAX_META_BYTES = 64 * 1024
 MAX_TENSORS = 8
 MAX_TENSOR_BYTES = 1 << 30
+MAX_DIMS = 8
 
 _DTYPES: dict[str, torch.dtype] = {
     "bf16": torch.bfloat16,
@@ -106,6 +107,8 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
         raise ContractError(f"{name} has type {tensor.dtype}; the wire carries {', '.join(_DTYPES)}")
     if tensor.nbytes > MAX_TENSOR_BYTES:
         raise ContractError(f"{name} has {tensor.nbytes} bytes; at most {MAX_TENSOR_BYTES} travel")
+    if tensor.dim() > MAX_DIMS:
+        raise ContractError(f"{name} has {tensor.dim()} dimensions; at most {MAX_DIMS} travel")
     return TensorSpec(name, _NAMES[tensor.dtype], tuple(tensor.shape))
 
 
@@ -158,7 +161,7 @@ def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]
     except msgspec.MsgspecError as error:
         raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
     for spec in parts.tensors:
-        if spec.dtype not in _DTYPES or any(size < 0 for size in spec.shape) or spec.nbytes > MAX_TENSOR_BYTES:
+        if not _possible(spec):
             raise ContractError(f"call {header.call_id}: {spec.name} announced as {spec.dtype} {list(spec.shape)}")
     if len(parts.tensors) != header.tensor_count:
         raise ContractError(
@@ -170,6 +173,12 @@ def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]
             f"{body.version}, {body.call_id} in the metadata"
         )
     return body, parts.tensors
+
+
+def _possible(spec: TensorSpec) -> bool:
+    """Whether it may be allocated. Each size is bounded too: another one may be 0."""
+    sizes_fit = len(spec.shape) <= MAX_DIMS and all(0 <= size <= MAX_TENSOR_BYTES for size in spec.shape)
+    return spec.dtype in _DTYPES and sizes_fit and spec.nbytes <= MAX_TENSOR_BYTES
 
 
 def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> env.Envelope | res.Result:

@@ -29,6 +29,11 @@ STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "dr
 PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
 PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = ("accepted", "applied", "visible", "superseded", "failed")
 
+Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
+"""offers, prompts, changes: too many a second from one address; pending: offers that were being answered already;
+viewers: all places were taken; address: by viewers of this one address."""
+LIMITS: tuple[Limited, ...] = ("offers", "prompts", "changes", "pending", "viewers", "address")
+
 # Within the range that is met in practice neighbouring bounds are at most a factor of 1.6 apart: a quantile that
 # Prometheus interpolates is off by no more than that. Outside of it a few bounds tell "nothing" and "far too long".
 
@@ -112,6 +117,10 @@ WIRE = Spec(
     {"message": "`envelope`, `result`"},
 )  # fmt: skip
 VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
+LIMITED = Spec(
+    "pp1_requests_limited_total", "counter", "requests", "Requests refused with 429 or 503 because of a limit.",
+    {"limit": f"{_listed(LIMITS)}: the viewer places of one address"},
+)  # fmt: skip
 READY = Spec("pp1_ready", "gauge", "0 or 1", "What /readyz says: 1 while chunks come, or the stream is paused.")
 PAUSED = Spec("pp1_paused", "gauge", "0 or 1", "1 while the stream is paused.")
 RANK_UP = Spec("pp1_rank_up", "gauge", "0 or 1", "1 while the rank is alive, else 0.", {"rank": _RANK})
@@ -134,7 +143,7 @@ CPU = Spec(
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, VIEWERS, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
+    PROMPT_UPDATES, WIRE, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
 )  # fmt: skip
 
 

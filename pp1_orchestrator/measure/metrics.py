@@ -15,11 +15,13 @@ from . import catalogue
 from .catalogue import (
     DROP_REASONS,
     EPOCH_REASONS,
+    LIMITS,
     PROMPT_OUTCOMES,
     RESTART_REASONS,
     SCORE_WINDOW,
     STREAM_STATES,
     DropReason,
+    Limited,
     PromptOutcome,
     RestartReason,
     Spec,
@@ -91,6 +93,10 @@ class Metrics:
     def viewers(self, count: int) -> None:
         self._viewers.set(count)
 
+    def limited(self, limit: Limited) -> None:
+        """Count one request that was refused because of a limit."""
+        self._limited.labels(limit).inc()
+
     def rank_up(self, rank: int, up: bool) -> None:
         self._rank_up.labels(str(rank)).set(up)
 
@@ -128,6 +134,7 @@ class Metrics:
         self._updates = self._counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
         self._wire = self._counter(catalogue.WIRE, ("envelope", "result"))
         self._viewers = self._gauge(catalogue.VIEWERS)
+        self._limited = self._counter(catalogue.LIMITED, LIMITS)
 
     def _define_health(self) -> None:
         self._ready = self._gauge(catalogue.READY)

@@ -10,16 +10,19 @@ import contextlib
 import logging
 import secrets
 import time
+from collections import Counter
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
-from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer
-from pp1_orchestrator.media.settings import Codec, MediaFigures, PeerLimits
+from pp1_orchestrator.media.parsing import check_parsed
+from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer, is_loopback_host
+from pp1_orchestrator.media.settings import Codec, MediaFigures, PeerLimits, PlaceLimit
 from pp1_orchestrator.media.viewer import Viewer
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
+LOCAL = "127.0.0.1"
 
 
 class WhepPeers:
@@ -30,8 +33,10 @@ class WhepPeers:
     ) -> None:
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
         self._limits, self._policy, self._figures = limits, policy, figures
-        self._viewers: dict[str, Viewer] = {}
+        self._viewers: dict[str, tuple[Viewer, str]] = {}
         self._negotiating = 0
+        self._places: Counter[str] = Counter()
+        """Viewers and offers by address."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -44,21 +49,28 @@ class WhepPeers:
         """Begin to look for viewers that went away. Needs a running loop."""
         self._reaper = asyncio.create_task(self._reap())
 
-    async def offer(self, sdp: str) -> tuple[str, str]:
-        """Take a viewer in: its id and our answer. Raises RequestError: 400, 413, or 503 when there is no place."""
-        self._check_room()
+    async def offer(self, sdp: str, address: str = LOCAL) -> tuple[str, str]:
+        """Take a viewer in: its id and our answer. Raises RequestError: 400, 413, or 503 when there is no place.
+
+        address: where the viewer is, as far as it is told apart from others.
+        """
+        self._check_room(address)
         offer = checked_offer(sdp, self._limits, self._policy)
+        check_parsed(offer)
         self._negotiating += 1
+        self._places[address] += 1
         try:
-            return await self._admit(offer)
+            return await self._admit(offer, address)
         finally:
             self._negotiating -= 1
+            self._leave(address)
 
     async def close(self, viewer_id: str) -> bool:
         """Let a viewer go; False when there is none with this id."""
-        viewer = self._viewers.pop(viewer_id, None)
+        viewer, address = self._viewers.pop(viewer_id, (None, ""))
         if viewer is None:
             return False
+        self._leave(address)
         self._figures.viewers(self.count)
         await viewer.close()
         return True
@@ -72,13 +84,26 @@ class WhepPeers:
             self._reaper = None
         await asyncio.gather(*(self.close(viewer_id) for viewer_id in list(self._viewers)), *self._tasks)
 
-    def _check_room(self) -> None:
-        if self._negotiating >= self._limits.offers_pending:
-            raise RequestError(f"{self._limits.offers_pending} offers are being answered; try again", status=503)
-        if self.count + self._negotiating >= self._limits.viewers:
-            raise RequestError(f"all {self._limits.viewers} viewer places are taken", status=503)
+    def _check_room(self, address: str) -> None:
+        limits = self._limits
+        if self._negotiating >= limits.offers_pending:
+            raise self._no_place("pending", f"{limits.offers_pending} offers are being answered; try again")
+        if self.count + self._negotiating >= limits.viewers:
+            raise self._no_place("viewers", f"all {limits.viewers} viewer places are taken")
+        if not is_loopback_host(address) and self._places[address] >= limits.viewers_per_address:
+            line = f"all {limits.viewers_per_address} viewer places of one address are taken"
+            raise self._no_place("address", line)
 
-    async def _admit(self, offer: str) -> tuple[str, str]:
+    def _no_place(self, limit: PlaceLimit, line: str) -> RequestError:
+        self._figures.limited(limit)
+        return RequestError(line, status=503)
+
+    def _leave(self, address: str) -> None:
+        """One viewer or offer fewer from an address; nothing is kept of one that has none left."""
+        self._places[address] -= 1
+        self._places += Counter()
+
+    async def _admit(self, offer: str, address: str) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
         viewer = Viewer(
             self._broadcaster,
@@ -97,7 +122,8 @@ class WhepPeers:
         finally:
             if not admitted:
                 await viewer.close()
-        self._viewers[viewer_id] = viewer
+        self._viewers[viewer_id] = viewer, address
+        self._places[address] += 1
         self._figures.viewers(self.count)
         return viewer_id, answer
 
@@ -115,7 +141,7 @@ class WhepPeers:
         while True:
             await asyncio.sleep(self._limits.reap_every_s)
             now = time.monotonic()
-            for viewer_id, viewer in list(self._viewers.items()):
+            for viewer_id, (viewer, _) in list(self._viewers.items()):
                 if viewer.stale(now):
                     log.info("viewer %s went away", viewer_id[:6])
                     self._forget_soon(viewer_id)

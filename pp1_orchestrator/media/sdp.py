@@ -15,6 +15,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOCAL_NAMES = {"localhost": "127.0.0.1"}
 KINDS = ("audio", "video")
 CANDIDATE_FIELDS = 8
+TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
+"""6to4, Teredo, NAT64, and IPv4-compatible addresses."""
 
 
 def is_loopback_host(host: str) -> bool:
@@ -30,8 +32,9 @@ class CandidatePolicy:
     """ICE candidates that fit the server's bind address.
 
     Bound to loopback: only loopback on both sides, so that nothing leaves the machine and none of its networks is
-    needed. Bound elsewhere: no loopback, link-local, multicast or unspecified address. Names are never looked up; a
-    browser that hides its address behind one is found by its own connectivity checks.
+    needed. Bound elsewhere: only public addresses, so that no offer makes this machine send anything to its own network
+    or to itself. Names are never looked up. A browser on the same network, and one that hides its address behind a
+    name, is found by its own connectivity checks.
     """
 
     bind_host: str
@@ -52,8 +55,14 @@ class CandidatePolicy:
             address = address.ipv4_mapped
         if is_loopback_host(self.bind_host):
             return address.is_loopback
-        refused = address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified
-        return not (refused or address.is_reserved)
+        return address.is_global and not address.is_multicast and not _translated(address)
+
+
+def _translated(address: Address) -> bool:
+    """Whether an IPv6 address stands for an IPv4 one, which might be any, or belongs to a kind long given up."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
+    return address.is_site_local or any(address in network for network in TRANSLATED)
 
 
 def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
@@ -67,7 +76,6 @@ def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> st
     if not lines or not lines[0].startswith("v="):
         raise RequestError("the offer is not SDP: it must start with v=", status=400)
     _check_sections([line[2:] for line in lines if line.startswith("m=")], limits)
-    _check_bundle(lines)
     candidates = [line for line in lines if line.startswith("a=candidate:")]
     if len(candidates) > limits.candidates:
         raise RequestError(f"the offer has {len(candidates)} candidates, at most {limits.candidates}", status=400)
@@ -84,15 +92,6 @@ def _check_sections(sections: list[str], limits: PeerLimits) -> None:
             raise RequestError(f"the offer has a section {kind[:20]!r}; only audio and video are taken", status=400)
     if "video" not in kinds:
         raise RequestError("the offer has no video section", status=400)
-
-
-def _check_bundle(lines: list[str]) -> None:
-    """A bundle of sections that don't exist leaves aiortc with a connection that it can't close."""
-    mids = {line.removeprefix("a=mid:") for line in lines if line.startswith("a=mid:")}
-    bundled = [mid for line in lines if line.startswith("a=group:BUNDLE") for mid in line.split()[1:]]
-    unknown = [mid for mid in bundled if mid not in mids]
-    if unknown:
-        raise RequestError(f"the offer bundles a section {unknown[0][:20]!r} that it does not have", status=400)
 
 
 def _usable(line: str, policy: CandidatePolicy) -> bool:

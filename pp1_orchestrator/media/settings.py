@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Literal, Protocol
 
 Codec = Literal["vp8", "h264"]
+PlaceLimit = Literal["pending", "viewers", "address"]
 DropReason = Literal["late", "slow_viewer", "cut"]
 
 CLOCK_RATE = 90_000
@@ -24,7 +25,7 @@ class VideoSettings:
     codec: Codec = "vp8"
     bitrate: int = 1_500_000
     keyframe_every_s: float = 3.0
-    keyframe_throttle_s: float = 0.5
+    keyframe_throttle_s: float = 1.0
     """Keyframes that viewers ask for are at least this far apart."""
 
 
@@ -33,6 +34,8 @@ class PeerLimits:
     """What viewers may ask for."""
 
     viewers: int = 16
+    viewers_per_address: int = 4
+    """Of any address but loopback, where tunnels and proxies end."""
     offers_pending: int = 8
     offer_bytes: int = 16 * 1024
     media_sections: int = 4
@@ -54,6 +57,8 @@ class MediaFigures(Protocol):
 
     def viewers(self, count: int) -> None: ...
 
+    def limited(self, limit: PlaceLimit) -> None: ...
+
 
 class NoFigures:
     """Counts nothing."""
@@ -63,3 +68,5 @@ class NoFigures:
     def queue_depth(self, queue: str, depth: int) -> None: ...
 
     def viewers(self, count: int) -> None: ...
+
+    def limited(self, limit: PlaceLimit) -> None: ...

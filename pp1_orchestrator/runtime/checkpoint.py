@@ -9,6 +9,7 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.runtime.weights_folder import check_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Components = dict[str, int]
@@ -17,8 +18,9 @@ Components = dict[str, int]
 
 @contextlib.contextmanager
 def as_config_error(settings: Settings) -> Iterator[None]:
-    """A checkpoint that can't be read is a setting that can't be met."""
+    """A checkpoint that can't be read, or must not be, is a setting that can't be met."""
     try:
+        check_folder(settings.model.folder)
         yield
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -1,30 +1,38 @@
 """How the ranks meet: facts are compared, weights loaded, groups made, in that order, each step told through the store.
 
 Keys of the store, by rank r: `facts/0`, `speaks/r`, `version/0`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`.
-Values are JSON.
+Values are JSON, sealed with the secret of the run, which `multiprocessing` makes and hands to the processes
+that it spawns. What another program writes into the store is not believed.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from pp1_orchestrator.errors import ConfigError, MeshError
+from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.errors import ConfigError, ContractError, MeshError
 from pp1_orchestrator.transport.rendezvous import Store
 
 POLL_S = 0.02
 
 
 def tell(store: Store, key: str, rank: int, value: Any) -> None:
-    store.set(f"{key}/{rank}", msgspec.json.encode(value).decode())
+    place = f"{key}/{rank}"
+    store.set(place, handshake.seal(_secret(), place, msgspec.json.encode(value)).decode())
 
 
 def ask(store: Store, key: str, rank: int) -> Any:
-    """Wait for and return another rank's value."""
-    return msgspec.json.decode(store.get(f"{key}/{rank}"))
+    """Wait for and return another rank's value. Raises MeshError when no rank of this run has written it."""
+    place = f"{key}/{rank}"
+    try:
+        return msgspec.json.decode(handshake.unseal(_secret(), place, store.get(place)))
+    except ContractError as error:
+        raise MeshError(str(error)) from error
 
 
 def told(store: Store, key: str, rank: int) -> bool:
@@ -58,3 +66,7 @@ def wait_for_all(
         if time.monotonic() > end:
             raise MeshError(f"ranks {missing} were not {key} within {deadline_s:g} s")
         time.sleep(POLL_S)
+
+
+def _secret() -> bytes:
+    return bytes(multiprocessing.current_process().authkey)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 
@@ -30,7 +31,7 @@ class Web:
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token)
         check_port(serving.host, serving.port)
         logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
-        self._limits = PeerLimits(viewers=serving.max_viewers)
+        self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
         self._video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
         )
@@ -55,7 +56,9 @@ class Web:
         policy = CandidatePolicy(settings.host)
         peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, instruments.metrics)
         registry = instruments.metrics.registry
-        app = create_app(session, peers, instruments.events, registry, settings, ui.mount_panel)
+        app = create_app(
+            session, peers, instruments.events, registry, settings, ui.mount_panel, instruments.metrics.limited
+        )
 
         def stop_with_stream(server: HttpServer) -> None:
             def wait() -> None:
@@ -64,6 +67,8 @@ class Web:
 
             threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
 
+        gc.collect()
+        gc.freeze()  # else each full collection walks all of torch, and holds viewers and pacer up for 150 ms
         serve(
             app,
             settings.host,

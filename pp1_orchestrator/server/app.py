@@ -15,10 +15,12 @@ from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.measure.catalogue import Limited
 from pp1_orchestrator.ports import StreamControl
 from pp1_orchestrator.server.access import AccessGuard
 from pp1_orchestrator.server.bodies import BodyLimit
 from pp1_orchestrator.server.openapi import describe, methods_at
+from pp1_orchestrator.server.rates import RateLimit
 from pp1_orchestrator.server.replies import error_reply, not_possible, nothing_at
 from pp1_orchestrator.server.routes.events import event_routes
 from pp1_orchestrator.server.routes.health import document_routes, health_routes
@@ -40,8 +42,10 @@ def create_app(
     registry: CollectorRegistry,
     settings: ServerSettings,
     mount_panel: Mount | None = None,
+    on_limited: Callable[[Limited], None] = lambda _: None,
 ) -> FastAPI:
     """The whole interface. `mount_panel` adds the page at `/` (`ui.mount_panel`); without it there is none.
+    on_limited: told of each request that came too often.
 
     `app.state.drain()` lets viewers and event streams go, so that a shutdown need not wait for them.
     """
@@ -62,6 +66,7 @@ def create_app(
     app.state.document = functools.cache(lambda: describe(app.routes, settings))
     app.add_middleware(Surface)
     app.add_middleware(BodyLimit, limits=settings.limits)
+    app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _refused)

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.server.protocol import PromptHeaders
 from pp1_orchestrator.server.settings import Limits
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",
+                http=PromptHeaders,
+                timeout_keep_alive=limits.header_s,
                 h11_max_incomplete_event_size=limits.header_bytes,
                 limit_concurrency=limits.connections,
                 timeout_graceful_shutdown=limits.shutdown_s,

@@ -10,17 +10,32 @@ from pp1_orchestrator.ports import MAX_PROMPT_CHARS, MAX_PROMPTS
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many a second in the long run, and `burst` at once."""
+
+    per_s: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on everything a client can make grow. Sizes in bytes, times in seconds."""
 
     body_bytes: int = 64 * 1024
     body_s: float = 10.0
     header_bytes: int = 16 * 1024
+    header_s: int = 5
     prompt_chars: int = MAX_PROMPT_CHARS
     prompts: int = MAX_PROMPTS
     event_streams: int = 32
     heartbeat_s: float = 5.0
     connections: int = 256
+    offers: Rate = Rate(2, 16)
+    prompt_updates: Rate = Rate(2, 20)
+    changes: Rate = Rate(5, 40)
+    """Of one client, as the two above: commands and timelines."""
+    clients: int = 1024
+    """So many are remembered for the rates."""
     shutdown_s: int = 2
     """How long open connections may take to end before they are cut."""
 

@@ -41,6 +41,7 @@ class Counted:
         self.drops: dict[str, int] = {}
         self.depths: dict[str, int] = {}
         self.viewer_counts: list[int] = []
+        self.limits: list[str] = []
 
     def frames_dropped(self, reason, count=1) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + count
@@ -50,3 +51,6 @@ class Counted:
 
     def viewers(self, count) -> None:
         self.viewer_counts.append(count)
+
+    def limited(self, limit) -> None:
+        self.limits.append(limit)

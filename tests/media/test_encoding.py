@@ -140,12 +140,12 @@ class TestBroadcaster:
             broadcaster.unsubscribe(queue)
             await present_all(broadcaster, range(8, 12))
             late = broadcaster.subscribe(64)
-            await present_all(broadcaster, range(20, 22))
+            await present_all(broadcaster, range(24, 26))
             await asyncio.sleep(0)
             return broadcaster._encoder._pts, drain(late)
 
         pts, packets = asyncio.run(scene())
-        assert pts == round(21 / 16 * 90_000)
+        assert pts == round(25 / 16 * 90_000)
         assert len(packets) == 2
         assert packets[0].is_keyframe
 

@@ -11,18 +11,21 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, bind
-from pp1_orchestrator.server.settings import Limits, ServerSettings
+from pp1_orchestrator.server.settings import Limits, Rate, ServerSettings
 
 from .fakes import CountedPeers, MemoryStream
 
-LIMITS = Limits(heartbeat_s=0.2, body_s=0.5, event_streams=2)
+PLENTY = Rate(1e6, 1_000_000)
+LIMITS = Limits(
+    heartbeat_s=0.2, body_s=0.5, header_s=1, event_streams=2, offers=PLENTY, prompt_updates=PLENTY, changes=PLENTY
+)
 
 
-def build(peers=None, mount_panel=None, **options) -> types.SimpleNamespace:
+def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.SimpleNamespace:
     events, metrics = EventBus(), Metrics()
     stream, peers = MemoryStream(events), peers or CountedPeers()
-    settings = ServerSettings(limits=LIMITS, **options)
-    app = create_app(stream, peers, events, metrics.registry, settings, mount_panel)
+    settings = ServerSettings(limits=limits, **options)
+    app = create_app(stream, peers, events, metrics.registry, settings, mount_panel, metrics.limited)
     return types.SimpleNamespace(app=app, stream=stream, peers=peers, events=events, metrics=metrics, settings=settings)
 
 

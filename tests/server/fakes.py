@@ -80,7 +80,7 @@ class CountedPeers:
     def start(self) -> None:
         self.started = True
 
-    async def offer(self, sdp: str) -> tuple[str, str]:
+    async def offer(self, sdp: str, address: str) -> tuple[str, str]:
         if self.count >= self.places:
             raise RequestError(f"all {self.places} viewer places are taken", status=503)
         if not sdp.startswith("v="):

@@ -48,7 +48,7 @@ def timeline_routes(stream: StreamControl) -> APIRouter:
         return json_reply(TimelineAccepted(len(timeline.entries), first))
 
     @router.delete(
-        "/api/timeline", summary="Plan nothing", responses=gives(TimelineCleared, "Cleared") | refuses(408, 413)
+        "/api/timeline", summary="Plan nothing", responses=gives(TimelineCleared, "Cleared") | refuses(408, 413, 429)
     )
     async def clear() -> Response:
         """Forgets all changes to come."""

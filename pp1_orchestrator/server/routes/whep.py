@@ -10,6 +10,7 @@ from starlette.responses import Response
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server.bodies import require_type
 from pp1_orchestrator.server.describe import SDP, STRING, Described, gives_text, refuses, takes_text
+from pp1_orchestrator.server.rates import client_of
 
 VIEWER_ID = {"name": "viewer_id", "in": "path", "required": True, "schema": STRING}
 
@@ -22,7 +23,7 @@ class Peers(Protocol):
 
     def start(self) -> None: ...
 
-    async def offer(self, sdp: str) -> tuple[str, str]: ...
+    async def offer(self, sdp: str, address: str) -> tuple[str, str]: ...
 
     async def close(self, viewer_id: str) -> bool: ...
 
@@ -38,7 +39,7 @@ def whep_routes(peers: Peers) -> APIRouter:
         status_code=201,
         summary="Watch",
         openapi_extra=takes_text(SDP, "^v="),
-        responses=_answer() | refuses(400, 408, 413, 415, 503),
+        responses=_answer() | refuses(400, 408, 413, 415, 429, 503),
     )
     async def watch(request: Request) -> Response:
         """WHEP: the body is a WebRTC offer that receives video. All candidates of the answer are in it; there is no
@@ -48,7 +49,7 @@ def whep_routes(peers: Peers) -> APIRouter:
             offer = (await request.body()).decode("utf-8")
         except UnicodeDecodeError:
             raise RequestError("the offer is not UTF-8", status=400) from None
-        viewer_id, answer = await peers.offer(offer)
+        viewer_id, answer = await peers.offer(offer, client_of(request.scope))
         headers = {"Location": f"/whep/{viewer_id}"}
         return Response(answer, 201, headers, media_type=SDP)
 
