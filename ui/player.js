@@ -146,12 +146,3 @@ window.pp1.Player = class {
     this.open();
   }
 };
-
-// One line from an answer that is not what was asked for.
-window.pp1.reason = async (answer) => {
-  try {
-    return (await answer.json()).error || `HTTP ${answer.status}`;
-  } catch {
-    return `HTTP ${answer.status}`;
-  }
-};

@@ -1,0 +1,38 @@
+// The stream's figures, choices and commands' state, as /api/state has them.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.drawState = (() => {
+  const { find, write } = window.pp1;
+  const figure = (name, text) => write(`[data-figure="${name}"]`, text ?? "–");
+
+  const drawPhases = (phases) => {
+    const longest = Math.max(1, ...Object.values(phases));
+    for (const row of document.querySelectorAll("[data-phase]")) {
+      const ms = phases[row.dataset.phase];
+      row.querySelector("u").style.width = `${(100 * (ms || 0)) / longest}%`;
+      write(row.querySelector("span"), ms === undefined ? "–" : ms.toFixed(ms < 10 ? 1 : 0));
+    }
+  };
+
+  return (state) => {
+    const figures = state.figures || {};
+    const toPixels = figures.prompt_to_pixels_ms;
+    figure("fps", figures.fps?.toFixed(1));
+    figure("to-pixels", toPixels === undefined ? undefined : `${Math.round(toPixels)} ms`);
+    figure("chunk", state.chunk < 0 ? undefined : String(state.chunk));
+    figure("epoch", String(state.epoch));
+    figure("viewers", String(state.viewers));
+    drawPhases(figures.phases_ms || {});
+    for (const badge of document.querySelectorAll("[data-choice]")) {
+      write(badge.querySelector("em"), String(state.config?.[badge.dataset.choice] ?? "–"));
+    }
+    write("#pp1-caption span", state.prompt || "");
+    write("#pp1-pause", state.paused ? "Resume" : "Pause");
+    const seed = find("#pp1-seed input");
+    if (document.activeElement !== seed && seed.dataset.known !== String(state.seed)) {
+      seed.value = seed.dataset.known = String(state.seed);
+    }
+  };
+})();

@@ -1,0 +1,53 @@
+// Speaks HTTP to the server. Knows the interface's form: JSON in, JSON out, a refusal is one line.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.ask = async (method, path, body) => {
+  const answer = await fetch(path, {
+    method,
+    cache: "no-store",
+    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(await window.pp1.reason(answer));
+  return answer.json();
+};
+
+// One line from an answer that is not what was asked for.
+window.pp1.reason = async (answer) => {
+  try {
+    return (await answer.json()).error || `HTTP ${answer.status}`;
+  } catch {
+    return `HTTP ${answer.status}`;
+  }
+};
+
+// What the server says happens, to whoever wants to hear of it; the line is opened again whenever it breaks.
+window.pp1.Events = class {
+  static RETRY_MS = 2000;
+
+  constructor() {
+    this.takers = new Map();
+    this.onbroken = () => {};
+  }
+
+  on(name, take) {
+    this.takers.set(name, [...(this.takers.get(name) || []), take]);
+  }
+
+  open() {
+    const source = new EventSource("/api/events");
+    for (const [name, takers] of this.takers) {
+      source.addEventListener(name, (message) => {
+        const event = JSON.parse(message.data);
+        takers.forEach((take) => take(event));
+      });
+    }
+    source.onerror = () => {
+      this.onbroken();
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), this.constructor.RETRY_MS);
+    };
+    window.addEventListener("pagehide", () => source.close(), { once: true });
+  }
+};
