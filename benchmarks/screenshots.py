@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -31,6 +32,7 @@ PROMPTS = (
     "a yellow star spinning on a black background",
     "a green star moving right on a purple background",
 )
+OPEN_ALL = "document.querySelectorAll('details').forEach((details) => (details.open = true))"
 WATCHED_S = 25
 """How long the figures are watched before the picture is taken."""
 
@@ -105,24 +107,37 @@ def main() -> None:
         browser.close()
 
 
+def look(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Change the light, and wait until the page's framework has faded its colours."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_timeout(1000)
+
+
 def variants(page: Page, browser: Browser, url: str, folder: Path) -> None:
     """The same stream in other lights and sizes."""
-    page.emulate_media(color_scheme="dark")
+    look(page, "dark")
     page.screenshot(path=folder / "panel-dark.png")
-    for details in page.locator("details:not([open]) > summary").all():
-        details.click()
+    page.evaluate(OPEN_ALL)
     page.click("#pp1-add")
     page.fill("#pp1-rows input[type=text]", "a blue star moving right on a purple background")
+    page.click("#pp1-recording")
+    page.wait_for_selector("#pp1-entries .entry")
+    page.click("#pp1-run")
+    page.wait_for_selector("#pp1-coming:not([hidden])")
     page.screenshot(path=folder / "panel-dark-open.png", full_page=True)
-    page.emulate_media(color_scheme="light")
+    look(page, "light")
     page.screenshot(path=folder / "panel-open.png", full_page=True)
     for scheme in ("light", "dark"):
         phone = opened(browser, url, PHONE, scheme)
         phone.wait_for_timeout(8000)
+        if scheme == "dark":
+            phone.evaluate(OPEN_ALL)
         phone.screenshot(path=folder / f"panel-phone-{scheme}.png", full_page=True)
         phone.context.close()
     page.click("#pp1-pause")
     page.wait_for_function("document.querySelector('#pp1-status span').textContent === 'Paused'")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1000)
     page.screenshot(path=folder / "panel-paused.png")
 
 

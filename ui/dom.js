@@ -14,7 +14,7 @@ window.pp1.write = (target, text) => {
 window.pp1.make = (tag, properties = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name in element) element[name] = value;
+    if (name in element && !name.startsWith("aria-")) element[name] = value;
     else element.setAttribute(name, value);
   }
   element.append(...children);

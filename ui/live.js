@@ -4,16 +4,32 @@
 window.pp1 = window.pp1 || {};
 
 window.pp1.drawState = (() => {
-  const { find, write } = window.pp1;
+  const { find, make, write } = window.pp1;
   const figure = (name, text) => write(`[data-figure="${name}"]`, text ?? "–");
 
   const drawPhases = (phases) => {
-    const longest = Math.max(1, ...Object.values(phases));
-    for (const row of document.querySelectorAll("[data-phase]")) {
-      const ms = phases[row.dataset.phase];
-      row.querySelector("u").style.width = `${(100 * (ms || 0)) / longest}%`;
-      write(row.querySelector("span"), ms === undefined ? "–" : ms.toFixed(ms < 10 ? 1 : 0));
+    for (const item of document.querySelectorAll("[data-phase]")) {
+      const ms = phases[item.dataset.phase];
+      write(item.querySelector("span"), ms === undefined ? "–" : ms.toFixed(ms < 10 ? 1 : 0));
     }
+  };
+
+  // A badge for each process; how it is stands there as a word whenever it is not up.
+  const drawRanks = (ranks) => {
+    const box = find("#pp1-ranks");
+    const told = JSON.stringify(ranks);
+    if (box.dataset.told === told) return;
+    box.dataset.told = told;
+    const badges = Object.entries(ranks).map(([rank, { pid, device, state }]) =>
+      make(
+        "span",
+        { title: `rank ${rank}: ${state}, process ${pid} on ${device}`, "data-state": state },
+        make("i"),
+        make("b", {}, `rank ${rank}`),
+        make("em", {}, state === "up" ? device : state),
+      ),
+    );
+    box.replaceChildren(...badges);
   };
 
   return (state) => {
@@ -25,6 +41,7 @@ window.pp1.drawState = (() => {
     figure("epoch", String(state.epoch));
     figure("viewers", String(state.viewers));
     drawPhases(figures.phases_ms || {});
+    drawRanks(state.ranks || {});
     for (const badge of document.querySelectorAll("[data-choice]")) {
       write(badge.querySelector("em"), String(state.config?.[badge.dataset.choice] ?? "–"));
     }

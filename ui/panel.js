@@ -3,21 +3,13 @@
 
 (() => {
   const STATE_MS = 1000;
-  const { find, ask, words } = window.pp1;
+  const { find, ask } = window.pp1;
   const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true };
   const events = new window.pp1.Events();
-  let composer, receipts;
+  const trends = new window.pp1.Trends();
+  let composer, receipts, history, plan;
 
-  const attempt = async (action) => {
-    const box = find("#pp1-error");
-    try {
-      await action();
-      box.hidden = true;
-    } catch (error) {
-      box.textContent = error instanceof TypeError ? "The server can't be reached." : error.message;
-      box.hidden = false;
-    }
-  };
+  const attempt = (action) => window.pp1.attempt(find("#pp1-error"), action);
 
   // ---- asking ----
 
@@ -26,8 +18,22 @@
       const update = composer.read();
       composer.typed = false;
       const { id } = await ask("POST", "/api/prompt", update);
-      receipts.follow(id);
+      receipts.follow(id, () => history.push(update));
     });
+
+  const again = (update) => {
+    composer.show(update);
+    return apply();
+  };
+
+  const pause = () => control(page.state?.paused ? "resume" : "pause");
+  const cut = () => control("hard_cut");
+  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`));
+  const toggle = (id) => () => {
+    const details = find(id);
+    details.open = !details.open;
+    details.querySelector("summary").focus();
+  };
 
   const control = (action, value) => attempt(() => ask("POST", "/api/control", value === undefined ? { action } : { action, value }));
 
@@ -41,8 +47,9 @@
 
   const listen = () => {
     find("#pp1-apply").addEventListener("click", apply);
-    find("#pp1-pause").addEventListener("click", () => control(page.state?.paused ? "resume" : "pause"));
-    find("#pp1-cut").addEventListener("click", () => control("hard_cut"));
+    find("#pp1-pause").addEventListener("click", pause);
+    find("#pp1-cut").addEventListener("click", cut);
+    find("#pp1-snapshot").addEventListener("click", snapshot);
     find("#pp1-set-seed").addEventListener("click", setSeed);
     find("#pp1-seed input").addEventListener("keydown", (event) => event.key === "Enter" && setSeed());
     for (const chip of document.querySelectorAll("#pp1-examples .chips button")) {
@@ -51,6 +58,12 @@
         apply();
       });
     }
+    const write = () => composer.prompt.focus();
+    const keys = { " ": pause, c: cut, s: snapshot, z: () => history.back(), p: write, "/": write };
+    keys.b = toggle("#pp1-mix");
+    keys.t = toggle("#pp1-timeline");
+    keys["?"] = () => find("#pp1-keys").togglePopover();
+    window.pp1.listenToKeys(keys);
   };
 
   // ---- hearing ----
@@ -62,6 +75,10 @@
       page.state = state;
       page.reachable = true;
       window.pp1.drawState(state);
+      trends.sample(state);
+      plan.reached(state.chunk);
+      history.shows(state.prompt);
+      if (state.chunk >= 0 && !page.greeted) await greet();
     } catch {
       page.reachable = false;
     }
@@ -77,11 +94,15 @@
     if (composer) window.pp1.drawStatus(window.pp1.statusOf({ ...page, quietMs: performance.now() - page.chunkAt }));
   };
 
+  const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
+
   // What the stream shows when the page comes; a blend is not put into the form, where it would be hidden.
   const greet = async () => {
     const { entries } = await ask("GET", "/api/recording");
     const newest = entries.findLast((entry) => entry.prompt || entry.prompts?.length);
+    if (newest && !history.updates.length) history.push(plain(newest));
     if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
+    page.greeted = true;
   };
 
   // ---- starting ----
@@ -98,15 +119,22 @@
   const start = () => {
     composer = new window.pp1.Composer(apply);
     receipts = new window.pp1.Receipts(events);
+    history = new window.pp1.History(again);
+    plan = new window.pp1.Plan(events);
+    new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
+    events.on("visible", async ({ update }) => {
+      await refresh();
+      trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
+    });
     for (const name of ["epoch", "control", "rank"]) events.on(name, refresh);
     player.attach(find("#pp1-video"));
     listen();
     events.open();
     poll();
-    attempt(greet);
+    document.addEventListener("visibilitychange", () => document.visibilityState !== "hidden" && refresh());
   };
 
-  const needed = ["#pp1-video", "#pp1-prompt textarea", "#pp1-apply", "#pp1-rows", "#pp1-seed input", "#pp1-receipt", "#pp1-live dl"];
+  const needed = ["#pp1-video", "#pp1-prompt textarea", "#pp1-apply", "#pp1-rows", "#pp1-seed input", "#pp1-receipt", "#pp1-entries", "#pp1-live dl"];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;
     waitForPage.disconnect();

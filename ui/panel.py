@@ -10,9 +10,12 @@ import gradio as gr
 from ui import markup
 
 MAX_PROMPT_CHARS = 2000
-SCRIPTS = ("wire", "dom", "words", "player", "compose", "receipts", "status", "live", "panel")
+SCRIPTS = (
+    "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
+    "snapshot", "keys", "status", "live", "panel",
+)  # fmt: skip
 """In the order in which they need each other."""
-STYLES = ("panel", "compose")
+STYLES = ("panel", "compose", "timeline", "live")
 FONT = (
     "Inter",
     "ui-sans-serif",
@@ -87,6 +90,7 @@ def _prompt() -> None:
         gr.Button("Apply", variant="primary", elem_id="pp1-apply")
     gr.HTML(markup.receipt(), elem_id="pp1-receipt-box")
     gr.HTML(markup.examples(), elem_id="pp1-examples")
+    gr.HTML(markup.timeline(), elem_id="pp1-timeline-box")
 
 
 def _controls() -> None:

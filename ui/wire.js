@@ -23,6 +23,17 @@ window.pp1.reason = async (answer) => {
   }
 };
 
+// Does it, and says in `box` why it could not be done.
+window.pp1.attempt = async (box, action) => {
+  try {
+    await action();
+    box.hidden = true;
+  } catch (error) {
+    box.textContent = error instanceof TypeError ? "The server can't be reached." : error.message;
+    box.hidden = false;
+  }
+};
+
 // What the server says happens, to whoever wants to hear of it; the line is opened again whenever it breaks.
 window.pp1.Events = class {
   static RETRY_MS = 2000;
@@ -32,6 +43,7 @@ window.pp1.Events = class {
     this.onbroken = () => {};
   }
 
+  // name: one of the server's events, or "open" for a line that stands, anew or for the first time.
   on(name, take) {
     this.takers.set(name, [...(this.takers.get(name) || []), take]);
   }
@@ -39,11 +51,13 @@ window.pp1.Events = class {
   open() {
     const source = new EventSource("/api/events");
     for (const [name, takers] of this.takers) {
+      if (name === "open") continue;
       source.addEventListener(name, (message) => {
         const event = JSON.parse(message.data);
         takers.forEach((take) => take(event));
       });
     }
+    source.onopen = () => (this.takers.get("open") || []).forEach((take) => take());
     source.onerror = () => {
       this.onbroken();
       if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), this.constructor.RETRY_MS);

@@ -4,8 +4,6 @@
 window.pp1 = window.pp1 || {};
 
 window.pp1.words = (() => {
-  const CHANGES = ["prompt", "prompts", "blend", "transition", "cut"];
-
   const chunks = (count) => (count === 1 ? "1 chunk" : `${count} chunks`);
 
   // Parts of a whole, which is what weights mean; all zero means equal.
@@ -20,6 +18,12 @@ window.pp1.words = (() => {
     return update.prompts.map(({ text }, index) => `${parts[index]} % ${text}`).join(" + ");
   };
 
+  // What the server calls it.
+  const label = (update) => {
+    if (!(update.prompts?.length > 1)) return update.prompt ?? update.prompts?.[0]?.text ?? "";
+    return update.prompts.map(({ text, weight = 1 }) => `${weight.toFixed(2)} × ${text}`).join(" + ");
+  };
+
   // How it is reached, where that is not at once and with the history kept.
   const manner = (update) => {
     const said = [];
@@ -29,8 +33,5 @@ window.pp1.words = (() => {
     return said.join(" · ");
   };
 
-  // Of an entry of a timeline or recording, what an update can have.
-  const update = (entry) => Object.fromEntries(CHANGES.filter((name) => name in entry).map((name) => [name, entry[name]]));
-
-  return { chunks, shares, prompts, manner, update };
+  return { chunks, shares, prompts, label, manner };
 })();

@@ -41,6 +41,8 @@ class PaintedStream:
         self._planned, self._recording = Timeline(()), [TimelineEntry(chunk=0, prompt=self.prompt, seed=SEED)]
         self._new: list[str] = []
         self._ids = itertools.count(1)
+        self.stalled = threading.Event()
+        """While it is set no chunk is made, for no reason that the stream would know."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, daemon=True)
         self._thread.start()
@@ -88,6 +90,7 @@ class PaintedStream:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
         config |= {"fps": FPS}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
+        figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
         prompt = self._label or self.prompt
         return {
             "config": config, "prompt": prompt, "seed": SEED, "paused": self.paused, "epoch": self.epoch,
@@ -99,7 +102,7 @@ class PaintedStream:
 
     def _produce(self) -> None:
         while not self._stop.is_set():
-            if self.paused:
+            if self.paused or self.stalled.is_set():
                 time.sleep(0.02)
             elif self.sink.wait_for_room(0.1):
                 self._paint()
