@@ -74,20 +74,27 @@
       if (state.chunk !== page.state?.chunk || state.paused) page.chunkAt = performance.now();
       page.state = state;
       page.reachable = true;
-      window.pp1.drawState(state);
-      trends.sample(state);
-      plan.reached(state.chunk);
-      history.shows(state.prompt);
-      if (state.chunk >= 0 && !page.greeted) await greet();
     } catch {
       page.reachable = false;
     }
     drawStatus();
+    if (page.reachable) await heard(page.state);
+  };
+
+  const heard = async (state) => {
+    window.pp1.drawState(state);
+    trends.sample(state);
+    plan.reached(state.chunk);
+    history.shows(state.prompt);
+    if (state.chunk >= 0 && !page.greeted) await greet();
   };
 
   const poll = async () => {
-    if (document.visibilityState !== "hidden") await refresh();
-    setTimeout(poll, STATE_MS);
+    try {
+      if (document.visibilityState !== "hidden") await refresh();
+    } finally {
+      setTimeout(poll, STATE_MS);
+    }
   };
 
   const drawStatus = () => {
@@ -98,7 +105,8 @@
 
   // What the stream shows when the page comes; a blend is not put into the form, where it would be hidden.
   const greet = async () => {
-    const { entries } = await ask("GET", "/api/recording");
+    const { entries } = await ask("GET", "/api/recording").catch(() => ({})); // the next state asks again
+    if (!entries) return;
     const newest = entries.findLast((entry) => entry.prompt || entry.prompts?.length);
     if (newest && !history.updates.length) history.push(plain(newest));
     if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
@@ -117,6 +125,7 @@
   player.open();
 
   const start = () => {
+    player.attach(find("#pp1-video"));
     composer = new window.pp1.Composer(apply);
     receipts = new window.pp1.Receipts(events);
     history = new window.pp1.History(again);
@@ -127,14 +136,17 @@
       trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
     });
     for (const name of ["epoch", "control", "rank"]) events.on(name, refresh);
-    player.attach(find("#pp1-video"));
     listen();
     events.open();
     poll();
     document.addEventListener("visibilitychange", () => document.visibilityState !== "hidden" && refresh());
   };
 
-  const needed = ["#pp1-video", "#pp1-prompt textarea", "#pp1-apply", "#pp1-rows", "#pp1-seed input", "#pp1-receipt", "#pp1-entries", "#pp1-live dl"];
+  // The page's framework puts its parts in one after the other.
+  const needed = [
+    "#pp1-status span", "#pp1-video", "#pp1-snapshot", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
+    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
+  ];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;
     waitForPage.disconnect();

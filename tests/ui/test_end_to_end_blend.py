@@ -10,7 +10,7 @@ from .browser import Visit, visit
 
 DARK, STEPS = "a blue circle standing still on a black background", 6
 WHITE = ("a blue circle standing still on a white background", "a blue square standing still on a white background")
-BLACK_AT_MOST, WHITE_AT_LEAST = 90, 150
+BLACK_AT_MOST, WHITE_AT_LEAST = 60, 110
 """Of the red in the mean colour, from 0 to 255: a blue shape has none, so that it tells of the background."""
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import FilePayload
 
 from pp1_orchestrator.ports import PromptUpdate, TimelineEntry, Transition
 
@@ -25,8 +26,9 @@ def add(page: Visit, number: int, chunk: int, prompt: str) -> None:
 
 
 def load(page: Visit, content: str) -> None:
-    file = {"name": "mine.json", "mimeType": "application/json", "buffer": content.encode()}
-    page.page.set_input_files("#pp1-file", file)
+    page.page.set_input_files(
+        "#pp1-file", FilePayload(name="mine.json", mimeType="application/json", buffer=content.encode())
+    )
 
 
 def planned(site: Site, count: int) -> list[TimelineEntry]:
