@@ -90,7 +90,7 @@ def test_a_file_comes_out_as_it_went_in(table, tmp_path):
         {"chunk": 9, "seed": 7, "cut": "hard", "dropped": 2},
     ]
     load(table, json.dumps({"entries": entries}))
-    assert table.page.locator("#pp1-entries .entry").count() == 3
+    table.page.wait_for_function("document.querySelectorAll('#pp1-entries .entry').length === 3")
     assert table.page.input_value(ROW.format(2, "text")) == "67 % a + 33 % b"
     assert table.page.locator(ROW.format(3, "text")).get_attribute("placeholder") == "seed 7, 2 dropped"
     with table.page.expect_download() as download:
