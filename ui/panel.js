@@ -1,244 +1,152 @@
-// Everything that the page does: it sends what people ask for and shows what the server says. HTTP only.
+// Puts the page's parts together: what people do goes to the server, what the server says goes to the parts.
 "use strict";
 
 (() => {
   const STATE_MS = 1000;
-  const STALL_MS = 3500;
-  const find = (selector) => document.querySelector(selector);
-  const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true, shown: null, touched: false, ready: false };
+  const { find, ask } = window.pp1;
+  const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true };
+  const events = new window.pp1.Events();
+  const trends = new window.pp1.Trends();
+  let composer, receipts, history, plan;
 
-  const ask = async (path, body) => {
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    if (!answer.ok) throw new Error(await window.pp1.reason(answer));
-    return answer.json();
-  };
-
-  const attempt = async (action) => {
-    const box = find("#pp1-error");
-    try {
-      await action();
-      box.hidden = true;
-    } catch (error) {
-      box.textContent = error instanceof TypeError ? "The server can't be reached." : error.message;
-      box.hidden = false;
-    }
-  };
+  const attempt = (action) => window.pp1.attempt(find("#pp1-error"), action);
 
   // ---- asking ----
 
-  const promptField = () => find("#pp1-prompt textarea");
-
-  const writePrompt = (text) => {
-    const field = promptField();
-    field.value = text;
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-  };
-
-  const apply = () => {
-    const prompt = promptField().value.trim();
-    page.touched = false;
-    return attempt(async () => {
-      if (!prompt) throw new Error("Type a prompt first.");
-      const { id } = await ask("/api/prompt", { prompt });
-      follow(id);
+  const apply = () =>
+    attempt(async () => {
+      const update = composer.read();
+      composer.typed = false;
+      const { id } = await ask("POST", "/api/prompt", update);
+      receipts.follow(id, () => history.push(update));
     });
+
+  const again = (update) => {
+    composer.show(update);
+    return apply();
   };
 
-  const control = (action, value) => attempt(() => ask("/api/control", value === undefined ? { action } : { action, value }));
-
-  const listen = () => {
-    const field = promptField();
-    field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      event.stopPropagation();
-      apply();
-    });
-    field.addEventListener("input", (event) => (page.touched = page.touched || event.isTrusted));
-    find("#pp1-apply").addEventListener("click", apply);
-    find("#pp1-pause").addEventListener("click", () => control(page.state?.paused ? "resume" : "pause"));
-    find("#pp1-cut").addEventListener("click", () => control("hard_cut"));
-    find("#pp1-set-seed").addEventListener("click", setSeed);
-    find("#pp1-seed input").addEventListener("keydown", (event) => event.key === "Enter" && setSeed());
-    for (const chip of document.querySelectorAll("#pp1-examples .chips button")) {
-      chip.addEventListener("click", () => {
-        writePrompt(chip.textContent);
-        apply();
-      });
-    }
+  const pause = () => control(page.state?.paused ? "resume" : "pause");
+  const cut = () => control("hard_cut");
+  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`));
+  const toggle = (id) => () => {
+    const details = find(id);
+    details.open = !details.open;
+    details.querySelector("summary").focus();
   };
+
+  const control = (action, value) => attempt(() => ask("POST", "/api/control", value === undefined ? { action } : { action, value }));
 
   const setSeed = () => {
     const text = find("#pp1-seed input").value;
     return attempt(async () => {
       if (!/^\d+$/.test(text)) throw new Error("A seed is a whole number from 0.");
-      await ask("/api/control", { action: "seed", value: Number(text) });
+      await ask("POST", "/api/control", { action: "seed", value: Number(text) });
     });
   };
 
-  // ---- the receipt of a prompt: accepted, applied, on screen ----
-
-  const receipts = new Map();
-
-  const receipt = (id) => {
-    if (!receipts.has(id)) receipts.set(id, {});
-    if (receipts.size > 50) receipts.delete(receipts.keys().next().value);
-    return receipts.get(id);
-  };
-
-  const follow = (id) => {
-    page.shown = id;
-    drawReceipt();
-  };
-
-  const drawReceipt = () => {
-    const known = receipts.get(page.shown) || {};
-    const say = (step, text) => {
-      const item = find(`#pp1-receipt [data-step="${step}"]`);
-      item.classList.toggle("done", text !== null);
-      item.querySelector("span").textContent = text || "";
-    };
-    say("accepted", page.shown ? page.shown : null);
-    say("applied", known.applied === undefined ? null : `chunk ${known.applied}`);
-    const waits = known.superseded ? "a newer prompt came" : null;
-    say("visible", known.latency === undefined ? waits : `${Math.round(known.latency)} ms · ${chunks(known.chunks)}`);
-    const failed = known.failed !== undefined;
-    find("#pp1-receipt").classList.toggle("failed", failed || Boolean(known.superseded));
-  };
-
-  const chunks = (count) => (count === 1 ? "1 chunk" : `${count} chunks`);
-
-  const heard = {
-    accepted: (event) => {
-      receipt(event.update).accepted = true;
-      page.shown = event.update;
-    },
-    applied: (event) => (receipt(event.update).applied = event.chunk),
-    visible: (event) => Object.assign(receipt(event.update), { latency: event.latency_ms, chunks: event.latency_chunks, applied: event.chunk }),
-    superseded: (event) => (receipt(event.update).superseded = true),
-    failed: (event) => event.update && (receipt(event.update).failed = event.reason),
-    epoch: () => refresh(),
-    control: () => refresh(),
-    rank: () => refresh(),
-  };
-
-  const openEvents = () => {
-    const source = new EventSource("/api/events");
-    for (const [name, take] of Object.entries(heard)) {
-      source.addEventListener(name, (message) => {
-        take(JSON.parse(message.data));
-        drawReceipt();
+  const listen = () => {
+    find("#pp1-apply").addEventListener("click", apply);
+    find("#pp1-pause").addEventListener("click", pause);
+    find("#pp1-cut").addEventListener("click", cut);
+    find("#pp1-snapshot").addEventListener("click", snapshot);
+    find("#pp1-set-seed").addEventListener("click", setSeed);
+    find("#pp1-seed input").addEventListener("keydown", (event) => event.key === "Enter" && setSeed());
+    for (const chip of document.querySelectorAll("#pp1-examples .chips button")) {
+      chip.addEventListener("click", () => {
+        composer.showPrompts([{ text: chip.textContent }]);
+        apply();
       });
     }
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) setTimeout(openEvents, 2000);
-    };
-    window.addEventListener("pagehide", () => source.close(), { once: true });
+    const write = () => composer.prompt.focus();
+    const keys = { " ": pause, c: cut, s: snapshot, z: () => history.back(), p: write, "/": write };
+    keys.b = toggle("#pp1-mix");
+    keys.t = toggle("#pp1-timeline");
+    keys["?"] = () => find("#pp1-keys").togglePopover();
+    window.pp1.listenToKeys(keys);
   };
 
-  // ---- what the server says of itself ----
+  // ---- hearing ----
 
   const refresh = async () => {
     try {
-      const answer = await fetch("/api/state", { cache: "no-store" });
-      if (!answer.ok) throw new Error(await window.pp1.reason(answer));
-      const state = await answer.json();
+      const state = await ask("GET", "/api/state");
       if (state.chunk !== page.state?.chunk || state.paused) page.chunkAt = performance.now();
       page.state = state;
       page.reachable = true;
-      drawState(state);
     } catch {
       page.reachable = false;
     }
     drawStatus();
+    if (page.reachable) await heard(page.state);
+  };
+
+  const heard = async (state) => {
+    window.pp1.drawState(state);
+    trends.sample(state);
+    plan.reached(state.chunk);
+    history.shows(state.prompt);
+    if (state.chunk >= 0 && !page.greeted) await greet();
   };
 
   const poll = async () => {
-    if (document.visibilityState !== "hidden") await refresh();
-    setTimeout(poll, STATE_MS);
-  };
-
-  const write = (selector, text) => {
-    const element = find(selector);
-    if (element && element.textContent !== text) element.textContent = text;
-  };
-
-  const drawState = (state) => {
-    const figures = state.figures || {};
-    const figure = (name, text) => write(`[data-figure="${name}"]`, text ?? "–");
-    figure("fps", figures.fps?.toFixed(1));
-    const toPixels = figures.prompt_to_pixels_ms;
-    figure("to-pixels", toPixels === undefined ? undefined : `${Math.round(toPixels)} ms`);
-    figure("chunk", state.chunk < 0 ? undefined : String(state.chunk));
-    figure("epoch", String(state.epoch));
-    figure("viewers", String(state.viewers));
-    drawPhases(figures.phases_ms || {});
-    for (const badge of document.querySelectorAll("[data-choice]")) {
-      write(`[data-choice="${badge.dataset.choice}"] em`, String(state.config?.[badge.dataset.choice] ?? "–"));
+    try {
+      if (document.visibilityState !== "hidden") await refresh();
+    } finally {
+      setTimeout(poll, STATE_MS);
     }
-    write("#pp1-caption span", state.prompt || "");
-    write("#pp1-pause", state.paused ? "Resume" : "Pause");
-    const field = promptField();
-    if (!page.touched && !field.value && document.activeElement !== field) writePrompt(state.prompt || "");
-    const seed = find("#pp1-seed input");
-    if (document.activeElement !== seed && seed.dataset.known !== String(state.seed)) {
-      seed.value = seed.dataset.known = String(state.seed);
-    }
-  };
-
-  const drawPhases = (phases) => {
-    const longest = Math.max(1, ...Object.values(phases));
-    for (const row of document.querySelectorAll("[data-phase]")) {
-      const ms = phases[row.dataset.phase];
-      row.querySelector("u").style.width = `${(100 * (ms || 0)) / longest}%`;
-      row.querySelector("span").textContent = ms === undefined ? "–" : ms.toFixed(ms < 10 ? 1 : 0);
-    }
-  };
-
-  // ---- one word about all of it ----
-
-  const status = () => {
-    const state = page.state;
-    if (!page.reachable) return ["lost", "Disconnected", "The server does not answer. Trying again."];
-    if (state?.failed) return ["lost", "Failed", state.failed];
-    if (page.player === "lost") return ["lost", "Reconnecting", page.playerText || "Trying again."];
-    if (page.player === "connecting") return ["connecting", "Connecting", page.playerText || "Connecting to the stream"];
-    if (state?.paused) return ["paused", "Paused", ""];
-    if (state && state.chunk < 0) return ["connecting", "Starting", "The first chunk is being made"];
-    if (state && performance.now() - page.chunkAt > STALL_MS) return ["stalled", "Stalled", ""];
-    return ["live", "Live", ""];
   };
 
   const drawStatus = () => {
-    const [kind, word, veil] = status();
-    find("#pp1-status").dataset.state = kind;
-    write("#pp1-status span", word);
-    write("#pp1-veil span", veil);
-    find("#pp1-veil").classList.toggle("clear", !veil);
+    if (composer) window.pp1.drawStatus(window.pp1.statusOf({ ...page, quietMs: performance.now() - page.chunkAt }));
   };
+
+  const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
+
+  // What the stream shows when the page comes; a blend is not put into the form, where it would be hidden.
+  const greet = async () => {
+    const { entries } = await ask("GET", "/api/recording").catch(() => ({})); // the next state asks again
+    if (!entries) return;
+    const newest = entries.findLast((entry) => entry.prompt || entry.prompts?.length);
+    if (newest && !history.updates.length) history.push(plain(newest));
+    if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
+    page.greeted = true;
+  };
+
+  // ---- starting ----
 
   // The picture is fetched while the page is still being built.
   const player = new window.pp1.Player((state, text) => {
     if (state === page.player && text === page.playerText) return;
     page.player = state;
     page.playerText = text;
-    if (page.ready) drawStatus();
+    drawStatus();
   });
   player.open();
 
   const start = () => {
-    page.ready = true;
     player.attach(find("#pp1-video"));
+    composer = new window.pp1.Composer(apply);
+    receipts = new window.pp1.Receipts(events);
+    history = new window.pp1.History(again);
+    plan = new window.pp1.Plan(events);
+    new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
+    events.on("visible", async ({ update }) => {
+      await refresh();
+      trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
+    });
+    for (const name of ["epoch", "control", "rank"]) events.on(name, refresh);
     listen();
-    openEvents();
+    events.open();
     poll();
+    document.addEventListener("visibilitychange", () => document.visibilityState !== "hidden" && refresh());
   };
 
-  const needed = ["#pp1-video", "#pp1-prompt textarea", "#pp1-apply", "#pp1-seed input", "#pp1-receipt", "#pp1-live dl"];
+  // The page's framework puts its parts in one after the other.
+  const needed = [
+    "#pp1-status span", "#pp1-video", "#pp1-snapshot", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
+    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
+  ];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;
     waitForPage.disconnect();

@@ -7,15 +7,17 @@ window.pp1.Player = class {
   static GATHER_MS = 1000; // longest wait for network addresses; the server finds us by our checks anyway
   static SILENT_MS = 4000; // the server repeats a held picture twice a second, so silence means the line is dead
   static CONNECT_MS = 10000; // longest wait for the first picture
+  static FULL_MS = 2000; // between tries for a place, where all are taken
   static RETRY_MS = [300, 600, 1200, 2500, 4000];
 
-  // onChange(state, text): state is connecting, live or lost; text says why where there is something to say.
+  // onChange(state, text): state is connecting, live, full (no place is free) or lost; text says why where there is something to say.
   constructor(onChange) {
     this.onChange = onChange;
     this.video = null;
     this.stream = null;
     this.failures = 0;
     this.why = "";
+    this.full = false;
     this.closed = false;
     window.addEventListener("pagehide", () => this.close());
     window.addEventListener("pageshow", (event) => event.persisted && this.reopen());
@@ -31,12 +33,12 @@ window.pp1.Player = class {
   }
 
   async open() {
-    this.onChange("connecting", this.failures > 1 ? this.why : ""); // once is no reason to say anything
+    if (!this.full) this.onChange("connecting", this.failures > 1 ? this.why : ""); // once is no reason to say anything
     const attempt = (this.attempt = Symbol("attempt"));
     try {
       await this.connect(attempt);
     } catch (error) {
-      if (attempt === this.attempt) this.lost(error.message);
+      if (attempt === this.attempt) this.lost(error.message, error.full);
     }
   }
 
@@ -59,7 +61,10 @@ window.pp1.Player = class {
       headers: { "Content-Type": "application/sdp" },
       body: peer.localDescription.sdp,
     });
-    if (answer.status !== 201) throw new Error(await window.pp1.reason(answer));
+    if (answer.status !== 201) {
+      throw Object.assign(new Error(await window.pp1.reason(answer)), { full: answer.status === 503 });
+    }
+    this.full = false;
     this.location = answer.headers.get("Location");
     const sdp = await answer.text();
     if (attempt !== this.attempt) return;
@@ -111,14 +116,15 @@ window.pp1.Player = class {
     return "This browser has no network address to receive video at. It plays once there is any network.";
   }
 
-  lost(text) {
+  lost(text, full = false) {
     if (this.closed) return;
     this.drop();
     const waits = this.constructor.RETRY_MS;
-    const wait = waits[Math.min(this.failures, waits.length - 1)];
+    const wait = full ? this.constructor.FULL_MS : waits[Math.min(this.failures, waits.length - 1)];
     this.failures += 1;
     this.why = text;
-    this.onChange("lost", text);
+    this.full = full;
+    this.onChange(full ? "full" : "lost", text);
     clearTimeout(this.retry);
     this.retry = setTimeout(() => this.open(), wait);
   }
@@ -144,14 +150,5 @@ window.pp1.Player = class {
   reopen() {
     this.closed = false;
     this.open();
-  }
-};
-
-// One line from an answer that is not what was asked for.
-window.pp1.reason = async (answer) => {
-  try {
-    return (await answer.json()).error || `HTTP ${answer.status}`;
-  } catch {
-    return `HTTP ${answer.status}`;
   }
 };

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 Scheme = Literal["light", "dark"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,7 +59,11 @@ class Visit:
     def wait_playing(self, seconds: float = 30) -> None:
         """Until the video has shown a few pictures. (Its time goes on even while there are none.)"""
         check = "() => document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 3"
-        self.page.wait_for_function(check, timeout=seconds * 1000)
+        try:
+            self.page.wait_for_function(check, timeout=seconds * 1000)
+        except TimeoutError as error:
+            said = self.page.inner_text("body")[:200]
+            raise AssertionError(f"nothing plays: {said!r}, {self.complaints}, {self.requests[-8:]}") from error
 
     def mean_colour(self) -> list[float]:
         """Red, green, blue from 0 to 255, over the whole picture."""

@@ -1,14 +1,14 @@
-"""A stream that paints the colour its prompt names, through the real pacer, encoder and viewers."""
+"""A stream that paints the colour its heaviest prompt names, through the real pacer, encoder and viewers."""
 
 import itertools
 import threading
 import time
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import torch
 
-from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.media.broadcast import Broadcaster
@@ -18,8 +18,10 @@ from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate, TimelineEntry
+from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
+from pp1_orchestrator.stage0.timeline import Timeline
 
-SIZE, FPS, FRAMES = 128, 16, 6
+SIZE, FPS, FRAMES, SEED = 128, 16, 6, 42
 COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "start": (90, 90, 90)}
 
 
@@ -32,16 +34,22 @@ class PaintedStream:
         self.broadcaster = Broadcaster(video, self.metrics)
         self.sink = PacedSink(self.broadcaster, FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
         self.commands: list[Control] = []
-        self.prompt, self.chunk, self.paused = "start", -1, False
+        self.updates: list[PromptUpdate] = []
+        self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False
+        self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
+        self._label = ""
+        self._planned, self._recording = Timeline(()), [TimelineEntry(chunk=0, prompt=self.prompt, seed=SEED)]
         self._new: list[str] = []
         self._ids = itertools.count(1)
+        self.stalled = threading.Event()
+        """While it is set no chunk is made, for no reason that the stream would know."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, daemon=True)
         self._thread.start()
 
-    def make_peers(self) -> WhepPeers:
+    def make_peers(self, limits: PeerLimits | None = None) -> WhepPeers:
         """One server's peers."""
-        return WhepPeers(self.broadcaster, "vp8", PeerLimits(), CandidatePolicy("127.0.0.1"), self.metrics)
+        return WhepPeers(self.broadcaster, "vp8", limits or PeerLimits(), CandidatePolicy("127.0.0.1"), self.metrics)
 
     def close(self) -> None:
         self._stop.set()
@@ -49,9 +57,12 @@ class PaintedStream:
         self.sink.close()
 
     def update_prompt(self, update: PromptUpdate) -> str:
+        read_aim(update)
         update_id = f"u{next(self._ids)}"
-        self.prompt = update.prompt or ""
-        self.events.publish("accepted", update=update_id, prompt=self.prompt, chunk=self.chunk)
+        self._show(update)
+        self.events.publish("accepted", update=update_id, prompt=self._label, chunk=self.chunk)
+        self.updates.append(update)
+        self._recording.append(_entry(update, self.chunk + 1))
         self._new.append(update_id)
         return update_id
 
@@ -62,20 +73,28 @@ class PaintedStream:
         self.events.publish("control", action=command.action, value=command.value)
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        raise RequestError("a painted stream has no timeline")
+        check_entries(entries)
+        first = self.chunk + 2 if relative else 0
+        moved = [msgspec.structs.replace(entry, chunk=entry.chunk + first) for entry in entries]
+        self._planned.replace(moved, self.chunk + 1)
+        self.events.publish("timeline", entries=len(entries), first_chunk=first)
+        return first
 
     def timeline(self) -> list[TimelineEntry]:
-        return []
+        return self._planned.from_chunk(self.chunk + 1)
 
     def recording(self) -> list[TimelineEntry]:
-        return []
+        return list(self._recording)
 
     def state(self) -> dict:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
+        config |= {"fps": FPS}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
+        figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
+        prompt = self._label or self.prompt
         return {
-            "config": config, "prompt": self.prompt, "seed": 42, "paused": self.paused, "epoch": 0,
-            "chunk": self.chunk, "figures": figures, "ranks": {}, "failed": None,
+            "config": config, "prompt": prompt, "seed": SEED, "paused": self.paused, "epoch": self.epoch,
+            "chunk": self.chunk, "figures": figures, "ranks": self.ranks, "failed": None,
         }  # fmt: skip
 
     def ready(self) -> bool:
@@ -83,23 +102,37 @@ class PaintedStream:
 
     def _produce(self) -> None:
         while not self._stop.is_set():
-            if self.paused:
+            if self.paused or self.stalled.is_set():
                 time.sleep(0.02)
             elif self.sink.wait_for_room(0.1):
                 self._paint()
 
+    def _show(self, update: PromptUpdate) -> None:
+        terms = read_aim(update).terms
+        self.prompt, self._label = max(terms, key=lambda term: term.weight).text, label(terms)
+        self.epoch += update.cut == "hard"
+
     def _paint(self) -> None:
+        entry = self._planned.at(self.chunk + 1)
+        if entry is not None and entry.has_prompt:
+            self._show(entry)
+            self._recording.append(entry)
         colour = next((value for name, value in COLOURS.items() if name in self.prompt), COLOURS["start"])
         ids, self._new = tuple(self._new), []
         self.chunk += 1
         for update_id in ids:
-            self.events.publish("applied", update=update_id, chunk=self.chunk, epoch=0)
+            self.events.publish("applied", update=update_id, chunk=self.chunk, epoch=self.epoch)
         frames = np.empty((FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
         frames[:] = colour
-        self.sink.put(DecodedChunk(self.chunk, 0, torch.from_numpy(frames), ids, time.monotonic()))
+        self.sink.put(DecodedChunk(self.chunk, self.epoch, torch.from_numpy(frames), ids, time.monotonic()))
 
     def _shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
         for update_id in chunk.update_ids:
             self.events.publish(
                 "visible", update=update_id, chunk=chunk.chunk_index, latency_ms=123.4, latency_chunks=1
             )
+
+
+def _entry(update: PromptUpdate, chunk: int) -> TimelineEntry:
+    fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__}
+    return TimelineEntry(chunk=chunk, **fields)

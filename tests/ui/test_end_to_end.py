@@ -7,7 +7,7 @@ from playwright.sync_api import Browser
 
 from tests.system.program import Running, running
 
-from .browser import MEAN_COLOUR, Visit, chromium, visit
+from .browser import MEAN_COLOUR, Visit, visit
 
 PLAYS_WITHIN_S = 5
 ATTEMPTS = 4
@@ -37,12 +37,6 @@ def program(tmp_path_factory):
     with running("run.prompt=a blue star on a black background", out=out) as program:
         program.wait_until_ready()
         yield program
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def share(page: Visit, colour: str) -> float:

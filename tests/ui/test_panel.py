@@ -1,80 +1,12 @@
 """The page in a real browser, over the real server and media parts, with a stream that paints plain colours."""
 
-import contextlib
-import time
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
-import ui
 from pp1_orchestrator.ports import Control
-from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.run import bind
-from pp1_orchestrator.server.settings import ServerSettings
-from tests.server.conftest import Listening
 
-from .browser import Visit, chromium, visit
-from .painted import PaintedStream
-
-RED, GREEN = "r > 150 && g < 90", "g > 130 && r < 90"
-
-
-class Site:
-    """The page on a port that survives a restart of the server."""
-
-    def __init__(self) -> None:
-        self.stream = PaintedStream()
-        with bind("127.0.0.1", 0) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.start()
-
-    def start(self) -> None:
-        self.peers = self.stream.make_peers()
-        registry = self.stream.metrics.registry
-        settings = ServerSettings(port=self.port)
-        app = create_app(self.stream, self.peers, self.stream.events, registry, settings, ui.mount_panel)
-        self.server = Listening(app, self.port)
-
-    def close(self) -> None:
-        assert self.server.stop()
-        self.stream.close()
-
-    def until(self, predicate) -> None:
-        deadline = time.monotonic() + 20
-        while not predicate():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    site = Site()
-    with contextlib.closing(site):
-        yield site
-
-
-@pytest.fixture
-def page(site, browser) -> Iterator[Visit]:
-    opened = visit(browser, site.url)
-    opened.wait_status("Live")
-    yield opened
-    opened.page.context.close()
-
-
-def ask(page: Visit, prompt: str, key: str | None = "Enter") -> None:
-    page.page.fill("#pp1-prompt textarea", prompt)
-    if key is None:
-        page.page.click("#pp1-apply")
-    else:
-        page.page.press("#pp1-prompt textarea", key)
+from .browser import visit
+from .site import GREEN, RED, ask
 
 
 @pytest.mark.parametrize("key", ["Enter", "Control+Enter", None])
@@ -151,7 +83,7 @@ def test_a_viewer_that_the_server_drops_comes_back_by_itself(page, site):
 
 def test_a_server_that_comes_back_is_found_again(page, site):
     page.wait_playing()
-    assert site.server.stop()
+    site.stop()
     page.wait_status("Disconnected")
     site.start()
     page.wait_status("Live")

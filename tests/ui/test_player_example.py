@@ -13,7 +13,7 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.settings import ServerSettings
 from tests.server.conftest import Listening
 
-from .browser import Visit, chromium, visit
+from .browser import Visit, visit
 from .painted import PaintedStream
 
 PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
@@ -35,12 +35,6 @@ def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
     finally:
         assert server.stop()
         stream.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def test_it_plays_the_stream_and_leaves_with_its_page(browser):

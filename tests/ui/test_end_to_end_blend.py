@@ -1,0 +1,51 @@
+"""The program in one process, in a real browser: a blend with a transition changes the picture bit by bit."""
+
+import json
+
+import pytest
+
+from tests.system.program import running
+
+from .browser import Visit, visit
+
+DARK, STEPS = "a blue circle standing still on a black background", 6
+WHITE = ("a blue circle standing still on a white background", "a blue square standing still on a white background")
+BLACK_AT_MOST, WHITE_AT_LEAST = 60, 110
+"""Of the red in the mean colour, from 0 to 255: a blue shape has none, so that it tells of the background."""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    out = tmp_path_factory.mktemp("blended") / "out"
+    with running("layout=inline", f"run.prompt={DARK}", out=out) as program:
+        program.wait_until_ready()
+        yield program
+
+
+def ask_blend(page: Visit) -> None:
+    page.page.click("#pp1-mix summary")
+    page.page.fill("#pp1-prompt textarea", WHITE[0])
+    page.page.click("#pp1-add")
+    page.page.fill("#pp1-rows input[type=text]", WHITE[1])
+    page.page.fill("#pp1-rows .row:nth-child(2) input[type=range]", "50")
+    page.page.fill("#pp1-steps", str(STEPS))
+    page.page.click("#pp1-apply")
+
+
+def test_a_blend_with_a_transition_changes_the_picture(program, browser, record_property):
+    page = visit(browser, f"http://127.0.0.1:{program.port}/")
+    page.wait_playing()
+    page.wait_colour(f"r < {BLACK_AT_MOST}")
+    record_property("before", page.mean_colour())
+    ask_blend(page)
+    page.wait_colour(f"r > {WHITE_AT_LEAST}", seconds=60)
+    record_property("after", page.mean_colour())
+    page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
+    assert all(text in page.page.inner_text("#pp1-caption span") for text in WHITE)
+    page.page.locator("#pp1-history .chips button").nth(1).click()
+    page.wait_colour(f"r < {BLACK_AT_MOST}", seconds=60)
+    assert page.page.inner_text("#pp1-mix summary span") == ""
+    entries = [entry for entry in json.loads(program.get("/api/recording")[1])["entries"] if "prompts" in entry]
+    assert [(entry["transition"]["steps"], entry["prompts"][1]["weight"]) for entry in entries] == [(STEPS, 0.5)]
+    assert page.complaints == []
+    page.page.context.close()

@@ -1,0 +1,150 @@
+"""What the page says of the stream: figures over time, processes, and every state with a way out of it."""
+
+from typing import Any
+
+import numpy
+import pytest
+from PIL import Image
+
+from pp1_orchestrator.media.settings import PeerLimits
+
+from .browser import visit
+from .painted import COLOURS, SIZE
+from .site import RED, ask
+
+VEIL = "#pp1-veil:not(.clear) span"
+
+
+def count(page: Any, selector: str) -> int:
+    return page.page.locator(selector).count()
+
+
+def test_charts_grow_with_the_stream(page):
+    page.page.wait_for_function("document.querySelectorAll('#pp1-chart-phases rect').length >= 12")
+    page.page.wait_for_function("document.querySelector('#pp1-chart-fps polyline')?.points.length >= 3")
+    assert count(page, "#pp1-chart-fps .target") == 1
+    assert page.page.inner_text("#pp1-target") == " · target 16"
+    said = page.page.get_attribute("#pp1-chart-phases", "aria-label")
+    assert said == "Milliseconds a chunk, newest: denoise 2, context 3, decode 4, text 1"
+    heights = page.page.eval_on_selector_all(
+        "#pp1-chart-phases rect", "all => all.slice(-4).map((rect) => Number(rect.getAttribute('height')))"
+    )
+    assert heights == [8, 12, 16, 4]
+
+
+def test_each_update_that_is_seen_becomes_a_bar(page):
+    for number in range(3):
+        ask(page, f"a red circle {number}")
+        page.page.wait_for_function(f"document.querySelectorAll('#pp1-chart-pixels .bar').length === {number + 1}")
+    assert "68 ms" in (page.page.get_attribute("#pp1-chart-pixels", "aria-label") or "")
+
+
+def test_a_badge_for_each_process_says_how_it_is(page, site):
+    badge = page.page.locator("#pp1-ranks span").first
+    assert badge.inner_text().split() == ["rank", "0", "cpu"]
+    up = site.stream.ranks
+    site.stream.ranks = {**up, "1": {"pid": 2, "device": "cuda:1", "state": "down"}}
+    site.stream.events.publish("rank", rank=1, state="down")
+    lost = page.page.locator("#pp1-ranks span[data-state=down]")
+    lost.wait_for()
+    assert lost.inner_text().split() == ["rank", "1", "down"]
+    assert lost.get_attribute("title") == "rank 1: down, process 2 on cuda:1"
+    site.stream.ranks = up
+
+
+def test_a_snapshot_is_the_picture_as_a_png(page, tmp_path):
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+    with page.page.expect_download() as download:
+        page.page.click("#pp1-snapshot")
+    assert download.value.suggested_filename.startswith("pp1-chunk-")
+    download.value.save_as(tmp_path / "snapshot.png")
+    with Image.open(tmp_path / "snapshot.png") as picture:
+        assert (picture.format, picture.size) == ("PNG", (SIZE, SIZE))
+        centre = numpy.asarray(picture.convert("RGB"))[SIZE // 2, SIZE // 2].astype(int)
+    assert abs(centre - COLOURS["red"]).max() < 30
+
+
+def test_a_pause_is_said_over_the_picture_and_keys_do_it(page, site):
+    page.wait_playing()
+    page.page.keyboard.press("Space")
+    page.wait_status("Paused")
+    assert page.page.inner_text(VEIL) == "Paused: the picture is held"
+    page.page.keyboard.press("Space")
+    page.wait_status("Live")
+    site.stream.commands.clear()
+    page.page.keyboard.press("c")
+    site.until(lambda: [command.action for command in site.stream.commands] == ["hard_cut"])
+
+
+@pytest.mark.parametrize(("key", "shown"), [("b", "#pp1-add"), ("t", "#pp1-add-entry"), ("?", "#pp1-keys")])
+def test_a_key_opens_and_closes(page, key, shown):
+    page.page.keyboard.press(key)
+    page.page.wait_for_selector(shown)
+    page.page.keyboard.press(key)
+    page.page.wait_for_selector(shown, state="hidden")
+
+
+def test_keys_that_are_typed_are_text(page, site):
+    site.stream.commands.clear()
+    page.page.keyboard.press("p")
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("c b t s ?")
+    assert page.page.input_value("#pp1-prompt textarea") == "c b t s ?"
+    assert page.page.locator("#pp1-add").is_hidden()
+    assert site.stream.commands == []
+
+
+def test_a_stream_that_stalls_is_said_to_and_goes_on(page, site):
+    page.wait_playing()
+    site.stream.stalled.set()
+    page.wait_status("Stalled")
+    assert page.page.inner_text(VEIL).startswith("No new chunk for ")
+    site.stream.stalled.clear()
+    page.wait_status("Live")
+    page.page.wait_for_selector(VEIL, state="hidden")
+
+
+def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
+    site.stop()
+    site.start(PeerLimits(viewers=1))
+    first = visit(browser, site.url)
+    first.wait_playing()
+    second = visit(browser, site.url)
+    second.wait_status("Full")
+    assert second.page.inner_text(VEIL) == "all 1 viewer places are taken. Trying for one every few seconds."
+    ask(second, "a red circle")
+    first.wait_colour(RED)
+    first.page.context.close()
+    second.wait_status("Live")
+    second.wait_colour(RED)
+    second.page.context.close()
+    site.stop()
+    site.start()
+
+
+def test_a_receipt_whose_line_broke_does_not_wait_for_ever(page, site):
+    page.wait_playing()
+    site.stream.stalled.set()
+    ask(page, "a green circle")
+    page.page.wait_for_selector('#pp1-receipt [data-step="accepted"].done')
+    site.stop()
+    said = "document.querySelector('#pp1-receipt [data-step=visible] span').textContent === 'the line broke meanwhile'"
+    page.page.wait_for_function(said)
+    page.wait_status("Disconnected")
+    site.stream.stalled.clear()
+    site.start()
+    page.wait_status("Live")
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    page.page.click("#pp1-mix summary")
+    page.page.click("#pp1-add")
+    page.page.click("#pp1-timeline summary")
+    page.page.click("#pp1-add-entry")
+    nameless = page.page.evaluate("""() => [...document.querySelectorAll("#pp1-header, #pp1-left, #pp1-right")]
+        .flatMap((part) => [...part.querySelectorAll("button, input, select, textarea, summary, video, svg[role]")])
+        .filter((element) => element.offsetParent !== null || element.matches("svg"))
+        .filter((element) => !(element.getAttribute("aria-label") || element.labels?.length || element.innerText))
+        .map((element) => element.outerHTML)""")
+    assert nameless == []

@@ -1,0 +1,161 @@
+// The form that asks for an update: the prompt, more prompts with weights, how they blend, how they are reached.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.Composer = class {
+  static MAX_PROMPTS = 8;
+  static MAX_CHARS = 2000;
+  static CUTS = {
+    soft: "The history goes on.",
+    hard: "The history is forgotten: a new start.",
+    recache: "The history is read again under the new prompt.",
+  };
+
+  // onApply: somebody pressed Enter in a field of the form.
+  constructor(onApply) {
+    const { find } = window.pp1;
+    this.prompt = find("#pp1-prompt textarea");
+    this.box = find("#pp1-mix");
+    this.rows = find("#pp1-rows");
+    this.add = find("#pp1-add");
+    this.blend = find("#pp1-blend");
+    this.steps = find("#pp1-steps");
+    this.method = find("#pp1-method");
+    this.typed = false;
+    this.first = this.weigh(this.rows.querySelector(".row"));
+    this.add.addEventListener("click", () => this.addRow().text.focus());
+    find("#pp1-plain").addEventListener("click", () => this.show({ prompt: this.prompt.value }));
+    this.box.addEventListener("input", () => this.drawn());
+    this.prompt.addEventListener("input", (event) => (this.typed = this.typed || event.isTrusted));
+    for (const [name, event] of [["#pp1-prompt", this.prompt], ["#pp1-mix", this.box]]) {
+      event.addEventListener("keydown", (key) => this.entered(key, name === "#pp1-prompt") && onApply());
+    }
+    this.drawn();
+  }
+
+  // Enter alone asks too, where text is written; a button, a choice and a summary have their own use for it.
+  entered(event, isPrompt) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return false;
+    const modified = event.ctrlKey || event.metaKey;
+    if (!modified && !isPrompt && !event.target.matches("input:not([type=radio])")) return false;
+    event.preventDefault();
+    event.stopPropagation();
+    return true;
+  }
+
+  weigh(row, weight = 100) {
+    const slider = row.querySelector("input[type=range]");
+    slider.value = weight;
+    return { row, slider, share: row.querySelector("output"), text: row.querySelector("input[type=text]") };
+  }
+
+  others() {
+    return [...this.rows.querySelectorAll(".row:not(:first-child)")].map((row) => row.parts);
+  }
+
+  all() {
+    return [this.first, ...this.others()];
+  }
+
+  addRow(text = "", weight = 100) {
+    const { make } = window.pp1;
+    const row = make(
+      "div",
+      { className: "row" },
+      make("input", { type: "text", value: text, maxLength: this.constructor.MAX_CHARS, placeholder: "Another prompt" }),
+      make("input", { type: "range", min: 0, max: 100, step: 1 }),
+      make("output"),
+      make("button", { type: "button", className: "remove", textContent: "×" }),
+    );
+    row.parts = this.weigh(row, weight);
+    row.querySelector(".remove").addEventListener("click", () => {
+      row.remove();
+      this.drawn();
+      this.add.focus();
+    });
+    this.rows.append(row);
+    this.drawn();
+    return row.parts;
+  }
+
+  // Everything that follows from what was entered.
+  drawn() {
+    const all = this.all();
+    const { shares, manner } = window.pp1.words;
+    const parts = shares(all.map(({ slider }) => Number(slider.value)));
+    all.forEach(({ row, slider, share, text }, index) => {
+      share.value = `${parts[index]} %`;
+      slider.setAttribute("aria-label", `Weight of prompt ${index + 1}`);
+      slider.setAttribute("aria-valuetext", share.value);
+      text?.setAttribute("aria-label", `Prompt ${index + 1}`);
+      row.querySelector(".remove")?.setAttribute("aria-label", `Remove prompt ${index + 1}`);
+    });
+    this.rows.dataset.count = all.length;
+    this.add.disabled = all.length >= this.constructor.MAX_PROMPTS;
+    const slerp = this.blend.querySelector("[value=slerp]");
+    slerp.disabled = all.length !== 2;
+    if (slerp.disabled) this.blend.value = "linear";
+    this.blend.disabled = all.length === 1;
+    this.method.disabled = !(Number(this.steps.value) > 1);
+    window.pp1.write("#pp1-cut-means", this.constructor.CUTS[this.cut]);
+    const said = [all.length > 1 ? `${all.length} prompts` : "", manner(this.way())].filter(Boolean);
+    window.pp1.write(this.box.querySelector("summary span"), said.join(" · "));
+    window.pp1.find("#pp1-plain").hidden = !said.length;
+  }
+
+  get cut() {
+    return this.box.querySelector("[name=pp1-cut]:checked").value;
+  }
+
+  // Transition and cut, where they differ from what an update has by itself.
+  way() {
+    const steps = Number(this.steps.value);
+    return {
+      ...(steps > 0 && { transition: { steps, method: this.method.value } }),
+      ...(this.cut !== "soft" && { cut: this.cut }),
+    };
+  }
+
+  // The update as it is sent. Throws one line for what can't be one.
+  read() {
+    const texts = [this.prompt, ...this.others().map(({ text }) => text)].map((field) => field.value.trim());
+    if (!texts[0]) throw new Error("Type a prompt first.");
+    const empty = texts.indexOf("");
+    if (empty > 0) throw new Error(`Prompt ${empty + 1} is empty: fill it in or remove it.`);
+    if (!/^\d*$/.test(this.steps.value) || !this.steps.validity.valid) {
+      throw new Error(`A transition takes ${this.steps.min} to ${this.steps.max} whole chunks.`);
+    }
+    if (texts.length === 1) return { prompt: texts[0], ...this.way() };
+    const weights = this.all().map(({ slider }) => Number(slider.value) / 100);
+    const prompts = texts.map((text, index) => ({ text, weight: weights[index] }));
+    return { prompts, blend: this.blend.value, ...this.way() };
+  }
+
+  // The whole form from an update.
+  show({ prompt, prompts = [], blend = "linear", transition = {}, cut = "soft" }) {
+    this.showPrompts(prompts.length ? prompts : [{ text: prompt || "" }]);
+    this.blend.value = blend;
+    this.steps.value = transition.steps ?? 0;
+    this.method.value = transition.method ?? "linear";
+    this.box.querySelector(`[name=pp1-cut][value=${cut}]`).checked = true;
+    this.drawn();
+  }
+
+  // The prompts alone; how they are reached stays as it was set.
+  showPrompts(prompts) {
+    const largest = Math.max(1, ...prompts.map(({ weight = 1 }) => weight));
+    const sliders = prompts.map(({ weight = 1 }) => Math.round((100 * weight) / largest));
+    this.others().forEach(({ row }) => row.remove());
+    this.prompt.value = prompts[0].text;
+    this.prompt.dispatchEvent(new Event("input", { bubbles: true })); // the page's framework keeps the text, too
+    this.first.slider.value = sliders[0];
+    prompts.slice(1).forEach(({ text }, index) => this.addRow(text, sliders[index + 1]));
+    this.drawn();
+  }
+
+  // Untouched: nobody is about to write something.
+  get free() {
+    return !this.typed && !this.prompt.value && document.activeElement !== this.prompt;
+  }
+};

@@ -1,0 +1,28 @@
+// Small tools for the page's elements. Knows nothing of what they mean.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.find = (selector) => document.querySelector(selector);
+
+// Touches the page only where something changes, so that nothing is read out or laid out twice.
+window.pp1.write = (target, text) => {
+  const element = typeof target === "string" ? document.querySelector(target) : target;
+  if (element && element.textContent !== text) element.textContent = text;
+};
+
+window.pp1.make = (tag, properties = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element && !name.startsWith("aria-")) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+};
+
+window.pp1.save = (name, blob) => {
+  const address = URL.createObjectURL(blob);
+  window.pp1.make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+};

@@ -1,0 +1,181 @@
+"""The parts of the page that are plain HTML. What fills them and listens to them are the scripts beside this file."""
+
+from __future__ import annotations
+
+import html
+
+TITLE = "PP1 Orchestrator"
+MAX_TRANSITION_STEPS = 1000
+EXAMPLES = (
+    "a red circle moving left on a blue background",
+    "a yellow star spinning on a black background",
+    "a small green triangle bouncing on a white background",
+    "a large purple square moving up on a brown background",
+    "a white star moving right on a red background",
+)
+FIGURES = (
+    ("fps", "frames / s", "Frames decoded a second, over the last chunks"),
+    ("to-pixels", "prompt to pixels", "From the accepted prompt to its first decoded frame"),
+    ("chunk", "chunk", "Newest chunk that has reached stage 0"),
+    ("epoch", "cache epoch", "Grows by one with every hard cut"),
+    ("viewers", "viewers", "Pages and programs that watch"),
+)
+PHASES = (("denoise", "denoise"), ("context", "context"), ("decode", "decode"), ("text", "text"))
+CHARTS = (
+    ("phases", "Milliseconds a chunk", "Median of the newest chunks, by phase"),
+    ("fps", 'Frames / s<span id="pp1-target"></span>', "Frames decoded a second"),
+    ("pixels", "Prompt to pixels", "From the accepted prompt to its first decoded frame, of the last updates"),
+)
+CHOICES = ("model", "routing", "overlap", "context", "layout")
+TIMELINE_BUTTONS = (
+    ("add-entry", "Add", "Add what the form says as an entry"),
+    ("run", "Run", "The server runs the table, counting from the next chunk"),
+    ("clear", "Clear", "Forget what is still to come; the table stays"),
+    ("import", "Import", "Fill the table from a JSON file"),
+    ("export", "Export", "Save the table as a JSON file"),
+    ("recording", "Load recording", "Fill the table with what the stream has shown since its start"),
+)
+KEYS = (
+    ("Ctrl+Enter", "apply what the form says"),
+    ("P", "write a prompt"),
+    ("Z", "back to the prompt before"),
+    ("B", "blend and transition"),
+    ("T", "timeline"),
+    ("Space", "pause, resume"),
+    ("C", "hard cut"),
+    ("S", "snapshot"),
+    ("Esc", "leave a field"),
+    ("?", "this list"),
+)
+CUTS = ("soft", "hard", "recache")
+METHODS = ("linear", "slerp")
+
+
+def header() -> str:
+    """Name, and one word about the stream."""
+    keys = "".join(f"<dt><kbd>{key}</kbd></dt><dd>{what}</dd>" for key, what in KEYS)
+    tooltip = html.escape("Keyboard shortcuts\n" + "\n".join(f"{key}: {what}" for key, what in KEYS))
+    return f"""
+    <div class="bar">
+      <h1>{TITLE}</h1>
+      <p>Type a prompt and watch the stream follow it.</p>
+      <div id="pp1-status" data-state="connecting" role="status"><i></i><span>Connecting</span></div>
+      <button type="button" class="pp1-small" popovertarget="pp1-keys" aria-label="Keyboard shortcuts"
+        title="{tooltip}">?</button>
+      <dl id="pp1-keys" popover aria-label="Keyboard shortcuts">{keys}</dl>
+    </div>
+    """
+
+
+def stage() -> str:
+    """The picture, what is said over it, and the prompt below."""
+    return """
+    <div class="screen">
+      <video id="pp1-video" aria-label="The stream" autoplay muted playsinline disablepictureinpicture></video>
+      <div id="pp1-veil"><span>Connecting to the stream</span></div>
+    </div>
+    <div class="under">
+      <p id="pp1-caption"><b>Showing</b> <span></span></p>
+      <button type="button" class="pp1-small" id="pp1-snapshot" aria-keyshortcuts="s"
+        title="Save the current picture as PNG (S)">Snapshot</button>
+    </div>
+    """
+
+
+def mix() -> str:
+    """More prompts with weights, how they blend, and how they are reached; closed until somebody wants it."""
+    methods = "".join(f'<option value="{name}">{name}</option>' for name in METHODS)
+    cuts = "".join(
+        f'<label><input type="radio" name="pp1-cut" value="{name}"{" checked" if name == "soft" else ""}>'
+        f"<span>{name}</span></label>"
+        for name in CUTS
+    )
+    return f"""
+    <details id="pp1-mix">
+      <summary title="More prompts with weights, and how they are reached (B)">Blend &amp; transition
+        <span></span></summary>
+      <div id="pp1-rows" data-count="1">
+        <div class="row"><b>The prompt above</b><input type="range" min="0" max="100"><output></output></div>
+      </div>
+      <div class="line">
+        <button type="button" id="pp1-add">Add a prompt</button>
+        <label title="How the prompts are mixed; slerp joins exactly two">Blend
+          <select id="pp1-blend">{methods}</select></label>
+      </div>
+      <div class="line">
+        <label title="Chunks until the new prompt is reached; 0 is at once">Over
+          <input type="number" id="pp1-steps" min="0" max="{MAX_TRANSITION_STEPS}" step="1" value="0"> chunks</label>
+        <label title="The path from the old prompt to the new one">Path
+          <select id="pp1-method">{methods}</select></label>
+      </div>
+      <fieldset class="line">
+        <legend>History</legend>
+        <div class="segments">{cuts}</div>
+        <span id="pp1-cut-means"></span>
+      </fieldset>
+      <button type="button" id="pp1-plain" hidden>Back to a plain prompt</button>
+    </details>
+    """
+
+
+def receipt() -> str:
+    """The three stations of an update, and the place for a refusal."""
+    steps = "".join(
+        f'<li data-step="{step}"><i></i><b>{name}</b><span></span></li>'
+        for step, name in (("accepted", "Accepted"), ("applied", "Applied"), ("visible", "On screen"))
+    )
+    return f"""
+    <ol id="pp1-receipt" aria-label="What became of the newest prompt" aria-live="polite">{steps}</ol>
+    <p id="pp1-error" class="pp1-error" role="alert" hidden></p>
+    """
+
+
+def examples() -> str:
+    """Prompts to begin with."""
+    chips = "".join(f'<button type="button">{html.escape(text)}</button>' for text in EXAMPLES)
+    return f"""
+    <div class="shelf"><h2>Examples</h2><div class="chips">{chips}</div></div>
+    <div class="shelf" id="pp1-history" hidden>
+      <h2 title="Applied prompts; one click goes back (Z: the one before)">History</h2><div class="chips"></div>
+    </div>
+    """
+
+
+def timeline() -> str:
+    """Planned changes: a table, what can be done with it, and what is still to come."""
+    buttons = "".join(
+        f'<button type="button" id="pp1-{key}" title="{html.escape(hint)}">{name}</button>'
+        for key, name, hint in TIMELINE_BUTTONS
+    )
+    return f"""
+    <details id="pp1-timeline">
+      <summary title="Changes by chunk, run by the server (T)">Timeline <span></span></summary>
+      <ol id="pp1-coming" aria-label="Still to come" hidden></ol>
+      <div class="entry" id="pp1-head" aria-hidden="true"><b>Chunk</b><b>Prompt</b><b>Over</b><b>Cut</b></div>
+      <div id="pp1-entries" role="table" aria-label="Planned changes"></div>
+      <div class="line">{buttons}</div>
+      <input type="file" id="pp1-file" accept="application/json,.json" aria-label="Timeline file" hidden>
+      <p id="pp1-timeline-error" class="pp1-error" role="alert" hidden></p>
+    </details>
+    """
+
+
+def live() -> str:
+    """Figures of the running stream."""
+    figures = "".join(
+        f'<div title="{html.escape(hint)}"><dd data-figure="{key}">–</dd><dt>{name}</dt></div>'
+        for key, name, hint in FIGURES
+    )
+    phases = "".join(f'<li data-phase="{key}"><i></i><b>{name}</b> <span>–</span></li>' for key, name in PHASES)
+    charts = "".join(
+        f'<figure title="{html.escape(hint)}"><figcaption>{name}</figcaption>'
+        f'<svg id="pp1-chart-{key}" role="img" aria-label="{html.escape(hint)}"></svg></figure>'
+        for key, name, hint in CHARTS
+    )
+    badges = "".join(f'<span data-choice="{key}"><b>{key}</b><em>–</em></span>' for key in CHOICES)
+    return f"""
+    <dl class="figures">{figures}</dl>
+    <div class="charts">{charts}</div>
+    <ul class="phases" aria-label="Milliseconds a chunk">{phases}</ul>
+    <div class="badges">{badges}<div id="pp1-ranks" role="group" aria-label="Processes"></div></div>
+    """

@@ -1,0 +1,47 @@
+// The last minute or so of the stream's figures, kept for the charts: a sample whenever there are new chunks.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.Trends = class {
+  static SAMPLES = 48;
+  static UPDATES = 12;
+  static PHASES = ["denoise", "context", "decode", "text"];
+
+  constructor() {
+    this.samples = [];
+    this.updates = [];
+    this.chunks = -1;
+  }
+
+  // Of a state: phases and rate, unless no chunk has come since the last one.
+  sample({ figures = {}, config = {} }) {
+    if (figures.fps === undefined || figures.fps === null || figures.chunks === this.chunks) return;
+    if (figures.chunks < this.chunks) this.samples = []; // another run
+    this.chunks = figures.chunks;
+    this.samples = [...this.samples, { fps: figures.fps, ...figures.phases_ms }].slice(-this.constructor.SAMPLES);
+    this.target = config.fps;
+    this.draw();
+  }
+
+  // An update has come to the screen: ms is its prompt-to-pixels.
+  shown(update, ms) {
+    if (ms === undefined || ms === null || this.updates.at(-1)?.update === update) return;
+    this.updates = [...this.updates, { update, value: ms, title: `${update}: ${Math.round(ms)} ms` }].slice(-this.constructor.UPDATES);
+    const { find, charts } = window.pp1;
+    const said = this.updates.map(({ title }) => title).join(", ");
+    charts.bars(find("#pp1-chart-pixels"), `Prompt to pixels of the last updates: ${said}`, this.updates, this.constructor.UPDATES);
+  }
+
+  draw() {
+    const { find, write, charts } = window.pp1;
+    const { SAMPLES, PHASES } = this.constructor;
+    const last = this.samples.at(-1);
+    const phases = PHASES.map((name) => `${name} ${last[name] ?? "–"}`).join(", ");
+    charts.stack(find("#pp1-chart-phases"), `Milliseconds a chunk, newest: ${phases}`, this.samples, PHASES, SAMPLES);
+    const fps = this.samples.map((sample) => sample.fps);
+    const said = `Frames a second, newest ${last.fps}${this.target ? `, target ${this.target}` : ""}`;
+    charts.line(find("#pp1-chart-fps"), said, fps, this.target, SAMPLES);
+    write("#pp1-target", this.target ? ` · target ${this.target}` : "");
+  }
+};
