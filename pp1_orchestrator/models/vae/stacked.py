@@ -146,7 +146,7 @@ class StackedDecoder(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
-        z = latents.float() * self.std + self.mean
+        z = (latents.float() * self.std + self.mean).to(self.conv_in.weight.dtype)
         if state.started:
             return self._decode(z, state)
         state.started = True
