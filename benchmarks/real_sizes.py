@@ -1,6 +1,7 @@
 """Wan2.1's generators and decoder at their real sizes on one GPU, random weights: milliseconds a chunk, and memory.
 
-    python -m benchmarks.real_sizes --only 1.3B-480x832 decode-320x576
+    for what in 1.3B-320x576 1.3B-480x832 14B-320x576 decode-320x576 decode-480x832; do
+        python -m benchmarks.real_sizes --only $what; done
 
 A chunk is 3 latent frames. A generator's figures are of a full window and have nothing of the decoder in them; times
 are medians between device events. `distance`: of a compiled generator's latents from the eager one's,
@@ -172,20 +173,20 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
     rows = []
     for way, kind in DECODERS.items():
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        before, start = torch.cuda.memory_allocated(), time.monotonic()
+        start = time.monotonic()
         decoder, state = kind(vae, size), DecodeState()
         pixels = [decoder.decode(part, state) for part in latents]
         torch.cuda.synchronize()
         ready_s = time.monotonic() - start
         torch.cuda.reset_peak_memory_stats()
         figures = milliseconds(lambda d=decoder, s=state: d.decode(latents[1], s), repeats)
-        peak = (torch.cuda.max_memory_allocated() - before) / 2**30
+        peak = torch.cuda.max_memory_allocated() / 2**30
         rows.append(row(f"{name} {way}", figures, peak, ready_s, f"PSNR {psnr(pixels, exact):.1f} dB"))
     encoder = FrameEncoder(vae).eval().to(DEVICE)
+    encoder.encode(torch.zeros(3, height, width, device=DEVICE))
     frame = torch.rand(3, height, width, device=DEVICE) * 2 - 1
-    figures = milliseconds(lambda: encoder.encode(frame), repeats)
-    return [*rows, row(f"{name} encode of one frame", figures, 0.0, 0.0, "")]
+    middle, least, most = milliseconds(lambda: encoder.encode(frame), repeats)
+    return [*rows, f"| {name}, one frame encoded | {middle:.1f} ({least:.1f}–{most:.1f}) | | | | |"]
 
 
 def main() -> None:

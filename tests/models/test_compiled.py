@@ -78,6 +78,11 @@ def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
     torch.testing.assert_close(decoded(decoder, parts), decoded(ReferenceDecoder(vae), [latents]), rtol=1e-4, atol=1e-4)
 
 
+def test_a_decoder_lies_where_its_weights_do():
+    decoder = StackedDecoder(small_vae(torch.float32).to("meta"))
+    assert {tensor.device.type for tensor in (*decoder.parameters(), *decoder.buffers())} == {"meta"}
+
+
 def test_a_narrow_decoder_stays_near_the_exact_one_and_gives_wide_pixels():
     latents = torch.randn(3, 16, 4, 4)
     exact = decoded(ReferenceDecoder(small_vae(torch.float32)), [latents])

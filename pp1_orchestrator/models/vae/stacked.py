@@ -137,8 +137,9 @@ class StackedDecoder(nn.Module):
         self.layers = layers.to(memory_format=_LAST)
         self.norm_out, self.conv_out = ChannelNorm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
         shape = (1, -1, 1, 1)
-        self.register_buffer("mean", torch.tensor(config.latents_mean).view(shape))
-        self.register_buffer("std", torch.tensor(config.latents_std).view(shape))
+        device = self.conv_in.weight.device
+        self.register_buffer("mean", torch.tensor(config.latents_mean, device=device).view(shape))
+        self.register_buffer("std", torch.tensor(config.latents_std, device=device).view(shape))
 
     @property
     def weight_bytes(self) -> int:
