@@ -77,20 +77,20 @@ class FirstLatents:
         """One epoch only."""
 
 
-def settings_for(overlap: str, device: str, chunks: int) -> Settings:
+def settings_for(overlap: str, device: str, chunks: int, compiled: bool) -> Settings:
     """The defaults of `conf/` with these choices; Hydra is not needed for that."""
     read = lambda path: yaml.safe_load((CONF / path).read_text())  # noqa: E731
     plain: dict[str, Any] = {k: v for k, v in read("config.yaml").items() if k not in ("defaults", "hydra")}
     plain |= {group: read(f"{group}/{name}.yaml") for group, name in (CHOICES | {"overlap": overlap}).items()}
     plain["stream"] = {key: plain["model"][key] for key in ("fps", "height", "width")}
-    plain["layout"]["device"] = device
+    plain["layout"] |= {"device": device, "compile": compiled}
     plain["run"]["chunks"] = chunks
     return msgspec.convert(plain, Settings)
 
 
-def run(overlap: str, device: str, chunks: int) -> tuple[Summary, Tensor]:
+def run(overlap: str, device: str, chunks: int, compiled: bool = False) -> tuple[Summary, Tensor]:
     """One stream, and the latents of its first chunks. Raises the stream's failure."""
-    settings = settings_for(overlap, device, chunks)
+    settings = settings_for(overlap, device, chunks, compiled)
     instruments, digests, first = Instruments.make(settings.run.warmup_chunks), Digests(), FirstLatents()
     config = read_config(settings.model.folder / "generator")
     stream = Stream(settings, config, [], instruments, Unpaced(), [digests, first])
@@ -108,12 +108,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--chunks", type=int, default=40)
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     _, reference = run("sync", "cpu", COMPARED_CHUNKS)
     lines = [describe(), "", "| overlap | FPS | mesh ms | decode ms | period ms | latents: distance to the CPU's |"]
     lines.append("|---|---|---|---|---|---|")
     for overlap in ("sync", "stage0_owned"):
-        summary, latents = run(overlap, options.device, options.chunks)
+        summary, latents = run(overlap, options.device, options.chunks, options.compile)
         distance = float((latents - reference).norm() / reference.norm())
         phases = summary.phases_ms
         times = f"{phases.mesh.p50:.1f} | {phases.decode.p50:.1f} | {phases.period.p50:.1f}"

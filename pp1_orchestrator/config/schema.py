@@ -85,13 +85,14 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank."""
+    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start."""
 
     name: str
     mesh_ranks: Positive
     backend: Literal["gloo", "nccl", "none"]
     device: str
     threads: Positive
+    compile: bool
     shard: ShardSettings
 
 

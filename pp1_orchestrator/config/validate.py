@@ -58,6 +58,15 @@ def _one_process(settings: Settings, config: WanConfig) -> None:
         raise ConfigError(f"layout.mesh_ranks={layout.mesh_ranks}: layout={layout.name} is one process; possible: 1")
 
 
+def _compiled(settings: Settings, config: WanConfig) -> None:
+    layout = settings.layout
+    if layout.compile and layout.mesh_ranks != 1:
+        raise ConfigError(
+            f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
+            "possible: false"
+        )
+
+
 def _device(settings: Settings, config: WanConfig) -> None:
     name = settings.layout.device
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -71,6 +80,7 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _steps,
     _bench_ends,
     _one_process,
+    _compiled,
     _device,
 )
 

@@ -56,7 +56,7 @@ def vae(settings: Settings) -> AutoencoderKLWan:
 def decoder(settings: Settings, whole: AutoencoderKLWan) -> StreamingDecoder:
     """The decoder that rank 0 would use on the layout's device."""
     with META:
-        return make_decoder(whole, torch.device(settings.layout.device))
+        return make_decoder(whole)
 
 
 def frame_encoder(whole: AutoencoderKLWan) -> FrameEncode:

@@ -9,6 +9,7 @@ from pp1_orchestrator.contract.envelope import VAE_STRIDE
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
+from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -39,6 +40,9 @@ def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | Non
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     generator = CausalGenerator(model, cache, schedule)
+    if settings.layout.compile:
+        compile_blocks(model)
+        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *latent_size))
     return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
 
 

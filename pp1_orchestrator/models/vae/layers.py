@@ -37,10 +37,13 @@ class ChannelNorm(nn.Module):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         length = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
         y = (wide / length).to(x.dtype).mul_(self.gain)
-        if self.activate:
-            # One by one: torch's SiLU rounds the last few values of a call in another way than those before them.
-            for frame in y:
-                silu(frame, inplace=True)
+        if not self.activate:
+            return y
+        if y.device.type != "cpu":
+            return silu(y, inplace=True)
+        # One by one: on a CPU, SiLU rounds the last few values of a call in another way than those before them.
+        for frame in y:
+            silu(frame, inplace=True)
         return y
 
 

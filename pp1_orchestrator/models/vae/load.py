@@ -1,4 +1,4 @@
-"""Loads an AutoencoderKLWan, picks the decoder that suits the device, and makes the frame encoder."""
+"""Loads an AutoencoderKLWan, picks its decoder and compiles it if asked to, and makes the frame encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.encode import FrameEncoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
@@ -24,14 +24,30 @@ def load_vae(folder: Path, device: torch.device, dtype: torch.dtype, random: boo
     return vae.to(device).eval().requires_grad_(False)
 
 
-def make_decoder(vae: AutoencoderKLWan, device: torch.device | None = None) -> StreamingDecoder:
-    """The stacked decoder on a CPU, diffusers' own elsewhere.
-
-    device: where it is to run, if the weights are not there (those on the meta device never are).
-    """
+def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
+    """The stacked decoder for Wan2.1's blocks, diffusers' own for others."""
     config: Any = vae.config
-    device = device or next(vae.parameters()).device
-    return StackedDecoder(vae).eval() if device.type == "cpu" and not config.is_residual else ReferenceDecoder(vae)
+    return ReferenceDecoder(vae) if config.is_residual else StackedDecoder(vae).eval()
+
+
+def compile_decoder(
+    decoder: StreamingDecoder, frames: int, size: tuple[int, int], in_parts: bool, backend: str = "inductor"
+) -> None:
+    """Compile a stacked decoder and run it once in every way a stream of chunks will, so that no chunk waits for it.
+
+    frames: latent frames a chunk; size: their height and width; in_parts: whether a chunk is decoded in two goes.
+    backend: torch.compile's. Not for float32 on a CPU: oneDNN's kernels, called by name, can't be traced.
+    """
+    if not isinstance(decoder, StackedDecoder):
+        return
+    decoder.compile(dynamic=False, backend=backend)
+    state = DecodeState()
+    latents = decoder.mean.new_zeros((frames, decoder.mean.shape[1], *size))
+    for _ in range(2):
+        decoder.decode(latents, state)
+    if in_parts:
+        for part in (latents[:1], latents[1:]):
+            decoder.decode(part, state)
 
 
 def make_frame_encoder(vae: AutoencoderKLWan) -> FrameEncode:

@@ -1,9 +1,9 @@
-"""The Wan VAE's decoder as two-dimensional convolutions: the fast way on a CPU.
+"""The Wan VAE's decoder as two-dimensional convolutions: faster than three-dimensional ones on CPUs and GPUs.
 
 A causal 3×3×3 convolution over time is one 3×3 convolution over three neighbouring frames, side by side in the
-channels. oneDNN has fast kernels for that in channels-last order and none for small batch-1 3-D ones. The weights
-are AutoencoderKLWan's; results agree with diffusers' decoder to rounding, and with each other bit for bit, however a
-stream is cut into pieces.
+channels. oneDNN and cuDNN have fast kernels for that in channels-last order, and a chunk's latent frames go through
+them at once. The weights are AutoencoderKLWan's; results agree with diffusers' decoder to rounding, and on a CPU with
+each other bit for bit, however a stream is cut into pieces.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """
 
@@ -121,7 +121,7 @@ def _layers(decoder: Any) -> Iterator[nn.Module]:
 
 
 class StackedDecoder(nn.Module):
-    """Streaming decoder for the CPU. Raises ValueError for a VAE whose blocks it does not know (Wan2.2's)."""
+    """Streaming decoder for any device, in the VAE's dtype. Raises ValueError for Wan2.2's blocks, which it lacks."""
 
     mean: Tensor
     std: Tensor
@@ -137,8 +137,9 @@ class StackedDecoder(nn.Module):
         self.layers = layers.to(memory_format=_LAST)
         self.norm_out, self.conv_out = ChannelNorm(vae.decoder.norm_out), _CausalConv(vae.decoder.conv_out)
         shape = (1, -1, 1, 1)
-        self.register_buffer("mean", torch.tensor(config.latents_mean).view(shape))
-        self.register_buffer("std", torch.tensor(config.latents_std).view(shape))
+        device = self.conv_in.weight.device
+        self.register_buffer("mean", torch.tensor(config.latents_mean, device=device).view(shape))
+        self.register_buffer("std", torch.tensor(config.latents_std, device=device).view(shape))
 
     @property
     def weight_bytes(self) -> int:
@@ -146,14 +147,15 @@ class StackedDecoder(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
-        z = latents.float() * self.std + self.mean
+        z = (latents.float() * self.std + self.mean).to(self.conv_in.weight.dtype)
         if state.started:
-            return self._decode(z, state)
+            return self(z, state).float()
         state.started = True
-        first = self._decode(z[:1], state)
-        return first if len(z) == 1 else torch.cat([first, self._decode(z[1:], state)])
+        first = self(z[:1], state)
+        return (first if len(z) == 1 else torch.cat([first, self(z[1:], state)])).float()
 
-    def _decode(self, z: Tensor, state: DecodeState) -> Tensor:
+    def forward(self, z: Tensor, state: DecodeState) -> Tensor:
+        """z: latents as the VAE has them, [F, z, h, w]; pixels in its dtype. What `torch.compile` is given."""
         history = _History(state)
         x = self.conv_in(self.post_quant(z.contiguous(memory_format=_LAST), history), history)
         for layer in self.layers:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.attention import KeyValue, preferred_kernels
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.noise import renoise_stream
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
 
 
 class CausalGenerator:
@@ -30,11 +30,23 @@ class CausalGenerator:
         self._rope: tuple[tuple[int, ...], RopeTable] | None = None
         weight = model.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
+        self._kernels = preferred_kernels(self.device)
         self.calls = 0
 
     @property
     def cache_bytes(self) -> int:
         return self._cache.nbytes
+
+    def warm_up(self, text_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> None:
+        """Run each kind of pass once, on nothing, and forget it: whatever is compiled or chosen late is there then.
+
+        text_shape: [1, L, text_dim]; latent_shape: [1, F, c, h, w].
+        """
+        self.set_text(torch.zeros(text_shape))
+        self.reset()
+        self.write_context(self.denoise(torch.zeros(latent_shape), (TRAIN_STEPS,), 0, seed=0), 0)
+        self.reset()
+        self._text, self.calls = None, 0
 
     @torch.inference_mode()
     def set_text(self, embeds: Tensor) -> None:
@@ -68,8 +80,9 @@ class CausalGenerator:
     def write_context(self, latents: Tensor, start_frame: int) -> None:
         """Write a finished chunk's clean keys and values (one pass at t = 0)."""
         text, rope, time = self._prepare(latents, 0.0, start_frame)
-        self._model.write_history(latents.to(self.device, self.dtype), time, text, self._cache, rope)
         self.calls += 1
+        with self._kernels():
+            self._model.write_history(latents.to(self.device, self.dtype), time, text, self._cache, rope)
 
     def rebuild(self, context: Tensor, start_frame: int) -> None:
         """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on: a call for each chunk.
@@ -90,7 +103,8 @@ class CausalGenerator:
     def _pass(self, x: Tensor, timestep: float, start_frame: int, bias: float) -> Tensor:
         text, rope, time = self._prepare(x, timestep, start_frame, bias)
         self.calls += 1
-        return self._model(x, time, text, self._cache, rope)
+        with self._kernels():
+            return self._model(x, time, text, self._cache, rope)
 
     def _prepare(
         self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0
