@@ -85,6 +85,7 @@ def settings_for(overlap: str, device: str, chunks: int, compiled: bool) -> Sett
     plain["stream"] = {key: plain["model"][key] for key in ("fps", "height", "width")}
     plain["layout"] |= {"device": device, "compile": compiled}
     plain["run"]["chunks"] = chunks
+    plain["supervision"]["restarts"] = plain["run"]["restarts"]
     return msgspec.convert(plain, Settings)
 
 

@@ -56,7 +56,9 @@ window.pp1.Player = class {
     await peer.setLocalDescription();
     await this.gathered(peer);
     this.addresses = peer.localDescription.sdp.includes("a=candidate:");
+    if (attempt !== this.attempt) return;
     const answer = await fetch("/whep", {
+      signal: AbortSignal.timeout(this.constructor.CONNECT_MS), // a server that never answers is tried again
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
       body: peer.localDescription.sdp,
@@ -64,11 +66,18 @@ window.pp1.Player = class {
     if (answer.status !== 201) {
       throw Object.assign(new Error(await window.pp1.reason(answer)), { full: answer.status === 503 });
     }
+    const location = answer.headers.get("Location");
+    if (attempt !== this.attempt) return this.leave(location);
     this.full = false;
-    this.location = answer.headers.get("Location");
+    this.location = location;
     const sdp = await answer.text();
     if (attempt !== this.attempt) return;
     await peer.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  // Gives a viewer's place back.
+  leave(location) {
+    fetch(location, { method: "DELETE", keepalive: true }).catch(() => {}); // else the server notices by itself
   }
 
   gathered(peer) {
@@ -137,7 +146,7 @@ window.pp1.Player = class {
     this.peer = null;
     this.stream = null;
     if (peer) peer.close();
-    if (this.location) fetch(this.location, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (this.location) this.leave(this.location);
     this.location = null;
   }
 

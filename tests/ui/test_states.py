@@ -8,7 +8,7 @@ from PIL import Image
 
 from pp1_orchestrator.media.settings import PeerLimits
 
-from .browser import visit
+from .browser import Visit, visit
 from .painted import COLOURS, SIZE
 from .site import RED, ask
 
@@ -121,6 +121,22 @@ def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
     second.page.context.close()
     site.stop()
     site.start()
+
+
+def test_an_offer_that_is_never_answered_is_made_again(site, browser):
+    offers = []
+
+    def answer_all_but_the_first(route):
+        offers.append(route)
+        if len(offers) > 1:
+            route.continue_()
+
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/whep", answer_all_but_the_first)
+        page.goto(site.url)
+        Visit(page).wait_playing()
+    assert len(offers) == 2
 
 
 def test_a_receipt_whose_line_broke_does_not_wait_for_ever(page, site):
