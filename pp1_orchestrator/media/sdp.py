@@ -15,6 +15,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LOCAL_NAMES = {"localhost": "127.0.0.1"}
 KINDS = ("audio", "video")
 CANDIDATE_FIELDS = 8
+MAX_PORT, PORT_DIGITS = 65535, 5
 TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
 """6to4, Teredo, NAT64, and IPv4-compatible addresses."""
 
@@ -98,5 +99,9 @@ def _usable(line: str, policy: CandidatePolicy) -> bool:
     fields = line.split()
     if len(fields) < CANDIDATE_FIELDS:
         raise RequestError("the offer has a malformed candidate", status=400)
-    component, transport, host = fields[1], fields[2], fields[4]
-    return component == "1" and transport.lower() == "udp" and policy.accepts(host)
+    component, transport, host, port = fields[1], fields[2], fields[4], fields[5]
+    return component == "1" and transport.lower() == "udp" and _is_port(port) and policy.accepts(host)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= PORT_DIGITS and 0 < int(text) <= MAX_PORT

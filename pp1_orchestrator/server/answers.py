@@ -77,12 +77,16 @@ class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stream as it is now. `chunk` is the newest one that was planned; `failed` says why the stream has ended."""
+    """The stream as it is now. `chunk` is the newest one that was planned; `failed` says why the stream has ended.
+
+    state: starting, ready, restarting, draining, failed or stopped.
+    """
 
     config: dict[str, Any]
     prompt: str
     seed: int
     paused: bool
+    state: str
     epoch: int
     chunk: int
     figures: Figures

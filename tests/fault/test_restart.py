@@ -53,6 +53,7 @@ def until_back(program, ear, generations):
     """Wait until another mesh is up and shows chunks."""
     program.wait_until(lambda: len(ear.of("restarted")) > generations)
     program.wait_until_ready()
+    program.wait_until(lambda: ear.probes[-1][1] == 200)
 
 
 @pytest.mark.parametrize("rank", ["1", "2"])

@@ -11,8 +11,8 @@ from pp1_orchestrator.media.settings import PeerLimits
 LOCAL, PUBLIC = CandidatePolicy("127.0.0.1"), CandidatePolicy("0.0.0.0")
 
 
-def candidate(host="127.0.0.1", transport="udp", component=1) -> str:
-    return f"a=candidate:1 {component} {transport} 2130706431 {host} 50000 typ host"
+def candidate(host="127.0.0.1", transport="udp", component=1, port="50000") -> str:
+    return f"a=candidate:1 {component} {transport} 2130706431 {host} {port} typ host"
 
 
 def offer(*lines: str, sections=("m=video 9 UDP/TLS/RTP/SAVPF 96",)) -> str:
@@ -111,3 +111,9 @@ def test_offered_addresses_follow_the_bind(host, offered):
 )
 def test_loopback_hosts(host, loopback):
     assert is_loopback_host(host) is loopback
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "9" * 5000, "٥", "x"])
+def test_a_candidate_whose_port_is_none_is_taken_out(port):
+    sdp = offer(candidate(), candidate(port=port))
+    assert checked_offer(sdp, PeerLimits(), LOCAL) == offer(candidate()).replace("a=end-of-candidates\r\n", "")

@@ -57,8 +57,8 @@ class MemoryStream:
         figures = {"fps": 16.0, "phases_ms": {"text": 1.5, "denoise": 200.0, "context": 50.0, "decode": 120.0}}
         ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
         return {
-            "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "epoch": 0, "chunk": 3,
-            "figures": figures, "ranks": ranks, "failed": None,
+            "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": "ready",
+            "epoch": 0, "chunk": 3, "figures": figures, "ranks": ranks, "failed": None,
         }  # fmt: skip
 
     def ready(self) -> bool:
