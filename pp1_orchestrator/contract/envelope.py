@@ -29,6 +29,11 @@ CONTEXT_FRAMES = "context_frames"
 TENSORS = frozenset({LATENTS_IN, CONDITIONING, CONTEXT_FRAMES})
 
 
+def latent_size(height: int, width: int) -> tuple[int, int]:
+    """Of pictures of so many pixels."""
+    return height // VAE_STRIDE, width // VAE_STRIDE
+
+
 class Action(enum.IntEnum):
     """NOOP keeps an idle mesh's watchdogs quiet; only INFER has a payload."""
 
@@ -129,7 +134,7 @@ def _size_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
     problems = []
     if plan.height % SIZE_MULTIPLE or plan.width % SIZE_MULTIPLE:
         problems.append(f"size {plan.height}×{plan.width} is not a multiple of {SIZE_MULTIPLE}")
-    size = (plan.height // VAE_STRIDE, plan.width // VAE_STRIDE)
+    size = latent_size(plan.height, plan.width)
     if plan.latents_shape[-2:] != size or min(plan.latents_shape) < 1:
         problems.append(f"latents_shape must be [1, F, z, {size[0]}, {size[1]}], not {list(plan.latents_shape)}")
     latents = tensors.get(LATENTS_IN)

@@ -14,14 +14,13 @@ DropReason = Literal["old_epoch", "late", "slow_viewer", "cut"]
 full; cut: decoded, but a hard cut came before it was shown."""
 DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "late", "slow_viewer", "cut")
 
-EpochReason = Literal["requested", "seed", "planned", "update", "restart", "latents", "other"]
-"""restart: the mesh was started anew; latents: a chunk came back that can't be shown."""
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "latents", "other")
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "other"]
+"""restart: the mesh was started anew."""
+EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "other")
 
-RestartReason = Literal["death", "hang", "latents", "error"]
-"""death: a process ended; hang: a chunk did not come in time; latents: unusable ones came again and again; error: the
-mesh or its link reported a failure, or a new mesh did not come up."""
-RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "latents", "error")
+RestartReason = Literal["death", "error"]
+"""death: a process ended; error: the mesh or its link reported a failure, or a new mesh did not come up."""
+RESTART_REASONS: tuple[RestartReason, ...] = ("death", "error")
 
 StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
 STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")

@@ -12,7 +12,7 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import check_size, check_steps
-from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, VAE_STRIDE
+from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, latent_size
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.schedule import NoiseStep
@@ -68,7 +68,7 @@ def requirements(settings: Settings, config: WanConfig) -> Requirements:
         first_chunk_pixel_frames=1 + FRAMES_PER_LATENT * (frames - 1),
         window_latent_frames=config.local_attn_size,
         sink_latent_frames=config.sink_frames,
-        latents=(1, frames, config.in_dim, stream.height // VAE_STRIDE, stream.width // VAE_STRIDE),
+        latents=(1, frames, config.in_dim, *latent_size(stream.height, stream.width)),
         text=(1, config.text_len, config.text_dim),
         fps=stream.fps,
         realtime_period_ms=1e3 * pixel_frames / stream.fps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract.envelope import VAE_STRIDE
+from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
@@ -35,14 +35,14 @@ def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | Non
     if shard is not None:
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
     weight = model.patch_embedding.weight
-    latent_size = settings.stream.height // VAE_STRIDE, settings.stream.width // VAE_STRIDE
-    cache = KVCache.for_model(config, shard.degree if shard else 1, latent_size, weight.dtype, weight.device)
+    size = latent_size(settings.stream.height, settings.stream.width)
+    cache = KVCache.for_model(config, shard.degree if shard else 1, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     generator = CausalGenerator(model, cache, schedule)
     if settings.layout.compile:
         compile_blocks(model)
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *latent_size))
+        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract.envelope import VAE_STRIDE
+from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.load import compile_decoder, load_vae, make_decoder, make_frame_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -26,7 +26,7 @@ def load_vae_parts(
         decoder: StreamingDecoder = make_decoder(vae)
         encoder: FrameEncode | None = make_frame_encoder(vae) if with_encoder else None
     if settings.layout.compile and device.type != "cpu":
-        size = settings.stream.height // VAE_STRIDE, settings.stream.width // VAE_STRIDE
+        size = latent_size(settings.stream.height, settings.stream.width)
         compile_decoder(decoder, config.chunk_frames, size, in_parts=with_encoder)
     parts = {"vae": decoder.weight_bytes}
     if encoder is not None:

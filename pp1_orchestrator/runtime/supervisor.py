@@ -48,7 +48,7 @@ class Supervisor:
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
-        self._mesh: Mesh = self._layout.start(folder, self.generation)
+        self._mesh: Mesh = self._layout.start(folder)
 
     def connect(self, needed_version: int, reason: str) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""
@@ -73,7 +73,7 @@ class Supervisor:
                         return None
                     self._mesh.stop(None, 0.0)
                     self.generation += 1
-                    self._mesh = self._layout.start(self._folder, self.generation)
+                    self._mesh = self._layout.start(self._folder)
                 link = self._join()
             except MeshError as error:
                 self.fail(error)

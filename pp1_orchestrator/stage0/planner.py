@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
-from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, LATENTS_IN, VAE_STRIDE, InferPlan
+from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, LATENTS_IN, InferPlan, latent_size
 from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
 from pp1_orchestrator.stage0.history import StreamHistory
@@ -32,7 +32,7 @@ class ChunkShape:
 
     @property
     def latents(self) -> tuple[int, int, int, int, int]:
-        return (1, self.frames, self.channels, self.height // VAE_STRIDE, self.width // VAE_STRIDE)
+        return (1, self.frames, self.channels, *latent_size(self.height, self.width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,12 @@ class Planner:
         self.fresh = True
         self.history.begin()
 
-    def start_over(self, new_mesh: bool) -> None:
-        """A hard cut after which nothing is taken for granted: the conditioning travels again, at its target.
-
-        new_mesh: nothing is owed, either.
-        """
+    def start_over(self) -> None:
+        """A hard cut towards a new mesh: the conditioning travels again, at its target, and no pass is owed."""
         self.hard_cut()
         self._track.again(self.next_chunk)
         self._routing.forget()
-        if new_mesh:
-            self._passes_owed = 0
+        self._passes_owed = 0
 
     def plan(self) -> Envelope:
         """The next chunk's envelope. An aim must have been set."""

@@ -172,7 +172,7 @@ class Stage:
         """
         with self._emitting:
             self._flights.clear()
-            self._planner.start_over(new_mesh=True)
+            self._planner.start_over()
             for flight in list(self._open.values()):
                 self._drop(flight)
             self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, "restart"))

@@ -45,9 +45,6 @@ class Mesh(Protocol):
 
 
 class Layout(Protocol):
-    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace.
+    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace."""
 
-    generation: counts the meshes of a run from 0.
-    """
-
-    def start(self, trace_folder: Path | None, generation: int) -> Mesh: ...
+    def start(self, trace_folder: Path | None) -> Mesh: ...

@@ -62,5 +62,5 @@ class InlineLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None, generation: int) -> InlineMesh:
+    def start(self, trace_folder: Path | None) -> InlineMesh:
         return InlineMesh(self._settings, self._config, trace_folder)

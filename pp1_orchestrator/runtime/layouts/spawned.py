@@ -127,5 +127,5 @@ class SpawnedLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None, generation: int) -> SpawnedMesh:
+    def start(self, trace_folder: Path | None) -> SpawnedMesh:
         return SpawnedMesh(self._settings, self._config, trace_folder)
