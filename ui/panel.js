@@ -135,7 +135,7 @@
       await refresh();
       trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
     });
-    for (const name of ["epoch", "control", "rank"]) events.on(name, refresh);
+    for (const name of ["epoch", "control", "rank", "restarting", "restarted"]) events.on(name, refresh);
     listen();
     events.open();
     poll();

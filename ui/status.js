@@ -14,6 +14,7 @@ window.pp1.statusOf = ({ state, reachable, quietMs, player, playerText }) => {
   if (player === "connecting") return ["connecting", "Connecting", playerText || "Connecting to the stream"];
   if (state?.paused) return ["paused", "Paused", "Paused: the picture is held"];
   if (state && state.chunk < 0) return ["connecting", "Starting", "The first chunk is being made"];
+  if (state?.state === "restarting") return ["stalled", "Restarting", "The mesh failed and is started anew"];
   if (state && quietMs > STALL_MS) return ["stalled", "Stalled", `No new chunk for ${Math.round(quietMs / 1000)} s`];
   return ["live", "Live", ""];
 };

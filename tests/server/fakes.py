@@ -17,6 +17,7 @@ class MemoryStream:
         self.commands: list[Control] = []
         self.entries: list[TimelineEntry] = []
         self.is_ready = True
+        self.life = "ready"
         self.paused = False
         self._ids = itertools.count(1)
 
@@ -57,7 +58,7 @@ class MemoryStream:
         figures = {"fps": 16.0, "phases_ms": {"text": 1.5, "denoise": 200.0, "context": 50.0, "decode": 120.0}}
         ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
         return {
-            "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": "ready",
+            "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": self.life,
             "epoch": 0, "chunk": 3, "figures": figures, "ranks": ranks, "failed": None,
         }  # fmt: skip
 

@@ -36,6 +36,7 @@ class PaintedStream:
         self.commands: list[Control] = []
         self.updates: list[PromptUpdate] = []
         self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False
+        self.life = "ready"
         self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
         self._label = ""
         self._planned, self._recording = Timeline(()), [TimelineEntry(chunk=0, prompt=self.prompt, seed=SEED)]
@@ -93,8 +94,8 @@ class PaintedStream:
         figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
         prompt = self._label or self.prompt
         return {
-            "config": config, "prompt": prompt, "seed": SEED, "paused": self.paused, "epoch": self.epoch,
-            "chunk": self.chunk, "figures": figures, "ranks": self.ranks, "failed": None,
+            "config": config, "prompt": prompt, "seed": SEED, "paused": self.paused, "state": self.life,
+            "epoch": self.epoch, "chunk": self.chunk, "figures": figures, "ranks": self.ranks, "failed": None,
         }  # fmt: skip
 
     def ready(self) -> bool:

@@ -105,6 +105,19 @@ def test_a_stream_that_stalls_is_said_to_and_goes_on(page, site):
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
+def test_a_mesh_that_is_started_anew_is_said_so_at_once_and_the_picture_stays(page, site):
+    page.wait_playing()
+    site.stream.life = "restarting"
+    site.stream.events.publish("restarting", reason="death", text="rank 1 ended with exit code -9", generation=1)
+    page.wait_status("Restarting")
+    assert page.page.inner_text(VEIL) == "The mesh failed and is started anew"
+    assert page.page.get_attribute("#pp1-veil", "data-kind") == "stalled"
+    site.stream.life = "ready"
+    site.stream.events.publish("restarted", generation=1)
+    page.wait_status("Live")
+    page.page.wait_for_selector(VEIL, state="hidden")
+
+
 def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
     site.stop()
     site.start(PeerLimits(viewers=1))
