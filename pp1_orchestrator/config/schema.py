@@ -85,7 +85,10 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start."""
+    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start.
+
+    fp8: the compiled generator's matrix products.
+    """
 
     name: str
     mesh_ranks: Positive
@@ -93,6 +96,7 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     device: str
     threads: Positive
     compile: bool
+    fp8: bool
     shard: ShardSettings
 
 

@@ -65,6 +65,14 @@ def _compiled(settings: Settings, config: WanConfig) -> None:
             f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
             "possible: false"
         )
+    if layout.fp8 and not (layout.compile and _has_fp8(layout.device)):
+        raise ConfigError(
+            "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
+        )
+
+
+def _has_fp8(device: str) -> bool:
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def _device(settings: Settings, config: WanConfig) -> None:

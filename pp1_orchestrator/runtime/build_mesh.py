@@ -9,9 +9,9 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
-from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
@@ -39,9 +39,9 @@ def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | Non
     cache = KVCache.for_model(config, shard.degree if shard else 1, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    generator = CausalGenerator(model, cache, schedule)
+    passes = fast_passes(model, cache, settings.layout.fp8) if settings.layout.compile else None
+    generator = CausalGenerator(model, cache, schedule, passes)
     if settings.layout.compile:
-        compile_blocks(model)
         generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
 
