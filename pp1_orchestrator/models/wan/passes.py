@@ -1,4 +1,4 @@
-"""The two kinds of pass through a transformer that a generator needs, over one history. Outside chooses how they run."""
+"""The two kinds of pass through a transformer that a generator needs. How they run is chosen outside."""
 
 from __future__ import annotations
 

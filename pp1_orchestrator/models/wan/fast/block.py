@@ -51,7 +51,6 @@ class FastBlock(nn.Module):
         self.block = block
         self.qk: nn.Module = join(attention.q, attention.k)
         self.values: nn.Module = LinearInto(attention.v)
-        assert isinstance(up, nn.Linear)
         block.ffn = nn.Sequential(GeluLinear(up), down)
 
     def write_inputs(self, x: Tensor, mod: Modulation, rope: RealTable, slots: KeyValue) -> Tensor:

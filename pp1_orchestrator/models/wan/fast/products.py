@@ -37,9 +37,9 @@ def linear_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
 class GeluLinear(nn.Module):
     """A linear layer with its activation. Shares the layer's weights, as `LinearInto` does."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
+        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
 
     def forward(self, x: Tensor) -> Tensor:
         return linear_gelu(x, self.weight, self.bias)
@@ -48,9 +48,9 @@ class GeluLinear(nn.Module):
 class LinearInto(nn.Module):
     """A linear layer that writes where it is told to."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
+        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         linear_into(x, self.weight, self.bias, out)
