@@ -7,7 +7,8 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load import compile_decoder, load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
+from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
