@@ -74,10 +74,34 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.folder / name if own is None else Path(own).expanduser()
 
 
-class Choice(Struct, frozen=True, forbid_unknown_fields=True):
-    """A group whose option is all there is to say."""
+class Stage0Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """file: the decoder's weights, None: model.vae. widths: channels by level, where the weights come without sizes."""
 
     name: str
+    file: str | None
+    widths: tuple[Positive, ...]
+
+
+class TextSizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the text encoder, where its weights come without sizes. vocab: at least a token a byte, and three more."""
+
+    vocab: Annotated[int, Meta(ge=259)]
+    dim: Positive
+    ffn_dim: Positive
+    num_heads: Positive
+    head_dim: Positive
+    num_layers: Positive
+    buckets: Positive
+    distance: Positive
+
+
+class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """device: of the rank that holds it, or the host's memory. int8: weights of 8 bits."""
+
+    name: str
+    device: Literal["same", "cpu"]
+    int8: bool
+    sizes: TextSizeSettings
 
 
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,7 +209,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
     model: ModelSettings
-    stage0: Choice
+    stage0: Stage0Settings
+    text_encoder: TextEncoderSettings
     routing: RoutingSettings
     overlap: OverlapSettings
     context: ContextSettings

@@ -14,6 +14,9 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import check_degree
 from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
+LEVELS = 4
+"""Sizes of the picture inside of a Wan2.1 decoder."""
+
 
 def check_size(key: str, value: int) -> None:
     """Raise ConfigError for a height or width that the model can't make."""
@@ -64,6 +67,12 @@ def _heads(settings: Settings, config: WanConfig) -> None:
         )
 
 
+def _widths(settings: Settings, config: WanConfig) -> None:
+    widths = settings.stage0.widths
+    if len(widths) != LEVELS:
+        raise ConfigError(f"stage0.widths={list(widths)}: one for each size of the picture, {LEVELS} in all")
+
+
 def _steps(settings: Settings, config: WanConfig) -> None:
     check_steps(settings.model)
 
@@ -100,6 +109,7 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _heads,
     _window,
     _tensor_parallel,
+    _widths,
     _steps,
     _bench_ends,
     _one_process,

@@ -26,6 +26,7 @@ LAYOUT = {
     "queue_depth_max": {"in_flight"},
     "prompt_updates": list,
     "memory": {"0"},
+    "load_s": {},
     "wire_bytes": {"envelope_p50", "result_p50"},
     "pixels_sha256": str,
     "latents_sha256": str,

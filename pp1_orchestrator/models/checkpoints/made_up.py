@@ -52,6 +52,6 @@ class RandomWeights:
             return made.fill_(1)
         if key.endswith("bias"):
             return made.zero_()
-        generator = torch.Generator(device).manual_seed(self._seed * 2**32 + zlib.crc32(key.encode()))
+        generator = torch.Generator(device).manual_seed(zlib.crc32(f"{self._seed} {key}".encode()))
         inputs = math.prod(shape[1:]) if len(shape) > 1 else 1
         return made.normal_(0.0, inputs**-0.5, generator=generator)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from pp1_orchestrator.models.checkpoints.compare import check_shapes
 from pp1_orchestrator.models.checkpoints.files import Shape, Weights
-from pp1_orchestrator.models.checkpoints.mismatch import check_shapes
 
 LATENT, PICTURE = 16, 3
 BLOCKS = 3
@@ -60,7 +60,7 @@ class TaehvFile:
         halves = {key.partition(".")[0] for key in expected}
         found = {key: shape for key, shape in weights.shapes().items() if key.partition(".")[0] in halves | {"decoder"}}
         self._stored = dict(found)
-        check_shapes(weights.path, "this TAEHV", expected, {key: self._cut(key) for key in found})
+        check_shapes(weights.path, "TAEHV", expected, {key: self._cut(key) for key in found})
 
     def read(self, key: str, dtype: torch.dtype | None = None) -> Tensor:
         """dtype None: the one that is computed in."""
@@ -81,6 +81,5 @@ def _conv(name: str, out: int, inner: int) -> Iterator[tuple[str, Shape]]:
 
 
 def _block(name: str, wide: int) -> dict[str, Shape]:
-    return {
-        key: shape for place in (0, 2, 4) for key, shape in _conv(f"{name}.conv.{place}", wide, wide * (2 - (place > 0)))
-    }
+    inner = {0: 2 * wide, 2: wide, 4: wide}
+    return {key: shape for place, into in inner.items() for key, shape in _conv(f"{name}.conv.{place}", wide, into)}

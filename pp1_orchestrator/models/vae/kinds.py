@@ -20,7 +20,7 @@ from pp1_orchestrator.models.vae.taehv_encode import TinyFrameEncoder
 
 @dataclass(frozen=True, slots=True)
 class VaeSource:
-    """Where weights come from: a file or folder, or random ones in the same shapes. widths: where no file tells them."""
+    """Where weights come from: a file or folder, or random ones. widths: channels by level, if no file tells."""
 
     where: Path
     widths: tuple[int, ...]

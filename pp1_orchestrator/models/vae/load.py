@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
+from pp1_orchestrator.models.checkpoints.compare import check_shapes
+from pp1_orchestrator.models.checkpoints.config_json import config_folder
 from pp1_orchestrator.models.checkpoints.files import open_weights
 from pp1_orchestrator.models.checkpoints.made_up import RandomWeights
-from pp1_orchestrator.models.checkpoints.mismatch import check_shapes
 from pp1_orchestrator.models.checkpoints.placing import place, shapes_of
 from pp1_orchestrator.models.checkpoints.vae_layouts import names_for
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
@@ -19,8 +20,6 @@ from pp1_orchestrator.models.vae.encode import FrameEncoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 
-WIDTHS = (96, 192, 384, 384)
-"""Of Wan2.1's VAE: channels of each level."""
 _ENCODER = ("encoder.", "quant_conv.")
 
 
@@ -30,13 +29,13 @@ def load_vae(
     dtype: torch.dtype,
     random: bool = False,
     *,
-    widths: Sequence[int] = WIDTHS,
+    widths: Sequence[int] = (),
     with_encoder: bool = True,
     seed: int = 0,
 ) -> AutoencoderKLWan:
-    """The VAE of a file or folder, or the same shapes with random weights; without its encoder unless that is asked for.
+    """The VAE of a file or folder, or the same shapes with random weights; with its encoder or without.
 
-    Sizes are those of diffusers' config.json beside the weights; where there is none, Wan2.1's with other widths.
+    Sizes are those of diffusers' config.json beside the weights; where there is none, Wan2.1's with these widths.
     Raises OSError when files are missing, and ValueError when they hold something else.
     """
     kind: Any = AutoencoderKLWan
@@ -48,7 +47,7 @@ def load_vae(
     weights = RandomWeights(expected, seed) if random else open_weights(where)
     names, shapes = names_for(weights.shapes()), weights.shapes()
     kept = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
-    check_shapes(weights.path, "this VAE", expected, {own: shapes[stored] for own, stored in kept.items()})
+    check_shapes(weights.path, "VAE", expected, {own: shapes[stored] for own, stored in kept.items()})
     place(vae, weights, kept, device, dtype)
     return vae.eval()
 
@@ -65,8 +64,8 @@ def make_frame_encoder(vae: AutoencoderKLWan) -> FrameEncode:
 
 
 def _config(where: Path, widths: Sequence[int]) -> dict[str, Any]:
-    folder = where.parent if where.suffix == ".safetensors" else where
     kind: Any = AutoencoderKLWan
-    if (folder / "config.json").is_file():
+    folder = config_folder(where)
+    if folder is not None:
         return kind.load_config(str(folder))
-    return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]}
+    return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}
