@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import ShardPlan, parallelize
-from pp1_orchestrator.models.wan.weights import load_generator
 from pp1_orchestrator.planning.survey import survey
 from pp1_orchestrator.planning.work import CountingShard
 

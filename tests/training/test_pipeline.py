@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.load import load_vae
 from pp1_orchestrator.models.wan.config import read_config
-from pp1_orchestrator.models.wan.weights import load_generator
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.export import export
 from training.latents import save_vae
