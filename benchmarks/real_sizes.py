@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.encode import FrameEncoder
-from pp1_orchestrator.models.vae.load import compile_decoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 from pp1_orchestrator.models.wan.config import WanConfig

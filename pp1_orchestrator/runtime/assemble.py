@@ -16,6 +16,7 @@ from pp1_orchestrator.ports import FrameSink, TimelineEntry
 from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
 from pp1_orchestrator.runtime.build_text import load_encoder
 from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
@@ -35,14 +36,17 @@ from pp1_orchestrator.transport.link import MeshLink
 
 
 class Assembly:
-    """Loads rank 0's models at once; `build` joins the mesh. components: bytes of what was loaded."""
+    """Loads rank 0's models at once: pixels first, then prompts; `build` joins the mesh."""
 
     def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
         device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
-        parts = load_vae_parts(settings, config, device, self._context.needs_pixels)
-        self._decoder, self._frame_encoder, self.components = parts
+        self.loading = LoadPhases()
+        with self.loading.phase("pixels", device) as parts:
+            loaded = load_vae_parts(settings, config, device, self._context.needs_pixels)
+            self._decoder, self._frame_encoder, components = loaded
+            parts |= components
         self._routing = self._make_routing(device)
 
     def build(
@@ -89,8 +93,8 @@ class Assembly:
         kind = ROUTINGS[self._settings.routing.name]
         if kind.home != "rank0":
             return kind(None)
-        encoder, nbytes = load_encoder(self._settings, self._config, device)
-        self.components = self.components | {"text_encoder": nbytes}
+        with self.loading.phase("prompts", device) as parts:
+            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device)
         return kind(encoder)
 
     def _make_planner(self, history: StreamHistory, version: int) -> Planner:

@@ -30,7 +30,10 @@ RANK0 = "0"
 
 
 class Stream:
-    """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete."""
+    """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete.
+
+    load_s: seconds that each of rank 0's parts took to load.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,8 @@ class Stream:
         self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
         try:
             assembly = Assembly(settings, config, self._mesh, self._spans)
-            self._components |= assembly.components
+            self._components |= assembly.loading.components
+            self.load_s = assembly.loading.seconds
             self._stage, parts = assembly.build(script, instruments, sink, observers)
             self.session = Session(parts, self._info())
         except BaseException:

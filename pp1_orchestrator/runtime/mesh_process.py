@@ -19,7 +19,8 @@ from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
@@ -53,14 +54,15 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_f
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     device, spans = torch.device(settings.layout.device), SpanRecorder(rank)
-    model = load_transformer(settings, config, device)
+    place = Place(rank - LEADER, settings.layout.mesh_ranks)
+    state = load_weights(settings, config, place, device)
     text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
     deadlines = settings.deadlines
     timeouts = Timeouts(deadlines.start, deadlines.message)
     topology = Topology(store, rank, settings.layout.mesh_ranks, settings.layout.backend, timeouts)
     shard = MeshShard(topology)
-    generator, components = make_generator(model, settings, shard)
+    generator, components = make_generator(state, settings, config, shard)
     tell(store, "memory", rank, components | text_bytes)
     worker = MeshWorker(generator, spans)
     if text is not None:

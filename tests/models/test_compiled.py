@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLWan
 from torch.nn.functional import gelu, linear
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load import compile_decoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
