@@ -18,6 +18,7 @@ from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, paralleliz
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import load_generator
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.runtime.faults import with_work_fault
 from pp1_orchestrator.runtime.slow import SlowGenerator
 
 
@@ -29,7 +30,9 @@ def load_transformer(settings: Settings, config: WanConfig, device: torch.device
         return load_generator(folder, config, device, DTYPES[settings.model.dtype], random, settings.seed)
 
 
-def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | None) -> tuple[Generator, Components]:
+def make_generator(
+    model: CausalWanModel, settings: Settings, rank: int, shard: Shard | None
+) -> tuple[Generator, Components]:
     """The generator of one mesh rank, sharded when `shard` is given, and its bytes by component."""
     config = model.config
     if shard is not None:
@@ -39,11 +42,12 @@ def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | Non
     cache = KVCache.for_model(config, shard.degree if shard else 1, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    generator = CausalGenerator(model, cache, schedule)
+    made = CausalGenerator(model, cache, schedule)
     if settings.layout.compile:
         compile_blocks(model)
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
-    return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
+        made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+    generator = SlowGenerator(made, settings.debug.mesh_s) if settings.debug.mesh_s else made
+    return with_work_fault(generator, rank, settings), parts
 
 
 def make_leader_text(

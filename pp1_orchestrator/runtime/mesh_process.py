@@ -20,6 +20,7 @@ from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.runtime.faults import with_answer_fault
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
@@ -60,11 +61,11 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_f
     timeouts = Timeouts(deadlines.start, deadlines.message)
     topology = Topology(store, rank, settings.layout.mesh_ranks, settings.layout.backend, timeouts)
     shard = MeshShard(topology)
-    generator, components = make_generator(model, settings, shard)
+    generator, components = make_generator(model, settings, rank, shard)
     tell(store, "memory", rank, components | text_bytes)
     worker = MeshWorker(generator, spans)
     if text is not None:
-        pipe, version = PeerPipe(topology, device), ask(store, "version", STAGE0)
+        pipe, version = with_answer_fault(PeerPipe(topology, device), settings), ask(store, "version", STAGE0)
         Leader(LeaderParts(pipe, shard, text, worker, device, version), spans).run()
     else:
         Follower(shard, worker, device).run()

@@ -22,6 +22,7 @@ from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.budget import RestartBudget
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.faults import without_fault
 from pp1_orchestrator.runtime.guard import Loss, MeshGuard
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
@@ -38,7 +39,8 @@ class Supervisor:
         self, settings: Settings, config: WanConfig, metrics: Metrics, events: EventBus, folder: Path | None
     ) -> None:
         rules = settings.supervision
-        self._layout = LAYOUTS[settings.layout.name](settings, config)
+        make_layout = LAYOUTS[settings.layout.name]
+        self._layout = make_layout(without_fault(settings), config)
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._supervised = rules.restarts > 0
@@ -48,7 +50,7 @@ class Supervisor:
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
-        self._mesh: Mesh = self._layout.start(folder)
+        self._mesh: Mesh = make_layout(settings, config).start(folder)
 
     def connect(self, needed_version: int, reason: str) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""

@@ -29,7 +29,7 @@ class InlineMesh:
         self._device = torch.device(settings.layout.device)
         model = load_transformer(settings, config, self._device)
         self._spans = SpanRecorder(rank=int(RANK))
-        generator, components = make_generator(model, settings, shard=None)
+        generator, components = make_generator(model, settings, int(RANK), shard=None)
         text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
         self._components = components | text_bytes
         self._trace_folder = trace_folder
