@@ -142,6 +142,8 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
     start: Seconds
     message: Seconds
+    answer: Seconds
+    loop: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds

@@ -18,9 +18,10 @@ EpochReason = Literal["requested", "seed", "planned", "update", "restart", "othe
 """restart: the mesh was started anew."""
 EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "other")
 
-RestartReason = Literal["death", "error"]
-"""death: a process ended; error: the mesh or its link reported a failure, or a new mesh did not come up."""
-RESTART_REASONS: tuple[RestartReason, ...] = ("death", "error")
+RestartReason = Literal["death", "hang", "error"]
+"""death: a process ended; hang: no answer came in time; error: the mesh or its link reported a failure, or a new mesh
+did not come up."""
+RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "error")
 
 StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
 STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")
