@@ -51,10 +51,10 @@ class Faulty:
 
 
 @contextlib.contextmanager
-def faulty(kind: str, *choices: str, rank: int = 1, chunk: int = 4, ranks: int = 1, out=None):
+def faulty(kind: str, *choices: str, rank: int = 1, chunk: int = 4, ranks: int = 1, out=None, script=()):
     """A stream that has been started and will meet the fault."""
     fault = ("debug=fault", f"debug.fault.kind={kind}", f"debug.fault.rank={rank}", f"debug.fault.chunk={chunk}")
-    with open_stream(*MESH, f"layout.mesh_ranks={ranks}", *fault, *choices, out=out) as run:
+    with open_stream(*MESH, f"layout.mesh_ranks={ranks}", *fault, *choices, out=out, script=script) as run:
         stream = Faulty(run)
         run.session.start()
         yield stream
