@@ -127,6 +127,15 @@ class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
 
 
+class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """kind: `none`, or one of `runtime.faults`. seconds: for the kinds that wait; see conf/debug/fault.yaml."""
+
+    kind: str
+    rank: Positive
+    chunk: Annotated[int, Meta(ge=0)]
+    seconds: Delay
+
+
 class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds that stages are made slower by, and contract versions that the mesh claims; see conf/debug/none.yaml."""
 
@@ -135,6 +144,7 @@ class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     decode_s: Delay
     encode_s: Delay
     mesh_versions: tuple[int, ...] | None
+    fault: FaultSettings
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,6 +206,8 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
     start: Seconds
     message: Seconds
+    answer: Seconds
+    loop: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds

@@ -77,6 +77,12 @@ def _steps(settings: Settings, config: WanConfig) -> None:
     check_steps(settings.model)
 
 
+def _deadlines(settings: Settings, config: WanConfig) -> None:
+    answer, message = settings.deadlines.answer, settings.deadlines.message
+    if answer > message:
+        raise ConfigError(f"deadlines.answer={answer:g}: no wait lasts longer than deadlines.message={message:g}")
+
+
 def _bench_ends(settings: Settings, config: WanConfig) -> None:
     if settings.run.name == "bench" and settings.run.chunks is None:
         raise ConfigError("run.chunks=null: a bench needs a number of chunks")
@@ -119,6 +125,7 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _tensor_parallel,
     _widths,
     _steps,
+    _deadlines,
     _bench_ends,
     _one_process,
     _compiled,

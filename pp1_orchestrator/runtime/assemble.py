@@ -34,6 +34,8 @@ from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapPar
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
 
+SPOILED_LIMIT = 3
+
 
 class Assembly:
     """Loads rank 0's models at once: pixels first, then prompts; `build` joins the mesh."""
@@ -65,7 +67,9 @@ class Assembly:
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)
-        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack)
+        # Figures of a run that was mended on the way would be worth nothing.
+        spoiled_limit = SPOILED_LIMIT if settings.supervision.restarts else 1
+        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack, spoiled_limit)
         parts = SessionParts(
             stage=stage,
             planner=planner,

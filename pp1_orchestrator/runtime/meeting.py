@@ -14,11 +14,19 @@ from typing import Any
 
 import msgspec
 
+from pp1_orchestrator.config.schema import Deadlines
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import ConfigError, ContractError, MeshError
+from pp1_orchestrator.transport.groups import Timeouts
 from pp1_orchestrator.transport.rendezvous import Store
 
 POLL_S = 0.02
+LATER = 1.25
+"""A group gives up so much later than whoever watches over it, who can say why."""
+
+
+def group_timeouts(deadlines: Deadlines) -> Timeouts:
+    return Timeouts(deadlines.start, LATER * deadlines.message)
 
 
 def tell(store: Store, key: str, rank: int, value: Any) -> None:

@@ -24,6 +24,8 @@ class Flight:
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
     """The update that was asked for at this very chunk."""
+    spoiled: bool = False
+    """It is not shown because it, or one before it in its epoch, is not finite."""
 
     @property
     def plan(self) -> InferPlan:
@@ -32,9 +34,13 @@ class Flight:
 
 @dataclass(slots=True)
 class Accepted:
-    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1."""
+    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1.
+
+    finite: of the latents, a bool on their device; reading it waits for the device, as reading pixels does.
+    """
 
     flight: Flight
     latents: Tensor
+    finite: Tensor
     taken: Fence
     pixels: list[Tensor] = field(default_factory=list)

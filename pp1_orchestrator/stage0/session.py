@@ -196,11 +196,13 @@ class Session:
         parts = self._parts
         while not self._finished():
             parts.keeper.check()
+            parts.stage.check()
             if self._overlap.step(parts.stage):
                 self._last_message_s = time.monotonic()
                 continue
             self._keep_alive()
             time.sleep(IDLE_SLEEP_S)
+        parts.stage.check()
 
     def _recover(self, error: Exception) -> None:
         """Go on with a new mesh. Raises when there is to be none."""

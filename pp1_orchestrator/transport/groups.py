@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.errors import MeshError, PeerError
 
 STAGE0 = 0
 LEADER = 1
@@ -70,7 +70,7 @@ def _lost(what: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = "was silent for too long" if "imed out" in str(error) else "has ended"
-        raise MeshError(f"{what} {reason}") from error
+        raise PeerError(f"{what} {reason}") from error
 
 
 class MeshShard:
@@ -101,7 +101,7 @@ class PeerSending:
         self._work, self._peer = work, peer
 
     def wait(self) -> None:
-        """Raises MeshError when the peer is gone."""
+        """Raises PeerError when the peer is gone."""
         with _lost(f"rank {self._peer}"):
             self._work.wait()
 

@@ -96,7 +96,7 @@ def test_no_restart_means_that_the_run_fails_at_once():
         wait_for(run, lambda: len(run.sink.chunks) > 1)
         kill_leader(run)
         assert run.session.done.wait(WAIT_S)
-        assert str(run.session.failure) == "rank 1 has ended"
+        assert str(run.session.failure) == "rank 1 ended with exit code -9"
         assert run.session.state()["state"] == "failed"
 
 

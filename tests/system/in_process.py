@@ -77,15 +77,18 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_stream(*choices: str, script: Sequence[TimelineEntry] = ()) -> Iterator[Run]:
-    """A stream that has not been started, closed at the end; `layout=inline` unless the choices say otherwise."""
+def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path | None = None) -> Iterator[Run]:
+    """A stream that has not been started, closed at the end; `layout=inline` unless the choices say otherwise.
+
+    out: the run's folder, if it has one.
+    """
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
     settings = load_settings(composed)
     config = check(settings, {"bench"})
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     sink, kept = Keeping(), LatentsKept()
-    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept])
+    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept], trace_folder=out)
     try:
         yield Run(stream, settings, instruments, digests, sink, kept)
     finally:

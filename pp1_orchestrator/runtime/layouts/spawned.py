@@ -20,10 +20,11 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
-from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
+from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.runtime.signals import signals_held
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.runtime.stacks import discard
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import send_parcel
 from pp1_orchestrator.transport.rendezvous import host_store
@@ -34,8 +35,9 @@ log = logging.getLogger(__name__)
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+    def __init__(self, settings: Settings, config: WanConfig, folder: Path | None) -> None:
         self._settings = settings
+        self._folder = folder
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
         self._pipe: PeerPipe | None = None
@@ -44,7 +46,7 @@ class SpawnedMesh:
         self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, self._store.port, trace_folder)
+        arguments = (settings, config, self._store.port, folder)
         self._processes = {
             rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
@@ -58,8 +60,7 @@ class SpawnedMesh:
         deadlines = self._settings.deadlines
         version = self._agree(needed_version, reason)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        timeouts = Timeouts(deadlines.start, deadlines.message)
-        layout = self._settings.layout
+        layout, timeouts = self._settings.layout, group_timeouts(deadlines)
         self._topology = Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
@@ -99,6 +100,8 @@ class SpawnedMesh:
         self.kill()
         if self._topology is not None:
             self._topology.close()
+        if self._folder is not None:
+            discard(self._folder, self._pids())
 
     def _agree(self, needed_version: int, reason: str) -> int:
         """Settle the contract's version with all ranks of the mesh."""
@@ -107,6 +110,9 @@ class SpawnedMesh:
         version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
         tell(self._store, "version", STAGE0, version)
         return version
+
+    def _pids(self) -> dict[int, int]:
+        return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
@@ -127,5 +133,5 @@ class SpawnedLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, trace_folder)
+    def start(self, folder: Path | None) -> SpawnedMesh:
+        return SpawnedMesh(self._settings, self._config, folder)
