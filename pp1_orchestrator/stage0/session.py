@@ -77,6 +77,7 @@ class Session:
         self._parts, self._info = parts, info
         self._overlap = parts.make_overlap(parts.link)
         self._last_message_s = time.monotonic()
+        self._lost = False
         self._thread = threading.Thread(target=self._run, name="stage0", daemon=True)
         self.done = threading.Event()
         self.failure: Exception | None = None
@@ -98,7 +99,7 @@ class Session:
             self._thread.join(timeout_s)
         self._parts.book.close(max(0.0, end - time.monotonic()))
         closed = self._overlap.close(max(0.0, end - time.monotonic()))
-        return closed and not self._thread.is_alive() and self.failure is None
+        return closed and not (self._thread.is_alive() or self._lost) and self.failure is None
 
     def stopped(self) -> None:
         """Everything has been ended."""
@@ -170,7 +171,7 @@ class Session:
 
     def _run(self) -> None:
         try:
-            while not self._finished():
+            while not (self._lost or self._finished()):
                 self._make_chunks_or_recover()
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
             self.failure = error
@@ -189,7 +190,9 @@ class Session:
             self._make_chunks()
         except (MeshError, ContractError) as error:
             if self._parts.wishes.stopped:
-                raise  # nobody waits for another chunk
+                log.warning("the mesh was lost while the stream ended, in which nobody misses it: %s", error)
+                self._lost = True
+                return
             self._recover(error)
 
     def _make_chunks(self) -> None:

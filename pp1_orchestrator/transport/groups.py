@@ -34,12 +34,15 @@ class Topology:
 
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
         self.rank, self.mesh_size = rank, mesh_size
-        message = timedelta(seconds=timeouts.message)
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=timedelta(seconds=timeouts.start)
-        )
-        pp = dist.new_group([STAGE0, LEADER], timeout=message)
-        mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
+        start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
+        try:
+            dist.init_process_group(backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
+            pp = dist.new_group([STAGE0, LEADER], timeout=message)
+            mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
+        except BaseException:
+            if dist.is_initialized():
+                dist.destroy_process_group()  # else the next mesh could make none
+            raise
         # torch hands a number to ranks that are not in the group.
         self._pp = pp if isinstance(pp, dist.ProcessGroup) else None
         self._mesh = mesh if isinstance(mesh, dist.ProcessGroup) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,33 +20,41 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.ends import at_first_end
 from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.runtime.signals import signals_held
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import send_parcel
-from pp1_orchestrator.transport.rendezvous import host_store
+from pp1_orchestrator.transport.rendezvous import Store, host_store, join_store
 
 log = logging.getLogger(__name__)
+RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 
 
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, config: WanConfig, trace_folder: Path | None, main: RankMain = mesh_process.main
+    ) -> None:
+        """main: the whole life of a mesh rank."""
         self._settings = settings
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
         self._pipe: PeerPipe | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
-        self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        # The host is held for its life alone: with it the store ends, and so does every wait for a key.
+        self._host: Store | None = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        port = self._host.port
+        self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, self._store.port, trace_folder)
+        arguments = (settings, config, port, trace_folder)
         self._processes = {
-            rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
+            rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
         }
         resource_tracker.ensure_running()  # starting it later would let the held signals go
@@ -58,12 +66,10 @@ class SpawnedMesh:
         deadlines = self._settings.deadlines
         version = self._agree(needed_version, reason)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        timeouts = Timeouts(deadlines.start, deadlines.message)
-        layout = self._settings.layout
-        self._topology = Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        self._topology = self._join_groups()
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
-        self._pipe = PeerPipe(self._topology, torch.device(layout.device))
+        self._pipe = PeerPipe(self._topology, torch.device(self._settings.layout.device))
         return DistLink(self._pipe, version)
 
     @property
@@ -107,6 +113,21 @@ class SpawnedMesh:
         version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
         tell(self._store, "version", STAGE0, version)
         return version
+
+    def _join_groups(self) -> Topology:
+        """Nobody but the store is asked while groups are made: a rank that ends meanwhile takes the store with it."""
+        layout, deadlines = self._settings.layout, self._settings.deadlines
+        timeouts = Timeouts(deadlines.start, deadlines.message)
+        with at_first_end(self._processes.values(), self._end_store):
+            try:
+                return Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+            except RuntimeError as error:
+                for rank, code in self._dead().items():
+                    raise MeshError(f"rank {rank} ended with exit code {code} before it had joined") from error
+                raise MeshError(f"the process groups could not be made: {str(error).splitlines()[0]}") from error
+
+    def _end_store(self) -> None:
+        self._host = None
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
