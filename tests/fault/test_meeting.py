@@ -54,3 +54,8 @@ def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
         mesh.kill()
         mesh.stop(None, 0.0)
     assert not torch.distributed.is_initialized()
+    after = SpawnedMesh(settings, config, None)
+    try:
+        assert after.connect(1, "a test").version
+    finally:
+        after.stop(None, 0.0)

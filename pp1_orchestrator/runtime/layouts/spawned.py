@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,14 +21,14 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
-from pp1_orchestrator.runtime.ends import at_first_end
+from pp1_orchestrator.runtime.joining import join_groups
 from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.runtime.signals import signals_held
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import send_parcel
-from pp1_orchestrator.transport.rendezvous import Store, host_store, join_store
+from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 log = logging.getLogger(__name__)
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
@@ -46,8 +47,8 @@ class SpawnedMesh:
         self._pipe: PeerPipe | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
-        # The host is held for its life alone: with it the store ends, and so does every wait for a key.
-        self._host: Store | None = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        # Held for its life alone: with this mesh the store ends, whoever still waits for one of its keys.
+        self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
@@ -115,19 +116,10 @@ class SpawnedMesh:
         return version
 
     def _join_groups(self) -> Topology:
-        """Nobody but the store is asked while groups are made: a rank that ends meanwhile takes the store with it."""
         layout, deadlines = self._settings.layout, self._settings.deadlines
         timeouts = Timeouts(deadlines.start, deadlines.message)
-        with at_first_end(self._processes.values(), self._end_store):
-            try:
-                return Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-            except RuntimeError as error:
-                for rank, code in self._dead().items():
-                    raise MeshError(f"rank {rank} ended with exit code {code} before it had joined") from error
-                raise MeshError(f"the process groups could not be made: {str(error).splitlines()[0]}") from error
-
-    def _end_store(self) -> None:
-        self._host = None
+        make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        return join_groups(make, self._dead)
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
