@@ -52,8 +52,8 @@ class Stream:
         try:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.components
-            self._stage, parts = assembly.build(script, instruments, sink, observers)
-            self.session = Session(parts, self._info())
+            self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise

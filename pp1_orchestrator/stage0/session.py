@@ -37,12 +37,11 @@ IDLE_SLEEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session is composed of. link: to the first mesh; make_overlap: once for every mesh."""
+    """What a session is composed of. make_overlap: called once for every mesh, with the link to it."""
 
     stage: Stage
     planner: Planner
     make_overlap: Callable[[MeshLink], Overlap]
-    link: MeshLink
     keeper: MeshKeeper
     life: Life
     wishes: StreamWishes
@@ -73,9 +72,10 @@ class SessionInfo:
 class Session:
     """Implements `ports.StreamControl`. `done` is set when the stream has ended, `failure` says why if it broke."""
 
-    def __init__(self, parts: SessionParts, info: SessionInfo) -> None:
+    def __init__(self, parts: SessionParts, link: MeshLink, info: SessionInfo) -> None:
+        """link: to the first mesh. It is not kept: sockets and threads hang on it."""
         self._parts, self._info = parts, info
-        self._overlap = parts.make_overlap(parts.link)
+        self._overlap = parts.make_overlap(link)
         self._last_message_s = time.monotonic()
         self._lost = False
         self._thread = threading.Thread(target=self._run, name="stage0", daemon=True)
