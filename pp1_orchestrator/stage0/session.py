@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -173,6 +174,7 @@ class Session:
         try:
             while not (self._lost or self._finished()):
                 self._make_chunks_or_recover()
+                gc.collect()  # a lost mesh hangs in cycles with its errors, and threads and sockets hang on it
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
             self.failure = error
             self._parts.life.enter("failed")
