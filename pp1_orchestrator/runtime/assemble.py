@@ -53,7 +53,7 @@ class Assembly:
 
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
-    ) -> tuple[Stage, SessionParts]:
+    ) -> tuple[Stage, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
@@ -74,7 +74,6 @@ class Assembly:
             stage=stage,
             planner=planner,
             make_overlap=partial(self._make_overlap, instruments),
-            link=link,
             keeper=self._mesh,
             life=life,
             wishes=wishes,
@@ -86,7 +85,7 @@ class Assembly:
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return stage, parts
+        return stage, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap

@@ -56,8 +56,8 @@ class Stream:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
-            self._stage, parts = assembly.build(script, instruments, sink, observers)
-            self.session = Session(parts, self._info())
+            self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise
