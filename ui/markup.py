@@ -44,6 +44,7 @@ KEYS = (
     ("Space", "pause, resume"),
     ("C", "hard cut"),
     ("S", "snapshot"),
+    ("R", "record, stop"),
     ("Esc", "leave a field"),
     ("?", "this list"),
 )
@@ -59,6 +60,8 @@ def header() -> str:
     <div class="bar">
       <h1>{TITLE}</h1>
       <p>Type a prompt and watch the stream follow it.</p>
+      <div id="pp1-control" data-state="free"><span id="pp1-holder" role="status"></span>
+        <button type="button" class="pp1-small" id="pp1-lease">Take control</button></div>
       <div id="pp1-status" data-state="connecting" role="status"><i></i><span>Connecting</span></div>
       <button type="button" class="pp1-small" popovertarget="pp1-keys" aria-label="Keyboard shortcuts"
         title="{tooltip}">?</button>
@@ -76,6 +79,9 @@ def stage() -> str:
     </div>
     <div class="under">
       <p id="pp1-caption"><b>Showing</b> <span></span></p>
+      <a id="pp1-clip" download hidden></a>
+      <button type="button" class="pp1-small" id="pp1-record" aria-keyshortcuts="r" aria-pressed="false"
+        title="Record what is seen, on the server, as MP4 (R)">Record</button>
       <button type="button" class="pp1-small" id="pp1-snapshot" aria-keyshortcuts="s"
         title="Save the current picture as PNG (S)">Snapshot</button>
     </div>

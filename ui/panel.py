@@ -12,7 +12,7 @@ from ui import markup
 MAX_PROMPT_CHARS = 2000
 SCRIPTS = (
     "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
-    "snapshot", "keys", "status", "live", "panel",
+    "snapshot", "clip", "lease", "keys", "status", "live", "panel",
 )  # fmt: skip
 """In the order in which they need each other."""
 STYLES = ("panel", "compose", "timeline", "live")

@@ -6,6 +6,8 @@ window.pp1 = window.pp1 || {};
 window.pp1.words = (() => {
   const chunks = (count) => (count === 1 ? "1 chunk" : `${count} chunks`);
 
+  const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
   // Parts of a whole, which is what weights mean; all zero means equal.
   const shares = (weights) => {
     const sum = weights.reduce((total, weight) => total + weight, 0);
@@ -33,5 +35,5 @@ window.pp1.words = (() => {
     return said.join(" · ");
   };
 
-  return { chunks, shares, prompts, label, manner };
+  return { chunks, minutes, shares, prompts, label, manner };
 })();
