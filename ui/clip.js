@@ -17,15 +17,11 @@ window.pp1.Clip = class {
     return window.pp1.ask("POST", "/api/clips", { action: this.running ? "stop" : "start" });
   }
 
-  size(bytes) {
-    return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  }
-
   // clip: the newest one, or null.
   draw(clip) {
     const { write, words } = window.pp1;
     this.running = clip?.state === "recording";
-    const extent = clip ? `${words.minutes(clip.seconds)} · ${this.size(clip.bytes)}` : "";
+    const extent = clip ? `${words.minutes(clip.seconds)} · ${words.bytes(clip.bytes)}` : "";
     this.button.setAttribute("aria-pressed", String(this.running));
     write(this.button, this.running ? "Stop" : "Record");
     this.link.hidden = !clip;

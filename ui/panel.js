@@ -38,6 +38,9 @@
 
   const control = (action, value) => attempt(() => ask("POST", "/api/control", value === undefined ? { action } : { action, value }));
 
+  // A new start: another seed, which also forgets the history.
+  const reset = () => control("seed", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
+
   const setSeed = () => {
     const text = find("#pp1-seed input").value;
     return attempt(async () => {
@@ -50,6 +53,7 @@
     find("#pp1-apply").addEventListener("click", apply);
     find("#pp1-pause").addEventListener("click", pause);
     find("#pp1-cut").addEventListener("click", cut);
+    find("#pp1-reset").addEventListener("click", reset);
     find("#pp1-snapshot").addEventListener("click", snapshot);
     find("#pp1-lease").addEventListener("click", () => attempt(() => lease.act()));
     find("#pp1-record").addEventListener("click", record);
@@ -152,7 +156,7 @@
   // The page's framework puts its parts in one after the other.
   const needed = [
     "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
-    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
+    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
   ];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;

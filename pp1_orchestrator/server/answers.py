@@ -101,11 +101,12 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A process of the run."""
+    """A process of the run. memory: bytes by component; `resident`: of the process, `peak`: the most so far."""
 
     pid: int
     device: str
     state: str
+    memory: dict[str, int] = {}
 
 
 class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

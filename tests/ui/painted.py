@@ -44,7 +44,8 @@ class PaintedStream:
         self.updates: list[PromptUpdate] = []
         self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False
         self.life = "ready"
-        self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
+        memory = {"vae_decoder": 3_000_000, "text_encoder": 1_000_000, "resident": 512_000_000, "peak": 600_000_000}
+        self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up", "memory": memory}}
         self._label = ""
         self._planned, self._recording = Timeline(()), [TimelineEntry(chunk=0, prompt=self.prompt, seed=SEED)]
         self._new: list[str] = []
@@ -98,7 +99,7 @@ class PaintedStream:
 
     def state(self) -> dict:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
-        config |= {"fps": FPS}
+        config |= {"fps": FPS, "width": SIZE, "height": SIZE, "steps": 4}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
         figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
         prompt = self._label or self.prompt
