@@ -122,6 +122,20 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Seed | None = None
 
 
+class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What viewers saw, as an MP4 file. It can be had as soon as it is ready.
+
+    ended: why nothing is added any more: asked, length or size (its limits), stopped (the program), or what went wrong.
+    """
+
+    id: str
+    state: Literal["recording", "ready", "failed"]
+    seconds: float
+    frames: int
+    bytes: int
+    ended: str | None
+
+
 class StreamControl(Protocol):
     """What the server may ask of a running stream. Every method is thread-safe and returns at once."""
 

@@ -199,6 +199,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
     keyframe_s: Seconds
+    clip_s: Seconds
+    clip_bytes: Annotated[int, Meta(ge=100_000)]
+    clips_kept: Positive
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
