@@ -4,8 +4,6 @@ The rules' durations are scaled down, so that nobody waits for minutes. All are 
 """
 
 import contextlib
-import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -54,13 +52,3 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
             program.wait_until(lambda program=program: "\npp1_ready 1.0" in program.get("/metrics")[1])
         with scraping([well.port, ill.port, station.port], folder, rules) as prometheus:
             yield Watched(prometheus, well, ill, station)
-
-
-def post(program: Running, path: str, body: dict) -> None:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{program.port}{path}",
-        data=json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        assert answer.status in (200, 202)

@@ -8,7 +8,6 @@ import pytest
 
 from deploy.__main__ import ROOT
 
-from .conftest import post
 from .prometheus import wait_for
 
 PROMPT = "a green square moving right on a white background"
@@ -62,7 +61,7 @@ def test_a_mesh_that_dies_again_and_again_and_a_program_that_dies(seen):
         os.kill(leader, signal.SIGKILL)
         killed.add(leader)
     program.wait_until(lambda: program.state()["ranks"]["1"]["state"] == "down")
-    post(program, "/api/prompt", {"prompt": PROMPT})
+    program.post("/api/prompt", {"prompt": PROMPT})
     wait_for_alerts(prometheus, program.port, MESH_IS_LOST)
     assert not prometheus.fired(program.port) & PROGRAM_DIED
     program.wait_until(lambda: program.state()["prompt"] == PROMPT)

@@ -5,7 +5,6 @@ import math
 
 from deploy.__main__ import ROOT
 
-from .conftest import post
 from .prometheus import Prometheus, wait_for
 
 BOARDS = sorted((ROOT / "deploy/grafana/json").glob("*.json"))
@@ -49,8 +48,8 @@ def test_every_metric_that_applies_has_a_sample(watched):
 def test_every_panel_has_data(watched):
     prometheus, program = watched.prometheus, watched.well
     stream = f"127.0.0.1:{program.port}"
-    post(program, "/api/prompt", {"prompt": "a green square moving right on a white background"})
-    post(program, "/api/control", {"action": "hard_cut"})
+    program.post("/api/prompt", {"prompt": "a green square moving right on a white background"})
+    program.post("/api/control", {"action": "hard_cut"})
     missing = expressions()
     assert len(missing) > 25
 
