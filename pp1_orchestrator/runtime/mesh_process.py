@@ -20,6 +20,7 @@ from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
@@ -30,11 +31,17 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
-def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_folder: Path | None) -> None:
-    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+def main(
+    rank: int, settings: Settings, config: WanConfig, port: int, trace_folder: Path | None, generation: int
+) -> None:
+    """The target of a spawned process. generation: meshes before this one.
+
+    Rank 0 alone decides when to stop, so signals meant for it are ignored.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    use_format(settings.log, rank, generation)
     end_with_parent(EXIT_FAILED)
     limit_threads(settings.layout.threads)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
@@ -62,6 +69,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_f
     shard = MeshShard(topology)
     generator, components = make_generator(model, settings, shard)
     tell(store, "memory", rank, components | text_bytes)
+    log.info("loaded, and joined the mesh")
     worker = MeshWorker(generator, spans)
     if text is not None:
         pipe, version = PeerPipe(topology, device), ask(store, "version", STAGE0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None, generation: int) -> None:
         self._settings = settings
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
@@ -44,7 +45,7 @@ class SpawnedMesh:
         self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, self._store.port, trace_folder)
+        arguments = (settings, config, self._store.port, trace_folder, generation)
         self._processes = {
             rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
@@ -126,6 +127,7 @@ class SpawnedLayout:
 
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
+        self._generations = itertools.count()
 
     def start(self, trace_folder: Path | None) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, trace_folder)
+        return SpawnedMesh(self._settings, self._config, trace_folder, next(self._generations))
