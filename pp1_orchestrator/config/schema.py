@@ -224,6 +224,13 @@ class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
 
 
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How log lines look, on every rank; see conf/config.yaml."""
+
+    format: Literal["text", "json"]
+    prompts: bool
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
@@ -241,3 +248,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     serving: ServingSettings
     deadlines: Deadlines
     supervision: SupervisionSettings
+    log: LogSettings

@@ -22,6 +22,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.faults import with_answer_fault
+from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
@@ -33,11 +34,15 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
-def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
-    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None, generation: int) -> None:
+    """The target of a spawned process. generation: meshes before this one.
+
+    Rank 0 alone decides when to stop, so signals meant for it are ignored.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    use_format(settings.log, rank, generation)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
         write_on_signal(folder, rank)

@@ -45,7 +45,7 @@ def connect_and_kill(mesh, rank):
 @pytest.mark.parametrize(("main", "rank"), [(nobody_joins, 1), (one_joins, 2)])
 def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
-    mesh = SpawnedMesh(settings, config, None, main)
+    mesh = SpawnedMesh(settings, config, None, main=main)
     try:
         said, took_s = connect_and_kill(mesh, rank)
         assert said == f"rank {rank} ended with exit code -9 before it had joined"

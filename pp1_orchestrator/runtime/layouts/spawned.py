@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -32,16 +33,21 @@ from pp1_orchestrator.transport.messages import send_parcel
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 log = logging.getLogger(__name__)
-RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
+RankMain = Callable[[int, Settings, WanConfig, int, Path | None, int], None]
 
 
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
     def __init__(
-        self, settings: Settings, config: WanConfig, folder: Path | None, main: RankMain = mesh_process.main
+        self,
+        settings: Settings,
+        config: WanConfig,
+        folder: Path | None,
+        generation: int = 0,
+        main: RankMain = mesh_process.main,
     ) -> None:
-        """main: the whole life of a mesh rank."""
+        """generation: meshes before this one. main: the whole life of a mesh rank."""
         self._settings = settings
         self._folder = folder
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
@@ -55,7 +61,7 @@ class SpawnedMesh:
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, port, folder)
+        arguments = (settings, config, port, folder, generation)
         self._processes = {
             rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
@@ -145,6 +151,7 @@ class SpawnedLayout:
 
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
+        self._generations = itertools.count()
 
     def start(self, folder: Path | None) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, folder)
+        return SpawnedMesh(self._settings, self._config, folder, next(self._generations))
