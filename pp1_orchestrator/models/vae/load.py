@@ -68,4 +68,6 @@ def _config(where: Path, widths: Sequence[int]) -> dict[str, Any]:
     folder = config_folder(where)
     if folder is not None:
         return kind.load_config(str(folder))
+    if any(width % widths[0] for width in widths):
+        raise ValueError(f"widths {list(widths)}: whole multiples of the first")
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}
