@@ -12,6 +12,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.checkpoints.files import Weights
 from pp1_orchestrator.models.checkpoints.generator import open_generator
+from pp1_orchestrator.models.checkpoints.manifest import check_manifest
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.weights_folder import check_folder
 
@@ -37,4 +38,13 @@ def open_checkpoint(settings: Settings, config: WanConfig) -> Weights:
     """The transformer's weights, known to be the right ones and not read yet. Raises OSError and ValueError."""
     model = settings.model
     lora = None if model.lora is None else Path(model.lora)
-    return open_generator(model.part("generator"), config, model.ema, lora, model.lora_alpha)
+    weights = open_generator(model.part("generator"), config, model.ema, lora, model.lora_alpha)
+    check_manifest(weights.path, digests=False)
+    return weights
+
+
+def check_checkpoint(settings: Settings, config: WanConfig) -> None:
+    """What can be known of the transformer's weights before a device is touched. Raises ConfigError."""
+    if settings.model.weights == "checkpoint":
+        with as_config_error(settings):
+            check_manifest(open_checkpoint(settings, config).path, settings.model.verify)

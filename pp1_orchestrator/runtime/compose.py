@@ -17,7 +17,7 @@ from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.runtime.assemble import Assembly
-from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.runtime.supervisor import Supervisor
@@ -45,6 +45,7 @@ class Stream:
         observers: Sequence[Observer] = (),
         trace_folder: Path | None = None,
     ) -> None:
+        check_checkpoint(settings, config)
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}
