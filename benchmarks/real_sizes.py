@@ -1,11 +1,12 @@
 """Wan2.1's generators and decoder at their real sizes on one GPU, random weights: milliseconds a chunk, and memory.
 
-    for what in 1.3B-320x576 1.3B-480x832 14B-320x576 decode-320x576 decode-480x832; do
+    for what in 1.3B-320x576 1.3B-480x832 14B-320x576 decode-320x576 decode-480x832 \\
+        lightvae-320x576 lightvae-480x832 taehv-320x576 taehv-480x832; do
         python -m benchmarks.real_sizes --only $what; done
 
 A chunk is 3 latent frames. A generator's figures are of a full window and have nothing of the decoder in them; times
 are medians between device events. `distance`: of a compiled generator's latents from the eager one's,
-relative; of a decoder's pixels from those of diffusers' in float32.
+relative; of a decoder's pixels from those of diffusers' in float32, of a smaller decoder's from its own in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +31,7 @@ from benchmarks.machine import describe
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.encode import FrameEncoder
+from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -144,8 +148,7 @@ def generator_rows(name: str, case: Case, repeats: int) -> list[str]:
     return rows
 
 
-def compiled(vae: AutoencoderKLWan, size: tuple[int, int]) -> StreamingDecoder:
-    decoder = StackedDecoder(vae).eval().to(DEVICE)
+def compiled(decoder: StreamingDecoder, size: tuple[int, int]) -> StreamingDecoder:
     compile_decoder(decoder, FRAMES, size, in_parts=False)
     return decoder
 
@@ -153,14 +156,46 @@ def compiled(vae: AutoencoderKLWan, size: tuple[int, int]) -> StreamingDecoder:
 DECODERS: dict[str, Callable[[AutoencoderKLWan, tuple[int, int]], StreamingDecoder]] = {
     "diffusers": lambda vae, _: ReferenceDecoder(vae),
     "stacked": lambda vae, _: StackedDecoder(vae).eval().to(DEVICE),
-    "stacked, compiled": compiled,
+    "stacked, compiled": lambda vae, size: compiled(StackedDecoder(vae).eval().to(DEVICE), size),
 }
+SMALLER = {"lightvae": (24, 48, 96, 96), "taehv": (256, 128, 64, 64)}
+"""Decoders beside Wan2.1's own, by `stage0`, with the channels of their levels."""
 
 
 def psnr(pixels: list[Tensor], exact: list[Tensor]) -> float:
     """dB, for pixels in −1…1."""
     error = torch.cat([(a - b).square().flatten() for a, b in zip(pixels, exact, strict=True)]).mean()
     return float(10 * torch.log10(4 / error))
+
+
+def decode_row(
+    name: str, make_it: Callable[[], StreamingDecoder], latents: Tensor, exact: list[Tensor], repeats: int
+) -> str:
+    torch.cuda.empty_cache()
+    start = time.monotonic()
+    decoder, state = make_it(), DecodeState()
+    pixels = [decoder.decode(part, state) for part in latents]
+    torch.cuda.synchronize()
+    ready_s = time.monotonic() - start
+    torch.cuda.reset_peak_memory_stats()
+    figures = milliseconds(lambda: decoder.decode(latents[1], state), repeats)
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    return row(name, figures, peak, ready_s, f"PSNR {psnr(pixels, exact):.1f} dB")
+
+
+def smaller_rows(name: str, stage0: str, size: tuple[int, int], repeats: int) -> list[str]:
+    """Of a smaller decoder; `distance` is that from itself in float32."""
+    latents = torch.randn(2, FRAMES, 16, *size, device=DEVICE)
+    source = VaeSource(Path("none"), SMALLER[stage0], random=True, seed=0)
+
+    def load(dtype: torch.dtype) -> StreamingDecoder:
+        return VAES[stage0].load(source, DEVICE, dtype, with_encoder=False).decoder
+
+    state, wide = DecodeState(), load(torch.float32)
+    exact = [wide.decode(part, state) for part in latents]
+    del wide
+    ways = {"": partial(load, torch.bfloat16), ", compiled": lambda: compiled(load(torch.bfloat16), size)}
+    return [decode_row(f"{name}{way}", make_it, latents, exact, repeats) for way, make_it in ways.items()]
 
 
 def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
@@ -172,18 +207,9 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
     state, reference = DecodeState(), ReferenceDecoder(whole)
     exact = [reference.decode(part, state) for part in latents]
     vae = whole.to(torch.bfloat16)
-    rows = []
-    for way, kind in DECODERS.items():
-        torch.cuda.empty_cache()
-        start = time.monotonic()
-        decoder, state = kind(vae, size), DecodeState()
-        pixels = [decoder.decode(part, state) for part in latents]
-        torch.cuda.synchronize()
-        ready_s = time.monotonic() - start
-        torch.cuda.reset_peak_memory_stats()
-        figures = milliseconds(lambda d=decoder, s=state: d.decode(latents[1], s), repeats)
-        peak = torch.cuda.max_memory_allocated() / 2**30
-        rows.append(row(f"{name} {way}", figures, peak, ready_s, f"PSNR {psnr(pixels, exact):.1f} dB"))
+    rows = [
+        decode_row(f"{name} {way}", partial(kind, vae, size), latents, exact, repeats) for way, kind in DECODERS.items()
+    ]
     encoder = FrameEncoder(vae).eval().to(DEVICE)
     encoder.encode(torch.zeros(3, height, width, device=DEVICE))
     frame = torch.rand(3, height, width, device=DEVICE) * 2 - 1
@@ -192,8 +218,9 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
 
 
 def main() -> None:
+    decodes = [f"{kind}-{size}" for kind in ("decode", *SMALLER) for size in ("320x576", "480x832")]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[*CASES, "decode-320x576", "decode-480x832"])
+    parser.add_argument("--only", nargs="*", default=[*CASES, *decodes])
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
     sys.stdout.write(
@@ -206,8 +233,12 @@ def main() -> None:
             if name in CASES:
                 rows = generator_rows(name, CASES[name], options.repeats)
             else:
-                height, width = map(int, name.removeprefix("decode-").split("x"))
-                rows = decode_rows(name, height, width, options.repeats)
+                kind, _, size = name.rpartition("-")
+                height, width = map(int, size.split("x"))
+                if kind in SMALLER:
+                    rows = smaller_rows(name, kind, (height // 8, width // 8), options.repeats)
+                else:
+                    rows = decode_rows(name, height, width, options.repeats)
         sys.stdout.write("\n".join(rows) + "\n")
         sys.stdout.flush()
 

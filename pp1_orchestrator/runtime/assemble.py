@@ -13,8 +13,8 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, TimelineEntry
-from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
-from pp1_orchestrator.runtime.build_text import load_encoder
+from pp1_orchestrator.runtime.build_stage0 import check_vae, load_vae_parts
+from pp1_orchestrator.runtime.build_text import check_encoder, load_encoder
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
@@ -35,6 +35,12 @@ from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
 
 SPOILED_LIMIT = 3
+
+
+def check_models(settings: Settings) -> None:
+    """What can be known of rank 0's models, and of the text encoder wherever it is, before anything is started."""
+    check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
+    check_encoder(settings)
 
 
 class Assembly:

@@ -15,6 +15,14 @@ from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_er
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
 
 
+def check_vae(settings: Settings, with_encoder: bool) -> None:
+    """What can be known of the decoder's weights before a device is touched. Raises ConfigError."""
+    source = vae_source(settings)
+    if not source.random:
+        with as_config_error(settings):
+            VAES[settings.stage0.name].check(source, with_encoder)
+
+
 def load_vae_parts(
     settings: Settings, config: WanConfig, device: torch.device, with_encoder: bool
 ) -> tuple[StreamingDecoder, FrameEncode | None, Components]:

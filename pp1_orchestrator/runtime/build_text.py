@@ -7,9 +7,17 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.text_source import text_device, text_source
 from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.models.text.load import load_text_encoder
+from pp1_orchestrator.models.text.load import check_text_encoder, load_text_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error
+
+
+def check_encoder(settings: Settings) -> None:
+    """What can be known of the encoder's weights before a device is touched. Raises ConfigError."""
+    source = text_source(settings)
+    if source.seed is None:
+        with as_config_error(settings):
+            check_text_encoder(source)
 
 
 def load_encoder(settings: Settings, config: WanConfig, device: torch.device) -> tuple[CachedEncoder, int]:

@@ -16,7 +16,7 @@ from pp1_orchestrator.contract import Action
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink
-from pp1_orchestrator.runtime.assemble import Assembly
+from pp1_orchestrator.runtime.assemble import Assembly, check_models
 from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
@@ -46,6 +46,7 @@ class Stream:
         trace_folder: Path | None = None,
     ) -> None:
         check_checkpoint(settings, config)
+        check_models(settings)
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}

@@ -31,4 +31,4 @@ class LoadPhases:
         self.seconds[name] = time.monotonic() - start
         self.components |= parts
         held = ", ".join(f"{component} {nbytes / 1e6:.1f} MB" for component, nbytes in parts.items())
-        log.info("%s is there after %.1f s, on %s: %s", name, self.seconds[name], device, held)
+        log.info("%s: loaded in %.1f s (%s)", name, self.seconds[name], held)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.models.checkpoints.compare import check_shapes
-from pp1_orchestrator.models.checkpoints.files import Shape, Weights
+from pp1_orchestrator.models.checkpoints.files import CPU, Shape, Weights
 
 LATENT, PICTURE = 16, 3
 BLOCKS = 3
@@ -34,6 +34,11 @@ def decoder_shapes(widths: Sequence[int]) -> dict[str, Shape]:
     return shapes | dict(_conv("decoder.22", PICTURE, widths[-1]))
 
 
+def taehv_shapes(widths: Sequence[int], with_encoder: bool) -> dict[str, Shape]:
+    """Of the decoder, and of the encoder if it is needed."""
+    return decoder_shapes(widths) | (encoder_shapes(widths[-1]) if with_encoder else {})
+
+
 def encoder_shapes(wide: int) -> dict[str, Shape]:
     """wide: channels of every row of blocks, the last of the decoder's."""
     shapes = dict(_conv("encoder.0", wide, PICTURE))
@@ -53,14 +58,19 @@ class TaehvFile:
     """
 
     def __init__(
-        self, weights: Weights, expected: Mapping[str, Shape], device: torch.device, dtype: torch.dtype
+        self,
+        weights: Weights,
+        expected: Mapping[str, Shape],
+        device: torch.device = CPU,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """expected: of both halves, or of the decoder alone; then an encoder in the file is left there."""
         self._weights, self._expected = weights, expected
         self.device, self.dtype = device, dtype
-        halves = {key.partition(".")[0] for key in expected}
-        found = {key: shape for key, shape in weights.shapes().items() if key.partition(".")[0] in halves | {"decoder"}}
-        self._stored = dict(found)
-        check_shapes(weights.path, "TAEHV", expected, {key: self._cut(key) for key in found})
+        both = any(key.startswith("encoder.") for key in expected)
+        stored = weights.shapes()
+        self._stored = {key: shape for key, shape in stored.items() if both or not key.startswith("encoder.")}
+        check_shapes(weights.path, "TAEHV", expected, {key: self._cut(key) for key in self._stored})
 
     def read(self, key: str, dtype: torch.dtype | None = None) -> Tensor:
         """dtype None: the one that is computed in."""
@@ -71,8 +81,10 @@ class TaehvFile:
     def _cut(self, key: str) -> Shape:
         """The shape after cutting."""
         shape, wanted = self._stored[key], self._expected.get(key)
-        grows = key.endswith(".conv.weight") and wanted is not None and shape[1:] == wanted[1:]
-        return wanted if grows and wanted is not None and shape[0] % wanted[0] == 0 else shape
+        grows = key.startswith("decoder.") and key.endswith(".conv.weight")
+        if grows and wanted is not None and shape[1:] == wanted[1:] and shape[0] % wanted[0] == 0:
+            return wanted
+        return shape
 
 
 def _conv(name: str, out: int, inner: int) -> Iterator[tuple[str, Shape]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.checkpoints.compare import check_shapes
 from pp1_orchestrator.models.checkpoints.config_json import config_folder
-from pp1_orchestrator.models.checkpoints.files import Weights, open_weights
+from pp1_orchestrator.models.checkpoints.files import Shape, Weights, open_weights
 from pp1_orchestrator.models.checkpoints.made_up import RandomWeights
 from pp1_orchestrator.models.checkpoints.placing import place, shapes_of
 from pp1_orchestrator.models.checkpoints.umt5_layouts import ALIAS, names_for
@@ -50,21 +51,23 @@ class TextSource:
 
 def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> UMT5EncoderModel:
     """The encoder, on the meta device too. Raises OSError when files are missing, ValueError for another model's."""
-    model: Any
-    with torch.device("meta"):
-        model = UMT5EncoderModel(umt5_config(source))
-    model.requires_grad_(False).eval()
+    model = _on_meta(source)
     expected = {name: shape for name, shape in shapes_of(model).items() if name != ALIAS}
+    weights: Weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed)
+    names = _checked(expected, weights)
     if source.int8:
         use_int8(model)
-    weights: Weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed)
-    names, shapes = names_for(weights.shapes()), weights.shapes()
-    check_shapes(weights.path, "text encoder", expected, {own: shapes[stored] for own, stored in names.items()})
     place(model, weights, names, device, dtype)
     model.set_input_embeddings(model.shared)
     if source.int8:
         log.info("text encoder in 8 bits: its weights are off by up to %.2g of their norm", largest_error(model))
     return model
+
+
+def check_text_encoder(source: TextSource) -> None:
+    """Raise what `make_umt5` would of files, without reading a weight."""
+    expected = {name: shape for name, shape in shapes_of(_on_meta(source)).items() if name != ALIAS}
+    _checked(expected, open_weights(source.weights))
 
 
 def load_text_encoder(
@@ -96,6 +99,18 @@ def umt5_config(source: TextSource) -> UMT5Config:
         relative_attention_max_distance=sizes.distance,
         feed_forward_proj="gated-gelu",
     )
+
+
+def _on_meta(source: TextSource) -> Any:
+    with torch.device("meta"):
+        return UMT5EncoderModel(umt5_config(source)).requires_grad_(False).eval()
+
+
+def _checked(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str, str]:
+    """Our names -> the file's. Raises ValueError when it is another model's."""
+    names, shapes = names_for(weights.shapes()), weights.shapes()
+    check_shapes(weights.path, "text encoder", expected, {own: shapes[stored] for own, stored in names.items()})
+    return names
 
 
 def _tokenizer(source: TextSource) -> Tokenizer:

@@ -11,9 +11,9 @@ import torch
 
 from pp1_orchestrator.models.checkpoints.files import open_weights
 from pp1_orchestrator.models.checkpoints.made_up import RandomWeights
-from pp1_orchestrator.models.checkpoints.taehv_layout import TaehvFile, decoder_shapes, encoder_shapes
+from pp1_orchestrator.models.checkpoints.taehv_layout import TaehvFile, taehv_shapes
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.vae.load import check_vae, load_vae, make_decoder, make_frame_encoder
 from pp1_orchestrator.models.vae.taehv import TinyDecoder
 from pp1_orchestrator.models.vae.taehv_encode import TinyFrameEncoder
 
@@ -37,15 +37,22 @@ class VaeParts:
 
 
 class VaeKind(Protocol):
-    """One way to get from latents to pixels."""
+    """One way to get from latents to pixels. Raises OSError when files are missing, ValueError when they are others."""
+
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        """What can be known of files of weights without reading them."""
+        ...
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
-        """Raises OSError when files are missing, ValueError when they hold something else."""
+        """Onto `device`, what is needed of it alone."""
         ...
 
 
 class WanVae:
     """Wan's own VAE, and those with its blocks and other widths."""
+
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        check_vae(source.where, source.widths, with_encoder)
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         vae = load_vae(
@@ -66,8 +73,11 @@ class TinyVae:
     def __init__(self, scaled: bool) -> None:
         self._scaled = scaled
 
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        TaehvFile(open_weights(source.where), taehv_shapes(source.widths, with_encoder))
+
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
-        shapes = decoder_shapes(source.widths) | (encoder_shapes(source.widths[-1]) if with_encoder else {})
+        shapes = taehv_shapes(source.widths, with_encoder)
         weights = RandomWeights(shapes, source.seed) if source.random else open_weights(source.where)
         file = TaehvFile(weights, shapes, device, dtype)
         encoder = TinyFrameEncoder(file, self._scaled).eval() if with_encoder else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from diffusers import AutoencoderKLWan
 
 from pp1_orchestrator.models.checkpoints.compare import check_shapes
 from pp1_orchestrator.models.checkpoints.config_json import config_folder
-from pp1_orchestrator.models.checkpoints.files import open_weights
+from pp1_orchestrator.models.checkpoints.files import Weights, open_weights
 from pp1_orchestrator.models.checkpoints.made_up import RandomWeights
 from pp1_orchestrator.models.checkpoints.placing import place, shapes_of
 from pp1_orchestrator.models.checkpoints.vae_layouts import names_for
@@ -38,18 +38,15 @@ def load_vae(
     Sizes are those of diffusers' config.json beside the weights; where there is none, Wan2.1's with these widths.
     Raises OSError when files are missing, and ValueError when they hold something else.
     """
-    kind: Any = AutoencoderKLWan
-    with torch.device("meta"):
-        vae = kind.from_config(_config(where, widths))
-    if not with_encoder:
-        vae.encoder = vae.quant_conv = None
-    expected = shapes_of(vae)
-    weights = RandomWeights(expected, seed) if random else open_weights(where)
-    names, shapes = names_for(weights.shapes()), weights.shapes()
-    kept = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
-    check_shapes(weights.path, "VAE", expected, {own: shapes[stored] for own, stored in kept.items()})
-    place(vae, weights, kept, device, dtype)
+    vae = _on_meta(where, widths, with_encoder)
+    weights = RandomWeights(shapes_of(vae), seed) if random else open_weights(where)
+    place(vae, weights, _checked(vae, weights, with_encoder), device, dtype)
     return vae.eval()
+
+
+def check_vae(where: Path, widths: Sequence[int], with_encoder: bool) -> None:
+    """Raise what `load_vae` would, without reading a weight."""
+    _checked(_on_meta(where, widths, with_encoder), open_weights(where), with_encoder)
 
 
 def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
@@ -63,9 +60,28 @@ def make_frame_encoder(vae: AutoencoderKLWan) -> FrameEncode:
     return FrameEncoder(vae).eval()
 
 
+def _on_meta(where: Path, widths: Sequence[int], with_encoder: bool) -> AutoencoderKLWan:
+    kind: Any = AutoencoderKLWan
+    with torch.device("meta"):
+        vae = kind.from_config(_config(where, widths))
+    if not with_encoder:
+        vae.encoder = vae.quant_conv = None
+    return vae
+
+
+def _checked(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) -> Mapping[str, str]:
+    """Our names of what is needed -> the file's. Raises ValueError when it is another model's."""
+    names, shapes = names_for(weights.shapes()), weights.shapes()
+    kept = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
+    check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in kept.items()})
+    return kept
+
+
 def _config(where: Path, widths: Sequence[int]) -> dict[str, Any]:
     kind: Any = AutoencoderKLWan
     folder = config_folder(where)
     if folder is not None:
         return kind.load_config(str(folder))
+    if any(width % widths[0] for width in widths):
+        raise ValueError(f"widths {list(widths)}: whole multiples of the first")
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}

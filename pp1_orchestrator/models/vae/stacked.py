@@ -129,7 +129,7 @@ class StackedDecoder(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
-        z = (latents.float() * self.std + self.mean).to(self.conv_in.weight.dtype)
+        z = (latents.to(self.std.device).float() * self.std + self.mean).to(self.conv_in.weight.dtype)
         if state.started:
             return self(z, state).float()
         state.started = True

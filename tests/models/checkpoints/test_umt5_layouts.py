@@ -103,6 +103,14 @@ def test_every_tensor_finds_its_place_and_embeddings_are_transformers(layout, fi
         assert torch.equal(model(input_ids=ids).last_hidden_state, umt5(input_ids=ids).last_hidden_state)
 
 
+def test_a_file_in_eight_bit_floats_is_widened(files, umt5, tmp_path):
+    narrow = {key: tensor.to(torch.float8_e4m3fn).contiguous() for key, tensor in wan(umt5).items()}
+    save_file(narrow, tmp_path / "umt5-xxl-enc-fp8_e4m3fn.safetensors")
+    model: Any = make_umt5(TextSource(tmp_path, tmp_path, SIZES), CPU, torch.bfloat16)
+    stored = narrow["blocks.2.ffn.fc1.weight"].to(torch.bfloat16)
+    assert torch.equal(model.encoder.block[2].layer[1].DenseReluDense.wi_1.weight, stored)
+
+
 def test_the_gate_is_what_the_activation_gets(files, umt5, tmp_path):
     """Exchanged, both have the right shapes, and embeddings are others."""
     swapped = {
