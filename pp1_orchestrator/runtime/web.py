@@ -15,6 +15,7 @@ from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, check_port, serve
 from pp1_orchestrator.server.settings import ServerSettings
@@ -76,4 +77,5 @@ class Web:
             settings.limits,
             on_started=lambda: log.info("the page is at http://%s:%d/", settings.host, settings.port),
             on_server=stop_with_stream,
+            on_signal=end_at_next,
         )

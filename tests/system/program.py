@@ -62,6 +62,12 @@ class Running:
         except OSError:
             return 0, ""
 
+    def post(self, path: str, body: Any) -> Any:
+        url, headers = f"http://127.0.0.1:{self.port}{path}", {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.loads(answer.read())
+
     def state(self) -> dict[str, Any]:
         return json.loads(self.get("/api/state")[1])
 
