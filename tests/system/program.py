@@ -83,9 +83,10 @@ class Running:
         except OSError:
             return 0, ""
 
-    def post(self, path: str, body: dict, token: str | None = None) -> None:
+    def post(self, path: str, body: Any, token: str | None = None) -> Any:
         status, answer = self.get(path, body, token)
         assert status in (200, 202), answer
+        return json.loads(answer)
 
     def state(self, token: str | None = None) -> dict[str, Any]:
         return json.loads(self.get("/api/state", token=token)[1])
