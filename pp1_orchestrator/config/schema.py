@@ -169,3 +169,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     deadlines: Deadlines
     supervision: SupervisionSettings
     log: LogSettings
+    trace: bool

@@ -14,7 +14,6 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
@@ -24,6 +23,7 @@ from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
@@ -59,7 +59,8 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_f
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
-    device, spans = torch.device(settings.layout.device), SpanRecorder(rank)
+    device = torch.device(settings.layout.device)
+    spans = make_recorder(settings, rank, device)
     model = load_transformer(settings, config, device)
     text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)

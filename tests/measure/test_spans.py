@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from pp1_orchestrator.measure.spans import SpanRecorder, TracePart
+from pp1_orchestrator.measure.spans import SpanRecorder, TracePart, Untraced
 
 
 def test_a_span_has_its_phase_its_ids_and_its_two_ends():
@@ -90,3 +90,11 @@ def test_the_part_file_holds_everything(tmp_path):
     path = recorder.write_part(tmp_path)
     assert msgspec.json.decode(path.read_bytes(), type=TracePart) == recorder.part()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_recorder_that_is_off_keeps_nothing():
+    recorder = Untraced(0)
+    with recorder.span("send", chunk=1), recorder.on_device("send", chunk=1):
+        recorder.flow_out("envelope", 1)
+    recorder.add("decode", 1, 2, chunk=1)
+    assert recorder.part() == TracePart(0, [], [], 0)

@@ -12,11 +12,11 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.link import InlineLink
 
 RANK = "1"
@@ -28,7 +28,7 @@ class InlineMesh:
     def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
         self._device = torch.device(settings.layout.device)
         model = load_transformer(settings, config, self._device)
-        self._spans = SpanRecorder(rank=int(RANK))
+        self._spans = make_recorder(settings, int(RANK), self._device)
         generator, components = make_generator(model, settings, shard=None)
         text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
         self._components = components | text_bytes
