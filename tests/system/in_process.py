@@ -17,6 +17,8 @@ from pp1_orchestrator.runtime.results import summarize
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.stage0.observers import Digests
 
+SMALL = ("stream.height=64", "stream.width=64")
+"""A quarter of the work; what these tests look at does not depend on the size."""
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
@@ -78,9 +80,9 @@ class Run:
 
 @contextlib.contextmanager
 def open_stream(*choices: str, script: Sequence[TimelineEntry] = ()) -> Iterator[Run]:
-    """A stream that has not been started, closed at the end; `layout=inline` unless the choices say otherwise."""
+    """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
+        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *SMALL, *choices])
     settings = load_settings(composed)
     config = check(settings, {"bench"})
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
