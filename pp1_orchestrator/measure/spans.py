@@ -140,13 +140,12 @@ class SpanRecorder:
         with self._lock:
             return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
 
-    def write_part(self, folder: Path) -> Path:
-        """Write this process's part into `folder` and return its path. The file appears whole or not at all."""
+    def write_part(self, folder: Path) -> None:
+        """Write this process's part into `folder`. The file appears whole or not at all."""
         path = folder / f"trace-rank{self.rank}-{os.getpid()}{PART_SUFFIX}"
         unfinished = path.with_suffix(".tmp")
         unfinished.write_bytes(msgspec.json.encode(self.part()))
         unfinished.replace(path)
-        return path
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
         at_ns = time.monotonic_ns() if at_ns is None else at_ns
@@ -171,6 +170,9 @@ class Untraced(SpanRecorder):
         return contextlib.nullcontext()
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
+        return None
+
+    def write_part(self, folder: Path) -> None:
         return None
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:

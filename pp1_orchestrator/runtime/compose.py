@@ -42,14 +42,13 @@ class Stream:
         observers: Sequence[Observer] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        self._settings, self._config = settings, config
-        self._trace_folder = trace_folder if settings.trace else None
+        self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
         started = time.monotonic()
-        self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, self._trace_folder)
+        self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
         try:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.components

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None, generation: int) -> None:
+    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None, generation: int = 0) -> None:
+        """generation: meshes before this one."""
         self._settings = settings
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
@@ -44,8 +45,9 @@ class SpawnedMesh:
         use_loopback_for_gloo()
         self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        tell(self._store, "generation", STAGE0, generation)
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, self._store.port, trace_folder, generation)
+        arguments = (settings, config, self._store.port, trace_folder)
         self._processes = {
             rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
