@@ -249,3 +249,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     deadlines: Deadlines
     supervision: SupervisionSettings
     log: LogSettings
+    trace: bool

@@ -6,13 +6,16 @@ All ranks of a host share CLOCK_MONOTONIC (`time.monotonic_ns`), so parts need n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +23,9 @@ Scalar = int | float | str
 Item = TypeVar("Item")
 
 DEFAULT_LIMIT = 50_000
+PENDING_LIMIT = 256
+"""Spans of a device whose ends it has not come to yet."""
+DEVICE_PREFIX = "gpu "
 PART_SUFFIX = ".part.json"
 
 
@@ -54,10 +60,38 @@ class TracePart(msgspec.Struct, frozen=True):
     dropped: int
 
 
-class SpanRecorder:
-    """Records one rank's spans and flow points. Thread-safe; each list keeps its newest `limit` entries."""
+class DeviceClock(Protocol):
+    """Times what a device does later than it is told to. Asking it never waits for the device."""
 
-    def __init__(self, rank: int, limit: int = DEFAULT_LIMIT) -> None:
+    def mark(self) -> Any:
+        """The point that the calling thread's work for the device has come to."""
+        ...
+
+    def reached(self, mark: Any) -> bool:
+        """Whether the device has come to it, too."""
+        ...
+
+    def ns(self, mark: Any) -> int:
+        """When it did, on the monotonic clock."""
+        ...
+
+
+class _Pending(NamedTuple):
+    """A span of a device that may not be over yet."""
+
+    phase: str
+    ids: dict[str, Scalar]
+    start: Any
+    end: Any
+
+
+class SpanRecorder:
+    """Records one rank's spans and flow points. Thread-safe; each list keeps its newest `limit` entries.
+
+    clock: of the device that the rank computes on, where that is another one than the host's.
+    """
+
+    def __init__(self, rank: int, limit: int = DEFAULT_LIMIT, clock: DeviceClock | None = None) -> None:
         if limit < 1:
             raise ValueError(f"limit={limit}: a span recorder keeps at least 1 span")
         self.rank = rank
@@ -66,10 +100,23 @@ class SpanRecorder:
         self._lock = threading.Lock()
         self._dropped = 0
         self._open = _OpenPhases()
+        self._clock = clock
+        self._pending: deque[_Pending] = deque(maxlen=PENDING_LIMIT)
 
-    def span(self, phase: str, **ids: Scalar) -> _Running:
+    def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
         """Context manager: one span from entering to leaving, also when the body raises."""
         return _Running(self, phase, ids)
+
+    @contextlib.contextmanager
+    def on_device(self, phase: str, **ids: Scalar) -> Iterator[None]:
+        """A further span, of what the device does for the body; it is added when the device is done with it."""
+        if self._clock is None:
+            yield
+            return
+        start = self._clock.mark()
+        yield
+        self._pending.append(_Pending(phase, ids, start, self._clock.mark()))
+        self._add_reached(self._clock)
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
         """A span that is already over, in `time.monotonic_ns` nanoseconds."""
@@ -88,25 +135,48 @@ class SpanRecorder:
 
     def part(self) -> TracePart:
         """A copy of what is kept."""
+        if self._clock is not None:
+            self._add_reached(self._clock)
         with self._lock:
             return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
 
-    def write_part(self, folder: Path) -> Path:
-        """Write this process's part into `folder` and return its path. The file appears whole or not at all."""
+    def write_part(self, folder: Path) -> None:
+        """Write this process's part into `folder`. The file appears whole or not at all."""
         path = folder / f"trace-rank{self.rank}-{os.getpid()}{PART_SUFFIX}"
         unfinished = path.with_suffix(".tmp")
         unfinished.write_bytes(msgspec.json.encode(self.part()))
         unfinished.replace(path)
-        return path
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
         at_ns = time.monotonic_ns() if at_ns is None else at_ns
         self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self._open.innermost(), at_ns))
 
+    def _add_reached(self, clock: DeviceClock) -> None:
+        """A device comes to the ends in their order."""
+        while self._pending and clock.reached(self._pending[0].end):
+            done = self._pending.popleft()
+            self.add(f"{DEVICE_PREFIX}{done.phase}", clock.ns(done.start), clock.ns(done.end), **done.ids)
+
     def _keep(self, ring: deque[Item], item: Item) -> None:
         with self._lock:
             self._dropped += len(ring) == ring.maxlen
             ring.append(item)
+
+
+class Untraced(SpanRecorder):
+    """Records nothing, at no cost."""
+
+    def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
+        return None
+
+    def write_part(self, folder: Path) -> None:
+        return None
+
+    def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
+        return None
 
 
 class _OpenPhases(threading.local):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .lateness import readings
 from .spans import PART_SUFFIX, FlowPoint, Span, TracePart
 
 log = logging.getLogger(__name__)
@@ -23,18 +24,21 @@ _TRACKS_A_RANK = 1000
 """Thread ids are unique in the whole trace: rank × this + number of the track."""
 
 
-def merge_trace(folder: Path) -> Path:
-    """Merge `folder`'s part files into trace.json, remove them, and return its path. An unreadable part is left out."""
+def merge_trace(folder: Path, fps: float) -> Path:
+    """Merge `folder`'s part files into trace.json, remove them, and return its path. An unreadable part is left out.
+
+    fps: of the video when it is shown; a chunk is late when it took longer than its pictures last.
+    """
     paths = sorted(folder.glob(f"*{PART_SUFFIX}"))
     parts = [part for part in map(_read, paths) if part is not None]
     target = folder / "trace.json"
-    target.write_bytes(msgspec.json.encode(build_trace(parts)))
+    target.write_bytes(msgspec.json.encode(build_trace(parts, fps)))
     for path in paths:
         path.unlink()
     return target
 
 
-def build_trace(parts: Iterable[TracePart]) -> dict[str, Any]:
+def build_trace(parts: Iterable[TracePart], fps: float) -> dict[str, Any]:
     """The whole trace as one JSON object: names first, then all events by time in microseconds."""
     ranks: dict[int, list[TracePart]] = {}
     for part in parts:
@@ -42,6 +46,8 @@ def build_trace(parts: Iterable[TracePart]) -> dict[str, Any]:
     tracks = [_RankTracks(rank, ranks[rank]) for rank in sorted(ranks)]
     names = [event for rank in tracks for event in rank.names()]
     events = [event for rank in tracks for event in rank.events()]
+    spans = {rank: [span for part in parts for span in part.spans] for rank, parts in ranks.items()}
+    events += readings(spans, fps)
     dropped = {str(rank.rank): rank.dropped for rank in tracks}
     return {
         "displayTimeUnit": "ms",
@@ -155,7 +161,7 @@ def _whole_arrows(events: list[TraceEvent]) -> list[TraceEvent]:
     """All events but arrows that lack one of their two ends."""
     ends = {ph: {(e["name"], e["id"]) for e in events if e["ph"] == ph} for ph in "sf"}
     whole = ends["s"] & ends["f"]
-    return [event for event in events if event["ph"] == "X" or (event["name"], event["id"]) in whole]
+    return [event for event in events if event["ph"] not in "sf" or (event["name"], event["id"]) in whole]
 
 
 def _order(event: TraceEvent) -> tuple[float, float]:

@@ -55,7 +55,9 @@ class Leader:
         while True:
             received = receive_message(self._parts.pipe.receive, self._parts.device)
             envelope: Envelope = received.message
-            self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id)
+            plan = envelope.meta.plan
+            ids = {} if plan is None else {"chunk": plan.chunk_index}
+            self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
             if envelope.meta.action is Action.INFER:
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
                 idle_since = time.monotonic_ns()

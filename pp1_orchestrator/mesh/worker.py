@@ -6,7 +6,9 @@ Does what the envelope says and decides nothing. Knows neither ranks nor wires.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from torch import Tensor
@@ -84,7 +86,8 @@ class MeshWorker:
             return
         (plan, latents), self._owed = self._owed, None
         start = time.monotonic_ns()
-        self._generator.write_context(latents, plan.current_start_frame)
+        with self._spans.on_device("context", chunk=plan.chunk_index):
+            self._generator.write_context(latents, plan.current_start_frame)
         end = time.monotonic_ns()
         self._context_ms = (end - start) / 1e6
         self._spans.add("context", start, end, chunk=plan.chunk_index)
@@ -95,13 +98,19 @@ class MeshWorker:
             self._generator.reset()
         context = envelope.tensors.get(CONTEXT_FRAMES)
         if context is not None:
-            with self._spans.span("rebuild", chunk=plan.chunk_index):
+            with self._traced("rebuild", plan.chunk_index, envelope.meta.call_id):
                 self._generator.rebuild(context, frame - context.shape[1])
         noise = envelope.tensors.get(LATENTS_IN)
         if noise is None:
             noise = initial_noise(seed, frame, plan.latents_shape)
-        with self._spans.span("denoise", chunk=plan.chunk_index, call_id=envelope.meta.call_id):
+        with self._traced("denoise", plan.chunk_index, envelope.meta.call_id):
             return self._generator.denoise(noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias)
+
+    @contextlib.contextmanager
+    def _traced(self, phase: str, chunk: int, call_id: int) -> Iterator[None]:
+        ids = {"chunk": chunk, "call_id": call_id}
+        with self._spans.span(phase, **ids), self._spans.on_device(phase, **ids):
+            yield
 
     def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:
         if plan.reset_crossattn_cache:

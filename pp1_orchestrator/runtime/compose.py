@@ -13,7 +13,6 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.runtime.assemble import Assembly, check_models
@@ -21,6 +20,7 @@ from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
 from pp1_orchestrator.runtime.supervisor import Supervisor
+from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
 from pp1_orchestrator.stage0.stage import Observer
@@ -50,7 +50,7 @@ class Stream:
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}
-        self._spans = SpanRecorder(rank=0)
+        self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
         started = time.monotonic()
         self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)

@@ -14,7 +14,6 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
@@ -27,6 +26,7 @@ from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_fai
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.runtime.stacks import write_on_signal
+from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
@@ -34,15 +34,11 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
-def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None, generation: int) -> None:
-    """The target of a spawned process. generation: meshes before this one.
-
-    Rank 0 alone decides when to stop, so signals meant for it are ignored.
-    """
+def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
+    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
-    use_format(settings.log, rank, generation)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
         write_on_signal(folder, rank)
@@ -59,11 +55,13 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
+    use_format(settings.log, rank, ask(store, "generation", STAGE0))
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     log.info("agreed on what must be equal")
-    device, spans = torch.device(settings.layout.device), SpanRecorder(rank)
+    device = torch.device(settings.layout.device)
+    spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
     text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})

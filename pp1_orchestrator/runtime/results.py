@@ -23,7 +23,8 @@ def write_results(settings: Settings, instruments: Instruments, digests: Digests
         heading = "of a very long run only the newest changes are kept: this script can't give the same latents again"
     write_script(record.entries(), out / "recording.yaml", heading)
     instruments.chunk_log.write(out / "chunks.jsonl")
-    merge_trace(out)
+    if settings.trace:
+        merge_trace(out, settings.stream.fps)
     summary = summarize(settings, instruments, digests, stream)
     write_summary(summary, out / "summary.json")
     return summary

@@ -53,10 +53,13 @@ class ChunkDecoding:
         record = accepted.flight.record
         start = time.monotonic_ns()
         ready = len(accepted.pixels)  # at most one part, of one latent frame
-        rest = self._part(accepted, accepted.latents[0, ready:])
-        frames = to_uint8(torch.cat(accepted.pixels) if ready else rest)
+        with self._spans.on_device("decode", chunk=record.chunk_index):
+            rest = self._part(accepted, accepted.latents[0, ready:])
+            frames = to_uint8(torch.cat(accepted.pixels) if ready else rest)
         end = time.monotonic_ns()
-        self._spans.add("decode", start, end, chunk=record.chunk_index)
+        self._spans.add("decode", start, end, chunk=record.chunk_index, frames=len(frames))
+        if not ready:
+            self._spans.add("wait for decode", round(record.recv_end_s * 1e9), start, chunk=record.chunk_index)
         record.decode_start_s = start / 1e9 - record.anchor_ms / 1e3
         record.emit_s, record.frames = end / 1e9, len(frames)
         ids = tuple(update.id for update in accepted.flight.updates)

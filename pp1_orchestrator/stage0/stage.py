@@ -90,6 +90,7 @@ class Stage:
         self._emitting = threading.RLock()
         self._spoilage = Spoilage(spoiled_limit, lambda: wishes.request_cut(NOT_FINITE))
         self._lead_s = 0.0
+        self._room_wanted_ns: int | None = None
         self.head = -1
         """Newest chunk whose result has reached rank 0."""
 
@@ -122,7 +123,7 @@ class Stage:
             return None
         if self._flights and self._planner.needs_history:
             return None
-        if not self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._open), self._lead_s):
+        if not self._has_room(block, chunk):
             return None
         start = time.monotonic_ns()
         wish = self._wishes.take(chunk, self.head, settled=not self._flights)
@@ -194,6 +195,17 @@ class Stage:
     def message(self, action: Action) -> wire.Parcel:
         """A NOOP or SHUTDOWN, packed."""
         return self._pack(self._planner.message(action))
+
+    def _has_room(self, block: bool, chunk: int) -> bool:
+        """Ask the sink; how long it took until it said yes is a span of its own."""
+        asked = time.monotonic_ns()
+        room = self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._open), self._lead_s)
+        if self._room_wanted_ns is None:
+            self._room_wanted_ns = asked
+        if room:
+            self._spans.add("wait for room", self._room_wanted_ns, time.monotonic_ns(), chunk=chunk)
+            self._room_wanted_ns = None
+        return room
 
     def _is_old(self, flight: Flight) -> bool:
         return flight.record.cache_epoch != self._planner.cache_epoch

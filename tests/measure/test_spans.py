@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from pp1_orchestrator.measure.spans import SpanRecorder, TracePart
+from pp1_orchestrator.measure.spans import SpanRecorder, TracePart, Untraced
 
 
 def test_a_span_has_its_phase_its_ids_and_its_two_ends():
@@ -87,6 +87,16 @@ def test_the_part_file_holds_everything(tmp_path):
     recorder = SpanRecorder(rank=2)
     with recorder.span("mesh", call_id=4):
         recorder.flow_in("envelope", 4)
-    path = recorder.write_part(tmp_path)
+    recorder.write_part(tmp_path)
+    (path,) = tmp_path.iterdir()
     assert msgspec.json.decode(path.read_bytes(), type=TracePart) == recorder.part()
-    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_recorder_that_is_off_keeps_nothing(tmp_path):
+    recorder = Untraced(0)
+    with recorder.span("send", chunk=1), recorder.on_device("send", chunk=1):
+        recorder.flow_out("envelope", 1)
+    recorder.add("decode", 1, 2, chunk=1)
+    assert recorder.part() == TracePart(0, [], [], 0)
+    recorder.write_part(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from pp1_orchestrator.measure.spans import Span, SpanRecorder, TracePart
 from pp1_orchestrator.measure.trace import build_trace, merge_trace
 
 MS = 1_000_000
+FPS = 16
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def events(tmp_path):
         stage0.flow_in("result", call, phase="recv", at_ns=start + 12 * MS)
     for recorder in (follower, stage0, leader):
         recorder.write_part(tmp_path)
-    trace = json.loads(merge_trace(tmp_path).read_text())
+    trace = json.loads(merge_trace(tmp_path, FPS).read_text())
     return trace["traceEvents"]
 
 
@@ -96,7 +97,7 @@ def test_an_arrow_with_one_end_is_left_out(tmp_path):
     with recorder.span("send"):
         recorder.flow_out("envelope", 1)
     recorder.write_part(tmp_path)
-    events = json.loads(merge_trace(tmp_path).read_text())["traceEvents"]
+    events = json.loads(merge_trace(tmp_path, FPS).read_text())["traceEvents"]
     assert not of(events, "s")
     assert len(of(events, "X")) == 1
 
@@ -110,7 +111,7 @@ def test_an_arrow_beside_spans_joins_the_last_one_before_it_and_the_next_one_aft
     for phase, start in (("wait", 5 * MS), ("denoise", 20 * MS), ("context", 40 * MS)):
         into.add(phase, start, start + MS)
     into.flow_in("envelope", 1, at_ns=13 * MS)
-    events = build_trace([out.part(), into.part()])["traceEvents"]
+    events = build_trace([out.part(), into.part()], FPS)["traceEvents"]
     tracks = {e["tid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
     (start,), (end,) = of(events, "s"), of(events, "f")
     assert (tracks[start["tid"]], start["ts"]) == ("send", 11_000)
@@ -120,14 +121,14 @@ def test_an_arrow_beside_spans_joins_the_last_one_before_it_and_the_next_one_aft
 def test_an_unreadable_part_is_left_out_with_a_warning(tmp_path, caplog):
     SpanRecorder(0).write_part(tmp_path)
     (tmp_path / "trace-rank1-1.part.json").write_text("{")
-    trace = json.loads(merge_trace(tmp_path).read_text())
+    trace = json.loads(merge_trace(tmp_path, FPS).read_text())
     assert [e["pid"] for e in of(trace["traceEvents"], "M") if e["name"] == "process_name"] == [0]
     assert "trace-rank1-1.part.json is left out" in caplog.text
 
 
 def test_two_lives_of_a_rank_share_its_process_track():
     parts = [TracePart(1, [Span("recv", at, at + 5, {})], [], dropped) for at, dropped in ((0, 2), (10, 3))]
-    trace = build_trace(parts)
+    trace = build_trace(parts, FPS)
     assert len([e for e in of(trace["traceEvents"], "M") if e["name"] == "process_name"]) == 1
     assert trace["otherData"]["dropped_by_rank"] == {"1": 5}
 
@@ -136,7 +137,7 @@ def test_two_lives_of_a_rank_share_its_process_track():
 def test_spans_of_one_track_never_overlap(spans):
     part = TracePart(0, [Span(phase, start, start + length, {}) for start, length, phase in spans], [], 0)
     tracks = defaultdict(list)
-    for event in of(build_trace([part])["traceEvents"], "X"):
+    for event in of(build_trace([part], FPS)["traceEvents"], "X"):
         tracks[event["tid"]].append(event)
     assert sum(map(len, tracks.values())) == len(spans)
     for track in tracks.values():

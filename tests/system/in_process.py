@@ -19,6 +19,8 @@ from pp1_orchestrator.runtime.results import summarize
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.stage0.observers import Digests
 
+SMALL = ("stream.height=64", "stream.width=64")
+"""A quarter of the work; what these tests look at does not depend on the size."""
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
@@ -81,14 +83,14 @@ class Run:
 def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
     """Checked settings and the generator's sizes, without the command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
+        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *SMALL, *choices])
     settings = load_settings(composed)
     return settings, check(settings, {"bench"})
 
 
 @contextlib.contextmanager
 def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path | None = None) -> Iterator[Run]:
-    """A stream that has not been started, closed at the end; `layout=inline` unless the choices say otherwise.
+    """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise.
 
     out: the run's folder, if it has one.
     """

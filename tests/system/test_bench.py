@@ -27,13 +27,13 @@ Run = tuple[Path, Summary]
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """Runs a bench once for each (layout, overlap, repetition) that a test asks for."""
-    made: dict[tuple[str, str, int], Run] = {}
+    """Runs a bench once for each (layout, overlap, repetition, options) that a test asks for."""
+    made: dict[tuple[str, str, int, tuple[str, ...]], Run] = {}
     script = tmp_path_factory.mktemp("script") / "script.yaml"
     script.write_text(SCRIPT)
 
-    def run(layout: str, overlap: str, repetition: int = 0) -> Run:
-        key = (layout, overlap, repetition)
+    def run(layout: str, overlap: str, repetition: int = 0, options: tuple[str, ...] = ()) -> Run:
+        key = (layout, overlap, repetition, options)
         if key not in made:
             out = tmp_path_factory.mktemp("run") / "out"
             done = run_to_end(
@@ -43,6 +43,7 @@ def bench(tmp_path_factory):
                 f"run.chunks={CHUNKS}",
                 f"run.warmup_chunks={WARMUP}",
                 f"run.script={script}",
+                *options,
                 out=out,
             )
             assert done.returncode == 0, done.stdout + done.stderr
@@ -128,6 +129,34 @@ def test_the_trace_has_an_arrow_each_way_for_each_chunk(bench, layout, overlap):
         arrows = [(e["name"], e["id"]) for e in events if e["ph"] == "f"]
         assert len([name for name, _ in arrows if name == "envelope"]) == CHUNKS
         assert len([name for name, _ in arrows if name == "result"]) == CHUNKS
+
+
+@pytest.mark.parametrize(("layout", "overlap"), RUNS)
+def test_the_trace_tells_at_a_glance_why_a_chunk_was_late(bench, layout, overlap):
+    """By its waits, curves and marks; a chunk's number is everywhere."""
+    events = json.loads((bench(layout, overlap)[0] / "trace.json").read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    waits = {(event["pid"], event["name"]) for event in spans if event["name"].startswith("wait")}
+    assert waits >= {(0, "wait for room"), (0, "wait for link"), (0, "wait for decode")}
+    assert (1, "wait") in waits or layout == "inline"
+    assert [event for event in spans if event["name"] != "wait" and "chunk" not in event["args"]] == []
+    assert {event["name"] for event in events if event["ph"] == "C"} == {
+        "period (ms)", "queue: in flight", "queue: results",
+    }  # fmt: skip
+    periods = [event["args"] for event in events if event["ph"] == "C" and event["name"] == "period (ms)"]
+    late = [event["args"] for event in events if event["ph"] == "i"]
+    assert len(periods) == CHUNKS - 1
+    assert len(late) == sum(args["period"] > 1.1 * args["allowed"] for args in periods)
+    assert all(0 < args["ms"] <= args["period_ms"] for args in late)
+    names = [event["args"]["name"] for event in events if event["ph"] == "M" and event["name"] == "process_name"]
+    assert names == [f"rank {rank} ({role})" for rank, role in enumerate(["stage 0", "leader", "mesh"])][: len(names)]
+    assert len(names) == (3 if layout == "cpu" else 2)
+
+
+def test_a_run_without_a_trace_makes_the_same_video(bench):
+    out, summary = bench("inline", "sync", options=("trace=false",))
+    assert not (out / "trace.json").exists()
+    assert summary.pixels_sha256 == bench("inline", "sync")[1].pixels_sha256
 
 
 def test_the_resolved_configuration_is_kept(bench):

@@ -12,12 +12,12 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.link import InlineLink
 
 RANK = "1"
@@ -30,7 +30,7 @@ class InlineMesh:
         self._device = torch.device(settings.layout.device)
         alone = Place(0, 1)
         state = load_weights(settings, config, alone, self._device)
-        self._spans = SpanRecorder(rank=int(RANK))
+        self._spans = make_recorder(settings, int(RANK), self._device)
         generator, components = make_generator(state, settings, config, alone)
         text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
         self._components = components | text_bytes

@@ -33,7 +33,7 @@ from pp1_orchestrator.transport.messages import send_parcel
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 log = logging.getLogger(__name__)
-RankMain = Callable[[int, Settings, WanConfig, int, Path | None, int], None]
+RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 
 
 class SpawnedMesh:
@@ -60,8 +60,9 @@ class SpawnedMesh:
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        tell(self._store, "generation", STAGE0, generation)
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, port, folder, generation)
+        arguments = (settings, config, port, folder)
         self._processes = {
             rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks

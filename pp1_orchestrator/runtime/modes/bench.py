@@ -33,7 +33,9 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     video = settings.stream
     recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
-    stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder=out)
+    stream = Stream(
+        settings, config, script, instruments, recorder, [digests], trace_folder=out if settings.trace else None
+    )
     stopped = threading.Event()
 
     def stop() -> None:

@@ -26,7 +26,9 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     sink = web.make_sink(instruments, out)
     try:
-        stream = Stream(settings, config, script, instruments, sink, [digests], trace_folder=out)
+        stream = Stream(
+            settings, config, script, instruments, sink, [digests], trace_folder=out if settings.trace else None
+        )
         try:
             vitals = Vitals(stream, instruments.metrics, instruments.events)
             stream.session.start()

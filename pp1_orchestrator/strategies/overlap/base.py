@@ -92,7 +92,9 @@ def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
     """Keep when a flight's envelope left."""
     call_id, end = flight.envelope.meta.call_id, time.monotonic_ns()
     flight.record.send_start_s, flight.record.send_end_s = start_ns / 1e9, end / 1e9
-    parts.spans.add("send", start_ns, end, chunk=flight.record.chunk_index, call_id=call_id)
+    ids = {"chunk": flight.record.chunk_index, "call_id": call_id}
+    parts.spans.add("wait for link", round(flight.record.build_end_s * 1e9), start_ns, **ids)
+    parts.spans.add("send", start_ns, end, **ids)
     parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
 
 
