@@ -13,7 +13,7 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import read_config
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
-from pp1_orchestrator.runtime.meeting import ask, tell, wait_for_all
+from pp1_orchestrator.runtime.meeting import tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
 from tests.transport.envelopes_made import first_chunk
@@ -64,12 +64,8 @@ def test_an_envelope_that_the_leader_refuses_reaches_no_follower():
         with pytest.raises(MeshError, match="rank 1 has ended"):
             link.receive()
         assert exit_codes(made) == {mesh_process.EXIT_FAILED}
-        assert "context_frames must be present exactly when do_kv_recompute is set" in reason(made, 1)
-        assert reason(made, 2) == "a rank of the mesh has ended"
-
-
-def reason(made, rank: int) -> str:
-    return ask(made._store, "failed", rank)["reason"]
+        assert "context_frames must be present exactly when do_kv_recompute is set" in made.last_words(1)
+        assert made.last_words(2) == "a rank of the mesh has ended"
 
 
 def test_conditioning_that_never_came_is_an_error_result_and_the_end_of_the_mesh():
