@@ -6,6 +6,7 @@ collective.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,8 @@ from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
 from pp1_orchestrator.transport.groups import MeshShard
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
+
+log = logging.getLogger(__name__)
 
 
 class Pipe(Protocol):
@@ -66,6 +69,9 @@ class Leader:
         try:
             result = self._run(self._parts.text.resolve(envelope), idle_ms)
         except Exception as error:
+            meta = envelope.meta
+            ids = {"call_id": meta.call_id, "epoch": meta.cache_epoch, "chunk": envelope.plan.chunk_index}
+            log.error("an envelope can't be run: %s", error, extra=ids)
             self._answer(failure(envelope, error))
             raise
         self._answer(result)

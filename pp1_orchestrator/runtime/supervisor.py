@@ -86,7 +86,7 @@ class Supervisor:
             except MeshError as error:
                 self.fail(error)
                 continue
-            log.warning("mesh generation %d is up", self.generation)
+            log.warning("mesh generation %d is up", self.generation, extra={"generation": self.generation})
             self._events.publish("restarted", generation=self.generation)
             return link
         return None
@@ -126,7 +126,8 @@ class Supervisor:
         pause_s = self._budget.spend(time.monotonic())
         if pause_s is None:
             raise MeshError(f"{loss.text}, and no restart is left: {self._budget}") from error
-        log.warning("%s: the mesh is started anew in %g s", loss.text, pause_s)
+        coming = {"generation": self.generation + 1}
+        log.warning("%s: the mesh is started anew in %g s", loss.text, pause_s, extra=coming)
         self._metrics.mesh_restarts(loss.reason)
         self._events.publish("restarting", reason=loss.reason, text=loss.text, generation=self.generation + 1)
         return pause_s

@@ -12,6 +12,9 @@ from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.ports import PromptUpdate
 from pp1_orchestrator.transport.lanes import Fence
 
+RESTART = "restart"
+"""The reason of an epoch that begins with a new mesh."""
+
 
 @dataclass(slots=True)
 class Flight:

@@ -22,7 +22,7 @@ from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.ports import DecodedChunk, FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
-from pp1_orchestrator.stage0.flight import Accepted, Flight
+from pp1_orchestrator.stage0.flight import RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.spoilage import NOT_FINITE, Spoilage
 from pp1_orchestrator.stage0.wishes import Wish
@@ -189,7 +189,7 @@ class Stage:
             self._spoilage.forgive()
             for flight in list(self._open.values()):
                 self._drop(flight)
-            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, "restart"))
+            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, RESTART))
 
     def message(self, action: Action) -> wire.Parcel:
         """A NOOP or SHUTDOWN, packed."""

@@ -34,10 +34,8 @@ class Topology:
 
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
         self.rank, self.mesh_size = rank, mesh_size
-        message = timedelta(seconds=timeouts.message)
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=timedelta(seconds=timeouts.start)
-        )
+        start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         pp = dist.new_group([STAGE0, LEADER], timeout=message)
         mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
         # torch hands a number to ranks that are not in the group.
@@ -61,6 +59,13 @@ class Topology:
         if group is None:
             raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
         return group
+
+
+def forget_groups() -> None:
+    """Let go of what an attempt to make groups has left behind: the next one begins as in a new process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    dist.distributed_c10d._world.group_count = 0  # else new groups get other names here than on their new peers
 
 
 @contextmanager

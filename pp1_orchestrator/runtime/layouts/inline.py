@@ -15,7 +15,8 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.transport.link import InlineLink
 
@@ -27,9 +28,10 @@ class InlineMesh:
 
     def __init__(self, settings: Settings, config: WanConfig, folder: Path | None) -> None:
         self._device = torch.device(settings.layout.device)
-        model = load_transformer(settings, config, self._device)
+        alone = Place(0, 1)
+        state = load_weights(settings, config, alone, self._device)
         self._spans = SpanRecorder(rank=int(RANK))
-        generator, components = make_generator(model, settings, int(RANK), shard=None)
+        generator, components = make_generator(state, settings, config, alone)
         text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
         self._components = components | text_bytes
         self._folder = folder

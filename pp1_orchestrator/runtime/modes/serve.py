@@ -24,7 +24,7 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
     web = Web(settings)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    sink = web.make_sink(instruments)
+    sink = web.make_sink(instruments, out)
     try:
         stream = Stream(settings, config, script, instruments, sink, [digests], trace_folder=out)
         try:
