@@ -31,7 +31,7 @@ def test_what_is_not_finite_is_not_shown(overlap):
         assert clean.chunk_index - BAD <= (3 if overlap == "decode_thread" else 2)
         assert [event["reason"] for event in stream.of("epoch")] == ["nan"]
         assert stream.sample("pp1_epochs_total", reason="nan") == 1
-        assert (stream.sample("pp1_frames_dropped_total", reason="nan") or 0) >= 12
+        assert stream.sample("pp1_frames_dropped_total", reason="nan") in (12, 24)  # the next one may be found out, too
         assert stream.of("restarting") == []
         assert stream.session.state()["epoch"] == 1
 

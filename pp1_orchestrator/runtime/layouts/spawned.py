@@ -86,6 +86,9 @@ class SpawnedMesh:
     def processes(self) -> Mapping[int, BaseProcess]:
         return self._processes
 
+    def last_words(self, rank: int) -> str:
+        return ask(self._store, "failed", rank)["reason"] if told(self._store, "failed", rank) else ""
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         device = self._settings.layout.device
         return {
