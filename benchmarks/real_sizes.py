@@ -12,6 +12,7 @@ relative; of a decoder's pixels from those of diffusers' in float32, of a smalle
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -33,9 +34,9 @@ from pp1_orchestrator.models.vae.encode import FrameEncoder
 from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
-from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
@@ -57,6 +58,7 @@ class Case:
     width: int
     window: int
     rebuild: bool = False
+    ways: tuple[str, ...] = ("eager", "compiled", "compiled, fp8")
 
 
 CASES = {
@@ -67,19 +69,18 @@ CASES = {
 
 
 def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """Median, least and most."""
-    times = []
-    for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+    """Median, least and most, one call after the other as in a stream: the host may prepare what comes next."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
+    events[0].record()
+    for event in events[1:]:
         call()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
+        event.record()
+    events[-1].synchronize()
+    times = [start.elapsed_time(end) for start, end in itertools.pairwise(events)]
     return statistics.median(times), min(times), max(times)
 
 
-def make(case: Case) -> tuple[CausalWanModel, CausalGenerator]:
+def make(case: Case, way: str) -> CausalGenerator:
     config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
@@ -87,9 +88,10 @@ def make(case: Case) -> tuple[CausalWanModel, CausalGenerator]:
         model = CausalWanModel(config).eval().requires_grad_(False)
     torch.set_default_dtype(torch.float32)
     cache = KVCache.for_model(config, 1, (case.height // 8, case.width // 8), torch.bfloat16, DEVICE)
-    generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True))
+    passes = None if way == "eager" else fast_passes(model, cache, fp8="fp8" in way)
+    generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), passes)
     generator.set_text(torch.randn(1, 512, 4096, dtype=torch.bfloat16, device=DEVICE))
-    return model, generator
+    return generator
 
 
 def row(name: str, figures: tuple[float, float, float], peak: float, ready_s: float, distance: str) -> str:
@@ -121,20 +123,19 @@ class Chunks:
         """From the beginning until the window is full; the last chunk."""
         self._generator.reset()
         self._start, self._last = 0, None
-        for _ in range(self._case.window // FRAMES + 2):
+        for _ in range(2 * self._case.window // FRAMES):
             latents = self()
         return latents
 
 
 def generator_rows(name: str, case: Case, repeats: int) -> list[str]:
-    torch.cuda.reset_peak_memory_stats()
-    model, generator = make(case)
-    chunks = Chunks(case, generator)
     rows, eager = [], None
-    for way in ("eager", "compiled"):
+    for way in case.ways:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         start = time.monotonic()
-        if way == "compiled":
-            compile_blocks(model)
+        generator = make(case, way)
+        chunks = Chunks(case, generator)
         latents = chunks.fill()
         torch.cuda.synchronize()
         ready_s = time.monotonic() - start
@@ -142,6 +143,7 @@ def generator_rows(name: str, case: Case, repeats: int) -> list[str]:
         eager = latents if eager is None else eager
         distance = float((latents.float() - eager.float()).norm() / eager.float().norm())
         peak = torch.cuda.max_memory_allocated() / 2**30
+        del generator, chunks
         rows.append(row(f"{name} {way}", figures, peak, ready_s, f"{distance:.1e}"))
     return rows
 

@@ -127,6 +127,15 @@ class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
 
 
+class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """kind: `none`, or one of `runtime.faults`. seconds: for the kinds that wait; see conf/debug/fault.yaml."""
+
+    kind: str
+    rank: Positive
+    chunk: Annotated[int, Meta(ge=0)]
+    seconds: Delay
+
+
 class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds that stages are made slower by, and contract versions that the mesh claims; see conf/debug/none.yaml."""
 
@@ -135,6 +144,7 @@ class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     decode_s: Delay
     encode_s: Delay
     mesh_versions: tuple[int, ...] | None
+    fault: FaultSettings
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,7 +155,10 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start."""
+    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start.
+
+    fp8: the compiled generator's matrix products.
+    """
 
     name: str
     mesh_ranks: Positive
@@ -153,6 +166,7 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     device: str
     threads: Positive
     compile: bool
+    fp8: bool
     shard: ShardSettings
 
 
@@ -185,6 +199,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
     keyframe_s: Seconds
+    clip_s: Seconds
+    clip_bytes: Annotated[int, Meta(ge=100_000)]
+    clips_kept: Positive
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
@@ -192,6 +209,8 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
     start: Seconds
     message: Seconds
+    answer: Seconds
+    loop: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
@@ -203,6 +222,13 @@ class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     restarts: Restarts
     window_s: Seconds
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How log lines look, on every rank; see conf/config.yaml."""
+
+    format: Literal["text", "json"]
+    prompts: bool
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,3 +248,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     serving: ServingSettings
     deadlines: Deadlines
     supervision: SupervisionSettings
+    log: LogSettings

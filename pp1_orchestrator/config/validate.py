@@ -77,6 +77,12 @@ def _steps(settings: Settings, config: WanConfig) -> None:
     check_steps(settings.model)
 
 
+def _deadlines(settings: Settings, config: WanConfig) -> None:
+    answer, message = settings.deadlines.answer, settings.deadlines.message
+    if answer > message:
+        raise ConfigError(f"deadlines.answer={answer:g}: no wait lasts longer than deadlines.message={message:g}")
+
+
 def _bench_ends(settings: Settings, config: WanConfig) -> None:
     if settings.run.name == "bench" and settings.run.chunks is None:
         raise ConfigError("run.chunks=null: a bench needs a number of chunks")
@@ -95,6 +101,14 @@ def _compiled(settings: Settings, config: WanConfig) -> None:
             f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
             "possible: false"
         )
+    if layout.fp8 and not (layout.compile and _has_fp8(layout.device)):
+        raise ConfigError(
+            "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
+        )
+
+
+def _has_fp8(device: str) -> bool:
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def _device(settings: Settings, config: WanConfig) -> None:
@@ -111,6 +125,7 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _tensor_parallel,
     _widths,
     _steps,
+    _deadlines,
     _bench_ends,
     _one_process,
     _compiled,

@@ -34,6 +34,8 @@ from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapPar
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
 
+SPOILED_LIMIT = 3
+
 
 def check_models(settings: Settings) -> None:
     """What can be known of rank 0's models, and of the text encoder wherever it is, before anything is started."""
@@ -57,7 +59,7 @@ class Assembly:
 
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
-    ) -> tuple[Stage, SessionParts]:
+    ) -> tuple[Stage, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
@@ -71,12 +73,13 @@ class Assembly:
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)
-        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack)
+        # Figures of a run that was mended on the way would be worth nothing.
+        spoiled_limit = SPOILED_LIMIT if settings.supervision.restarts else 1
+        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack, spoiled_limit)
         parts = SessionParts(
             stage=stage,
             planner=planner,
             make_overlap=partial(self._make_overlap, instruments),
-            link=link,
             keeper=self._mesh,
             life=life,
             wishes=wishes,
@@ -88,7 +91,7 @@ class Assembly:
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return stage, parts
+        return stage, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap

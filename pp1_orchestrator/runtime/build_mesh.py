@@ -9,8 +9,8 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
-from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
@@ -18,7 +18,9 @@ from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import State, assemble, read_part, whole_shapes
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, open_checkpoint
+from pp1_orchestrator.runtime.faults import with_work_fault
 from pp1_orchestrator.runtime.slow import SlowGenerator
+from pp1_orchestrator.transport.groups import LEADER
 
 
 def load_weights(settings: Settings, config: WanConfig, place: Place, device: torch.device) -> State:
@@ -39,11 +41,12 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    generator = CausalGenerator(model, cache, schedule)
-    if settings.layout.compile:
-        compile_blocks(model)
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
-    return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
+    passes = fast_passes(model, cache, settings.layout.fp8) if settings.layout.compile else None
+    made = CausalGenerator(model, cache, schedule, passes)
+    if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
+        made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+    generator = SlowGenerator(made, settings.debug.mesh_s) if settings.debug.mesh_s else made
+    return with_work_fault(generator, shard.rank + LEADER, settings), parts
 
 
 def make_leader_text(

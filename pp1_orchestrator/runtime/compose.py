@@ -19,7 +19,7 @@ from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.runtime.assemble import Assembly, check_models
 from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
@@ -58,8 +58,8 @@ class Stream:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
-            self._stage, parts = assembly.build(script, instruments, sink, observers)
-            self.session = Session(parts, self._info())
+            self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise
@@ -90,12 +90,21 @@ class Stream:
         state = "down" if self.session.done.is_set() else "up"
         return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
 
+    def _seen(self) -> dict[str, Any]:
+        """The ranks as people see them: with what each of them holds."""
+        memory = self.memory()
+        return {
+            rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
+            for rank, facts in self.ranks().items()
+        }
+
     def _info(self) -> SessionInfo:
         settings = self._settings
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": settings.stream.fps}
         choices |= {"height": settings.stream.height, "width": settings.stream.width}
+        choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
         deadlines = settings.deadlines
-        return SessionInfo(choices, self.ranks, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
+        return SessionInfo(choices, self._seen, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,8 @@ import pytest
 
 from pp1_orchestrator.planning.plan import read_plan
 
-from .program import ROOT, run_to_end
+from .program import run_to_end
+from .warm import ROOT
 
 SHIPPED = ROOT / "pp1_orchestrator" / "models" / "tiny"
 COLUMNS = 100

@@ -24,13 +24,13 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
     web = Web(settings)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    sink = web.make_sink(instruments)
+    sink = web.make_sink(instruments, out)
     try:
         stream = Stream(settings, config, script, instruments, sink, [digests], trace_folder=out)
         try:
             vitals = Vitals(stream, instruments.metrics, instruments.events)
             stream.session.start()
-            web.serve(stream.session, instruments)
+            web.serve(stream.session, instruments, out)
             vitals.close()
         finally:
             stream.close()
