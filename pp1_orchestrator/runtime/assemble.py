@@ -11,10 +11,12 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.models.text.tokens import TokenLimit
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, TimelineEntry
 from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
 from pp1_orchestrator.runtime.build_text import load_encoder
+from pp1_orchestrator.runtime.checkpoint import as_config_error
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
@@ -44,6 +46,8 @@ class Assembly:
         parts = load_vae_parts(settings, config, device, self._context.needs_pixels)
         self._decoder, self._frame_encoder, self.components = parts
         self._routing = self._make_routing(device)
+        with as_config_error(settings):
+            self._limit = TokenLimit(settings.model.folder / "tokenizer", config.text_len)
 
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
@@ -51,7 +55,7 @@ class Assembly:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
-        book = PromptBook(routing, instruments.events, instruments.metrics)
+        book = PromptBook(routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = StreamHistory(self._kept_chunks())
         planner = self._make_planner(history, link.version)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))

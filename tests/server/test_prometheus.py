@@ -82,4 +82,4 @@ def test_every_metric_that_applies_has_a_sample(tmp_path):
         assert ranks == set(program.state()["ranks"])
         queues = {row["metric"]["queue"] for row in query(prometheus, "pp1_queue_depth")}
         assert "frames" in queues
-        assert query(prometheus, "rate(pp1_phase_seconds_sum[30s])")
+        wait_for(lambda: query(prometheus, "rate(pp1_phase_seconds_sum[30s])"))  # two scrapes at least

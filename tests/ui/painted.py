@@ -17,7 +17,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
 from pp1_orchestrator.stage0.timeline import Timeline
 
@@ -57,7 +57,7 @@ class PaintedStream:
         self._thread.join()
         self.sink.close()
 
-    def update_prompt(self, update: PromptUpdate) -> str:
+    def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         read_aim(update)
         update_id = f"u{next(self._ids)}"
         self._show(update)
@@ -65,7 +65,7 @@ class PaintedStream:
         self.updates.append(update)
         self._recording.append(_entry(update, self.chunk + 1))
         self._new.append(update_id)
-        return update_id
+        return PromptReceipt(update_id)
 
     def control(self, command: Control) -> None:
         self.commands.append(command)
