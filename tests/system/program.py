@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 START_S = 90
 
 
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "pp1_orchestrator", *options]
+def command(*options: str, module: str = "pp1_orchestrator") -> list[str]:
+    return [sys.executable, "-m", module, *options]
 
 
 def run_to_end(*options: str, out: Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
@@ -93,14 +93,21 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*options: str, out: Path, port: int | None = None) -> Iterator[Running]:
-    """The program, started; whatever of it is left at the end is killed."""
+def running(
+    *options: str,
+    out: Path,
+    port: int | None = None,
+    module: str = "pp1_orchestrator",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """The program, started; whatever of it is left at the end is killed. module: what stands for the program."""
     port = free_port() if port is None else port
     log = out.with_suffix(".log")
     with log.open("w") as sink:
         process = subprocess.Popen(
-            command(*options, f"serving.port={port}", f"hydra.run.dir={out}"),
+            command(*options, f"serving.port={port}", f"hydra.run.dir={out}", module=module),
             cwd=ROOT,
+            env=environment,
             stdout=sink,
             stderr=subprocess.STDOUT,
             text=True,
