@@ -55,7 +55,11 @@ class HttpServer(uvicorn.Server):
     """uvicorn, except that open viewers and event streams don't delay the end, and a signal is not raised again."""
 
     def __init__(
-        self, app: FastAPI, limits: Limits, on_started: Callable[[], None], on_signal: Callable[[], None]
+        self,
+        app: FastAPI,
+        limits: Limits,
+        on_started: Callable[[], None],
+        on_signal: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
