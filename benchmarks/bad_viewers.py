@@ -1,10 +1,10 @@
-"""What a viewer that can't keep up costs the others: their frames a second beside one that is well, asleep or slow.
+"""What a viewer that can't keep up costs the others: their frames a second beside one that is well, asleep or hangs.
 
     python -m benchmarks.bad_viewers --viewers 8 --seconds 20 layout=inline
 
 The others are WHEP clients in a process of their own. The bad one is such a client too, stopped by a signal, or the
-page in a Chromium that has frozen its tab, or that has a twentieth of a processor. Each row is the median of some
-rounds, and tells how much the stream made meanwhile: a busy machine, or a browser on it, slows the stream itself.
+page in a Chromium that has frozen its tab, or whose script hangs. Each row is the median of some rounds, and tells how
+much the stream made meanwhile: a busy machine, or a browser on it, slows the stream itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from statistics import median
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from benchmarks.fanout import BASE, JOIN_S, running_program
 from benchmarks.machine import describe
 from benchmarks.panel_latency import chromium
 
-SLOWER = 20
 LIVE = "document.querySelector('#pp1-status span')?.textContent === 'Live'"
 Guest = Callable[[], AbstractContextManager[None]]
 
@@ -54,14 +53,25 @@ def client(seconds: float, stopped: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tab(browser: Browser, command: str, **arguments: object) -> Iterator[None]:
-    """The page, with a command of the browser's tools given to it once it plays."""
+def tab(browser: Browser, spoil: Callable[[Page], None]) -> Iterator[None]:
+    """The page, spoilt as soon as it plays."""
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(BASE)
         page.wait_for_function(LIVE)
-        context.new_cdp_session(page).send(command, dict(arguments))
+        spoil(page)
         yield
+
+
+def freeze(page: Page) -> None:
+    """As a browser does with a tab that has been hidden for long."""
+    page.context.new_cdp_session(page).send("Page.setWebLifecycleState", {"state": "frozen"})
+
+
+def hang(page: Page) -> None:
+    """Its main thread waits for somebody to close a dialog."""
+    page.on("dialog", lambda dialog: None)
+    page.evaluate("setTimeout(() => alert('nobody will see this'))")
 
 
 def frames_made() -> float:
@@ -113,10 +123,8 @@ def main() -> None:
         guests: dict[str, Guest] = {
             "is like the others": lambda: client(lasting, stopped=False),
             "is stopped": lambda: client(lasting, stopped=True),
-            "is a tab that is frozen": lambda: tab(browser, "Page.setWebLifecycleState", state="frozen"),
-            f"is a tab that is {SLOWER} times slower": lambda: tab(
-                browser, "Emulation.setCPUThrottlingRate", rate=SLOWER
-            ),
+            "is a tab that is frozen": lambda: tab(browser, freeze),
+            "is a tab that hangs": lambda: tab(browser, hang),
         }
         lines = table(guests, options.rounds, options.viewers - 1, options.seconds)
     heading = f"{describe()}; {options.viewers} viewers, {options.rounds} rounds; load average before: {load:.1f}"
