@@ -99,6 +99,10 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     transition: Transition | None = None
     cut: Cut = "soft"
 
+    @property
+    def has_prompt(self) -> bool:
+        return self.prompt is not None or bool(self.prompts)
+
 
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
@@ -109,10 +113,6 @@ class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_
     chunk: Count
     seed: Seed | None = None
     dropped: Count = 0
-
-    @property
-    def has_prompt(self) -> bool:
-        return self.prompt is not None or bool(self.prompts)
 
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

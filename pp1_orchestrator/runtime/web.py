@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import ui
@@ -20,6 +22,7 @@ from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.take import ClipLimits
 from pp1_orchestrator.ports import Clip
 from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.loop_watch import LoopWatch
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, check_port, serve
 from pp1_orchestrator.server.settings import ServerSettings
@@ -33,6 +36,7 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         serving, stream = settings.serving, settings.stream
+        self._loop_limit_s = settings.deadlines.loop
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token)
         check_port(serving.host, serving.port)
         logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
@@ -61,8 +65,8 @@ class Web:
             instruments.receipts.shown,
         )
 
-    def serve(self, session: Session, instruments: Instruments) -> None:
-        """Serve until a signal comes or the stream ends."""
+    def serve(self, session: Session, instruments: Instruments, out: Path) -> None:
+        """Serve until a signal comes or the stream ends. out: the run's folder."""
         assert self._broadcaster is not None
         assert self._clips is not None
         settings = self._server_settings
@@ -87,14 +91,22 @@ class Web:
 
             threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
 
+        watches = ExitStack()
+
+        def started() -> None:
+            log.info("the page is at http://%s:%d/", settings.host, settings.port)
+            watch = LoopWatch(asyncio.get_running_loop(), self._loop_limit_s, out)
+            watches.callback(watch.close)
+
         gc.collect()
         gc.freeze()  # else each full collection walks all of torch, and holds viewers and pacer up for 150 ms
-        serve(
-            app,
-            settings.host,
-            settings.port,
-            settings.limits,
-            on_started=lambda: log.info("the page is at http://%s:%d/", settings.host, settings.port),
-            on_server=stop_with_stream,
-        )
+        with watches:
+            serve(
+                app,
+                settings.host,
+                settings.port,
+                settings.limits,
+                on_started=started,
+                on_server=stop_with_stream,
+            )
         self._clips.close()

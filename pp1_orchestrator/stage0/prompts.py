@@ -98,6 +98,7 @@ class PromptBook:
         with self._lock:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
+        log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head_chunk, "prompt": text})
         self._metrics.prompt_update("accepted")
         self._events.publish("accepted", update=record.id, prompt=text, chunk=head_chunk)
         return record
@@ -123,7 +124,7 @@ class PromptBook:
         try:
             ready = self._ready_update(record, update, aim)
         except (Pp1Error, RuntimeError) as error:
-            log.exception("update %s could not be encoded", record.id)
+            log.exception("update %s could not be encoded", record.id, extra={"update": record.id})
             self._metrics.prompt_update("failed")
             self._events.publish("failed", update=record.id, reason=str(error))
             return

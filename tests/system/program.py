@@ -1,4 +1,4 @@
-"""Starts the program as a person would, and looks at what it leaves behind."""
+"""Starts the program, and looks at what it leaves behind."""
 
 import contextlib
 import json
@@ -16,19 +16,36 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from . import warm
+
 START_S = 90
-
-
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "pp1_orchestrator", *options]
 
 
 def run_to_end(*options: str, out: Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
     """Run until the program ends by itself; `out` becomes the run's folder."""
-    return subprocess.run(
-        command(*options, f"hydra.run.dir={out}"), cwd=ROOT, capture_output=True, text=True, timeout=timeout_s
-    )
+    said = [out.with_suffix(suffix) for suffix in (".stdout", ".stderr")]
+    process = warm.start([*options, f"hydra.run.dir={out}"], *said)
+    try:
+        code = process.wait(timeout_s)
+    finally:
+        end_by_force(process)
+    return subprocess.CompletedProcess(options, code, *(path.read_text() for path in said))
+
+
+def start_cold(arguments: list[str], log: Path) -> subprocess.Popen[str]:
+    """As a person would, imports and all."""
+    words = [sys.executable, "-m", "pp1_orchestrator", *arguments]
+    with log.open("w") as sink:
+        return subprocess.Popen(
+            words, cwd=warm.ROOT, stdout=sink, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+
+def end_by_force(process: subprocess.Popen[str] | warm.Warm) -> None:
+    """Whatever is left of its process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_port() -> int:
@@ -45,25 +62,33 @@ def is_listening(port: int) -> bool:
 class Running:
     """The program while it serves, in a process group of its own."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str] | warm.Warm, port: int, log: Path) -> None:
         self.process, self.port, self._log = process, port, log
 
     @property
     def log(self) -> str:
         return self._log.read_text()
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body; status 0 where nobody answers."""
+    def get(self, path: str, body: dict | None = None, token: str | None = None) -> tuple[int, str]:
+        """Status and body; status 0 where nobody answers. With a body of its own it is a POST."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        data = None if body is None else json.dumps(body).encode()
+        headers |= {} if body is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
 
-    def state(self) -> dict[str, Any]:
-        return json.loads(self.get("/api/state")[1])
+    def post(self, path: str, body: dict, token: str | None = None) -> None:
+        status, answer = self.get(path, body, token)
+        assert status in (200, 202), answer
+
+    def state(self, token: str | None = None) -> dict[str, Any]:
+        return json.loads(self.get("/api/state", token=token)[1])
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Fails with the program's log when it ends, or when START_S have gone by."""
@@ -87,25 +112,16 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*options: str, out: Path, port: int | None = None) -> Iterator[Running]:
-    """The program, started; whatever of it is left at the end is killed."""
+def running(*options: str, out: Path, port: int | None = None, cold: bool = False) -> Iterator[Running]:
+    """The program, started; whatever of it is left at the end is killed. cold: its imports are part of the test."""
     port = free_port() if port is None else port
     log = out.with_suffix(".log")
-    with log.open("w") as sink:
-        process = subprocess.Popen(
-            command(*options, f"serving.port={port}", f"hydra.run.dir={out}"),
-            cwd=ROOT,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    arguments = [*options, f"serving.port={port}", f"hydra.run.dir={out}"]
+    process = start_cold(arguments, log) if cold else warm.start(arguments, log, log)
     try:
         yield Running(process, port, log)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_by_force(process)
 
 
 def shared_memory() -> set[str]:

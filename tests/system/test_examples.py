@@ -14,7 +14,8 @@ import pytest
 from pp1_orchestrator.server.answers import StreamState
 from pp1_orchestrator.server.notices import Notice, Visible
 
-from .program import ROOT, Running, running
+from .program import Running, running
+from .warm import ROOT
 
 TOKEN = "a token for the examples"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

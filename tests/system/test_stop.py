@@ -39,7 +39,7 @@ def test_a_running_stream_stops_cleanly(tmp_path, layout, how):
 @pytest.mark.parametrize("mode", ["serve", "bench"])
 def test_a_stream_that_is_still_loading_stops_cleanly(tmp_path, mode):
     memory_before = shared_memory()
-    with running(f"run={mode}", out=tmp_path / "out") as program:
+    with running(f"run={mode}", out=tmp_path / "out", cold=True) as program:
         program.wait_until(lambda: len(program.family()) >= 3)
         family = program.family()
         program.interrupt()

@@ -30,7 +30,7 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
         try:
             vitals = Vitals(stream, instruments.metrics, instruments.events)
             stream.session.start()
-            web.serve(stream.session, instruments)
+            web.serve(stream.session, instruments, out)
             vitals.close()
         finally:
             stream.close()
