@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from pp1_orchestrator.models.checkpoints.generator import load_generator
-from pp1_orchestrator.models.wan.attention import attend
+from pp1_orchestrator.models.wan.attention import KeyValue, attend
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.rope import rope_table
 
@@ -36,11 +36,14 @@ TIMES = (1000.0, 750.0, 250.0, 0.0)
 class NoHistory:
     """The chunk sees itself alone. Implements `dit.History`."""
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Nothing is kept."""
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        self._own = torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return attend(q, k, v)
+    def slots(self, layer: int) -> KeyValue:
+        return self._own
+
+    def attend(self, layer: int, q: Tensor) -> Tensor:
+        return attend(q, *self._own)
 
 
 def save_random(config: WanConfig, folder: Path, device: torch.device) -> None:
@@ -93,8 +96,9 @@ def ours(folder: Path, config: WanConfig, inputs: Inputs, dtype: torch.dtype) ->
     _, frames, _, height, width = inputs.latents.shape
     rope = rope_table(config.head_dim, 0, frames, height // 2, width // 2, inputs.device)
     text = model.embed_text(inputs.text.to(dtype))
+    own = NoHistory((1, len(rope), config.num_heads, config.head_dim), dtype, inputs.device)
     times = (torch.full((1,), time, device=inputs.device) for time in TIMES)
-    return [model(inputs.latents.to(dtype), time, text, NoHistory(), rope).float() for time in times]
+    return [model(inputs.latents.to(dtype), time, text, own, rope).float() for time in times]
 
 
 def error(found: list[Tensor], wanted: list[Tensor]) -> float:
