@@ -57,7 +57,7 @@ class Supervisor:
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
-        self._mesh: Mesh = make_layout(settings, config).start(folder)
+        self._mesh: Mesh = make_layout(settings, config).start(folder, self.generation)
 
     def connect(self, needed_version: int, reason: str) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""
@@ -81,7 +81,7 @@ class Supervisor:
                         return None
                     self._mesh.stop(None, 0.0)
                     self.generation += 1
-                    self._mesh = self._layout.start(self._folder)
+                    self._mesh = self._layout.start(self._folder, self.generation)
                 link = self._join()
             except MeshError as error:
                 self.fail(error)

@@ -44,7 +44,7 @@ def first_envelope(without: str = "", **changes) -> wire.Parcel:
 @contextlib.contextmanager
 def mesh():
     """Two ranks that have been met, and the link to them."""
-    made = SpawnedLayout(SETTINGS, CONFIG).start(None)
+    made = SpawnedLayout(SETTINGS, CONFIG).start(None, 0)
     try:
         yield made, made.connect(2, "this test")
     finally:
@@ -88,7 +88,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)
-        arguments = (rank, other, CONFIG, store.port, None)
+        arguments = (rank, other, CONFIG, store.port, None, 0)
         processes.append(spawn.Process(target=mesh_process.main, args=arguments, daemon=True))
         processes[-1].start()
     for rank, (key, process) in enumerate(zip(wrong, processes, strict=True), start=1):

@@ -51,4 +51,6 @@ class Mesh(Protocol):
 class Layout(Protocol):
     """Starts a mesh. folder: the run's, where its ranks leave parts of the trace and their stacks; may be None."""
 
-    def start(self, folder: Path | None) -> Mesh: ...
+    def start(self, folder: Path | None, generation: int) -> Mesh:
+        """generation: meshes before this one."""
+        ...

@@ -67,5 +67,5 @@ class InlineLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, folder: Path | None) -> InlineMesh:
+    def start(self, folder: Path | None, generation: int) -> InlineMesh:
         return InlineMesh(self._settings, self._config, folder)

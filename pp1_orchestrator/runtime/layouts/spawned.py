@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -155,7 +154,6 @@ class SpawnedLayout:
 
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
-        self._generations = itertools.count()
 
-    def start(self, folder: Path | None) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, folder, next(self._generations))
+    def start(self, folder: Path | None, generation: int) -> SpawnedMesh:
+        return SpawnedMesh(self._settings, self._config, folder, generation)
