@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.measure.summary import Summary
-from pp1_orchestrator.models.wan.config import read_config
 from pp1_orchestrator.ports import DecodedChunk
 from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
@@ -93,7 +93,7 @@ def run(overlap: str, device: str, chunks: int, compiled: bool = False) -> tuple
     """One stream, and the latents of its first chunks. Raises the stream's failure."""
     settings = settings_for(overlap, device, chunks, compiled)
     instruments, digests, first = Instruments.make(settings.run.warmup_chunks), Digests(), FirstLatents()
-    config = read_config(settings.model.folder / "generator")
+    config = generator_config(settings.model)
     stream = Stream(settings, config, [], instruments, Unpaced(), [digests, first])
     try:
         stream.session.start()

@@ -1,21 +1,25 @@
 """Wan2.1's generators and decoder at their real sizes on one GPU, random weights: milliseconds a chunk, and memory.
 
-    for what in 1.3B-320x576 1.3B-480x832 14B-320x576 decode-320x576 decode-480x832; do
+    for what in 1.3B-320x576 1.3B-480x832 14B-320x576 decode-320x576 decode-480x832 \\
+        lightvae-320x576 lightvae-480x832 taehv-320x576 taehv-480x832; do
         python -m benchmarks.real_sizes --only $what; done
 
 A chunk is 3 latent frames. A generator's figures are of a full window and have nothing of the decoder in them; times
 are medians between device events. `distance`: of a compiled generator's latents from the eager one's,
-relative; of a decoder's pixels from those of diffusers' in float32.
+relative; of a decoder's pixels from those of diffusers' in float32, of a smaller decoder's from its own in float32.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,13 +29,14 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.encode import FrameEncoder
-from pp1_orchestrator.models.vae.load import compile_decoder
+from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
-from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
@@ -53,6 +58,7 @@ class Case:
     width: int
     window: int
     rebuild: bool = False
+    ways: tuple[str, ...] = ("eager", "compiled", "compiled, fp8")
 
 
 CASES = {
@@ -63,19 +69,18 @@ CASES = {
 
 
 def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """Median, least and most."""
-    times = []
-    for _ in range(repeats):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+    """Median, least and most, one call after the other as in a stream: the host may prepare what comes next."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
+    events[0].record()
+    for event in events[1:]:
         call()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
+        event.record()
+    events[-1].synchronize()
+    times = [start.elapsed_time(end) for start, end in itertools.pairwise(events)]
     return statistics.median(times), min(times), max(times)
 
 
-def make(case: Case) -> tuple[CausalWanModel, CausalGenerator]:
+def make(case: Case, way: str) -> CausalGenerator:
     config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
@@ -83,9 +88,10 @@ def make(case: Case) -> tuple[CausalWanModel, CausalGenerator]:
         model = CausalWanModel(config).eval().requires_grad_(False)
     torch.set_default_dtype(torch.float32)
     cache = KVCache.for_model(config, 1, (case.height // 8, case.width // 8), torch.bfloat16, DEVICE)
-    generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True))
+    passes = None if way == "eager" else fast_passes(model, cache, fp8="fp8" in way)
+    generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), passes)
     generator.set_text(torch.randn(1, 512, 4096, dtype=torch.bfloat16, device=DEVICE))
-    return model, generator
+    return generator
 
 
 def row(name: str, figures: tuple[float, float, float], peak: float, ready_s: float, distance: str) -> str:
@@ -117,20 +123,19 @@ class Chunks:
         """From the beginning until the window is full; the last chunk."""
         self._generator.reset()
         self._start, self._last = 0, None
-        for _ in range(self._case.window // FRAMES + 2):
+        for _ in range(2 * self._case.window // FRAMES):
             latents = self()
         return latents
 
 
 def generator_rows(name: str, case: Case, repeats: int) -> list[str]:
-    torch.cuda.reset_peak_memory_stats()
-    model, generator = make(case)
-    chunks = Chunks(case, generator)
     rows, eager = [], None
-    for way in ("eager", "compiled"):
+    for way in case.ways:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         start = time.monotonic()
-        if way == "compiled":
-            compile_blocks(model)
+        generator = make(case, way)
+        chunks = Chunks(case, generator)
         latents = chunks.fill()
         torch.cuda.synchronize()
         ready_s = time.monotonic() - start
@@ -138,12 +143,12 @@ def generator_rows(name: str, case: Case, repeats: int) -> list[str]:
         eager = latents if eager is None else eager
         distance = float((latents.float() - eager.float()).norm() / eager.float().norm())
         peak = torch.cuda.max_memory_allocated() / 2**30
+        del generator, chunks
         rows.append(row(f"{name} {way}", figures, peak, ready_s, f"{distance:.1e}"))
     return rows
 
 
-def compiled(vae: AutoencoderKLWan, size: tuple[int, int]) -> StreamingDecoder:
-    decoder = StackedDecoder(vae).eval().to(DEVICE)
+def compiled(decoder: StreamingDecoder, size: tuple[int, int]) -> StreamingDecoder:
     compile_decoder(decoder, FRAMES, size, in_parts=False)
     return decoder
 
@@ -151,14 +156,46 @@ def compiled(vae: AutoencoderKLWan, size: tuple[int, int]) -> StreamingDecoder:
 DECODERS: dict[str, Callable[[AutoencoderKLWan, tuple[int, int]], StreamingDecoder]] = {
     "diffusers": lambda vae, _: ReferenceDecoder(vae),
     "stacked": lambda vae, _: StackedDecoder(vae).eval().to(DEVICE),
-    "stacked, compiled": compiled,
+    "stacked, compiled": lambda vae, size: compiled(StackedDecoder(vae).eval().to(DEVICE), size),
 }
+SMALLER = {"lightvae": (24, 48, 96, 96), "taehv": (256, 128, 64, 64)}
+"""Decoders beside Wan2.1's own, by `stage0`, with the channels of their levels."""
 
 
 def psnr(pixels: list[Tensor], exact: list[Tensor]) -> float:
     """dB, for pixels in −1…1."""
     error = torch.cat([(a - b).square().flatten() for a, b in zip(pixels, exact, strict=True)]).mean()
     return float(10 * torch.log10(4 / error))
+
+
+def decode_row(
+    name: str, make_it: Callable[[], StreamingDecoder], latents: Tensor, exact: list[Tensor], repeats: int
+) -> str:
+    torch.cuda.empty_cache()
+    start = time.monotonic()
+    decoder, state = make_it(), DecodeState()
+    pixels = [decoder.decode(part, state) for part in latents]
+    torch.cuda.synchronize()
+    ready_s = time.monotonic() - start
+    torch.cuda.reset_peak_memory_stats()
+    figures = milliseconds(lambda: decoder.decode(latents[1], state), repeats)
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    return row(name, figures, peak, ready_s, f"PSNR {psnr(pixels, exact):.1f} dB")
+
+
+def smaller_rows(name: str, stage0: str, size: tuple[int, int], repeats: int) -> list[str]:
+    """Of a smaller decoder; `distance` is that from itself in float32."""
+    latents = torch.randn(2, FRAMES, 16, *size, device=DEVICE)
+    source = VaeSource(Path("none"), SMALLER[stage0], random=True, seed=0)
+
+    def load(dtype: torch.dtype) -> StreamingDecoder:
+        return VAES[stage0].load(source, DEVICE, dtype, with_encoder=False).decoder
+
+    state, wide = DecodeState(), load(torch.float32)
+    exact = [wide.decode(part, state) for part in latents]
+    del wide
+    ways = {"": partial(load, torch.bfloat16), ", compiled": lambda: compiled(load(torch.bfloat16), size)}
+    return [decode_row(f"{name}{way}", make_it, latents, exact, repeats) for way, make_it in ways.items()]
 
 
 def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
@@ -170,18 +207,9 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
     state, reference = DecodeState(), ReferenceDecoder(whole)
     exact = [reference.decode(part, state) for part in latents]
     vae = whole.to(torch.bfloat16)
-    rows = []
-    for way, kind in DECODERS.items():
-        torch.cuda.empty_cache()
-        start = time.monotonic()
-        decoder, state = kind(vae, size), DecodeState()
-        pixels = [decoder.decode(part, state) for part in latents]
-        torch.cuda.synchronize()
-        ready_s = time.monotonic() - start
-        torch.cuda.reset_peak_memory_stats()
-        figures = milliseconds(lambda d=decoder, s=state: d.decode(latents[1], s), repeats)
-        peak = torch.cuda.max_memory_allocated() / 2**30
-        rows.append(row(f"{name} {way}", figures, peak, ready_s, f"PSNR {psnr(pixels, exact):.1f} dB"))
+    rows = [
+        decode_row(f"{name} {way}", partial(kind, vae, size), latents, exact, repeats) for way, kind in DECODERS.items()
+    ]
     encoder = FrameEncoder(vae).eval().to(DEVICE)
     encoder.encode(torch.zeros(3, height, width, device=DEVICE))
     frame = torch.rand(3, height, width, device=DEVICE) * 2 - 1
@@ -190,8 +218,9 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
 
 
 def main() -> None:
+    decodes = [f"{kind}-{size}" for kind in ("decode", *SMALLER) for size in ("320x576", "480x832")]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[*CASES, "decode-320x576", "decode-480x832"])
+    parser.add_argument("--only", nargs="*", default=[*CASES, *decodes])
     parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
     sys.stdout.write(
@@ -204,8 +233,12 @@ def main() -> None:
             if name in CASES:
                 rows = generator_rows(name, CASES[name], options.repeats)
             else:
-                height, width = map(int, name.removeprefix("decode-").split("x"))
-                rows = decode_rows(name, height, width, options.repeats)
+                kind, _, size = name.rpartition("-")
+                height, width = map(int, size.split("x"))
+                if kind in SMALLER:
+                    rows = smaller_rows(name, kind, (height // 8, width // 8), options.repeats)
+                else:
+                    rows = decode_rows(name, height, width, options.repeats)
         sys.stdout.write("\n".join(rows) + "\n")
         sys.stdout.flush()
 

@@ -38,6 +38,22 @@ curl -X DELETE "$URL/api/timeline"
 # The recording
 curl "$URL/api/recording"
 
+# Control: taken, asked for, handed over, given back
+KEY=$(curl "$URL/api/lease" -H "$JSON" -d '{"action": "take", "name": "Ann"}' | sed 's/.*"key":"\([^"]*\)".*/\1/')
+curl "$URL/api/lease"
+curl "$URL/api/prompt" -H "$JSON" -H "PP1-Lease: $KEY" -d '{"prompt": "a white star on a red background"}'
+curl "$URL/api/lease" -H "$JSON" -H "PP1-Lease: $KEY" -d '{"action": "renew"}'
+OTHER=$(curl "$URL/api/lease" -H "$JSON" -d '{"action": "request"}' | sed 's/.*"key":"\([^"]*\)".*/\1/')
+curl "$URL/api/lease/handover" -H "$JSON" -H "PP1-Lease: $KEY" -d '{}'
+curl -X DELETE "$URL/api/lease" -H "PP1-Lease: $OTHER"
+
+# A clip of what is seen
+curl "$URL/api/clips" -H "$JSON" -d '{"action": "start"}'
+sleep 2
+CLIP=$(curl "$URL/api/clips" -H "$JSON" -d '{"action": "stop"}' | sed 's/.*"id":"\([^"]*\)".*/\1/')
+curl "$URL/api/clips"
+curl -o /dev/null "$URL/api/clips/$CLIP"
+
 # Events, here for three seconds: they have no end
 curl --no-buffer --max-time 3 "$URL/api/events" || [ $? = 28 ]
 

@@ -5,6 +5,7 @@
     ├── RequestError     a request is impossible: HTTP 4xx, the stream goes on
     ├── ContractError    a message breaks the contract: refused before the first byte, or an error result
     ├── MeshError        the mesh failed or went silent: the run fails (exit 1) or the mesh is restarted
+    │   └── PeerError    all that is known is that a rank has ended or went silent
     └── Stage0Error      rank 0's own part failed: exit code 1
 
 Each text is one line that names the key, the value and what is allowed.
@@ -35,6 +36,10 @@ class ContractError(Pp1Error):
 
 class MeshError(Pp1Error):
     """The mesh failed, or did not answer in time."""
+
+
+class PeerError(MeshError):
+    """A rank has ended or went silent, without a reason of its own."""
 
 
 class Stage0Error(Pp1Error):

@@ -99,6 +99,10 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     transition: Transition | None = None
     cut: Cut = "soft"
 
+    @property
+    def has_prompt(self) -> bool:
+        return self.prompt is not None or bool(self.prompts)
+
 
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
@@ -110,16 +114,26 @@ class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_
     seed: Seed | None = None
     dropped: Count = 0
 
-    @property
-    def has_prompt(self) -> bool:
-        return self.prompt is not None or bool(self.prompts)
-
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One command to the running stream. `seed` needs `value`."""
 
     action: Literal["pause", "resume", "hard_cut", "seed"]
     value: Seed | None = None
+
+
+class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What viewers saw, as an MP4 file. It can be had as soon as it is ready.
+
+    ended: why nothing is added any more: asked, length or size (its limits), stopped (the program), or what went wrong.
+    """
+
+    id: str
+    state: Literal["recording", "ready", "failed"]
+    seconds: float
+    frames: int
+    bytes: int
+    ended: str | None
 
 
 class StreamControl(Protocol):

@@ -57,7 +57,7 @@ class Rollout:
     def _tensors(self) -> list[Tensor]:
         tensors = [getattr(self, field.name) for field in fields(self)[:-1]]
         if self.past is not None:
-            tensors += [t for pair in (*self.past.keys_values, self.past.rope) for t in pair]
+            tensors += [self.past.rope, *(t for pair in self.past.keys_values for t in pair)]
         return tensors
 
 

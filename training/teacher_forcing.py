@@ -100,8 +100,7 @@ def clip_rope(config: WanConfig, start: int, latents: Tensor) -> RopeTable:
 
 def _rope_rows(table: RopeTable, batch: int, chunks: int) -> RopeTable:
     """The table for every row, [R, S, 1, D/2]: both streams have the same positions."""
-    cos, sin = (t.unflatten(0, (chunks, -1)).repeat(2 * batch, 1, 1, 1) for t in table)
-    return cos, sin
+    return table.unflatten(0, (chunks, -1)).repeat(2 * batch, 1, 1, 1)
 
 
 class ClipGenerator:

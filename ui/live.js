@@ -4,7 +4,7 @@
 window.pp1 = window.pp1 || {};
 
 window.pp1.drawState = (() => {
-  const { find, make, write } = window.pp1;
+  const { find, write } = window.pp1;
   const figure = (name, text) => write(`[data-figure="${name}"]`, text ?? "–");
 
   const drawPhases = (phases) => {
@@ -14,22 +14,12 @@ window.pp1.drawState = (() => {
     }
   };
 
-  // A badge for each process; how it is stands there as a word whenever it is not up.
-  const drawRanks = (ranks) => {
-    const box = find("#pp1-ranks");
-    const told = JSON.stringify(ranks);
-    if (box.dataset.told === told) return;
-    box.dataset.told = told;
-    const badges = Object.entries(ranks).map(([rank, { pid, device, state }]) =>
-      make(
-        "span",
-        { title: `rank ${rank}: ${state}, process ${pid} on ${device}`, "data-state": state },
-        make("i"),
-        make("b", {}, `rank ${rank}`),
-        make("em", {}, state === "up" ? device : state),
-      ),
-    );
-    box.replaceChildren(...badges);
+  // What was chosen at the start, and can't be changed while the stream runs.
+  const drawChoices = (config) => {
+    const known = { ...config, size: config.width && `${config.width}×${config.height}` };
+    for (const badge of document.querySelectorAll("[data-choice]")) {
+      write(badge.querySelector("em"), String(known[badge.dataset.choice] ?? "–"));
+    }
   };
 
   return (state) => {
@@ -41,10 +31,8 @@ window.pp1.drawState = (() => {
     figure("epoch", String(state.epoch));
     figure("viewers", String(state.viewers));
     drawPhases(figures.phases_ms || {});
-    drawRanks(state.ranks || {});
-    for (const badge of document.querySelectorAll("[data-choice]")) {
-      write(badge.querySelector("em"), String(state.config?.[badge.dataset.choice] ?? "–"));
-    }
+    window.pp1.drawRanks(state.ranks || {});
+    drawChoices(state.config || {});
     write("#pp1-caption span", state.prompt || "");
     write("#pp1-pause", state.paused ? "Resume" : "Pause");
     const seed = find("#pp1-seed input");

@@ -26,7 +26,16 @@ CHARTS = (
     ("fps", 'Frames / s<span id="pp1-target"></span>', "Frames decoded a second"),
     ("pixels", "Prompt to pixels", "From the accepted prompt to its first decoded frame, of the last updates"),
 )
-CHOICES = ("model", "routing", "overlap", "context", "layout")
+CHOICES = (
+    ("model", "model"),
+    ("layout", "What runs where: layout"),
+    ("routing", "Where a prompt becomes an embedding: routing"),
+    ("overlap", "How decoding relates in time to the next chunk: overlap"),
+    ("context", "How the cache gets its history: context"),
+    ("steps", "Denoising steps: model.steps"),
+    ("size", "Pixels: stream.width, stream.height"),
+    ("fps", "Frames a second that are shown: stream.fps"),
+)
 TIMELINE_BUTTONS = (
     ("add-entry", "Add", "Add what the form says as an entry"),
     ("run", "Run", "The server runs the table, counting from the next chunk"),
@@ -44,6 +53,7 @@ KEYS = (
     ("Space", "pause, resume"),
     ("C", "hard cut"),
     ("S", "snapshot"),
+    ("R", "record, stop"),
     ("Esc", "leave a field"),
     ("?", "this list"),
 )
@@ -59,6 +69,8 @@ def header() -> str:
     <div class="bar">
       <h1>{TITLE}</h1>
       <p>Type a prompt and watch the stream follow it.</p>
+      <div id="pp1-control" data-state="free"><span id="pp1-holder" role="status"></span>
+        <button type="button" class="pp1-small" id="pp1-lease">Take control</button></div>
       <div id="pp1-status" data-state="connecting" role="status"><i></i><span>Connecting</span></div>
       <button type="button" class="pp1-small" popovertarget="pp1-keys" aria-label="Keyboard shortcuts"
         title="{tooltip}">?</button>
@@ -76,6 +88,9 @@ def stage() -> str:
     </div>
     <div class="under">
       <p id="pp1-caption"><b>Showing</b> <span></span></p>
+      <a id="pp1-clip" download hidden></a>
+      <button type="button" class="pp1-small" id="pp1-record" aria-keyshortcuts="r" aria-pressed="false"
+        title="Record what is seen, on the server, as MP4 (R)">Record</button>
       <button type="button" class="pp1-small" id="pp1-snapshot" aria-keyshortcuts="s"
         title="Save the current picture as PNG (S)">Snapshot</button>
     </div>
@@ -172,10 +187,16 @@ def live() -> str:
         f'<svg id="pp1-chart-{key}" role="img" aria-label="{html.escape(hint)}"></svg></figure>'
         for key, name, hint in CHARTS
     )
-    badges = "".join(f'<span data-choice="{key}"><b>{key}</b><em>–</em></span>' for key in CHOICES)
+    badges = "".join(
+        f'<span data-choice="{key}" title="{html.escape(hint)}"><b>{key}</b><em>–</em></span>' for key, hint in CHOICES
+    )
     return f"""
     <dl class="figures">{figures}</dl>
     <div class="charts">{charts}</div>
     <ul class="phases" aria-label="Milliseconds a chunk">{phases}</ul>
-    <div class="badges">{badges}<div id="pp1-ranks" role="group" aria-label="Processes"></div></div>
+    <section aria-labelledby="pp1-ranks-title"><h2 id="pp1-ranks-title">Processes and their memory</h2>
+      <ul id="pp1-ranks"></ul></section>
+    <section class="badges" aria-labelledby="pp1-fixed-title"><h2 id="pp1-fixed-title"
+      title="These are chosen on the command line; the stream has to be started anew for others">Fixed for this run</h2>
+      {badges}</section>
     """

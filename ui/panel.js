@@ -7,7 +7,7 @@
   const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true };
   const events = new window.pp1.Events();
   const trends = new window.pp1.Trends();
-  let composer, receipts, history, plan;
+  let composer, receipts, history, plan, clip, lease;
 
   const attempt = (action) => window.pp1.attempt(find("#pp1-error"), action);
 
@@ -29,6 +29,7 @@
   const pause = () => control(page.state?.paused ? "resume" : "pause");
   const cut = () => control("hard_cut");
   const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`));
+  const record = () => attempt(() => clip.toggle());
   const toggle = (id) => () => {
     const details = find(id);
     details.open = !details.open;
@@ -36,6 +37,9 @@
   };
 
   const control = (action, value) => attempt(() => ask("POST", "/api/control", value === undefined ? { action } : { action, value }));
+
+  // A new start: another seed, which also forgets the history.
+  const reset = () => control("seed", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
 
   const setSeed = () => {
     const text = find("#pp1-seed input").value;
@@ -49,7 +53,10 @@
     find("#pp1-apply").addEventListener("click", apply);
     find("#pp1-pause").addEventListener("click", pause);
     find("#pp1-cut").addEventListener("click", cut);
+    find("#pp1-reset").addEventListener("click", reset);
     find("#pp1-snapshot").addEventListener("click", snapshot);
+    find("#pp1-lease").addEventListener("click", () => attempt(() => lease.act()));
+    find("#pp1-record").addEventListener("click", record);
     find("#pp1-set-seed").addEventListener("click", setSeed);
     find("#pp1-seed input").addEventListener("keydown", (event) => event.key === "Enter" && setSeed());
     for (const chip of document.querySelectorAll("#pp1-examples .chips button")) {
@@ -59,7 +66,7 @@
       });
     }
     const write = () => composer.prompt.focus();
-    const keys = { " ": pause, c: cut, s: snapshot, z: () => history.back(), p: write, "/": write };
+    const keys = { " ": pause, c: cut, s: snapshot, r: record, z: () => history.back(), p: write, "/": write };
     keys.b = toggle("#pp1-mix");
     keys.t = toggle("#pp1-timeline");
     keys["?"] = () => find("#pp1-keys").togglePopover();
@@ -84,6 +91,8 @@
   const heard = async (state) => {
     window.pp1.drawState(state);
     trends.sample(state);
+    clip.draw(state.clip);
+    lease.draw(state.lease);
     plan.reached(state.chunk);
     history.shows(state.prompt);
     if (state.chunk >= 0 && !page.greeted) await greet();
@@ -130,12 +139,14 @@
     receipts = new window.pp1.Receipts(events);
     history = new window.pp1.History(again);
     plan = new window.pp1.Plan(events);
+    clip = new window.pp1.Clip();
+    lease = new window.pp1.Lease(refresh);
     new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
     events.on("visible", async ({ update }) => {
       await refresh();
       trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
     });
-    for (const name of ["epoch", "control", "rank", "restarting", "restarted"]) events.on(name, refresh);
+    for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
     listen();
     events.open();
     poll();
@@ -144,8 +155,8 @@
 
   // The page's framework puts its parts in one after the other.
   const needed = [
-    "#pp1-status span", "#pp1-video", "#pp1-snapshot", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
-    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
+    "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
+    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
   ];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;

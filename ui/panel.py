@@ -12,7 +12,7 @@ from ui import markup
 MAX_PROMPT_CHARS = 2000
 SCRIPTS = (
     "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
-    "snapshot", "keys", "status", "live", "panel",
+    "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In the order in which they need each other."""
 STYLES = ("panel", "compose", "timeline", "live")
@@ -97,5 +97,6 @@ def _controls() -> None:
     with gr.Row(elem_id="pp1-controls"):
         gr.Button("Pause", elem_id="pp1-pause", min_width=90)
         gr.Button("Hard cut", elem_id="pp1-cut", min_width=90)
+        gr.Button("Reset", elem_id="pp1-reset", min_width=90)
         gr.Number(label="Seed", precision=0, minimum=0, elem_id="pp1-seed", min_width=90, container=False)
         gr.Button("Set seed", elem_id="pp1-set-seed", min_width=90)

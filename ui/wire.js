@@ -3,11 +3,23 @@
 
 window.pp1 = window.pp1 || {};
 
+// The key of this tab's lease, kept while the tab is loaded again; empty where there is none.
+window.pp1.key = {
+  NAME: "pp1-lease",
+  get value() {
+    return sessionStorage.getItem(this.NAME) || "";
+  },
+  set value(key) {
+    sessionStorage.setItem(this.NAME, key);
+  },
+};
+
 window.pp1.ask = async (method, path, body) => {
+  const { value: key } = window.pp1.key;
   const answer = await fetch(path, {
     method,
     cache: "no-store",
-    headers: body === undefined ? {} : { "Content-Type": "application/json" },
+    headers: { ...(body !== undefined && { "Content-Type": "application/json" }), ...(key && { "PP1-Lease": key }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (!answer.ok) throw new Error(await window.pp1.reason(answer));

@@ -6,6 +6,14 @@ window.pp1 = window.pp1 || {};
 window.pp1.words = (() => {
   const chunks = (count) => (count === 1 ? "1 chunk" : `${count} chunks`);
 
+  const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+  const bytes = (count) => {
+    const [unit, name] = [[1e9, "GB"], [1e6, "MB"]].find(([size]) => count >= size) || [1e3, "kB"];
+    const value = count / unit;
+    return `${value < 10 && unit > 1e3 ? value.toFixed(1) : Math.ceil(value)} ${name}`;
+  };
+
   // Parts of a whole, which is what weights mean; all zero means equal.
   const shares = (weights) => {
     const sum = weights.reduce((total, weight) => total + weight, 0);
@@ -33,5 +41,5 @@ window.pp1.words = (() => {
     return said.join(" · ");
   };
 
-  return { chunks, shares, prompts, label, manner };
+  return { chunks, minutes, bytes, shares, prompts, label, manner };
 })();

@@ -13,16 +13,47 @@ Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
 
 
-class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """root: folder with generator/, vae/, text_encoder/, tokenizer/. steps: nominal denoising steps.
+class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the transformer; names are Wan2.1's. text_dim and text_len: width and tokens of a prompt's embedding."""
 
-    context: the one that the weights were trained for; which one runs is another group's choice.
+    dim: Positive
+    ffn_dim: Positive
+    num_heads: Positive
+    num_layers: Positive
+    freq_dim: Positive
+    text_dim: Positive
+    text_len: Positive
+
+
+class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Latent frames: of a chunk, of the window that attention sees, and of those in it that stay for ever."""
+
+    chunk: Positive
+    frames: Positive
+    sink: Annotated[int, Meta(ge=0)]
+
+
+class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """root: folder of the parts generator, vae, text_encoder and tokenizer, unless a part names another place.
+
+    steps: nominal denoising steps. context: the one that the weights were trained for; which one runs is another
+    group's choice.
     """
 
     name: str
     root: str
+    generator: str | None
+    lora: str | None
+    vae: str | None
+    text_encoder: str | None
+    tokenizer: str | None
     weights: Literal["checkpoint", "random"]
+    ema: bool
+    lora_alpha: Annotated[float, Meta(gt=0)] | None
+    verify: bool
     dtype: Literal["float32", "bfloat16", "float16"]
+    sizes: SizeSettings
+    window: WindowSettings
     steps: tuple[float, ...]
     shift: Annotated[float, Meta(gt=0)]
     warp: bool
@@ -37,11 +68,40 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
         root = Path(self.root).expanduser()
         return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
 
+    def part(self, name: Literal["generator", "vae", "text_encoder", "tokenizer"]) -> Path:
+        """Where one part lies: a file or a folder."""
+        own: str | None = getattr(self, name)
+        return self.folder / name if own is None else Path(own).expanduser()
 
-class Choice(Struct, frozen=True, forbid_unknown_fields=True):
-    """A group whose option is all there is to say."""
+
+class Stage0Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """file: the decoder's weights, None: model.vae. widths: channels by level, where the weights come without sizes."""
 
     name: str
+    file: str | None
+    widths: tuple[Positive, ...]
+
+
+class TextSizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the text encoder, where its weights come without sizes. vocab: at least a token a byte, and three more."""
+
+    vocab: Annotated[int, Meta(ge=259)]
+    dim: Positive
+    ffn_dim: Positive
+    num_heads: Positive
+    head_dim: Positive
+    num_layers: Positive
+    buckets: Positive
+    distance: Positive
+
+
+class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """device: of the rank that holds it, or the host's memory. int8: weights of 8 bits."""
+
+    name: str
+    device: Literal["same", "cpu"]
+    int8: bool
+    sizes: TextSizeSettings
 
 
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +127,15 @@ class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
 
 
+class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """kind: `none`, or one of `runtime.faults`. seconds: for the kinds that wait; see conf/debug/fault.yaml."""
+
+    kind: str
+    rank: Positive
+    chunk: Annotated[int, Meta(ge=0)]
+    seconds: Delay
+
+
 class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds that stages are made slower by, and contract versions that the mesh claims; see conf/debug/none.yaml."""
 
@@ -75,6 +144,7 @@ class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
     decode_s: Delay
     encode_s: Delay
     mesh_versions: tuple[int, ...] | None
+    fault: FaultSettings
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +155,10 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start."""
+    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start.
+
+    fp8: the compiled generator's matrix products.
+    """
 
     name: str
     mesh_ranks: Positive
@@ -93,6 +166,7 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     device: str
     threads: Positive
     compile: bool
+    fp8: bool
     shard: ShardSettings
 
 
@@ -125,6 +199,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
     keyframe_s: Seconds
+    clip_s: Seconds
+    clip_bytes: Annotated[int, Meta(ge=100_000)]
+    clips_kept: Positive
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,6 +209,8 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
     start: Seconds
     message: Seconds
+    answer: Seconds
+    loop: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
@@ -156,7 +235,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
     model: ModelSettings
-    stage0: Choice
+    stage0: Stage0Settings
+    text_encoder: TextEncoderSettings
     routing: RoutingSettings
     overlap: OverlapSettings
     context: ContextSettings

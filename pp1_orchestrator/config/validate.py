@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import ModelSettings, Settings
+from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.config import WanConfig, read_config
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import check_degree
 from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
+
+LEVELS = 4
+"""Sizes of the picture inside of a Wan2.1 decoder."""
 
 
 def check_size(key: str, value: int) -> None:
@@ -31,6 +34,16 @@ def check_steps(model: ModelSettings) -> list[NoiseStep]:
         raise ConfigError(f"model.steps={list(model.steps)}: {error}") from error
 
 
+def check_window(config: WanConfig) -> None:
+    """Raise ConfigError for a window that the cache can't turn in."""
+    chunk, frames, sink = config.chunk_frames, config.local_attn_size, config.sink_frames
+    if sink % chunk or (frames - sink) % chunk or frames - sink < chunk:
+        raise ConfigError(
+            f"model.window.frames={frames}: a window with model.window.sink={sink} must hold whole chunks of {chunk}, "
+            "and so must the sink"
+        )
+
+
 def _size(settings: Settings, config: WanConfig) -> None:
     check_size("stream.height", settings.stream.height)
     check_size("stream.width", settings.stream.width)
@@ -43,8 +56,31 @@ def _tensor_parallel(settings: Settings, config: WanConfig) -> None:
         raise ConfigError(f"layout.mesh_ranks={settings.layout.mesh_ranks}: {error}") from error
 
 
+def _window(settings: Settings, config: WanConfig) -> None:
+    check_window(config)
+
+
+def _heads(settings: Settings, config: WanConfig) -> None:
+    if config.dim % config.num_heads or config.head_dim % 2:
+        raise ConfigError(
+            f"model.sizes.num_heads={config.num_heads}: must share model.sizes.dim={config.dim} in even parts"
+        )
+
+
+def _widths(settings: Settings, config: WanConfig) -> None:
+    widths = settings.stage0.widths
+    if len(widths) != LEVELS:
+        raise ConfigError(f"stage0.widths={list(widths)}: one for each size of the picture, {LEVELS} in all")
+
+
 def _steps(settings: Settings, config: WanConfig) -> None:
     check_steps(settings.model)
+
+
+def _deadlines(settings: Settings, config: WanConfig) -> None:
+    answer, message = settings.deadlines.answer, settings.deadlines.message
+    if answer > message:
+        raise ConfigError(f"deadlines.answer={answer:g}: no wait lasts longer than deadlines.message={message:g}")
 
 
 def _bench_ends(settings: Settings, config: WanConfig) -> None:
@@ -65,6 +101,14 @@ def _compiled(settings: Settings, config: WanConfig) -> None:
             f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
             "possible: false"
         )
+    if layout.fp8 and not (layout.compile and _has_fp8(layout.device)):
+        raise ConfigError(
+            "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
+        )
+
+
+def _has_fp8(device: str) -> bool:
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def _device(settings: Settings, config: WanConfig) -> None:
@@ -76,23 +120,17 @@ def _device(settings: Settings, config: WanConfig) -> None:
 
 _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _size,
+    _heads,
+    _window,
     _tensor_parallel,
+    _widths,
     _steps,
+    _deadlines,
     _bench_ends,
     _one_process,
     _compiled,
     _device,
 )
-
-
-def _read_model(settings: Settings) -> WanConfig:
-    folder = settings.model.folder / "generator"
-    try:
-        return read_config(folder)
-    except OSError as error:
-        raise ConfigError(f"model.root={settings.model.root}: no generator/config.json in {folder.parent}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"model.root={settings.model.root}: {folder}/config.json: {error}") from error
 
 
 def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
@@ -104,7 +142,7 @@ def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanCon
         name = getattr(settings, group).name
         if name not in names:
             raise ConfigError(f"{group}={name}: not built in; choices: {', '.join(sorted(names))}")
-    config = _read_model(settings)
+    config = generator_config(settings.model)
     for rule in _RULES:
         rule(settings, config)
     return config

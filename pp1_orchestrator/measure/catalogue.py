@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-DropReason = Literal["old_epoch", "late", "slow_viewer", "cut"]
-"""old_epoch: a result of before a hard cut; late: the pacer had no time left for it; slow_viewer: a viewer's queue was
-full; cut: decoded, but a hard cut came before it was shown."""
-DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "late", "slow_viewer", "cut")
+DropReason = Literal["old_epoch", "nan", "late", "slow_viewer", "slow_recorder", "cut"]
+"""old_epoch: a result of before a hard cut; nan: one that is not finite, or comes after it; late: the pacer had no time
+left for it; slow_viewer: a viewer's queue was full; slow_recorder: a clip's file was behind; cut: decoded, but a hard
+cut came before it was shown."""
+DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "nan", "late", "slow_viewer", "slow_recorder", "cut")
 
-EpochReason = Literal["requested", "seed", "planned", "update", "restart", "other"]
-"""restart: the mesh was started anew."""
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "other")
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "other"]
+"""restart: the mesh was started anew; nan: a chunk was not finite."""
+EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "nan", "other")
 
-RestartReason = Literal["death", "error"]
-"""death: a process ended; error: the mesh or its link reported a failure, or a new mesh did not come up."""
-RESTART_REASONS: tuple[RestartReason, ...] = ("death", "error")
+RestartReason = Literal["death", "hang", "error"]
+"""death: a process ended; hang: no answer came in time; error: the mesh or its link reported a failure, or a new mesh
+did not come up."""
+RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "error")
 
 StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
 STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")
@@ -94,7 +96,7 @@ SCORE = Spec(
 )  # fmt: skip
 FRAMES = Spec("pp1_frames_total", "counter", "frames", "Pixel frames decoded.")
 DROPPED = Spec(
-    "pp1_frames_dropped_total", "counter", "frames", "Frames made but not shown, or not to a slow viewer.",
+    "pp1_frames_dropped_total", "counter", "frames", "Frames made but not shown, or not to a slow viewer or clip.",
     {"reason": _listed(DROP_REASONS)},
 )  # fmt: skip
 TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")

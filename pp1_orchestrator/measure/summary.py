@@ -72,6 +72,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file. overlap_score, hidden and idle time are None where no chunk followed the warm-up.
 
     mesh_text_ms_max: the longest that encoding text held the mesh up, over all chunks. queue_depth_max: by queue.
+    load_s: seconds that rank 0 took to load what makes pixels, and what encodes prompts.
     """
 
     schema: int = SCHEMA
@@ -89,6 +90,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     queue_depth_max: dict[str, int]
     prompt_updates: list[UpdateSummary]
     memory: dict[str, dict[str, int]]
+    load_s: dict[str, float] = {}
     wire_bytes: WireBytes
     pixels_sha256: str
     latents_sha256: str
@@ -103,11 +105,13 @@ def build_summary(
     memory: Mapping[str, Mapping[str, int]],
     digests: tuple[str, str],
     queue_depth_max: Mapping[str, int] | None = None,
+    load_s: Mapping[str, float] | None = None,
 ) -> Summary:
     """Sum a run up.
 
     records: every decoded chunk in order. memory: bytes by rank and component. digests: SHA-256 of all pixels and of
-    all latents. queue_depth_max: how full each bounded queue got. A run of no chunk sums up to zeros and Nones.
+    all latents. queue_depth_max: how full each bounded queue got. load_s: seconds by part. A run of no chunk sums up to
+    zeros and Nones.
     """
     timed = [(r, p) for r, p in zip(records, periods_s(records), strict=True)][warmup_chunks:]
     steady = [record for record, _ in timed]
@@ -129,6 +133,7 @@ def build_summary(
         queue_depth_max=dict(queue_depth_max or {}),
         prompt_updates=[_update(update) for update in updates],
         memory={rank: dict(parts) for rank, parts in memory.items()},
+        load_s=dict(load_s or {}),
         wire_bytes=WireBytes(
             round(_median([record.envelope_bytes for record in steady]) or 0),
             round(_median([record.result_bytes for record in steady]) or 0),

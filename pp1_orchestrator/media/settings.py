@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 Codec = Literal["vp8", "h264"]
 PlaceLimit = Literal["pending", "viewers", "address"]
-DropReason = Literal["late", "slow_viewer", "cut"]
+DropReason = Literal["late", "slow_viewer", "slow_recorder", "cut"]
 
 CLOCK_RATE = 90_000
 """Ticks a second of every timestamp in a packet: RTP's clock for video."""

@@ -9,24 +9,34 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
-from pp1_orchestrator.transport.groups import MeshShard, PeerPipe
+from pp1_orchestrator.transport.groups import MeshShard
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
 
 log = logging.getLogger(__name__)
+
+
+class Pipe(Protocol):
+    """The leader's way to rank 0 (`transport.groups.PeerPipe`)."""
+
+    def send(self, tensor: Tensor) -> None: ...
+
+    def receive(self, tensor: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderParts:
     """What a leader works with. version: of the contract, as agreed at the meeting."""
 
-    pipe: PeerPipe
+    pipe: Pipe
     shard: MeshShard
     text: LeaderText
     worker: MeshWorker

@@ -5,17 +5,19 @@ Knows which module lives on which kind of device; says nothing about time or byt
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
 import torch
-from diffusers import AutoencoderKLWan
 from torch import nn
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import UMT5EncoderModel
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.text_source import text_source
+from pp1_orchestrator.config.vae_source import vae_source
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load import make_decoder, make_frame_encoder
+from pp1_orchestrator.models.text.load import make_umt5
+from pp1_orchestrator.models.vae.kinds import VAES, VaeParts
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -41,43 +43,28 @@ def kv_cache(settings: Settings, config: WanConfig, degree: int, latent_size: tu
     return KVCache.for_model(config, degree, latent_size, dtype_of(settings), META)
 
 
-def vae(settings: Settings) -> AutoencoderKLWan:
-    """The whole autoencoder. Raises ConfigError when its configuration is missing."""
-    kind: Any = AutoencoderKLWan
-    folder = settings.model.folder / "vae"
+def vae(settings: Settings, with_encoder: bool) -> VaeParts:
+    """The decoder that rank 0 would use, and the one-frame encoder. Raises ConfigError for one that can't be."""
+    _check_there(settings, "vae")
+    source = replace(vae_source(settings), random=True)
     try:
-        config = kind.load_config(str(folder))
-    except OSError as error:
-        raise ConfigError(f"model.root={settings.model.root}: no vae/config.json in {folder.parent}") from error
-    with META:
-        return kind.from_config(config, torch_dtype=dtype_of(settings)).eval().requires_grad_(False)
-
-
-def decoder(settings: Settings, whole: AutoencoderKLWan) -> StreamingDecoder:
-    """The decoder that rank 0 would use on the layout's device."""
-    with META:
-        return make_decoder(whole)
-
-
-def frame_encoder(whole: AutoencoderKLWan) -> FrameEncode:
-    """The one-frame encoder that rank 0 would use."""
-    with META:
-        return make_frame_encoder(whole)
+        return VAES[settings.stage0.name].load(source, META, dtype_of(settings), with_encoder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
 
 
 def text_encoder(settings: Settings) -> UMT5EncoderModel:
-    """Raises ConfigError when its configuration is missing."""
-    folder = settings.model.folder / "text_encoder"
-    try:
-        config = UMT5Config.from_pretrained(str(folder), local_files_only=True)
-    except OSError as error:
-        raise ConfigError(
-            f"model.root={settings.model.root}: no text_encoder/config.json in {folder.parent}"
-        ) from error
-    model: Any
-    with META:
-        model = UMT5EncoderModel(config)
-    return model.to(dtype_of(settings)).eval().requires_grad_(False)
+    """Raises ConfigError when it can't be."""
+    _check_there(settings, "text_encoder")
+    return make_umt5(replace(text_source(settings), seed=0), META, dtype_of(settings))
+
+
+def _check_there(settings: Settings, part: Literal["vae", "text_encoder"]) -> None:
+    """A checkpoint that is there must have its parts; one that is not there yet can be planned for."""
+    model = settings.model
+    where = vae_source(settings).where if part == "vae" else model.part(part)
+    if model.weights == "checkpoint" and model.folder.is_dir() and not where.exists():
+        raise ConfigError(f"model.root={model.root}: {where}: no such file or folder")
 
 
 def nbytes(module: nn.Module) -> int:

@@ -11,9 +11,8 @@ import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import check_size, check_steps
+from pp1_orchestrator.config.validate import check_size, check_steps, check_window
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, latent_size
-from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.schedule import NoiseStep
 
@@ -54,7 +53,7 @@ def requirements(settings: Settings, config: WanConfig) -> Requirements:
     stream = settings.stream
     check_size("stream.height", stream.height)
     check_size("stream.width", stream.width)
-    _check_window(config)
+    check_window(config)
     frames = config.chunk_frames
     pixel_frames = FRAMES_PER_LATENT * frames
     return Requirements(
@@ -73,12 +72,3 @@ def requirements(settings: Settings, config: WanConfig) -> Requirements:
         fps=stream.fps,
         realtime_period_ms=1e3 * pixel_frames / stream.fps,
     )
-
-
-def _check_window(config: WanConfig) -> None:
-    ring = config.local_attn_size - config.sink_frames
-    if ring < config.chunk_frames or ring % config.chunk_frames:
-        raise ConfigError(
-            f"local_attn_size={config.local_attn_size}: a window with {config.sink_frames} sink frames must hold whole "
-            f"chunks of {config.chunk_frames}"
-        )

@@ -75,8 +75,8 @@ def _survey_mesh(
 
 
 def _survey_vae(settings: Settings, needs: Requirements, components: dict[str, int], work: dict[Part, Work]) -> None:
-    whole: Any = modules.vae(settings)
-    decoder = modules.decoder(settings, whole)
+    parts = modules.vae(settings, with_encoder=settings.context.name == ANCHOR)
+    decoder, encoder = parts.decoder, parts.frame_encoder
     components["vae"] = decoder.weight_bytes
     state = DecodeState()
     latents = torch.zeros(needs.latents[1:], device=modules.META)
@@ -84,8 +84,7 @@ def _survey_vae(settings: Settings, needs: Requirements, components: dict[str, i
     with counting() as work["decode"]:
         decoder.decode(latents, state)
     components["decode_cache"] = state.nbytes
-    if settings.context.name == ANCHOR:
-        encoder = modules.frame_encoder(whole)
+    if encoder is not None:
         components["vae_encoder"] = encoder.weight_bytes
         with counting() as work["encode"]:
             encoder.encode(torch.zeros((3, needs.height, needs.width), device=modules.META))

@@ -13,9 +13,10 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, TimelineEntry
-from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
-from pp1_orchestrator.runtime.build_text import load_encoder
+from pp1_orchestrator.runtime.build_stage0 import check_vae, load_vae_parts
+from pp1_orchestrator.runtime.build_text import check_encoder, load_encoder
 from pp1_orchestrator.runtime.instruments import Instruments
+from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
@@ -33,21 +34,32 @@ from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapPar
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
 
+SPOILED_LIMIT = 3
+
+
+def check_models(settings: Settings) -> None:
+    """What can be known of rank 0's models, and of the text encoder wherever it is, before anything is started."""
+    check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
+    check_encoder(settings)
+
 
 class Assembly:
-    """Loads rank 0's models at once; `build` joins the mesh. components: bytes of what was loaded."""
+    """Loads rank 0's models at once: pixels first, then prompts; `build` joins the mesh."""
 
     def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
         device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
-        parts = load_vae_parts(settings, config, device, self._context.needs_pixels)
-        self._decoder, self._frame_encoder, self.components = parts
+        self.loading = LoadPhases()
+        with self.loading.phase("pixels", device) as parts:
+            loaded = load_vae_parts(settings, config, device, self._context.needs_pixels)
+            self._decoder, self._frame_encoder, components = loaded
+            parts |= components
         self._routing = self._make_routing(device)
 
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
-    ) -> tuple[Stage, SessionParts]:
+    ) -> tuple[Stage, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
@@ -61,12 +73,13 @@ class Assembly:
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)
-        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack)
+        # Figures of a run that was mended on the way would be worth nothing.
+        spoiled_limit = SPOILED_LIMIT if settings.supervision.restarts else 1
+        stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack, spoiled_limit)
         parts = SessionParts(
             stage=stage,
             planner=planner,
             make_overlap=partial(self._make_overlap, instruments),
-            link=link,
             keeper=self._mesh,
             life=life,
             wishes=wishes,
@@ -78,7 +91,7 @@ class Assembly:
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return stage, parts
+        return stage, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
@@ -89,8 +102,8 @@ class Assembly:
         kind = ROUTINGS[self._settings.routing.name]
         if kind.home != "rank0":
             return kind(None)
-        encoder, nbytes = load_encoder(self._settings, self._config, device)
-        self.components = self.components | {"text_encoder": nbytes}
+        with self.loading.phase("prompts", device) as parts:
+            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device)
         return kind(encoder)
 
     def _make_planner(self, history: StreamHistory, version: int) -> Planner:

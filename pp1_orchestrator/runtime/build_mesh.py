@@ -9,41 +9,44 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
-from pp1_orchestrator.models.wan.compiled import compile_blocks
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
+from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.models.wan.weights import load_generator
-from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.models.wan.weights import State, assemble, read_part, whole_shapes
+from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, open_checkpoint
+from pp1_orchestrator.runtime.faults import with_work_fault
 from pp1_orchestrator.runtime.slow import SlowGenerator
+from pp1_orchestrator.transport.groups import LEADER
 
 
-def load_transformer(settings: Settings, config: WanConfig, device: torch.device) -> CausalWanModel:
-    """The whole transformer, before it is sharded. Raises ConfigError for a bad checkpoint."""
-    random = settings.model.weights == "random"
+def load_weights(settings: Settings, config: WanConfig, place: Place, device: torch.device) -> State:
+    """What the rank at `place` holds of the transformer. Raises ConfigError for a bad checkpoint, before it is read."""
+    model, dtype = settings.model, DTYPES[settings.model.dtype]
+    if model.weights == "random":
+        source = RandomWeights(whole_shapes(config), settings.seed)
+        return read_part(config, source, place, _shard_plan(settings), device, dtype)
     with as_config_error(settings):
-        folder = settings.model.folder / "generator"
-        return load_generator(folder, config, device, DTYPES[settings.model.dtype], random, settings.seed)
+        return read_part(config, open_checkpoint(settings, config), place, _shard_plan(settings), device, dtype)
 
 
-def make_generator(model: CausalWanModel, settings: Settings, shard: Shard | None) -> tuple[Generator, Components]:
-    """The generator of one mesh rank, sharded when `shard` is given, and its bytes by component."""
-    config = model.config
-    if shard is not None:
-        parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
+def make_generator(state: State, settings: Settings, config: WanConfig, shard: Shard) -> tuple[Generator, Components]:
+    """The generator of one mesh rank around what `load_weights` gave, and its bytes by component."""
+    model = assemble(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
-    cache = KVCache.for_model(config, shard.degree if shard else 1, size, weight.dtype, weight.device)
+    cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    generator = CausalGenerator(model, cache, schedule)
-    if settings.layout.compile:
-        compile_blocks(model)
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
-    return SlowGenerator(generator, settings.debug.mesh_s) if settings.debug.mesh_s else generator, parts
+    passes = fast_passes(model, cache, settings.layout.fp8) if settings.layout.compile else None
+    made = CausalGenerator(model, cache, schedule, passes)
+    if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
+        made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+    generator = SlowGenerator(made, settings.debug.mesh_s) if settings.debug.mesh_s else made
+    return with_work_fault(generator, shard.rank + LEADER, settings), parts
 
 
 def make_leader_text(
@@ -57,3 +60,7 @@ def make_leader_text(
 
     encoder, nbytes = load_encoder(settings, config, device)
     return LeaderText(encoder, spans), {"text_encoder": nbytes}
+
+
+def _shard_plan(settings: Settings) -> ShardPlan:
+    return ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention)

@@ -5,12 +5,22 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.vae_source import vae_source
 from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load import compile_decoder, load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
+from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
+
+
+def check_vae(settings: Settings, with_encoder: bool) -> None:
+    """What can be known of the decoder's weights before a device is touched. Raises ConfigError."""
+    source = vae_source(settings)
+    if not source.random:
+        with as_config_error(settings):
+            VAES[settings.stage0.name].check(source, with_encoder)
 
 
 def load_vae_parts(
@@ -20,11 +30,11 @@ def load_vae_parts(
 
     Raises ConfigError for a bad checkpoint.
     """
-    random, debug = settings.model.weights == "random", settings.debug
+    debug = settings.debug
     with as_config_error(settings):
-        vae = load_vae(settings.model.folder / "vae", device, DTYPES[settings.model.dtype], random)
-        decoder: StreamingDecoder = make_decoder(vae)
-        encoder: FrameEncode | None = make_frame_encoder(vae) if with_encoder else None
+        kind, dtype = VAES[settings.stage0.name], DTYPES[settings.model.dtype]
+        loaded = kind.load(vae_source(settings), device, dtype, with_encoder)
+    decoder, encoder = loaded.decoder, loaded.frame_encoder
     if settings.layout.compile and device.type != "cpu":
         size = latent_size(settings.stream.height, settings.stream.width)
         compile_decoder(decoder, config.chunk_frames, size, in_parts=with_encoder)

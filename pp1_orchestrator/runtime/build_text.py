@@ -5,22 +5,31 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.text_source import text_device, text_source
 from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.text.load import check_text_encoder, load_text_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error
 
 
+def check_encoder(settings: Settings) -> None:
+    """What can be known of the encoder's weights before a device is touched. Raises ConfigError."""
+    source = text_source(settings)
+    if source.seed is None:
+        with as_config_error(settings):
+            check_text_encoder(source)
+
+
 def load_encoder(settings: Settings, config: WanConfig, device: torch.device) -> tuple[CachedEncoder, int]:
-    """The encoder and its weights' bytes. Raises ConfigError for a bad checkpoint."""
-    folder, random = settings.model.folder, settings.model.weights == "random"
+    """The encoder and its weights' bytes; embeddings come on `device`. Raises ConfigError for a bad checkpoint."""
     with as_config_error(settings):
         encoder = load_text_encoder(
-            folder / "text_encoder",
-            folder / "tokenizer",
+            text_source(settings),
             config.text_len,
-            device,
+            text_device(settings, device),
             DTYPES[settings.model.dtype],
-            random,
+            result=device,
         )
+        if encoder.embed_shape[-1] != config.text_dim:
+            raise ValueError(f"embeddings are {encoder.embed_shape[-1]} wide; the generator takes {config.text_dim}")
     return CachedEncoder(encoder), encoder.weight_bytes

@@ -8,7 +8,9 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.faults import ANSWER_FAULTS, INLINE_FAULTS, NO_FAULT, WORK_FAULTS
 from pp1_orchestrator.runtime.registry import BUILT_IN, CONTEXTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.transport.groups import LEADER
 
 
 def check(settings: Settings, modes: Collection[str]) -> WanConfig:
@@ -17,6 +19,7 @@ def check(settings: Settings, modes: Collection[str]) -> WanConfig:
     _routing(settings)
     _overlap(settings)
     _context(settings, config)
+    _fault(settings)
     return config
 
 
@@ -54,4 +57,24 @@ def _context(settings: Settings, config: WanConfig) -> None:
         raise ConfigError(
             f"context.attention_bias={context.attention_bias}: has no anchor between rebuilds; possible with "
             f"context.recompute_every={context.recompute_every}: 1"
+        )
+
+
+def _fault(settings: Settings) -> None:
+    fault, ranks = settings.debug.fault, settings.layout.mesh_ranks
+    if fault.kind == NO_FAULT:
+        return
+    if fault.kind not in {**WORK_FAULTS, **ANSWER_FAULTS}:
+        known = ", ".join(sorted({NO_FAULT, *WORK_FAULTS, *ANSWER_FAULTS}))
+        raise ConfigError(f"debug.fault.kind={fault.kind}: no such fault; choices: {known}")
+    if fault.rank > ranks:
+        raise ConfigError(f"debug.fault.rank={fault.rank}: no such rank of the mesh; possible: 1 to {ranks}")
+    if fault.kind in ANSWER_FAULTS and fault.rank != LEADER:
+        raise ConfigError(
+            f"debug.fault.rank={fault.rank}: {fault.kind} is done to the leader's answer; possible: {LEADER}"
+        )
+    if settings.layout.backend == "none" and fault.kind not in INLINE_FAULTS:
+        possible = ", ".join(sorted({NO_FAULT, *INLINE_FAULTS}))
+        raise ConfigError(
+            f"debug.fault.kind={fault.kind}: layout={settings.layout.name} has no rank to itself; possible: {possible}"
         )

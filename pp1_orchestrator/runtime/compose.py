@@ -15,10 +15,10 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink
-from pp1_orchestrator.runtime.assemble import Assembly
-from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.assemble import Assembly, check_models
+from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.stage0.script import Script
@@ -30,7 +30,10 @@ RANK0 = "0"
 
 
 class Stream:
-    """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete."""
+    """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete.
+
+    load_s: seconds that each of rank 0's parts took to load.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,8 @@ class Stream:
         observers: Sequence[Observer] = (),
         trace_folder: Path | None = None,
     ) -> None:
+        check_checkpoint(settings, config)
+        check_models(settings)
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}
@@ -51,9 +56,10 @@ class Stream:
         self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
         try:
             assembly = Assembly(settings, config, self._mesh, self._spans)
-            self._components |= assembly.components
-            self._stage, parts = assembly.build(script, instruments, sink, observers)
-            self.session = Session(parts, self._info())
+            self._components |= assembly.loading.components
+            self.load_s = assembly.loading.seconds
+            self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise
@@ -84,12 +90,21 @@ class Stream:
         state = "down" if self.session.done.is_set() else "up"
         return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
 
+    def _seen(self) -> dict[str, Any]:
+        """The ranks as people see them: with what each of them holds."""
+        memory = self.memory()
+        return {
+            rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
+            for rank, facts in self.ranks().items()
+        }
+
     def _info(self) -> SessionInfo:
         settings = self._settings
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": settings.stream.fps}
         choices |= {"height": settings.stream.height, "width": settings.stream.width}
+        choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
         deadlines = settings.deadlines
-        return SessionInfo(choices, self.ranks, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
+        return SessionInfo(choices, self._seen, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Watches one mesh while it runs: a process that ends is seen at once, and then the whole mesh is ended.
+"""Watches one mesh while it runs: a process that ends is seen at once, a wait that is too long when its time is up.
+Then the whole mesh is ended.
 
 Tensor parallelism can't go on without a rank, and a rank that waits for a dead one would wait for long; with all of
 them killed every wait on the link ends at once.
@@ -9,29 +10,35 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from pp1_orchestrator.measure.catalogue import RestartReason
+from pp1_orchestrator.runtime import stacks
+from pp1_orchestrator.transport.watched import AnswerClock, Overdue
 
 log = logging.getLogger(__name__)
+POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Why a mesh had to be ended."""
+    """Why a mesh had to be ended. text: for everybody; detail: for the log alone."""
 
     reason: RestartReason
     text: str
+    detail: str = ""
 
 
 class MeshGuard:
-    """A thread that waits for the end of any of the processes, until closed."""
+    """A thread that watches until closed. folder: the run's, for the ranks' stacks; None: they are not written."""
 
-    def __init__(self, processes: Mapping[int, BaseProcess]) -> None:
-        self._processes = processes
+    def __init__(self, processes: Mapping[int, BaseProcess], clock: AnswerClock, folder: Path | None) -> None:
+        self._processes, self._clock, self._folder = processes, clock, folder
         self._loss: Loss | None = None
         self._wake, self._closing = os.pipe()
         self._thread = threading.Thread(target=self._run, name="mesh-guard", daemon=True)
@@ -42,26 +49,56 @@ class MeshGuard:
         """What was found, if anything was."""
         return self._loss
 
-    def close(self) -> None:
-        """Watch no more. Once, and before the mesh is ended on purpose."""
+    def close(self, look_s: float = 0.0) -> None:
+        """Watch no more. Once, and before the mesh is ended on purpose. look_s: for a process that is about to end."""
+        self._thread.join(look_s)
         os.close(self._closing)
         self._thread.join()
         os.close(self._wake)
 
     def _run(self) -> None:
         ranks = {process.sentinel: rank for rank, process in self._processes.items()}
-        ready = wait([self._wake, *ranks])
+        while not (ready := wait([self._wake, *ranks], POLL_S)):
+            overdue = self._clock.overdue(time.monotonic())
+            if overdue is not None:
+                self._end(self._hang(overdue))
+                return
         if self._wake not in ready:
-            self._end(Loss("death", self._words([ranks[found] for found in ready if isinstance(found, int)])))
+            self._end(self._death([ranks[found] for found in ready if isinstance(found, int)]))
 
-    def _words(self, dead: list[int]) -> str:
+    def _death(self, dead: list[int]) -> Loss:
         rank = min(dead)
         process = self._processes[rank]
         process.join()
-        return f"rank {rank} ended with exit code {process.exitcode}"
+        return Loss("death", f"rank {rank} ended with exit code {process.exitcode}")
+
+    def _hang(self, overdue: Overdue) -> Loss:
+        words = f"no answer for {overdue.waited_s:.1f} s, {overdue.allowed_s:.3g} s are allowed"
+        if self._folder is None:
+            return Loss("hang", f"the mesh hangs: {words}")
+        pids = {rank: process.pid for rank, process in self._processes.items() if process.pid is not None}
+        try:
+            found = stacks.take(self._folder, "hang", pids)
+        except OSError as error:
+            return Loss("hang", f"the mesh hangs: {words}", f"; its stacks can't be written: {error}")
+        places = "".join(f"; rank {rank} is at {place}" for rank, place in found.busy.items())
+        return Loss("hang", f"{_suspect(found)}: {words}", f"{places}; stacks of all ranks are in {found.folder}")
 
     def _end(self, loss: Loss) -> None:
         self._loss = loss
-        log.error("%s: the whole mesh is ended", loss.text)
+        log.error("%s%s; the whole mesh is ended", loss.text, loss.detail)
         for process in self._processes.values():
             process.kill()
+
+
+def _suspect(found: stacks.Findings) -> str:
+    """Who keeps the others waiting, as far as that can be known."""
+    for ranks, one, several in (
+        (found.stopped, "is stopped", "are stopped"),
+        (found.silent, "does not even write its stacks", "do not even write their stacks"),
+        (list(found.busy), "hangs", "hang"),
+    ):
+        if ranks:
+            numbers = " and ".join(map(str, ranks))
+            return f"rank {numbers} {one}" if len(ranks) == 1 else f"ranks {numbers} {several}"
+    return "the mesh hangs"

@@ -14,11 +14,21 @@ from typing import Any
 
 import msgspec
 
+from pp1_orchestrator.config.schema import Deadlines
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import ConfigError, ContractError, MeshError
+from pp1_orchestrator.transport.groups import Timeouts
 from pp1_orchestrator.transport.rendezvous import Store
 
 POLL_S = 0.02
+LATER = 1.25
+"""A group gives up so much later than whoever watches over it, who can say why."""
+STEPS = {"speaks": "had agreed", "loaded": "had loaded", "memory": "had joined"}
+"""What a rank has done when it tells a key, in words."""
+
+
+def group_timeouts(deadlines: Deadlines) -> Timeouts:
+    return Timeouts(deadlines.start, LATER * deadlines.message)
 
 
 def tell(store: Store, key: str, rank: int, value: Any) -> None:
@@ -62,9 +72,9 @@ def wait_for_all(
                 raise kind(prefix + failure["reason"])
         for rank, code in dead().items():
             if not told(store, "failed", rank):
-                raise MeshError(f"rank {rank} ended with exit code {code} before it was {key}")
+                raise MeshError(f"rank {rank} ended with exit code {code} before it {STEPS[key]}")
         if time.monotonic() > end:
-            raise MeshError(f"ranks {missing} were not {key} within {deadline_s:g} s")
+            raise MeshError(f"no sign within {deadline_s:g} s that ranks {missing} {STEPS[key]}")
         time.sleep(POLL_S)
 
 

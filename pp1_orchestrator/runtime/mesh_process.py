@@ -18,29 +18,38 @@ from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
+from pp1_orchestrator.runtime.faults import with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
-from pp1_orchestrator.runtime.meeting import ask, tell, tell_failure
+from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.runtime.stacks import write_on_signal
 from pp1_orchestrator.runtime.tracing import make_recorder
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
-def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_folder: Path | None) -> None:
-    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None, generation: int) -> None:
+    """The target of a spawned process. generation: meshes before this one.
+
+    Rank 0 alone decides when to stop, so signals meant for it are ignored.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    use_format(settings.log, rank, generation)
     end_with_parent(EXIT_FAILED)
+    if folder is not None:
+        write_on_signal(folder, rank)
     limit_threads(settings.layout.threads)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
-        _run(rank, settings, config, store, trace_folder)
+        _run(rank, settings, config, store, folder)
     except Exception as error:  # noqa: BLE001 - the process's boundary: tell rank 0, then end
         log.error("%s: %s", type(error).__name__, str(error).splitlines()[0] if str(error) else "")
         _try_to_tell(store, rank, error)
@@ -49,31 +58,32 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, trace_fold
         os._exit(EXIT_FAILED)
 
 
-def _run(rank: int, settings: Settings, config: WanConfig, store: Store, trace_folder: Path | None) -> None:
-    use_format(settings.log, rank, ask(store, "generation", STAGE0))
+def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
+    log.info("agreed on what must be equal")
     device = torch.device(settings.layout.device)
     spans = make_recorder(settings, rank, device)
-    model = load_transformer(settings, config, device)
+    place = Place(rank - LEADER, settings.layout.mesh_ranks)
+    state = load_weights(settings, config, place, device)
     text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
-    deadlines = settings.deadlines
-    timeouts = Timeouts(deadlines.start, deadlines.message)
-    topology = Topology(store, rank, settings.layout.mesh_ranks, settings.layout.backend, timeouts)
+    log.info("loaded")
+    layout = settings.layout
+    topology = Topology(store, rank, layout.mesh_ranks, layout.backend, group_timeouts(settings.deadlines))
     shard = MeshShard(topology)
-    generator, components = make_generator(model, settings, shard)
+    generator, components = make_generator(state, settings, config, shard)
     tell(store, "memory", rank, components | text_bytes)
-    log.info("loaded, and joined the mesh")
+    log.info("joined the others")
     worker = MeshWorker(generator, spans)
     if text is not None:
-        pipe, version = PeerPipe(topology, device), ask(store, "version", STAGE0)
+        pipe, version = with_answer_fault(PeerPipe(topology, device), settings), ask(store, "version", STAGE0)
         Leader(LeaderParts(pipe, shard, text, worker, device, version), spans).run()
     else:
         Follower(shard, worker, device).run()
-    if trace_folder is not None:
-        spans.write_part(trace_folder)
+    if folder is not None:
+        spans.write_part(folder)
     tell(store, "peak", rank, peak_bytes(device))
     topology.close()
 

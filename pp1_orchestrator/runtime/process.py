@@ -23,6 +23,14 @@ def use_loopback_for_gloo() -> None:
             return
 
 
+def resident_bytes(pid: int) -> int:
+    """What a process holds of the machine's memory now; 0 where it is gone."""
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
 def peak_bytes(device: torch.device) -> int:
     """The most memory this process has held: on its GPU, or resident where there is none."""
     if device.type == "cuda":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.layouts.base import Layout
 from pp1_orchestrator.runtime.layouts.inline import InlineLayout
@@ -48,5 +49,6 @@ BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "overlap": OVERLAPS,
     "context": CONTEXTS,
     "layout": LAYOUTS,
-    "stage0": {"wan_vae": None},
+    "stage0": VAES,
+    "text_encoder": {"umt5": None},
 }

@@ -38,6 +38,7 @@ def summarize(settings: Settings, instruments: Instruments, digests: Digests, st
         stream.session.updates(),
         warmup_chunks=settings.run.warmup_chunks,
         memory=stream.memory(),
+        load_s=stream.load_s,
         digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
         queue_depth_max=instruments.queues.greatest(),
     )

@@ -11,24 +11,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.errors import MeshError, PeerError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.budget import RestartBudget
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.faults import without_fault
 from pp1_orchestrator.runtime.guard import Loss, MeshGuard
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05
+LAST_LOOK_S = 0.2
 
 
 class Supervisor:
@@ -37,8 +41,13 @@ class Supervisor:
     def __init__(
         self, settings: Settings, config: WanConfig, metrics: Metrics, events: EventBus, folder: Path | None
     ) -> None:
-        rules = settings.supervision
-        self._layout = LAYOUTS[settings.layout.name](settings, config)
+        rules, deadlines = settings.supervision, settings.deadlines
+        # Encoding text takes a mesh as long as it takes, and its work on the first chunks of a window is new to it.
+        usual_s = deadlines.answer if settings.routing.encoder == "rank0" else deadlines.message
+        warm = config.local_attn_size // config.chunk_frames
+        self._make_clock = partial(AnswerClock, usual_s, deadlines.message, warm)
+        make_layout = LAYOUTS[settings.layout.name]
+        self._layout = make_layout(without_fault(settings), config)
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._supervised = rules.restarts > 0
@@ -48,7 +57,7 @@ class Supervisor:
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
-        self._mesh: Mesh = self._layout.start(folder)
+        self._mesh: Mesh = make_layout(settings, config).start(folder, self.generation)
 
     def connect(self, needed_version: int, reason: str) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""
@@ -60,9 +69,8 @@ class Supervisor:
             raise MeshError(self._guard.loss.text)
 
     def fail(self, error: Exception) -> None:
-        loss = self._unwatch() or Loss("error", str(error))
-        if self._supervised:
-            self._mesh.kill()
+        loss = self._unwatch(LAST_LOOK_S if isinstance(error, PeerError) else 0.0) or Loss("error", str(error))
+        self._mesh.kill()
         self._pause_s = self._spend(loss, error)
 
     def renew(self, stopped: Callable[[], bool]) -> MeshLink | None:
@@ -73,7 +81,7 @@ class Supervisor:
                         return None
                     self._mesh.stop(None, 0.0)
                     self.generation += 1
-                    self._mesh = self._layout.start(self._folder)
+                    self._mesh = self._layout.start(self._folder, self.generation)
                 link = self._join()
             except MeshError as error:
                 self.fail(error)
@@ -97,22 +105,24 @@ class Supervisor:
         self._mesh.stop(shutdown, timeout_s)
 
     def _join(self) -> MeshLink:
-        link = self._mesh.connect(*self._needs)
-        if self._supervised:
-            self._guard = MeshGuard(self._mesh.processes)
+        clock = self._make_clock()
+        link = WatchedLink(self._mesh.connect(*self._needs), clock)
+        if self._mesh.processes:  # what hangs in this process can't be ended
+            self._guard = MeshGuard(self._mesh.processes, clock, self._folder)
         return link
 
-    def _unwatch(self) -> Loss | None:
+    def _unwatch(self, look_s: float = 0.0) -> Loss | None:
+        """look_s: how long to wait for the reason of what the link has noticed."""
         guard, self._guard = self._guard, None
         if guard is None:
             return None
-        guard.close()
+        guard.close(look_s)
         return guard.loss
 
     def _spend(self, loss: Loss, error: Exception) -> float:
         """The pause before the next try. Raises what ends the run when there is none."""
         if not self._supervised:
-            raise error
+            raise error if loss.reason == "error" else MeshError(loss.text) from error
         pause_s = self._budget.spend(time.monotonic())
         if pause_s is None:
             raise MeshError(f"{loss.text}, and no restart is left: {self._budget}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pp1_orchestrator.ports import TimelineEntry
+from pp1_orchestrator.ports import Clip, TimelineEntry
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -49,6 +49,38 @@ class Entries(msgspec.Struct, frozen=True):
     entries: list[TimelineEntry]
 
 
+class Clips(msgspec.Struct, frozen=True):
+    """Clips that are kept, oldest first."""
+
+    clips: list[Clip]
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """A client that holds control or waits for it, as others see it."""
+
+    id: str
+    name: str
+
+
+class LeaseState(msgspec.Struct, frozen=True):
+    """Who holds control, and who waits for it, longest first. While nobody holds it everybody may change the stream."""
+
+    holder: Seat | None
+    waiting: list[Seat]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A client's own place. `key` is its secret, for the header PP1-Lease; it is forgotten after `expires_s` seconds of
+    silence. holds: it has control; otherwise it waits.
+    """
+
+    key: str
+    id: str
+    name: str
+    holds: bool
+    expires_s: float
+
+
 class Phases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Milliseconds a chunk: the median of the newest ones, of text the longest."""
 
@@ -69,15 +101,17 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A process of the run."""
+    """A process of the run. memory: bytes by component; `resident`: of the process, `peak`: the most so far."""
 
     pid: int
     device: str
     state: str
+    memory: dict[str, int] = {}
 
 
 class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stream as it is now. `chunk` is the newest one that was planned; `failed` says why the stream has ended.
+    clip: the newest one.
 
     state: starting, ready, restarting, draining, failed or stopped.
     """
@@ -93,3 +127,5 @@ class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ranks: dict[str, Rank]
     failed: str | None
     viewers: int
+    clip: Clip | None
+    lease: LeaseState

@@ -18,12 +18,17 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.catalogue import Limited
 from pp1_orchestrator.ports import StreamControl
 from pp1_orchestrator.server.access import AccessGuard
+from pp1_orchestrator.server.answers import LeaseState
 from pp1_orchestrator.server.bodies import BodyLimit
+from pp1_orchestrator.server.control import ControlGuard
+from pp1_orchestrator.server.lease import Leases
 from pp1_orchestrator.server.openapi import describe, methods_at
 from pp1_orchestrator.server.rates import RateLimit
 from pp1_orchestrator.server.replies import error_reply, not_possible, nothing_at
+from pp1_orchestrator.server.routes.clips import Clips, clip_routes
 from pp1_orchestrator.server.routes.events import event_routes
 from pp1_orchestrator.server.routes.health import document_routes, health_routes
+from pp1_orchestrator.server.routes.lease import lease_routes
 from pp1_orchestrator.server.routes.stream import stream_routes
 from pp1_orchestrator.server.routes.timeline import timeline_routes
 from pp1_orchestrator.server.routes.whep import Peers, whep_routes
@@ -38,6 +43,7 @@ Mount = Callable[[FastAPI], None]
 def create_app(
     stream: StreamControl,
     peers: Peers,
+    clips: Clips,
     events: EventBus,
     registry: CollectorRegistry,
     settings: ServerSettings,
@@ -50,6 +56,7 @@ def create_app(
     `app.state.drain()` lets viewers and event streams go, so that a shutdown need not wait for them.
     """
     streams = EventStreams(events, settings.limits)
+    leases = Leases(settings.limits.lease_s, settings.limits.lease_waiting, functools.partial(_tell, events))
 
     async def drain() -> None:
         streams.close_all()
@@ -64,6 +71,7 @@ def create_app(
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
     app.state.drain = drain
     app.state.document = functools.cache(lambda: describe(app.routes, settings))
+    app.add_middleware(ControlGuard, leases=leases)
     app.add_middleware(Surface)
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
@@ -72,14 +80,20 @@ def create_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
     app.include_router(whep_routes(peers))
-    app.include_router(stream_routes(stream, peers, settings.limits))
+    app.include_router(stream_routes(stream, peers, clips, leases, settings.limits))
     app.include_router(timeline_routes(stream))
+    app.include_router(clip_routes(clips))
+    app.include_router(lease_routes(leases, settings.limits))
     app.include_router(event_routes(streams))
     app.include_router(health_routes(stream, registry))
     app.include_router(document_routes(app.state.document))
     if mount_panel is not None:
         mount_panel(app)
     return app
+
+
+def _tell(events: EventBus, reason: str, now: LeaseState) -> None:
+    events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
 
 
 def _name(route: APIRoute) -> str:

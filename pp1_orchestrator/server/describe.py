@@ -9,12 +9,14 @@ from pp1_orchestrator.server.answers import Error
 
 Described = dict[int | str, dict[str, Any]]
 JSON, SDP, TEXT, EVENTS = "application/json", "application/sdp", "text/plain", "text/event-stream"
+MP4 = "video/mp4"
 STRING: Mapping[str, Any] = {"type": "string"}
 REFUSALS: Mapping[int, str] = {
     400: "The body can't be read: not JSON, not UTF-8, or not an offer that can be answered",
     401: "No token, or a wrong one, where the server has one",
     403: "A Host that is not served here, or an Origin that may not change anything here",
     404: "There is nothing with this id",
+    409: "Understood, but not possible as things stand; the line says what is in the way",
     408: "The body did not arrive in time",
     413: "The body is too long",
     415: "The body is declared as something else than what is taken",

@@ -69,6 +69,24 @@ class Planned(_Notice, frozen=True, tag="timeline", kw_only=True):
     first_chunk: int
 
 
+class LeaseChanged(_Notice, frozen=True, tag="lease", kw_only=True):
+    """Others hold control, or wait for it, than before. holder: the id of who holds it now; waiting: how many do.
+
+    reason: taken, requested, handed over, released, withdrawn or expired.
+    """
+
+    reason: str
+    holder: str | None
+    waiting: int
+
+
+class ClipChanged(_Notice, frozen=True, tag="clip", kw_only=True):
+    """A clip is being recorded, or is so no more."""
+
+    clip: str
+    state: str
+
+
 class Epoch(_Notice, frozen=True, tag="epoch", kw_only=True):
     """The history was forgotten."""
 
@@ -105,6 +123,8 @@ Notice = (
     | Failed
     | Commanded
     | Planned
+    | LeaseChanged
+    | ClipChanged
     | Epoch
     | RankState
     | Restarting

@@ -6,7 +6,7 @@ Adds what is true of every route: who may ask, and how it is told that it may no
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,21 +14,31 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, compile_path
 
 import pp1_orchestrator
-from pp1_orchestrator.ports import Control, PromptUpdate
+from pp1_orchestrator.ports import Clip, Control, PromptUpdate
 from pp1_orchestrator.server import answers
 from pp1_orchestrator.server.access import COOKIE, OPEN_PATHS
+from pp1_orchestrator.server.control import HEADER, needs_control
 from pp1_orchestrator.server.describe import refuses
 from pp1_orchestrator.server.notices import Notice
+from pp1_orchestrator.server.routes.clips import ClipCommand
+from pp1_orchestrator.server.routes.lease import HandOver, LeaseCommand
 from pp1_orchestrator.server.routes.timeline import TimelineBody
 from pp1_orchestrator.server.settings import ServerSettings
 
 KINDS = (
-    PromptUpdate, Control, TimelineBody, Notice, answers.Error, answers.PromptAccepted, answers.ControlAccepted,
+    PromptUpdate, Control, TimelineBody, ClipCommand, Clip, answers.Clips, Notice, answers.Error,
+    LeaseCommand, HandOver, answers.Lease, answers.LeaseState, answers.PromptAccepted, answers.ControlAccepted,
     answers.TimelineAccepted, answers.TimelineCleared, answers.Entries, answers.StreamState,
 )  # fmt: skip
 SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "The setting serving.token"},
     "page": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Set by /?token=… in a browser"},
+}
+LEASE_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "description": "The key from /api/lease; needed while anybody holds control",
+    "schema": {"type": "string"},
 }
 DESCRIPTION = """A live stream of video that follows prompts.
 
@@ -52,6 +62,8 @@ def describe(routes: Sequence[BaseRoute], settings: ServerSettings) -> dict[str,
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _guard(operation, path in OPEN_PATHS, settings.token is not None)
+    for operation in (o for path, o in _operations(document) if needs_control(*path)):
+        _lease(operation)
     return document
 
 
@@ -59,6 +71,20 @@ def methods_at(path: str, document: dict[str, Any]) -> list[str]:
     """What a path can be asked for, by all of its routes."""
     fitting = [found for template, found in document["paths"].items() if compile_path(template)[0].match(path)]
     return sorted({method.upper() for operations in fitting for method in operations})
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Each with its method and path."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield (method.upper(), path), operation
+
+
+def _lease(operation: dict[str, Any]) -> None:
+    """Say how control is proved, and that somebody else may hold it."""
+    operation["parameters"] = [*operation.get("parameters", ()), LEASE_KEY]
+    operation["responses"] |= {str(status): answer for status, answer in refuses(409).items()}
+    operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 def _guard(operation: dict[str, Any], is_open: bool, has_token: bool) -> None:

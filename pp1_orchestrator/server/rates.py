@@ -25,6 +25,10 @@ LIMITED: Mapping[tuple[str, str], Limited] = {
     ("POST", "/api/control"): "changes",
     ("PUT", "/api/timeline"): "changes",
     ("DELETE", "/api/timeline"): "changes",
+    ("POST", "/api/clips"): "changes",
+    ("POST", "/api/lease"): "changes",
+    ("DELETE", "/api/lease"): "changes",
+    ("POST", "/api/lease/handover"): "changes",
 }
 
 

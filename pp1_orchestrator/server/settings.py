@@ -36,6 +36,11 @@ class Limits:
     """Of one client, as the two above: commands and timelines."""
     clients: int = 1024
     """So many are remembered for the rates."""
+    lease_s: float = 10.0
+    """Who holds control, or waits for it, is forgotten after so much silence."""
+    lease_waiting: int = 16
+    name_chars: int = 40
+    """Of whoever holds control."""
     shutdown_s: int = 2
     """How long open connections may take to end before they are cut."""
 

@@ -30,6 +30,7 @@ class ConditioningTrack:
         self._newest: Aim | None = None
         self._first_chunk = 0
         self._source: int | None = None
+        self._known = False
         self.epoch = 0
 
     @property
@@ -41,10 +42,11 @@ class ConditioningTrack:
         """Head for something new from chunk on; whatever was on its way ends where it is."""
         self._aim = self._newest = aim
         self._first_chunk = chunk
-        self._source = self.epoch if aim.steps > 1 and self.epoch else None
+        self._source = self.epoch if aim.steps > 1 and self._known else None
 
     def again(self, chunk: int) -> None:
-        """From chunk on show what was aimed at last, at its target: nothing that was on its way is known any more."""
+        """From chunk on show what was aimed at last, at its target: no conditioning until now is known any more."""
+        self._known = False
         if self._newest is not None:
             self.aim(replace(self._newest, steps=0, recache=False), chunk)
 
@@ -54,6 +56,7 @@ class ConditioningTrack:
         if aim is None:
             return None
         self.epoch += 1
+        self._known = True
         done = chunk - self._first_chunk + 1
         if self._source is None or done >= aim.steps:
             self._aim = None

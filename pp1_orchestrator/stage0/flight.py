@@ -12,6 +12,9 @@ from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.ports import PromptUpdate
 from pp1_orchestrator.transport.lanes import Fence
 
+RESTART = "restart"
+"""The reason of an epoch that begins with a new mesh."""
+
 
 @dataclass(slots=True)
 class Flight:
@@ -24,6 +27,8 @@ class Flight:
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
     """The update that was asked for at this very chunk."""
+    spoiled: bool = False
+    """It is not shown because it, or one before it in its epoch, is not finite."""
 
     @property
     def plan(self) -> InferPlan:
@@ -32,9 +37,13 @@ class Flight:
 
 @dataclass(slots=True)
 class Accepted:
-    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1."""
+    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1.
+
+    finite: of the latents, a bool on their device; reading it waits for the device, as reading pixels does.
+    """
 
     flight: Flight
     latents: Tensor
+    finite: Tensor
     taken: Fence
     pixels: list[Tensor] = field(default_factory=list)

@@ -9,7 +9,7 @@ import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.ports import DecodedChunk, PromptUpdate, TimelineEntry
-from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.flight import RESTART, Flight
 
 KEPT_ENTRIES = 10_000
 
@@ -24,6 +24,8 @@ class Recording:
         self._epoch = 0
         self._count = 0
         self._thrown = 0
+        self._newest = PromptUpdate()
+        self._restarted = False
         self.chunks = 0
         """Chunks planned so far."""
 
@@ -38,11 +40,11 @@ class Recording:
     def planned(self, flight: Flight) -> None:
         plan, epoch = flight.plan, flight.record.cache_epoch
         self.chunks = plan.chunk_index + 1
-        update = flight.requested or PromptUpdate()
+        update = self._shown_from(flight)
         seed = plan.base_seed if plan.base_seed != self._seed else None
         cut = "hard" if epoch != self._epoch else "recache" if update.cut == "recache" else "soft"
         self._seed, self._epoch = plan.base_seed, epoch
-        if flight.requested is None and seed is None and cut == "soft":
+        if not update.has_prompt and seed is None and cut == "soft":
             return
         fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
         with self._lock:
@@ -65,4 +67,14 @@ class Recording:
         """What was planned is all there is to it."""
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The next plan tells."""
+        """The next plan tells; why, only this."""
+        self._restarted = reason == RESTART
+
+    def _shown_from(self, flight: Flight) -> PromptUpdate:
+        """The update that a chunk is the first to show. With a new mesh that is the newest one, at its target."""
+        restarted, self._restarted = self._restarted, False
+        self._newest = flight.requested or self._newest
+        if restarted:
+            self._newest = msgspec.structs.replace(self._newest, transition=None)
+            return self._newest
+        return flight.requested or PromptUpdate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -37,12 +38,11 @@ IDLE_SLEEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session is composed of. link: to the first mesh; make_overlap: once for every mesh."""
+    """What a session is composed of. make_overlap: called once for every mesh, with the link to it."""
 
     stage: Stage
     planner: Planner
     make_overlap: Callable[[MeshLink], Overlap]
-    link: MeshLink
     keeper: MeshKeeper
     life: Life
     wishes: StreamWishes
@@ -73,10 +73,12 @@ class SessionInfo:
 class Session:
     """Implements `ports.StreamControl`. `done` is set when the stream has ended, `failure` says why if it broke."""
 
-    def __init__(self, parts: SessionParts, info: SessionInfo) -> None:
+    def __init__(self, parts: SessionParts, link: MeshLink, info: SessionInfo) -> None:
+        """link: to the first mesh. It is not kept: sockets and threads hang on it."""
         self._parts, self._info = parts, info
-        self._overlap = parts.make_overlap(parts.link)
+        self._overlap = parts.make_overlap(link)
         self._last_message_s = time.monotonic()
+        self._lost = False
         self._thread = threading.Thread(target=self._run, name="stage0", daemon=True)
         self.done = threading.Event()
         self.failure: Exception | None = None
@@ -98,7 +100,7 @@ class Session:
             self._thread.join(timeout_s)
         self._parts.book.close(max(0.0, end - time.monotonic()))
         closed = self._overlap.close(max(0.0, end - time.monotonic()))
-        return closed and not self._thread.is_alive() and self.failure is None
+        return closed and not (self._thread.is_alive() or self._lost) and self.failure is None
 
     def stopped(self) -> None:
         """Everything has been ended."""
@@ -170,8 +172,9 @@ class Session:
 
     def _run(self) -> None:
         try:
-            while not self._finished():
+            while not (self._lost or self._finished()):
                 self._make_chunks_or_recover()
+                gc.collect()  # a lost mesh hangs in cycles with its errors, and threads and sockets hang on it
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
             self.failure = error
             self._parts.life.enter("failed")
@@ -189,18 +192,22 @@ class Session:
             self._make_chunks()
         except (MeshError, ContractError) as error:
             if self._parts.wishes.stopped:
-                raise  # nobody waits for another chunk
+                log.warning("the mesh was lost while the stream ended, in which nobody misses it: %s", error)
+                self._lost = True
+                return
             self._recover(error)
 
     def _make_chunks(self) -> None:
         parts = self._parts
         while not self._finished():
             parts.keeper.check()
+            parts.stage.check()
             if self._overlap.step(parts.stage):
                 self._last_message_s = time.monotonic()
                 continue
             self._keep_alive()
             time.sleep(IDLE_SLEEP_S)
+        parts.stage.check()
 
     def _recover(self, error: Exception) -> None:
         """Go on with a new mesh. Raises when there is to be none."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, wire
@@ -21,8 +22,9 @@ from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.ports import DecodedChunk, FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
-from pp1_orchestrator.stage0.flight import Accepted, Flight
+from pp1_orchestrator.stage0.flight import RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
+from pp1_orchestrator.stage0.spoilage import NOT_FINITE, Spoilage
 from pp1_orchestrator.stage0.wishes import Wish
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.lanes import Fence
@@ -44,6 +46,8 @@ class Wishes(Protocol):
     def drops(self, chunk: int) -> bool:
         """True when chunk is made only to be thrown away: a recorded run threw it away, too."""
         ...
+
+    def request_cut(self, reason: str) -> None: ...
 
     def take(self, chunk: int, head: int, settled: bool) -> Wish:
         """settled: no chunk is with the mesh, so the whole history is here."""
@@ -75,13 +79,16 @@ class Stage:
         observers: Sequence[Observer],
         spans: SpanRecorder,
         pack: Callable[..., wire.Parcel],
+        spoiled_limit: int,
     ) -> None:
+        """spoiled_limit: so many epochs in a row that are spoiled mean that the mesh is."""
         self._planner, self._routing, self._wishes, self._sink = planner, routing, wishes, sink
         self._decoding, self._observers, self._spans, self._pack = decoding, observers, spans, pack
         self._flights: deque[Flight] = deque()
         self._open: dict[int, Flight] = {}
         self._carried: list[UpdateRecord] = []
         self._emitting = threading.RLock()
+        self._spoilage = Spoilage(spoiled_limit, lambda: wishes.request_cut(NOT_FINITE))
         self._lead_s = 0.0
         self._room_wanted_ns: int | None = None
         self.head = -1
@@ -104,6 +111,10 @@ class Stage:
     @property
     def epoch(self) -> int:
         return self._planner.cache_epoch
+
+    def check(self) -> None:
+        """Raises MeshError when what comes from the mesh can't be shown, whatever is tried."""
+        self._spoilage.check()
 
     def plan(self, block: bool) -> Flight | None:
         """The next chunk, or None when none is wanted now. `block` waits a little for room."""
@@ -143,7 +154,7 @@ class Stage:
             self._drop(flight)
             return None
         self._planner.history.add(latents)
-        return Accepted(flight, latents, Fence(latents.device))
+        return Accepted(flight, latents, torch.isfinite(latents).all(), Fence(latents.device))
 
     def prepare(self, accepted: Accepted) -> None:
         """Whatever the next plan needs of this chunk's pixels."""
@@ -151,14 +162,16 @@ class Stage:
             self._decoding.prepare(accepted)
 
     def finish(self, accepted: Accepted) -> None:
-        """Decode the rest and hand the pixels on, unless a hard cut came in between."""
+        """Decode the rest and hand the pixels on, unless a hard cut came in between or they are no pixels."""
         flight = accepted.flight
         if self._is_old(flight):
             self._drop(flight)
             return
         decoded = self._decoding.finish(accepted)
         with self._emitting:
-            if self._is_old(flight):
+            old = self._is_old(flight)
+            flight.spoiled = not old and self._spoilage.spoils(accepted)
+            if old or flight.spoiled:
                 self._drop(flight)
                 return
             self._lead_s = flight.record.emit_s - flight.record.build_start_s
@@ -174,9 +187,10 @@ class Stage:
         with self._emitting:
             self._flights.clear()
             self._planner.start_over()
+            self._spoilage.forgive()
             for flight in list(self._open.values()):
                 self._drop(flight)
-            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, "restart"))
+            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, RESTART))
 
     def message(self, action: Action) -> wire.Parcel:
         """A NOOP or SHUTDOWN, packed."""
@@ -204,7 +218,8 @@ class Stage:
         if wish.cut is not None and not self._planner.fresh:
             with self._emitting:
                 self._planner.hard_cut()
-                self._sink.flush()
+                if wish.cut != NOT_FINITE:  # else what still waits to be shown bridges the gap
+                    self._sink.flush()
                 self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, wish.cut or ""))
 
     def _updates(self, wish: Wish) -> list[UpdateRecord]:

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.errors import MeshError, PeerError
 
 STAGE0 = 0
 LEADER = 1
@@ -34,10 +34,8 @@ class Topology:
 
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
         self.rank, self.mesh_size = rank, mesh_size
-        message = timedelta(seconds=timeouts.message)
-        dist.init_process_group(
-            backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=timedelta(seconds=timeouts.start)
-        )
+        start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         pp = dist.new_group([STAGE0, LEADER], timeout=message)
         mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
         # torch hands a number to ranks that are not in the group.
@@ -63,6 +61,13 @@ class Topology:
         return group
 
 
+def forget_groups() -> None:
+    """Let go of what an attempt to make groups has left behind: the next one begins as in a new process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    dist.distributed_c10d._world.group_count = 0  # else new groups get other names here than on their new peers
+
+
 @contextmanager
 def _lost(what: str) -> Iterator[None]:
     """The backend's many words for a peer that ended or went silent, as one line."""
@@ -70,7 +75,7 @@ def _lost(what: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = "was silent for too long" if "imed out" in str(error) else "has ended"
-        raise MeshError(f"{what} {reason}") from error
+        raise PeerError(f"{what} {reason}") from error
 
 
 class MeshShard:
@@ -101,7 +106,7 @@ class PeerSending:
         self._work, self._peer = work, peer
 
     def wait(self) -> None:
-        """Raises MeshError when the peer is gone."""
+        """Raises PeerError when the peer is gone."""
         with _lost(f"rank {self._peer}"):
             self._work.wait()
 

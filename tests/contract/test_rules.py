@@ -81,7 +81,7 @@ def test_an_old_epochs_result_is_dropped_before_anything_else_is_looked_at():
     assert accept(result_for_call(ok=False, error_message="late"), envelope_for_plan(), 1) is None
 
 
-def test_a_failure_a_wrong_count_and_numbers_that_are_none_are_refused():
+def test_a_failure_a_wrong_count_a_wrong_frame_and_a_wrong_shape_are_refused():
     with pytest.raises(MeshError, match="out of memory"):
         accept(result_for_call(ok=False, error_message="out of memory"), envelope_for_plan(), 0)
     with pytest.raises(ContractError, match="made 3 generator calls, 2 were planned"):
@@ -89,8 +89,8 @@ def test_a_failure_a_wrong_count_and_numbers_that_are_none_are_refused():
     result = result_for_call()
     with pytest.raises(ContractError, match="shape"):
         accept(Result(result.meta, {LATENTS_OUT: torch.zeros(1, 2)}), envelope_for_plan(), 0)
-    with pytest.raises(MeshError, match="not finite"):
-        accept(Result(result.meta, {LATENTS_OUT: torch.full(SHAPE, torch.nan)}), envelope_for_plan(), 0)
+    with pytest.raises(ContractError, match="made frame 3 and on, 0 was asked for"):
+        accept(result_for_call(mesh_current_start_frame=3), envelope_for_plan(), 0)
 
 
 def test_the_newest_common_version_is_spoken():

@@ -15,7 +15,8 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.settings import VideoSettings
 from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.models.text.encoder import TextEncoder, load_text_encoder
+from pp1_orchestrator.models.text.encoder import TextEncoder
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.ports import PromptUpdate
 from pp1_orchestrator.stage0.prompts import PromptBook
 from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
@@ -83,7 +84,8 @@ class Station:
 
 def damaged_encoder() -> TextEncoder:
     """The shipped text encoder, half of its last layer's weights lost."""
-    encoder = load_text_encoder(TINY / "text_encoder", TINY / "tokenizer", 48, torch.device("cpu"), torch.float32)
+    source = TextSource(TINY / "text_encoder", TINY / "tokenizer")
+    encoder = load_text_encoder(source, 48, torch.device("cpu"), torch.float32)
     norm = encoder._model.encoder.final_layer_norm
     norm.weight = torch.nn.Parameter(norm.weight[::2], requires_grad=False)
     return encoder

@@ -1,20 +1,30 @@
-"""Hears a running program's events and asks at 10 Hz whether it is ready."""
+"""Hears a running program's events and asks at 10 Hz whether it is ready, and how many chunks it has made."""
 
 import contextlib
 import json
 import threading
 import time
 import urllib.request
+from typing import NamedTuple
 
 PROBE_S = 0.1
 
 
+class Probe(NamedTuple):
+    """What /readyz said at this monotonic time, and the newest chunk right after it."""
+
+    at_s: float
+    status: int
+    chunk: int | None
+
+
 class Ear:
-    """The events of a program, newest last, and every answer of /readyz as (monotonic time, status)."""
+    """events: newest last, `heard_s` added; probes: one each 0.1 s."""
 
     def __init__(self, program) -> None:
         self._program = program
-        self.events, self.probes = [], []
+        self.events: list[dict] = []
+        self.probes: list[Probe] = []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._hear, self._probe)]
         for thread in self._threads:
@@ -31,8 +41,10 @@ class Ear:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=60) as lines:
             for line in lines:
                 if line.startswith(b"data:"):
-                    self.events.append(json.loads(line[5:]))
+                    self.events.append(json.loads(line[5:]) | {"heard_s": time.monotonic()})
 
     def _probe(self) -> None:
         while not self._stop.wait(PROBE_S):
-            self.probes.append((time.monotonic(), self._program.get("/readyz")[0]))
+            at_s, status = time.monotonic(), self._program.get("/readyz")[0]
+            answered, state = self._program.get("/api/state")
+            self.probes.append(Probe(at_s, status, json.loads(state)["chunk"] if answered == 200 else None))

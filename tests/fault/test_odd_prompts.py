@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pp1_orchestrator
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from tests.fault.test_bodies import listening, parts, posted
 
 __all__ = ["listening", "parts"]  # fixtures
@@ -27,7 +27,9 @@ TAKEN = {
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_text_encoder(TINY / "text_encoder", TINY / "tokenizer", LENGTH, torch.device("cpu"), torch.float32)
+    return load_text_encoder(
+        TextSource(TINY / "text_encoder", TINY / "tokenizer"), LENGTH, torch.device("cpu"), torch.float32
+    )
 
 
 @pytest.mark.parametrize("text", TAKEN.values(), ids=TAKEN.keys())

@@ -53,7 +53,7 @@ def until_back(program, ear, generations):
     """Wait until another mesh is up and shows chunks."""
     program.wait_until(lambda: len(ear.of("restarted")) > generations)
     program.wait_until_ready()
-    program.wait_until(lambda: ear.probes[-1][1] == 200)
+    program.wait_until(lambda: ear.probes[-1].status == 200)
 
 
 @pytest.mark.parametrize("rank", ["1", "2"])
@@ -78,7 +78,7 @@ def test_a_killed_rank_costs_a_pause_and_nothing_else(live, rank):
     assert not any(psutil.pid_exists(old[r]) for r in ("1", "2"))
     assert metric(program, 'pp1_mesh_restarts_total{reason="death"}') == deaths + 1
     assert metric(program, 'pp1_state{state="ready"}') == 1
-    statuses = [status for _, status in ear.probes[probes:]]
+    statuses = [probe.status for probe in ear.probes[probes:]]
     assert 503 in statuses
     assert statuses[-1] == 200
     told = ear.of("restarting")[-1]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pp1_orchestrator.ports import Control, PromptUpdate, Transition
-from tests.system.in_process import open_stream
+from tests.system.in_process import open_stream, run_script
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "run.restarts=3", "supervision.pauses_s=[0]", "run.chunks=100000")
 WAIT_S = 60
@@ -67,6 +67,45 @@ def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
         assert recipe is None or (recipe.source_epoch is None and recipe.texts == (BLUE,))
 
 
+def test_a_transition_that_is_asked_for_meanwhile_arrives_at_once():
+    """It has nothing to start from: what was shown before went with the mesh, of which one start is enough."""
+    with open_stream(*CHOICES, "routing=mesh_encoder", "supervision.pauses_s=[0.5]") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        kill_leader(run)
+        wait_for(run, lambda: run.session.state()["state"] == "restarting")
+        run.session.update_prompt(PromptUpdate(prompt=BLUE, transition=Transition(steps=1000)))
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+        assert run.session.state()["prompt"] == BLUE
+        assert restarts(run) == 1
+
+
+def test_a_recording_with_a_restart_in_a_transition_gives_the_same_latents():
+    with open_stream(*CHOICES) as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 1)
+        run.session.update_prompt(PromptUpdate(prompt=BLUE, transition=Transition(steps=1000)))
+        wait_for(run, lambda: run.session.state()["prompt"] == BLUE)
+        kill_leader(run)
+        wait_for(run, lambda: [chunk.cache_epoch for chunk in run.sink.chunks].count(1) > 2)
+        run.session.request_stop()
+        assert run.session.done.wait(WAIT_S)
+    record = run.instruments.record
+    replayed, _ = run_script("layout=cpu", "layout.mesh_ranks=1", chunks=record.chunks, script=record.entries())
+    assert replayed.latents_sha256 == run.summary().latents_sha256
+
+
+def test_a_mesh_that_is_lost_while_the_stream_ends_is_not_missed():
+    with open_stream(*CHOICES, "debug.mesh_s=0.5") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.sink.chunks) > 0)
+        run.session.request_stop()
+        kill_leader(run)
+        assert run.session.done.wait(WAIT_S)
+    assert run.session.failure is None
+    assert run.session.state()["state"] == "stopped"
+
+
 def test_a_mesh_that_is_lost_while_paused_is_there_again_at_resume():
     with open_stream(*CHOICES) as run:
         run.session.start()
@@ -96,7 +135,7 @@ def test_no_restart_means_that_the_run_fails_at_once():
         wait_for(run, lambda: len(run.sink.chunks) > 1)
         kill_leader(run)
         assert run.session.done.wait(WAIT_S)
-        assert str(run.session.failure) == "rank 1 has ended"
+        assert str(run.session.failure) == "rank 1 ended with exit code -9"
         assert run.session.state()["state"] == "failed"
 
 

@@ -26,6 +26,7 @@ LAYOUT = {
     "queue_depth_max": {"in_flight"},
     "prompt_updates": list,
     "memory": {"0"},
+    "load_s": {"pixels", "prompts"},
     "wire_bytes": {"envelope_p50", "result_p50"},
     "pixels_sha256": str,
     "latents_sha256": str,
@@ -35,6 +36,7 @@ LAYOUT = {
 def summed(records, updates=(), warmup=2):
     memory = {"0": {"vae": 10, "peak": 20}}
     figures = {"digests": ("a" * 64, "b" * 64), "queue_depth_max": {"in_flight": 1}}
+    figures["load_s"] = {"pixels": 1.5, "prompts": 3.0}
     return build_summary(CONFIG, records, updates, warmup_chunks=warmup, memory=memory, **figures)
 
 

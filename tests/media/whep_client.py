@@ -25,6 +25,11 @@ class Client:
         self._receiver: Any = transceiver.receiver
         hooks.offer_addresses(transceiver.sender, LOOPBACK)
 
+    @property
+    def state(self) -> str:
+        """Of the peer connection."""
+        return self._connection.connectionState
+
     async def offer(self) -> str:
         await self._connection.setLocalDescription(await self._connection.createOffer())
         return self._connection.localDescription.sdp

@@ -1,8 +1,8 @@
 """The causal Wan generator once more, in float64 and for reading: what the fast one must compute.
 
 It shares no code with the package: names of weights and the configuration are all it takes. Every frame's keys and
-values are kept for ever and by frame number, unrotated; which of them a chunk may see is decided at the attention. One
-stream, no batch. Shapes: F frames, P tokens a frame, S = F·P tokens, C width, H heads, D head size, L text tokens.
+values are kept by frame number, unrotated; which of them a chunk may see is decided at the attention. One stream, no
+batch. Shapes: F frames, P tokens a frame, S = F·P tokens, C width, H heads, D head size, L text tokens.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def layer_norm(x: Tensor, eps: float) -> Tensor:
     return centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + eps)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q [S, H, D], k and v [K, H, D] -> [S, H·D]."""
+def attention(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None = None) -> Tensor:
+    """q [S, H, D], k and v [K, H, D] -> [S, H·D]. added [K]: to every query's scores of a key."""
     scores = torch.einsum("shd,khd->hsk", q, k) / math.sqrt(q.shape[-1])
+    if added is not None:
+        scores = scores + added
     return torch.einsum("hsk,khd->shd", torch.softmax(scores, -1), v).flatten(1)
 
 
@@ -56,11 +58,18 @@ class ReferenceWan:
         self.keys: list[dict[int, Tensor]] = [{} for _ in range(config.num_layers)]
         self.values: list[dict[int, Tensor]] = [{} for _ in range(config.num_layers)]
         self.text = torch.empty(0)
+        self.origin, self.bias = 0, 1.0
 
     def set_text(self, embeds: Tensor) -> None:
         """embeds [L, text_dim]."""
         hidden = gelu(self.linear("text_embedding.0", embeds.double()))
         self.text = self.linear("text_embedding.2", hidden)
+
+    def forget(self, origin: int) -> None:
+        """No frame was before `origin`: it is the first of the sink, and the one that a bias spares."""
+        self.origin = origin
+        for kept in (*self.keys, *self.values):
+            kept.clear()
 
     def chunk(
         self, noise: Tensor, levels: Sequence[tuple[float, float]], start: int, draws: Sequence[Tensor]
@@ -108,13 +117,15 @@ class ReferenceWan:
         self.keys[layer].update(zip(own, k.chunk(frames), strict=True))
         self.values[layer].update(zip(own, self.heads(self.linear(f"{name}.v", x)).chunk(frames), strict=True))
         oldest = own.stop - (self.window - self.sink)
-        seen = [frame for frame in range(own.stop) if frame < self.sink or frame >= oldest]
+        seen = [f for f in range(self.origin, own.stop) if f < self.origin + self.sink or f >= oldest]
         keys = torch.cat([self.rotated(self.keys[layer][frame], frame, rows, columns) for frame in seen])
         values = torch.cat([self.values[layer][frame] for frame in seen])
         queries = torch.cat(
             [self.rotated(part, f, rows, columns) for f, part in zip(own, q.chunk(frames), strict=True)]
         )
-        return self.linear(f"{name}.o", attention(queries, keys, values))
+        biased = [f not in own and f != self.origin for f in seen]
+        added = math.log(self.bias) * torch.tensor(biased, dtype=torch.float64).repeat_interleave(rows * columns)
+        return self.linear(f"{name}.o", attention(queries, keys, values, added))
 
     def cross_attention(self, name: str, x: Tensor) -> Tensor:
         q, k = self.normed(name, "q", x), self.normed(name, "k", self.text)

@@ -8,10 +8,11 @@ from diffusers import AutoencoderKLWan
 from torch.nn.functional import gelu, linear
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load import compile_decoder
+from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
-from pp1_orchestrator.models.wan.compiled import compile_blocks, linear_gelu
+from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
+from pp1_orchestrator.models.wan.fast.products import linear_gelu
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
@@ -23,10 +24,10 @@ STEPS = (1000, 500)
 def chunks(model, count, backend=None):
     """The latents of some chunks in a row, each with its context pass."""
     cache = KVCache.for_model(CONFIG, 1, (8, 8), torch.float64)
-    generator = CausalGenerator(model, cache, FlowSchedule())
+    passes = None if backend is None else CompiledPasses(model, cache, backend=backend)
+    generator = CausalGenerator(model, cache, FlowSchedule(), passes)
     text = torch.randn(1, CONFIG.text_len, CONFIG.text_dim, generator=torch.Generator().manual_seed(1))
     if backend is not None:
-        compile_blocks(model, backend)
         generator.warm_up(tuple(text.shape), (1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8))
         assert generator.calls == 0
     generator.set_text(text)

@@ -63,7 +63,8 @@ class Stream:
             new = [frame_tensor(layer, f, self.passes) for f in range(start, start + self.size.chunk)]
             frames[start:] = new
             k = torch.cat(new)[None]
-            self.cache.write(layer, k, -k)
+            for slot, new in zip(self.cache.slots(layer), (k, -k), strict=True):
+                slot.copy_(new)
             keys, values = self.cache.visible(layer)
             oldest = max(self.size.sink, len(frames) - (self.size.window - self.size.sink))
             assert in_order(list(keys[0].split(TOKENS))) == in_order(frames[: self.size.sink] + frames[oldest:])

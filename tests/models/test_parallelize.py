@@ -1,24 +1,11 @@
 """Which degrees of tensor parallelism fit a model. What a fitting one computes is tested on real processes."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.parallelize import ShardPlan, check_degree, parallelize
+from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, check_degree, parallelize
 from tests.models.small import random_model
-
-
-@dataclass
-class Place:
-    """A rank's place in a mesh that it never needs to reach."""
-
-    rank: int
-    degree: int
-
-    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("nothing is summed here")
 
 
 def sizes(heads: int, ffn_dim: int) -> WanConfig:

@@ -99,13 +99,16 @@ def test_the_ring_turns_relative_to_its_first_frame(sink, origin):
         layers=1, heads=1, head_dim=8, tokens_per_frame=1, chunk=CHUNK, window=window, sink=sink, dtype=torch.float64
     )
     cache.begin(0)
-    cache.write(0, torch.full((1, 3, 1, 8), 1e3).double(), torch.full((1, 3, 1, 8), 1e3).double())
+    for slot in cache.slots(0):
+        slot.fill_(1e3)
     cache.rebase(origin)
     frames = torch.randn(origin + 30, 1, 8, generator=torch.Generator().manual_seed(0)).double()
     for start in range(origin, origin + 30, CHUNK):
         own = frames[None, start : start + CHUNK]
         cache.begin(start)
-        found = cache.attend(0, own, own, own)
+        for slot in cache.slots(0):
+            slot.copy_(own)
+        found = cache.attend(0, own)
         first = max(origin, start + CHUNK - window)
         kept = min(first, origin + sink)  # before the window is full, the sink is a part of it
         seen = torch.cat([frames[origin:kept], frames[max(first, first + kept - origin) : start + CHUNK]])[None]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 import pp1_orchestrator
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 LENGTH = 48
@@ -19,7 +19,9 @@ PROMPTS = ["a red circle moving left on a blue background", "star", "", "ünïco
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_text_encoder(TINY / "text_encoder", TINY / "tokenizer", LENGTH, torch.device("cpu"), torch.float32)
+    return load_text_encoder(
+        TextSource(TINY / "text_encoder", TINY / "tokenizer"), LENGTH, torch.device("cpu"), torch.float32
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_words_of_the_world_are_one_token_each(tokenizer):
 
 
 def test_random_weights_have_the_same_shapes(encoder):
-    folder, device = TINY / "text_encoder", torch.device("cpu")
-    other = load_text_encoder(folder, TINY / "tokenizer", LENGTH, device, torch.float32, random=True)
+    source = TextSource(TINY / "text_encoder", TINY / "tokenizer", seed=1)
+    other = load_text_encoder(source, LENGTH, torch.device("cpu"), torch.float32)
     assert (other.embed_shape, other.weight_bytes) == (encoder.embed_shape, encoder.weight_bytes)
     assert not torch.equal(other.encode(["star"]), encoder.encode(["star"]))

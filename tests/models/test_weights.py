@@ -1,77 +1,110 @@
-"""Weights of the generator: what a checkpoint must hold, and random ones."""
+"""A rank's part of the weights: the same that splitting the whole gives, read in slices; random ones alike."""
 
-import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from pp1_orchestrator.models.wan.config import read_config
-from pp1_orchestrator.models.wan.weights import load_generator
+from pp1_orchestrator.models.checkpoints.generator import open_generator
+from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.random_weights import RandomWeights
+from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
 from tests.models.small import CONFIG, random_model
 
 CPU = torch.device("cpu")
-STATE = random_model().state_dict()
+PLANS = [ShardPlan(qk, cross) for qk in (True, False) for cross in (True, False)]
+PLACES = [Place(rank, degree) for degree in (1, 2, 4) for rank in range(degree)]
 
 
-def load(folder, state, dtype=torch.float32):
-    save_file(state, folder / "model.safetensors")
-    return load_generator(folder, CONFIG, CPU, dtype)
+class Noted:
+    """A source that notes how many numbers each read gave."""
+
+    def __init__(self, source) -> None:
+        self.source, self.numbers = source, []
+
+    def read(self, key, device, dtype, rows=None, dim=0):
+        tensor = self.source.read(key, device, dtype, rows, dim)
+        self.numbers.append(tensor.numel())
+        return tensor
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_checkpoint_is_loaded_as_it_is(tmp_path, dtype):
-    model = load(tmp_path, STATE, dtype)
+def random_source(seed=0):
+    return RandomWeights(whole_shapes(CONFIG), seed)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generator")
+    save_file(random_model().state_dict(), folder / "model.safetensors")
+    return open_generator(folder, CONFIG)
+
+
+def assert_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_a_rank_reads_what_splitting_the_whole_would_leave_it_and_no_more(saved, place, plan):
+    source = Noted(saved)
+    state = read_part(CONFIG, source, place, plan, CPU, torch.float32)
+    assert_same(state, parallelize(random_model(), place, plan).state_dict())
+    assert sum(source.numbers) == sum(tensor.numel() for tensor in state.values())
+
+
+def test_a_model_is_assembled_around_its_part_without_a_copy(saved):
+    place, plan = Place(1, 2), ShardPlan()
+    state = read_part(CONFIG, saved, place, plan, CPU, torch.bfloat16)
+    kept = dict(state)
+    model = assemble(CONFIG, state, place, plan)
+    assert not state
     assert not model.training
-    assert not any(parameter.requires_grad for parameter in model.parameters())
-    loaded = model.state_dict()
-    assert loaded.keys() == STATE.keys()
-    assert all(torch.equal(loaded[name], tensor.to(dtype)) for name, tensor in STATE.items())
+    for name, parameter in model.named_parameters():
+        assert parameter.data_ptr() == kept[name].data_ptr()
+        assert parameter.dtype == torch.bfloat16
+        assert not parameter.requires_grad
 
 
-def test_wrong_keys_are_named_with_their_shapes(tmp_path):
-    state = dict(STATE)
-    del state["blocks.1.ffn.0.bias"]
-    state["blocks.0.img_emb.weight"] = torch.zeros(2, 5)
-    state["head.head.bias"] = torch.zeros(3)
-    with pytest.raises(ValueError, match="does not hold this generator") as refusal:
-        load(tmp_path, state)
-    message = str(refusal.value)
-    assert str(tmp_path) in message
-    assert "\n" not in message
-    assert "missing: blocks.1.ffn.0.bias (96,)" in message
-    assert "unexpected: blocks.0.img_emb.weight (2, 5)" in message
-    assert "wrong shape: head.head.bias (3,) instead of (16,)" in message
-    assert "patch_embedding" not in message
+def test_a_rank_that_has_not_met_the_others_does_not_compute_half_a_sum():
+    place = Place(0, 2)
+    model = assemble(
+        CONFIG, read_part(CONFIG, random_source(), place, ShardPlan(), CPU, torch.float32), place, ShardPlan()
+    )
+    with pytest.raises(RuntimeError, match="rank 0 of 2 has not met the others"):
+        model.embed_text(torch.zeros(1, CONFIG.text_len, CONFIG.text_dim))
 
 
-def test_a_checkpoint_of_another_size_is_told_briefly(tmp_path):
-    with pytest.raises(ValueError, match=r"missing: .* \(64,") as refusal:
-        load(tmp_path, {"transformer.weight": torch.zeros(1)})
-    assert len(str(refusal.value)) < 500
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_random_weights_are_the_same_whatever_the_degree(place, plan):
+    alone = Place(0, 1)
+    whole = assemble(CONFIG, read_part(CONFIG, random_source(), alone, plan, CPU, torch.float32), alone, plan)
+    state = read_part(CONFIG, random_source(), place, plan, CPU, torch.float32)
+    assert_same(state, parallelize(whole, place, plan).state_dict())
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(OSError, match=r"model\.safetensors"):
-        load_generator(tmp_path, CONFIG, CPU, torch.float32)
-
-
-def test_random_weights_depend_on_the_seed_alone(tmp_path):
+def test_random_weights_depend_on_the_seed_alone():
     def draw(seed):
-        return load_generator(tmp_path, CONFIG, CPU, torch.float32, random=True, seed=seed).state_dict()
+        return read_part(CONFIG, random_source(seed), Place(0, 1), ShardPlan(), CPU, torch.float32)
 
     first = draw(3)
     torch.rand(5)
-    again, other = draw(3), draw(4)
-    assert all(torch.equal(first[name], again[name]) for name in STATE)
-    assert not torch.equal(first["blocks.0.self_attn.q.weight"], other["blocks.0.self_attn.q.weight"])
-    assert {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in STATE.items()}
+    assert_same(draw(3), first)
+    other = draw(4)
+    same = [name for name, tensor in first.items() if torch.equal(tensor, other[name])]
+    assert all(".norm" in name for name in same), "nothing else is constant"
+    assert first.keys() == random_model().state_dict().keys()
 
 
-def test_a_configuration_ignores_what_it_does_not_know_and_names_what_it_lacks(tmp_path):
-    sizes = msgspec.to_builtins(CONFIG) | {"qk_norm": True}
-    (tmp_path / "config.json").write_bytes(msgspec.json.encode(sizes))
-    assert read_config(tmp_path) == CONFIG
-    del sizes["ffn_dim"]
-    (tmp_path / "config.json").write_bytes(msgspec.json.encode(sizes))
-    with pytest.raises(msgspec.ValidationError, match="ffn_dim"):
-        read_config(tmp_path)
+def test_random_weights_keep_a_signals_size():
+    drawn = read_part(CONFIG, random_source(), Place(0, 1), ShardPlan(), CPU, torch.float32)
+    for name, tensor in drawn.items():
+        spread = float(tensor.std()) if tensor.numel() > 1 else 0.0
+        if ".norm" in name:
+            assert torch.equal(tensor, torch.full_like(tensor, float(name.endswith("weight"))))
+        elif name.endswith("modulation"):
+            assert spread == pytest.approx(CONFIG.dim**-0.5, rel=0.3)
+        elif name.endswith("weight"):
+            inputs = tensor[0].numel()
+            assert float(tensor.abs().max()) <= inputs**-0.5
+            assert spread == pytest.approx((3 * inputs) ** -0.5, rel=0.1)

@@ -41,5 +41,5 @@ def test_the_impossible_is_refused(options, line):
 def test_a_window_of_broken_chunks_is_refused(window):
     made = settings()
     config = msgspec.structs.replace(shipped(made), local_attn_size=window)
-    with pytest.raises(ConfigError, match=f"local_attn_size={window}: .* whole chunks of 3"):
+    with pytest.raises(ConfigError, match=f"model.window.frames={window}: .* whole chunks of 3"):
         requirements(made, config)

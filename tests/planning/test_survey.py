@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.checkpoints.generator import load_generator
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import ShardPlan, parallelize
-from pp1_orchestrator.models.wan.weights import load_generator
 from pp1_orchestrator.planning.survey import survey
 from pp1_orchestrator.planning.work import CountingShard
 
@@ -44,7 +44,9 @@ def test_rank_0_holds_what_was_planned(loaded_vae):
     decoder.decode(torch.zeros(3, 16, 16, 16), state)
     assert components["vae"] == decoder.weight_bytes
     assert components["decode_cache"] == state.nbytes
-    text = load_text_encoder(folder / "text_encoder", folder / "tokenizer", config.text_len, CPU, torch.float32)
+    text = load_text_encoder(
+        TextSource(folder / "text_encoder", folder / "tokenizer"), config.text_len, CPU, torch.float32
+    )
     assert components["text_encoder"] == text.weight_bytes
 
 

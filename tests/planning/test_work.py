@@ -99,7 +99,7 @@ def test_kinds_and_counts_of_operations():
 
 
 def decoders():
-    whole = modules.vae(settings())
+    whole = load_vae(settings().model.folder / "vae", modules.META, torch.float32, random=True)
     with modules.META:
         return StackedDecoder(whole), ReferenceDecoder(whole)
 

@@ -1,32 +1,56 @@
 """An application over an in-memory stream, and the same one listening on a port."""
 
+import atexit
+import itertools
+import shutil
+import tempfile
 import threading
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.frames import placeholder
+from pp1_orchestrator.media.settings import VideoSettings
+from pp1_orchestrator.media.take import ClipLimits
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, bind
 from pp1_orchestrator.server.settings import Limits, Rate, ServerSettings
 
 from .fakes import CountedPeers, MemoryStream
 
+CLIPS, NUMBERS = Path(tempfile.mkdtemp()), itertools.count()
+"""A folder for all applications' clips, each in one of its own."""
+atexit.register(shutil.rmtree, CLIPS, ignore_errors=True)
 PLENTY = Rate(1e6, 1_000_000)
 LIMITS = Limits(
     heartbeat_s=0.2, body_s=0.5, header_s=1, event_streams=2, offers=PLENTY, prompt_updates=PLENTY, changes=PLENTY
 )
 
 
+def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> ClipRecorder:
+    """One that has seen a picture."""
+    bounds = ClipLimits(**{"seconds": 60.0, "bytes": 10_000_000, "kept": 2, **limits})
+    tell = lambda clip: events.publish("clip", clip=clip.id, state=clip.state)  # noqa: E731
+    clips = ClipRecorder(folder, VideoSettings(size, size, 16), bounds, Metrics(), tell)
+    clips.present(placeholder(size, size), 0.0)
+    return clips
+
+
 def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.SimpleNamespace:
     events, metrics = EventBus(), Metrics()
     stream, peers = MemoryStream(events), peers or CountedPeers()
     settings = ServerSettings(limits=limits, **options)
-    app = create_app(stream, peers, events, metrics.registry, settings, mount_panel, metrics.limited)
-    return types.SimpleNamespace(app=app, stream=stream, peers=peers, events=events, metrics=metrics, settings=settings)
+    clips = make_clips(CLIPS / str(next(NUMBERS)), events)
+    app = create_app(stream, peers, clips, events, metrics.registry, settings, mount_panel, metrics.limited)
+    return types.SimpleNamespace(
+        app=app, stream=stream, peers=peers, clips=clips, events=events, metrics=metrics, settings=settings
+    )
 
 
 class Listening:

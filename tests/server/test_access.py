@@ -27,7 +27,7 @@ def leaves(routes):
 def all_routes() -> list[tuple[str, str]]:
     """Every method and path."""
     found = {
-        (method, route.path.replace("{viewer_id}", "v0"))
+        (method, route.path.replace("{viewer_id}", "v0").replace("{clip_id}", "c0"))
         for route in leaves(build().app.routes)
         for method in route.methods or ()
     }
@@ -43,7 +43,8 @@ def test_the_table_knows_the_routes():
         ("POST", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"), ("POST", "/api/prompt"),
         ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
-        ("GET", "/api/openapi.json"),
+        ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
+        ("POST", "/api/lease/handover"), ("GET", "/api/clips"), ("POST", "/api/clips"), ("GET", "/api/clips/c0"),
     }  # fmt: skip
     assert set(all_routes()) == expected
 

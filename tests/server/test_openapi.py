@@ -1,5 +1,7 @@
 """The OpenAPI document: complete, true of this server, and kept by every answer that made-up requests get."""
 
+import dataclasses
+
 import hypothesis
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.server.answers import StreamState
 from pp1_orchestrator.server.notices import Notice
 
-from .conftest import build
+from .conftest import LIMITS, build
 from .fakes import CountedPeers
 from .test_access import BEARER, HOME, TOKEN, all_routes
 
@@ -26,7 +28,8 @@ def as_sdp(_, value):
 
 def served():
     """An application that everybody with the token may use, with room for all of them."""
-    return build(CountedPeers(places=10_000), host="0.0.0.0", token=TOKEN).app
+    limits = dataclasses.replace(LIMITS, lease_s=0.0)  # nobody keeps what was made up by another test
+    return build(CountedPeers(places=10_000), limits=limits, host="0.0.0.0", token=TOKEN).app
 
 
 def document(**options) -> dict:
@@ -49,7 +52,7 @@ def test_made_up_requests_get_described_answers(case):
 
 def test_every_route_is_described():
     described = {
-        (method.upper(), path.replace("{viewer_id}", "v0"))
+        (method.upper(), path.replace("{viewer_id}", "v0").replace("{clip_id}", "c0"))
         for path, operations in document()["paths"].items()
         for method in operations
     }
@@ -82,7 +85,7 @@ def test_the_page_adds_nothing_to_it():
     assert document(mount_panel=ui.mount_panel) == document()
 
 
-@pytest.mark.parametrize("name", ["prompt", "control", "plan"])
+@pytest.mark.parametrize("name", ["prompt", "control", "plan", "record", "claim"])
 def test_the_examples_are_taken(client, name):
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():

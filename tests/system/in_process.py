@@ -8,7 +8,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.measure.summary import Summary
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
 from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.compose import Stream
@@ -78,16 +80,24 @@ class Run:
         return summarize(self.settings, self.instruments, self.digests, self.stream)
 
 
-@contextlib.contextmanager
-def open_stream(*choices: str, script: Sequence[TimelineEntry] = ()) -> Iterator[Run]:
-    """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise."""
+def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
+    """Checked settings and the generator's sizes, without the command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *SMALL, *choices])
+        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
     settings = load_settings(composed)
-    config = check(settings, {"bench"})
+    return settings, check(settings, {"bench"})
+
+
+@contextlib.contextmanager
+def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path | None = None) -> Iterator[Run]:
+    """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise.
+
+    out: the run's folder, if it has one.
+    """
+    settings, config = make_settings(*SMALL, *choices)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     sink, kept = Keeping(), LatentsKept()
-    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept])
+    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept], trace_folder=out)
     try:
         yield Run(stream, settings, instruments, digests, sink, kept)
     finally:

@@ -46,5 +46,5 @@ def test_a_model_without_its_vae_is_one_line(tmp_path, weightless):
     shutil.rmtree(folder / "vae")
     done = run_to_end("run=plan", f"model.root={folder}", out=tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    line = f"configuration error: model.root={folder}: no vae/config.json in {folder}"
+    line = f"configuration error: model.root={folder}: {folder}/vae: no such file or folder"
     assert done.stderr.splitlines()[-1] == line

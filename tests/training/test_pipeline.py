@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.checkpoints.generator import load_generator
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.load import load_vae
 from pp1_orchestrator.models.wan.config import read_config
-from pp1_orchestrator.models.wan.weights import load_generator
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.export import export
 from training.latents import save_vae
@@ -67,7 +67,7 @@ def test_from_nothing_to_a_loadable_model(vae_file: Path, tmp_path: Path) -> Non
 
     out = tmp_path / "tiny"
     export(vae_file, tmp_path / "model.safetensors", out)
-    encoder = load_text_encoder(out / "text_encoder", out / "tokenizer", 48, CPU, torch.float32)
+    encoder = load_text_encoder(TextSource(out / "text_encoder", out / "tokenizer"), 48, CPU, torch.float32)
     assert encoder.encode(["a red circle"]).shape == (1, 48, 96)
     load_generator(out / "generator", read_config(out / "generator"), CPU, torch.float32)
     vae: Any = load_vae(out / "vae", CPU, torch.float32)

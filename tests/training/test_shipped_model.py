@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import pp1_orchestrator
-from pp1_orchestrator.models.text.encoder import load_text_encoder
+from pp1_orchestrator.models.checkpoints.generator import load_generator
+from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.load import load_vae, make_decoder
 from pp1_orchestrator.models.wan.config import read_config
-from pp1_orchestrator.models.wan.weights import load_generator
 from training.judge import Judge
 from training.scripts import random_prompt
 from training.streaming import BatchStream
@@ -31,7 +31,7 @@ def streamed() -> tuple[Tensor, Tensor, Tensor]:
     torch.manual_seed(3)
     rng = random.Random(3)
     texts, scenes = zip(*(random_prompt(rng) for _ in range(2 * PROMPTS)), strict=True)
-    text_encoder = load_text_encoder(TINY / "text_encoder", TINY / "tokenizer", 48, CPU, torch.float32)
+    text_encoder = load_text_encoder(TextSource(TINY / "text_encoder", TINY / "tokenizer"), 48, CPU, torch.float32)
     generator = load_generator(TINY / "generator", read_config(TINY / "generator"), CPU, torch.float32)
     decoder = make_decoder(load_vae(TINY / "vae", CPU, torch.float32))
     stream, states = BatchStream(generator), [DecodeState() for _ in range(PROMPTS)]

@@ -1,9 +1,11 @@
 """A stream that paints the colour its heaviest prompt names, through the real pacer, encoder and viewers."""
 
 import itertools
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,29 +17,35 @@ from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.peers import WhepPeers
+from pp1_orchestrator.media.screens import Screens
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
 from pp1_orchestrator.stage0.timeline import Timeline
+from tests.server.conftest import make_clips
 
 SIZE, FPS, FRAMES, SEED = 128, 16, 6, 42
 COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "start": (90, 90, 90)}
 
 
 class PaintedStream:
-    """Implements ports.StreamControl; `sink` and `peers` are the real ones."""
+    """Implements ports.StreamControl; `sink`, `clips` and `peers` are the real ones."""
 
     def __init__(self) -> None:
         self.events, self.metrics = EventBus(), Metrics()
         video = VideoSettings(SIZE, SIZE, FPS)
         self.broadcaster = Broadcaster(video, self.metrics)
-        self.sink = PacedSink(self.broadcaster, FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
+        self._folder = tempfile.TemporaryDirectory()
+        self.clips = make_clips(Path(self._folder.name), self.events, SIZE)
+        screens = Screens(self.broadcaster, self.clips)
+        self.sink = PacedSink(screens, FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
         self.commands: list[Control] = []
         self.updates: list[PromptUpdate] = []
         self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False
         self.life = "ready"
-        self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}
+        memory = {"vae_decoder": 3_000_000, "text_encoder": 1_000_000, "resident": 512_000_000, "peak": 600_000_000}
+        self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up", "memory": memory}}
         self._label = ""
         self._planned, self._recording = Timeline(()), [TimelineEntry(chunk=0, prompt=self.prompt, seed=SEED)]
         self._new: list[str] = []
@@ -56,6 +64,8 @@ class PaintedStream:
         self._stop.set()
         self._thread.join()
         self.sink.close()
+        self.clips.close()
+        self._folder.cleanup()
 
     def update_prompt(self, update: PromptUpdate) -> str:
         read_aim(update)
@@ -89,7 +99,7 @@ class PaintedStream:
 
     def state(self) -> dict:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
-        config |= {"fps": FPS}
+        config |= {"fps": FPS, "width": SIZE, "height": SIZE, "steps": 4}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
         figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
         prompt = self._label or self.prompt

@@ -29,7 +29,9 @@ class Site:
         self.peers = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
         settings = ServerSettings(port=self.port)
-        app = create_app(self.stream, self.peers, self.stream.events, registry, settings, ui.mount_panel)
+        app = create_app(
+            self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, ui.mount_panel
+        )
         self.server = Listening(app, self.port)
 
     def stop(self) -> None:

@@ -28,7 +28,8 @@ def mount_player(app) -> None:
 def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
     stream = PaintedStream()
     settings = ServerSettings(token=token)
-    app = create_app(stream, stream.make_peers(), stream.events, stream.metrics.registry, settings, mount_player)
+    registry = stream.metrics.registry
+    app = create_app(stream, stream.make_peers(), stream.clips, stream.events, registry, settings, mount_player)
     server = Listening(app)
     try:
         yield stream, server.url

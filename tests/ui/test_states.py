@@ -39,17 +39,33 @@ def test_each_update_that_is_seen_becomes_a_bar(page):
     assert "68 ms" in (page.page.get_attribute("#pp1-chart-pixels", "aria-label") or "")
 
 
-def test_a_badge_for_each_process_says_how_it_is(page, site):
-    badge = page.page.locator("#pp1-ranks span").first
-    assert badge.inner_text().split() == ["rank", "0", "cpu"]
+def test_each_process_says_how_it_is_and_what_it_holds(page, site):
+    row = page.page.locator("#pp1-ranks li").first
+    assert row.inner_text().split() == ["rank", "0", "cpu", "4.0", "MB", "process", "512", "MB"]
+    assert row.locator(".bar").get_attribute("title") == "vae decoder 3.0 MB, text encoder 1.0 MB"
+    widths = row.locator(".bar i").evaluate_all("all => all.map((part) => part.style.width)")
+    assert widths == ["75%", "25%"]
     up = site.stream.ranks
     site.stream.ranks = {**up, "1": {"pid": 2, "device": "cuda:1", "state": "down"}}
     site.stream.events.publish("rank", rank=1, state="down")
-    lost = page.page.locator("#pp1-ranks span[data-state=down]")
+    lost = page.page.locator("#pp1-ranks li[data-state=down]")
     lost.wait_for()
-    assert lost.inner_text().split() == ["rank", "1", "down"]
+    assert lost.inner_text().split()[:3] == ["rank", "1", "down"]
     assert lost.get_attribute("title") == "rank 1: down, process 2 on cuda:1"
     site.stream.ranks = up
+
+
+def test_what_cannot_be_changed_while_it_runs_is_shown(page):
+    said = {key: page.page.inner_text(f"[data-choice={key}] em") for key in ("steps", "size", "fps", "layout")}
+    assert said == {"steps": "4", "size": f"{SIZE}×{SIZE}", "fps": "16", "layout": "inline"}
+
+
+def test_a_reset_is_another_seed(page, site):
+    site.stream.commands.clear()
+    page.page.click("#pp1-reset")
+    site.until(lambda: len(site.stream.commands) == 1)
+    (command,) = site.stream.commands
+    assert (command.action, 0 <= command.value < 2**31) == ("seed", True)
 
 
 def test_a_snapshot_is_the_picture_as_a_png(page, tmp_path):

@@ -27,6 +27,24 @@ class DecodeState:
         return sum(t.nbytes for t in self.entries if isinstance(t, Tensor))
 
 
+class History:
+    """Hands every layer that remembers something its own entry of the state, in the order of the calls."""
+
+    def __init__(self, state: DecodeState) -> None:
+        self._state = state
+        self._index = 0
+
+    def take(self) -> tuple[int, Tensor | None]:
+        index = self._index
+        self._index += 1
+        if index == len(self._state.entries):
+            self._state.entries.append(None)
+        return index, self._state.entries[index]
+
+    def keep(self, index: int, value: Tensor) -> None:
+        self._state.entries[index] = value
+
+
 class StreamingDecoder(Protocol):
     """Decodes a stream chunk by chunk; the same pixels as decoding all latents at once."""
 

@@ -17,28 +17,10 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.base import DecodeState, History
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
 
 _LAST = torch.channels_last
-
-
-class _History:
-    """Hands every causal convolution its own entry of the state, in the order of the calls."""
-
-    def __init__(self, state: DecodeState) -> None:
-        self._state = state
-        self._index = 0
-
-    def take(self) -> tuple[int, Tensor | None]:
-        index = self._index
-        self._index += 1
-        if index == len(self._state.entries):
-            self._state.entries.append(None)
-        return index, self._state.entries[index]
-
-    def keep(self, index: int, value: Tensor) -> None:
-        self._state.entries[index] = value
 
 
 class _CausalConv(nn.Module):
@@ -51,7 +33,7 @@ class _CausalConv(nn.Module):
         self.weight = nn.Parameter(stacked.contiguous(memory_format=_LAST), requires_grad=False)
         self.bias = nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
 
-    def forward(self, x: Tensor, history: _History) -> Tensor:
+    def forward(self, x: Tensor, history: History) -> Tensor:
         if self.time > 1:
             index, past = history.take()
             if past is None:
@@ -70,7 +52,7 @@ class _Residual(nn.Module):
         identity = isinstance(block.conv_shortcut, nn.Identity)
         self.shortcut = None if identity else _CausalConv(block.conv_shortcut)
 
-    def forward(self, x: Tensor, history: _History) -> Tensor:
+    def forward(self, x: Tensor, history: History) -> Tensor:
         skip = x if self.shortcut is None else self.shortcut(x, history)
         y = self.conv1(self.norm1(x), history)
         return self.conv2(self.norm2(y), history).add_(skip)
@@ -83,7 +65,7 @@ class _Memoryless(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x: Tensor, history: _History) -> Tensor:
+    def forward(self, x: Tensor, history: History) -> Tensor:
         return self.layer(x)
 
 
@@ -95,12 +77,12 @@ class _Upsample(nn.Module):
         self.time_conv = _CausalConv(block.time_conv) if block.mode == "upsample3d" else None
         self.conv = block.resample[1]
 
-    def forward(self, x: Tensor, history: _History) -> Tensor:
+    def forward(self, x: Tensor, history: History) -> Tensor:
         if self.time_conv is not None:
             x = self._double_time(x, self.time_conv, history)
         return convolve(interpolate(x, scale_factor=2.0, mode="nearest-exact"), self.conv.weight, self.conv.bias)
 
-    def _double_time(self, x: Tensor, conv: _CausalConv, history: _History) -> Tensor:
+    def _double_time(self, x: Tensor, conv: _CausalConv, history: History) -> Tensor:
         index, flag = history.take()
         if flag is None:
             history.keep(index, torch.empty(0))
@@ -147,7 +129,7 @@ class StackedDecoder(nn.Module):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
-        z = (latents.float() * self.std + self.mean).to(self.conv_in.weight.dtype)
+        z = (latents.to(self.std.device).float() * self.std + self.mean).to(self.conv_in.weight.dtype)
         if state.started:
             return self(z, state).float()
         state.started = True
@@ -156,7 +138,7 @@ class StackedDecoder(nn.Module):
 
     def forward(self, z: Tensor, state: DecodeState) -> Tensor:
         """z: latents as the VAE has them, [F, z, h, w]; pixels in its dtype. What `torch.compile` is given."""
-        history = _History(state)
+        history = History(state)
         x = self.conv_in(self.post_quant(z.contiguous(memory_format=_LAST), history), history)
         for layer in self.layers:
             x = layer(x, history)

@@ -65,9 +65,9 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, eps: float) -> None:
         super().__init__()
         self.head_dim = dim // heads
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
+        self.q: nn.Module = nn.Linear(dim, dim)
+        self.k: nn.Module = nn.Linear(dim, dim)
+        self.v: nn.Module = nn.Linear(dim, dim)
         self.o: nn.Module = nn.Linear(dim, dim)
         self.norm_q: nn.Module = RMSNorm(dim, eps)
         self.norm_k: nn.Module = RMSNorm(dim, eps)

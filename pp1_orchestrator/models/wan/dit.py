@@ -24,12 +24,12 @@ Modulation = tuple[Tensor, ...]
 class History(Protocol):
     """Keeps every layer's keys and values and attends to them."""
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Store a layer's new k, v [B, S, H, D]."""
+    def slots(self, layer: int) -> KeyValue:
+        """Where a layer's new keys and values go, [B, S, H, D] each."""
         ...
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Store a layer's new k, v and attend to all that the new tokens may see: [B, S, H, D] -> [B, S, C]."""
+    def attend(self, layer: int, q: Tensor) -> Tensor:
+        """Attend to all that the new tokens may see, themselves included: [B, S, H, D] -> [B, S, C]."""
         ...
 
 
@@ -63,6 +63,13 @@ class Block(nn.Module):
     def attention_inputs(self, x: Tensor, mod: Modulation, rope: RopeTable) -> tuple[Tensor, Tensor, Tensor]:
         """[B, S, C] -> q, k, v [B, S, H, D]."""
         return self.self_attn.project(torch.addcmul(mod[0], self.norm1(x), 1 + mod[1]), rope)
+
+    def write_inputs(self, x: Tensor, mod: Modulation, rope: RopeTable, slots: KeyValue) -> Tensor:
+        """`attention_inputs` with keys and values written to their slots -> q [B, S, H, D]."""
+        q, k, v = self.attention_inputs(x, mod, rope)
+        slots[0].copy_(k)
+        slots[1].copy_(v)
+        return q
 
     def finish(self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation) -> Tensor:
         """Everything after self-attention. x and attended [B, S, C] -> [B, S, C]."""
@@ -138,8 +145,8 @@ class CausalWanModel(nn.Module):
         x = self.patchify(latents)
         for index, block in enumerate(self.block_list()):
             mod = block.modulate(block_time)
-            q, k, v = block.attention_inputs(x, mod, rope)
-            x = block.finish(x, history.attend(index, q, k, v), text[index], mod)
+            q = block.write_inputs(x, mod, rope, history.slots(index))
+            x = block.finish(x, history.attend(index, q), text[index], mod)
         return self.unpatchify(self.head(x, time), f, h, w)
 
     def write_history(
@@ -151,8 +158,6 @@ class CausalWanModel(nn.Module):
         blocks = self.block_list()
         for index, block in enumerate(blocks):
             mod = block.modulate(block_time)
-            q, k, v = block.attention_inputs(x, mod, rope)
-            if index + 1 == len(blocks):
-                history.write(index, k, v)
-            else:
-                x = block.finish(x, history.attend(index, q, k, v), text[index], mod)
+            q = block.write_inputs(x, mod, rope, history.slots(index))
+            if index + 1 < len(blocks):
+                x = block.finish(x, history.attend(index, q), text[index], mod)

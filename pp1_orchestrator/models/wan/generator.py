@@ -7,30 +7,36 @@ Sampling as in Self-Forcing (arXiv:2506.08009): each step predicts x0, which is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue, preferred_kernels
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.noise import renoise_stream
-from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
+from pp1_orchestrator.models.wan.passes import Passes, PlainPasses, Text
+from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
 
 
 class CausalGenerator:
-    """The generator with its state. `calls` counts the passes through the transformer."""
+    """The generator with its state. `calls` counts the passes through the transformer.
 
-    def __init__(self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule) -> None:
+    passes: how they run; by default as the model is written.
+    """
+
+    def __init__(
+        self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, passes: Passes | None = None
+    ) -> None:
         self._model = model
+        self._passes = passes or PlainPasses(model, cache)
         self._cache = cache
         self._schedule = schedule
-        self._text: list[KeyValue] | None = None
-        self._rope: tuple[tuple[int, ...], RopeTable] | None = None
+        self._text: Text | None = None
+        self._rope: tuple[tuple[int, ...], Any] | None = None
         weight = model.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
-        self._kernels = preferred_kernels(self.device)
         self.calls = 0
 
     @property
@@ -38,20 +44,23 @@ class CausalGenerator:
         return self._cache.nbytes
 
     def warm_up(self, text_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> None:
-        """Run each kind of pass once, on nothing, and forget it: whatever is compiled or chosen late is there then.
+        """Run each kind of pass at each place of the window, on nothing, and forget it.
+
+        Whatever is compiled, captured or chosen late is there then.
 
         text_shape: [1, L, text_dim]; latent_shape: [1, F, c, h, w].
         """
         self.set_text(torch.zeros(text_shape))
         self.reset()
-        self.write_context(self.denoise(torch.zeros(latent_shape), (TRAIN_STEPS,), 0, seed=0), 0)
+        for start in range(0, 2 * self._cache.window, self._cache.chunk):
+            self.write_context(self.denoise(torch.zeros(latent_shape), (TRAIN_STEPS,), start, seed=0), start)
         self.reset()
         self._text, self.calls = None, 0
 
     @torch.inference_mode()
     def set_text(self, embeds: Tensor) -> None:
         """embeds [1, L, text_dim]: replaces the text's keys and values; the history stays."""
-        self._text = self._model.embed_text(embeds.to(self.device, self.dtype))
+        self._text = self._passes.keep_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
 
     def reset(self) -> None:
         """Forget the history: the next chunk starts at latent frame 0. The text stays."""
@@ -65,15 +74,16 @@ class CausalGenerator:
         """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
-        x = noise.to(self.device, self.dtype)
+        # Drawn and on their way before the first pass: nothing between passes waits for the host.
+        fresh = [self._upload(torch.randn(noise.shape, generator=renoise)) for _ in levels[1:]]
+        x = self._upload(noise)
         clean = x
         for index, level in enumerate(levels):
             flow = self._pass(x, level.timestep, start_frame, bias)
             clean = x - level.sigma * flow
             if index + 1 < len(levels):
                 sigma = levels[index + 1].sigma
-                fresh = torch.randn(x.shape, generator=renoise).to(self.device, self.dtype)
-                x = torch.lerp(clean, fresh, sigma)
+                x = torch.lerp(clean, fresh[index], sigma)
         return clean
 
     @torch.inference_mode()
@@ -81,8 +91,7 @@ class CausalGenerator:
         """Write a finished chunk's clean keys and values (one pass at t = 0)."""
         text, rope, time = self._prepare(latents, 0.0, start_frame)
         self.calls += 1
-        with self._kernels():
-            self._model.write_history(latents.to(self.device, self.dtype), time, text, self._cache, rope)
+        self._passes.write(latents.to(self.device, self.dtype), time, text, rope)
 
     def rebuild(self, context: Tensor, start_frame: int) -> None:
         """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on: a call for each chunk.
@@ -103,12 +112,16 @@ class CausalGenerator:
     def _pass(self, x: Tensor, timestep: float, start_frame: int, bias: float) -> Tensor:
         text, rope, time = self._prepare(x, timestep, start_frame, bias)
         self.calls += 1
-        with self._kernels():
-            return self._model(x, time, text, self._cache, rope)
+        return self._passes.flow(x, time, text, rope)
 
-    def _prepare(
-        self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0
-    ) -> tuple[list[KeyValue], RopeTable, Tensor]:
+    def _upload(self, values: Tensor) -> Tensor:
+        """To the device without waiting for it, in the generator's type."""
+        if values.device == self.device:
+            return values.to(self.dtype)
+        wide = values.pin_memory() if self.device.type == "cuda" else values
+        return wide.to(self.device, non_blocking=True).to(self.dtype)
+
+    def _prepare(self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0) -> tuple[Text, Any, Tensor]:
         if self._text is None:
             raise ValueError("the generator has no text: set_text comes before the first chunk")
         self._cache.begin(start_frame, bias)
@@ -116,5 +129,6 @@ class CausalGenerator:
         key = (start_frame, frames, height, width)
         if self._rope is None or self._rope[0] != key:
             head_dim = self._model.config.head_dim
-            self._rope = (key, rope_table(head_dim, start_frame, frames, height, width, self.device))
+            table = rope_table(head_dim, start_frame, frames, height, width, self.device)
+            self._rope = (key, self._passes.keep_rope(table))
         return self._text, self._rope[1], torch.full((1,), timestep, device=self.device)

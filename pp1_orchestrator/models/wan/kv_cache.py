@@ -17,6 +17,7 @@ from pp1_orchestrator.models.wan.segment_attention import attend_two
 class KVCache:
     """Keys and values of every layer, [layers][B, capacity, H, D], and attention over them.
 
+    attention: what attends to all of it alike; another function of the same kind may take its place.
     chunk, window and sink count latent frames; window includes the chunk being made. Raises ValueError when the ring
     (window − sink) is not a whole number of chunks.
     """
@@ -45,6 +46,7 @@ class KVCache:
         self._slot = slice(0, 0)
         self._valid = 0
         self._bias = 1.0
+        self.attention = attend
 
     @classmethod
     def for_model(
@@ -103,17 +105,20 @@ class KVCache:
         self._valid = min(since + self.chunk, self.window) * self._frame
         self._bias = bias
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Store the chunk's k, v [B, S, H, D]."""
-        self._keys[layer][:, self._slot] = k
-        self._values[layer][:, self._slot] = v
+    @property
+    def position(self) -> tuple[int, int, float]:
+        """What the chunk's passes depend on besides their inputs: equal positions read and write the same memory."""
+        return self._slot.start, self._valid, self._bias
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Store the chunk's k, v and attend to all valid keys: q, k, v [B, S, H, D] -> [B, S, H·D]."""
-        self.write(layer, k, v)
+    def slots(self, layer: int) -> KeyValue:
+        """Views of the chunk's own keys and values, [B, S, H, D], to be written to."""
+        return self._part(layer, self._slot)
+
+    def attend(self, layer: int, q: Tensor) -> Tensor:
+        """Attend to all valid keys, the chunk's own included: q [B, S, H, D] -> [B, S, H·D]."""
         middle = slice(self._frame, self._slot.start)
         if self._bias == 1 or middle.start >= middle.stop:
-            return attend(q, *self.visible(layer))
+            return self.attention(q, *self.visible(layer))
         anchor, own = (self._part(layer, part) for part in (slice(0, self._frame), self._slot))
         full = torch.cat([anchor[0], own[0]], dim=1), torch.cat([anchor[1], own[1]], dim=1)
         return attend_two(q, full, self._part(layer, middle), self._bias)

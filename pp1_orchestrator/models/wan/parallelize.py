@@ -44,6 +44,17 @@ class Shard(Protocol):
     def all_reduce(self, tensor: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rank's place in a mesh that it has not met: enough to know its part, and to compute alone."""
+
+    rank: int
+    degree: int
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        raise RuntimeError(f"rank {self.rank} of {self.degree} has not met the others")
+
+
 def check_degree(config: WanConfig, degree: int) -> None:
     """Raise ValueError when `degree` ranks cannot share the heads and the feed-forward evenly."""
     if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-RopeTable = tuple[Tensor, Tensor]
+RopeTable = Tensor
+"""[S, 1, D/2] complex64: the turn of each pair at each token."""
 THETA = 10000.0
 
 
@@ -22,7 +23,7 @@ def _angles(positions: Tensor, pairs: int) -> Tensor:
 def rope_table(
     head_dim: int, start: int, frames: int, height: int, width: int, device: torch.device | str = "cpu"
 ) -> RopeTable:
-    """(cos, sin), each float32 [frames·height·width, 1, head_dim/2], for latent frames start … start+frames-1.
+    """For latent frames start … start+frames-1, so S = frames·height·width.
 
     height and width count tokens, not pixels.
     """
@@ -40,11 +41,10 @@ def rope_table(
         ],
         dim=-1,
     ).reshape(frames * height * width, 1, pairs)
-    return angles.cos().float(), angles.sin().float()
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
 
 
 def rotate(x: Tensor, table: RopeTable) -> Tensor:
-    """Rotate interleaved pairs of x [..., S, H, D] by the table's angles."""
-    cos, sin = table
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype)
+    """Rotate interleaved pairs of x [..., S, H, D] by the table's angles, in float32: one pass over complex numbers."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)

@@ -1,44 +1,69 @@
-"""Reads a transformer's weights: safetensors in Wan2.1's names, or random ones in the same shapes."""
+"""A rank's part of the transformer: which part of each tensor it is, how it is read, and the model around it.
+
+A rank never holds more than its own part and one whole tensor. Knows no files: a `Source` reads, and slices, tensors.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Protocol
 
 import torch
-from safetensors.torch import load_file
+from torch import Tensor
 
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan, parallelize
 
-SHOWN_KEYS = 5
-
-
-def _mismatch(model: CausalWanModel, found: dict[str, torch.Tensor]) -> str | None:
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    missing = [f"{k} {s}" for k, s in expected.items() if k not in found]
-    extra = [f"{k} {tuple(t.shape)}" for k, t in found.items() if k not in expected]
-    wrong = [
-        f"{k} {tuple(found[k].shape)} instead of {s}"
-        for k, s in expected.items()
-        if k in found and tuple(found[k].shape) != s
-    ]
-    parts = [("missing", missing), ("unexpected", extra), ("wrong shape", wrong)]
-    text = "; ".join(f"{name}: {', '.join(keys[:SHOWN_KEYS])}" for name, keys in parts if keys)
-    return text or None
+Shape = tuple[int, ...]
+State = dict[str, Tensor]
 
 
-def load_generator(
-    folder: Path, config: WanConfig, device: torch.device, dtype: torch.dtype, random: bool = False, seed: int = 0
-) -> CausalWanModel:
-    """The transformer in `folder`, on `device` in `dtype`. Raises ValueError naming the first wrong keys."""
-    if random:
-        torch.manual_seed(seed)
-        return CausalWanModel(config).to(device, dtype).eval().requires_grad_(False)
-    with torch.device("meta"):
-        model = CausalWanModel(config)
-    state = load_file(folder / "model.safetensors", device=str(device))
-    problem = _mismatch(model, state)
-    if problem:
-        raise ValueError(f"{folder} does not hold this generator: {problem}")
-    model.load_state_dict({k: t.to(dtype) for k, t in state.items()}, assign=True)
+class Source(Protocol):
+    """Where tensors come from, by Wan2.1's names (`models.checkpoints.files.Weights`, `random_weights`)."""
+
+    def read(
+        self, key: str, device: torch.device, dtype: torch.dtype, rows: slice | None = None, dim: int = 0
+    ) -> Tensor:
+        """A tensor, or the part `rows` of its dimension `dim`."""
+        ...
+
+
+def whole_shapes(config: WanConfig) -> dict[str, Shape]:
+    """Every tensor of the transformer before it is split."""
+    return _shapes(_on_meta(config))
+
+
+def read_part(
+    config: WanConfig, source: Source, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
+) -> State:
+    """The tensors of the rank at `place`: along the dimension in which its part is smaller, it has its share."""
+    model = _on_meta(config)
+    whole = _shapes(model)
+    state = {}
+    for name, shape in _shapes(parallelize(model, place, plan)).items():
+        split = [dim for dim, size in enumerate(shape) if size != whole[name][dim]]
+        if split:
+            size = shape[split[0]]
+            rows = slice(place.rank * size, (place.rank + 1) * size)
+            state[name] = source.read(name, device, dtype, rows, split[0])
+        else:
+            state[name] = source.read(name, device, dtype)
+    return state
+
+
+def assemble(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
+    """The transformer around what `read_part` read, joined to the ranks that `shard` reaches. Empties `state`: whoever
+    replaces a weight of the model then frees the old one."""
+    model = parallelize(_on_meta(config), shard, plan)
+    model.load_state_dict(state, assign=True)
+    state.clear()
     return model.eval().requires_grad_(False)
+
+
+def _on_meta(config: WanConfig) -> CausalWanModel:
+    with torch.device("meta"):
+        return CausalWanModel(config)
+
+
+def _shapes(model: CausalWanModel) -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -45,6 +45,9 @@ class Mesh(Protocol):
 
 
 class Layout(Protocol):
-    """Starts a mesh. trace_folder: where its ranks leave their parts of the trace, None for no trace."""
+    """Starts a mesh. folder: the run's, where its ranks leave parts of the trace and their stacks; may be None.
 
-    def start(self, trace_folder: Path | None) -> Mesh: ...
+    generation: meshes before this one.
+    """
+
+    def start(self, folder: Path | None, generation: int) -> Mesh: ...

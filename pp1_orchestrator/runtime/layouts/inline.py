@@ -14,7 +14,8 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.build_mesh import load_transformer, make_generator, make_leader_text
+from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.link import InlineLink
@@ -25,14 +26,15 @@ RANK = "1"
 class InlineMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None) -> None:
+    def __init__(self, settings: Settings, config: WanConfig, folder: Path | None) -> None:
         self._device = torch.device(settings.layout.device)
-        model = load_transformer(settings, config, self._device)
+        alone = Place(0, 1)
+        state = load_weights(settings, config, alone, self._device)
         self._spans = make_recorder(settings, int(RANK), self._device)
-        generator, components = make_generator(model, settings, shard=None)
+        generator, components = make_generator(state, settings, config, alone)
         text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
         self._components = components | text_bytes
-        self._trace_folder = trace_folder
+        self._folder = folder
         self._link = InlineLink(text, MeshWorker(generator, self._spans), self._device)
 
     def connect(self, needed_version: int, reason: str) -> InlineLink:
@@ -52,8 +54,8 @@ class InlineMesh:
         """There is no process to end."""
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
-        if self._trace_folder is not None:
-            self._spans.write_part(self._trace_folder)
+        if self._folder is not None:
+            self._spans.write_part(self._folder)
 
 
 class InlineLayout:
@@ -62,5 +64,5 @@ class InlineLayout:
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
 
-    def start(self, trace_folder: Path | None) -> InlineMesh:
-        return InlineMesh(self._settings, self._config, trace_folder)
+    def start(self, folder: Path | None, generation: int) -> InlineMesh:
+        return InlineMesh(self._settings, self._config, folder)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,35 +21,48 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
-from pp1_orchestrator.runtime.meeting import ask, tell, told, wait_for_all
+from pp1_orchestrator.runtime.joining import join_groups
+from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.runtime.signals import signals_held
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.runtime.stacks import discard
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import send_parcel
-from pp1_orchestrator.transport.rendezvous import host_store
+from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 log = logging.getLogger(__name__)
+RankMain = Callable[[int, Settings, WanConfig, int, Path | None, int], None]
 
 
 class SpawnedMesh:
     """Implements `layouts.base.Mesh`."""
 
-    def __init__(self, settings: Settings, config: WanConfig, trace_folder: Path | None, generation: int = 0) -> None:
-        """generation: meshes before this one."""
+    def __init__(
+        self,
+        settings: Settings,
+        config: WanConfig,
+        folder: Path | None,
+        generation: int = 0,
+        main: RankMain = mesh_process.main,
+    ) -> None:
+        """generation: meshes before this one. main: the whole life of a mesh rank."""
         self._settings = settings
+        self._folder = folder
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
         self._pipe: PeerPipe | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
-        self._store = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        # Held for its life alone: with this mesh the store ends, whoever still waits for one of its keys.
+        self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
+        port = self._host.port
+        self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
-        tell(self._store, "generation", STAGE0, generation)
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, self._store.port, trace_folder)
+        arguments = (settings, config, port, folder, generation)
         self._processes = {
-            rank: spawn.Process(target=mesh_process.main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
+            rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
         }
         resource_tracker.ensure_running()  # starting it later would let the held signals go
@@ -61,12 +74,10 @@ class SpawnedMesh:
         deadlines = self._settings.deadlines
         version = self._agree(needed_version, reason)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        timeouts = Timeouts(deadlines.start, deadlines.message)
-        layout = self._settings.layout
-        self._topology = Topology(self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        self._topology = self._join_groups()
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
-        self._pipe = PeerPipe(self._topology, torch.device(layout.device))
+        self._pipe = PeerPipe(self._topology, torch.device(self._settings.layout.device))
         return DistLink(self._pipe, version)
 
     @property
@@ -102,6 +113,8 @@ class SpawnedMesh:
         self.kill()
         if self._topology is not None:
             self._topology.close()
+        if self._folder is not None:
+            discard(self._folder, self._pids())
 
     def _agree(self, needed_version: int, reason: str) -> int:
         """Settle the contract's version with all ranks of the mesh."""
@@ -110,6 +123,14 @@ class SpawnedMesh:
         version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
         tell(self._store, "version", STAGE0, version)
         return version
+
+    def _pids(self) -> dict[int, int]:
+        return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}
+
+    def _join_groups(self) -> Topology:
+        layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
+        make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        return join_groups(make, self._dead)
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
@@ -129,7 +150,6 @@ class SpawnedLayout:
 
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config
-        self._generations = itertools.count()
 
-    def start(self, trace_folder: Path | None) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, trace_folder, next(self._generations))
+    def start(self, folder: Path | None, generation: int) -> SpawnedMesh:
+        return SpawnedMesh(self._settings, self._config, folder, generation)

@@ -24,7 +24,7 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
     web = Web(settings)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    sink = web.make_sink(instruments)
+    sink = web.make_sink(instruments, out)
     try:
         stream = Stream(
             settings, config, script, instruments, sink, [digests], trace_folder=out if settings.trace else None
@@ -32,7 +32,7 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
         try:
             vitals = Vitals(stream, instruments.metrics, instruments.events)
             stream.session.start()
-            web.serve(stream.session, instruments)
+            web.serve(stream.session, instruments, out)
             vitals.close()
         finally:
             stream.close()

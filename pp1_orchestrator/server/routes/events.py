@@ -21,8 +21,9 @@ def event_routes(events: EventStreams) -> APIRouter:
     )
     async def follow() -> Response:
         """`event` names the kind; `data` is one line of JSON, which fits the schema with that `event`: Accepted,
-        Applied, Visible, Superseded, Failed, Commanded, Planned, Epoch or RankState. They begin with what happens after
-        the request; past ones are not repeated. A client that reads too slowly loses the oldest ones."""
+        Applied, Visible, Superseded, Failed, Commanded, Planned, LeaseChanged, ClipChanged, Epoch, RankState,
+        Restarting or Restarted. They begin with what happens after the request; past ones are not repeated. A client
+        that reads too slowly loses the oldest ones."""
         headers = UNSTORED | {"X-Accel-Buffering": "no"}
         return StreamingResponse(events.open(), media_type=EVENTS, headers=headers)
 

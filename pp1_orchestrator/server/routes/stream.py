@@ -10,7 +10,9 @@ from pp1_orchestrator.ports import MAX_SEED, Control, PromptUpdate, StreamContro
 from pp1_orchestrator.server.answers import ControlAccepted, PromptAccepted, StreamState
 from pp1_orchestrator.server.bodies import read_json
 from pp1_orchestrator.server.describe import BODY, gives, refuses, takes
+from pp1_orchestrator.server.lease import Leases
 from pp1_orchestrator.server.replies import UNSTORED, json_reply
+from pp1_orchestrator.server.routes.clips import Clips
 from pp1_orchestrator.server.routes.whep import Peers
 from pp1_orchestrator.server.settings import Limits
 
@@ -37,14 +39,15 @@ ONLY_A_SEED_HAS_A_VALUE = {
 }
 
 
-def stream_routes(stream: StreamControl, peers: Peers, limits: Limits) -> APIRouter:
+def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, leases: Leases, limits: Limits) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(default_response_class=Response, tags=["stream"])
 
     @router.get("/api/state", summary="The stream as it is now", responses=gives(StreamState, "The state"))
     async def state() -> Response:
         """Configuration, prompt, seed, figures and processes."""
-        return json_reply(stream.state() | {"viewers": peers.count}, headers=UNSTORED)
+        around = {"viewers": peers.count, "clip": clips.newest(), "lease": leases.state()}
+        return json_reply(stream.state() | around, headers=UNSTORED)
 
     @router.post(
         "/api/prompt",

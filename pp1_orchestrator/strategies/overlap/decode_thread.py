@@ -86,7 +86,7 @@ class DecodeThread:
             with own_lane(self._parts.link.device):
                 while (job := self._results.get()) is not None:
                     stage, accepted, prepared = job
-                    accepted.taken.cross([accepted.latents])
+                    accepted.taken.cross([accepted.latents, accepted.finite])
                     stage.prepare(accepted)
                     prepared.set()
                     stage.finish(accepted)

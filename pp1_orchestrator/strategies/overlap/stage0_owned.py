@@ -49,7 +49,9 @@ class Stage0Owned:
         return True
 
     def post(self, parcel: wire.Parcel) -> None:
-        self._outbox.put(parcel)
+        """A heartbeat that finds another one still waiting is not needed."""
+        with contextlib.suppress(queue.Full):
+            self._outbox.put_nowait(parcel)
 
     def close(self, timeout_s: float) -> bool:
         """Results that nobody waits for any more are thrown away: the thread must not wait for room."""
@@ -73,8 +75,20 @@ class Stage0Owned:
                 return
             self._in_flight += 1
             self._parts.queues.note(IN_FLIGHT, self._in_flight)
-            self._outbox.put(flight)
+            self._hand_over(flight)
             block = False
+
+    def _hand_over(self, flight: Flight) -> None:
+        """A heartbeat may still be in the queue: that of a mesh that does not take it."""
+        while True:
+            try:
+                return self._outbox.put(flight, timeout=POLL_S)
+            except queue.Full:
+                self._check_thread()
+
+    def _check_thread(self) -> None:
+        if not self._thread.is_alive():
+            raise MeshError("the communication thread has ended")
 
     def _next_result(self) -> Received:
         """The link's own time limit ends a wait for a silent mesh; here only a dead thread must be noticed."""
@@ -82,8 +96,7 @@ class Stage0Owned:
             try:
                 received = self._inbox.get(timeout=POLL_S)
             except queue.Empty:
-                if not self._thread.is_alive():
-                    raise MeshError("the communication thread has ended") from None
+                self._check_thread()
                 continue
             if isinstance(received, Exception):
                 raise received

@@ -1,0 +1,64 @@
+"""A WHEP viewer on a thread of its own, which notes when each picture was decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import urllib.request
+from collections.abc import Coroutine
+from typing import Any
+
+from tests.media.whep_client import Client
+
+FLOWING, WITHIN_S = 4, 0.9
+"""So many pictures within so long are a stream. A stream that stands still repeats its last picture each 0.5 s."""
+JOIN_S = 30.0
+
+
+class Watcher:
+    """frames: monotonic seconds of every decoded picture."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._client: Client = self._run(self._join())
+
+    @property
+    def frames(self) -> list[float]:
+        return self._client.numbers
+
+    @property
+    def connected(self) -> bool:
+        return self._client.state == "connected"
+
+    def flows_since(self, since_s: float) -> float | None:
+        """When the first picture of a stream came after `since_s`, if one did."""
+        frames = [at_s for at_s in self.frames if at_s > since_s]
+        pairs = zip(frames, frames[FLOWING - 1 :], strict=False)
+        return next((first for first, later in pairs if later - first < WITHIN_S), None)
+
+    def vanish(self) -> None:
+        """Stop sending without a word."""
+        self._run(self._client.vanish())
+
+    def close(self) -> None:
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(JOIN_S)
+
+    async def _join(self) -> Client:
+        client = Client(lambda picture: time.monotonic())
+        await client.take(await asyncio.to_thread(self._ask, await client.offer()))
+        return client
+
+    def _ask(self, offer: str) -> str:
+        request = urllib.request.Request(f"{self._url}/whep", offer.encode(), {"content-type": "application/sdp"})
+        with urllib.request.urlopen(request, timeout=JOIN_S) as answer:
+            return answer.read().decode()

@@ -1,0 +1,59 @@
+"""`python -m pp1_orchestrator.convert SOURCE TARGET`: a generator's checkpoint, rewritten in the program's own layout.
+
+Exit codes: 0 done, 2 a source that can't be converted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from pp1_orchestrator.models.checkpoints.convert import infer_config, write_converted
+from pp1_orchestrator.models.checkpoints.files import open_weights
+from pp1_orchestrator.models.checkpoints.generator import open_generator
+from pp1_orchestrator.models.checkpoints.wan_layouts import in_our_names
+
+EXIT_SOURCE = 2
+DTYPES = {"as-stored": None, "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m pp1_orchestrator.convert", description=__doc__)
+    made.add_argument("source", type=Path, help="a file of weights, an index of shards, or a folder with one of them")
+    made.add_argument("target", type=Path, help="a folder, new or empty")
+    made.add_argument("--last", action="store_true", help="the last weights instead of the averaged ones")
+    made.add_argument("--lora", type=Path, help="a file of low-rank changes to add")
+    made.add_argument("--lora-alpha", type=float, help="the changes count alpha / rank times; without: once")
+    made.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="of the written weights")
+    made.add_argument("--shard-gb", type=float, default=5.0, help="size of a file at most, and memory that is needed")
+    return made
+
+
+def convert(options: argparse.Namespace) -> list[Path]:
+    """The files written. Raises OSError, and ValueError with one line."""
+    found = in_our_names(open_weights(options.source), ema=not options.last)
+    config = infer_config(found.path, found.shapes())
+    weights = open_generator(options.source, config, not options.last, options.lora, options.lora_alpha)
+    sources = [weights.path, *([options.lora] if options.lora else [])]
+    made = {"last": options.last, "lora_alpha": options.lora_alpha, "dtype": options.dtype}
+    dtype = DTYPES[options.dtype]
+    return write_converted(weights, config, options.target, dtype, int(options.shard_gb * 1e9), sources, made)
+
+
+def main() -> int:
+    options = parser().parse_args()
+    try:
+        written = convert(options)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_SOURCE
+    sys.stdout.write("".join(f"{path}\n" for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

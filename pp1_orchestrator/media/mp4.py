@@ -1,0 +1,64 @@
+"""One H.264 video in an MP4 file. Knows nothing of chunks, clocks or limits; one thread only."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.video.stream import VideoStream
+
+from pp1_orchestrator.media.frames import Rgb, to_yuv420p
+
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+"""Fragments that reach the disk at once: can be played even if the program is killed."""
+INDEXED = {"movflags": "faststart"}
+"""Readable only once it is closed; then every player knows its length and can seek from the first byte."""
+CODEC_OPTIONS = {"preset": "veryfast", "crf": "18"}
+
+
+class Mp4File:
+    """Written frame by frame inside a `with`. bytes: of the packets so far."""
+
+    def __init__(
+        self, path: Path, fps: float, height: int, width: int, time_base: Fraction, container: dict[str, str]
+    ) -> None:
+        self._time_base = time_base
+        self._container = av.open(str(path), "w", container_options=container)
+        self._stream = self._add_stream(Fraction(fps).limit_denominator(1001), height, width)
+        self._container.start_encoding()  # opens the file now, so that a bad path is not found out at the end
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+    def write(self, rgb: Rgb, pts: int) -> None:
+        """rgb: uint8 [H, W, 3]; pts: growing, in ticks of the time base."""
+        frame = to_yuv420p(rgb)
+        frame.pts, frame.time_base = pts, self._time_base
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        self.bytes += sum(packet.size for packet in packets)
+        self._container.mux(packets)
+
+    def _add_stream(self, rate: Fraction, height: int, width: int) -> VideoStream:
+        stream = self._container.add_stream("libx264", rate=rate, options=CODEC_OPTIONS)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = self._time_base
+        stream.codec_context.gop_size = max(1, round(rate))
+        stream.codec_context.thread_count = 1
+        return stream

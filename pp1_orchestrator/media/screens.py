@@ -1,0 +1,17 @@
+"""Several screens that show the same pictures."""
+
+from __future__ import annotations
+
+from pp1_orchestrator.media.frames import Rgb
+from pp1_orchestrator.media.pacer import Screen
+
+
+class Screens:
+    """A Screen that hands each picture to all of its screens, in order."""
+
+    def __init__(self, *screens: Screen) -> None:
+        self._screens = screens
+
+    def present(self, rgb: Rgb, at_s: float) -> None:
+        for screen in self._screens:
+            screen.present(rgb, at_s)

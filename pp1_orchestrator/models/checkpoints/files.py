@@ -1,0 +1,189 @@
+"""Opens files of weights without reading them: safetensors, whole or in shards, and what `torch.save` wrote.
+
+Knows which tensors a file holds and reads one of them, or a part of it. Knows nothing of what the names mean.
+A pickle is opened with `weights_only`, and mapped: its numbers stay on the disk until they are asked for.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.serialization import pickle as torch_pickle
+
+Shape = tuple[int, ...]
+CPU = torch.device("cpu")
+INDEX = ".safetensors.index.json"
+PICKLES = (".pt", ".pth", ".bin")
+SECTION = "/"
+"""Between the name of a pickle's section and a tensor's name: `generator_ema/model.head.head.bias`."""
+
+
+class Weights(Protocol):
+    """Named tensors that are read one by one."""
+
+    @property
+    def path(self) -> Path:
+        """What was opened, for messages."""
+        ...
+
+    def shapes(self) -> Mapping[str, Shape]:
+        """Every tensor's shape, without reading any."""
+        ...
+
+    def read(
+        self,
+        key: str,
+        device: torch.device = CPU,
+        dtype: torch.dtype | None = None,
+        rows: slice | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        """A tensor's own copy, contiguous. rows: only this part of dimension `dim`. dtype None: as it is stored."""
+        ...
+
+
+class _Safetensors:
+    """Implements `Weights`. files: where each tensor lies."""
+
+    def __init__(self, path: Path, files: Mapping[str, Path]) -> None:
+        self.path = path
+        self._open = {file: open_safetensors(file) for file in sorted(set(files.values()))}
+        self._parts = {key: self._find(key, file) for key, file in files.items()}
+
+    def _find(self, key: str, file: Path) -> Any:
+        try:
+            return self._open[file].get_slice(key)
+        except SafetensorError as error:
+            raise ValueError(f"{self.path} names {key} in {file.name}, which has no such tensor") from error
+
+    def shapes(self) -> Mapping[str, Shape]:
+        return {key: tuple(part.get_shape()) for key, part in self._parts.items()}
+
+    def read(
+        self,
+        key: str,
+        device: torch.device = CPU,
+        dtype: torch.dtype | None = None,
+        rows: slice | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        part = self._parts[key]
+        where = (slice(None),) * dim + (rows or slice(None),)
+        return _own(part[where] if part.get_shape() else part[...], device, dtype)
+
+
+class _Pickled:
+    """Implements `Weights`. A tensor in a dictionary below is named `section/name`; what is no tensor is left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tensors = dict(_flatten(_unpickle(path)))
+
+    def shapes(self) -> Mapping[str, Shape]:
+        return {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
+
+    def read(
+        self,
+        key: str,
+        device: torch.device = CPU,
+        dtype: torch.dtype | None = None,
+        rows: slice | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        tensor = self._tensors[key].detach()
+        return _own(tensor if rows is None else tensor[(slice(None),) * dim + (rows,)], device, dtype)
+
+
+def open_weights(path: Path) -> Weights:
+    """A file of weights, an index of shards, or a folder that holds one of them.
+
+    Raises FileNotFoundError, and ValueError with one line that names the file.
+    """
+    path = path.expanduser()
+    file = _only_file(path) if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    if file.name.endswith(INDEX):
+        return _Safetensors(file, {key: file.parent / part for key, part in read_index(file).items()})
+    if file.suffix == ".safetensors":
+        return _Safetensors(file, dict.fromkeys(open_safetensors(file).keys(), file))
+    if file.suffix in PICKLES:
+        return _Pickled(file)
+    raise ValueError(f"{file} is no file of weights; possible: .safetensors, {INDEX}, {', '.join(PICKLES)}")
+
+
+class _Index(msgspec.Struct, frozen=True):
+    """Which file holds which tensor."""
+
+    weight_map: dict[str, str]
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Which file beside `path` holds which tensor. Raises ValueError when one is elsewhere or missing."""
+    try:
+        index = msgspec.json.decode(path.read_bytes(), type=_Index)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path} is no index of weights ({error})") from error
+    for part in sorted(set(index.weight_map.values())):
+        if Path(part).name != part or not part.endswith(".safetensors"):
+            raise ValueError(f"{path} names {part!r}; only safetensors files beside it may be named")
+        if not (path.parent / part).is_file():
+            raise ValueError(f"{path} names {part}, which is not there")
+    return index.weight_map
+
+
+def open_safetensors(path: Path) -> Any:
+    """The header of a safetensors file, read. Raises ValueError when the file is damaged or none."""
+    try:
+        return safe_open(str(path), framework="pt").__enter__()
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file ({error})") from error
+
+
+def _only_file(folder: Path) -> Path:
+    """The one way to read a folder: by its index, or the only file of weights in it."""
+    for found in (folder.glob(f"*{INDEX}"), folder.glob("*.safetensors"), _pickles(folder)):
+        files = sorted(found)
+        if len(files) == 1:
+            return files[0]
+        if files:
+            names = ", ".join(file.name for file in files)
+            raise ValueError(f"{folder} holds several files of weights: {names}; name the one that is meant")
+    raise FileNotFoundError(f"{folder}: no file of weights in it (.safetensors, {', '.join(PICKLES)})")
+
+
+def _pickles(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix in PICKLES)
+
+
+def _unpickle(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged, or older than the format that can be read in parts")
+    try:
+        return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
+    except (RuntimeError, EOFError, KeyError, torch_pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if isinstance(item, Tensor):
+            yield f"{prefix}{key}", item
+        else:
+            yield from _flatten(item, f"{prefix}{key}{SECTION}")
+
+
+def _own(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    """Never a view of the file: that may change, and a view of a part keeps the whole in memory."""
+    copied = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device)
+    return copied.copy_(tensor)

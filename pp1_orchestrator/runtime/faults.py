@@ -1,0 +1,234 @@
+"""Scripted faults: a mesh rank that fails in a chosen way at a chosen chunk, for testing what is done about it.
+
+Wrappers, put around a rank's generator or the leader's pipe when they are made; where no fault is asked for, they are
+not there. A fault happens to a run's first mesh, once: the mesh that comes after it is a good one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.config.schema import FaultSettings, Settings
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.mesh.leader import Pipe
+from pp1_orchestrator.mesh.worker import Generator
+from pp1_orchestrator.transport.groups import LEADER
+
+NO_FAULT = "none"
+EXIT_CODE = 3
+Send = Callable[[Tensor], None]
+
+
+class WorkFault(Protocol):
+    """Goes wrong in place of a chunk's denoising, or after it."""
+
+    def __init__(self, settings: FaultSettings) -> None: ...
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor: ...
+
+
+class AnswerFault(Protocol):
+    """Goes wrong in place of sending the leader's answer, whose parts are a header, metadata and tensors."""
+
+    def __init__(self, settings: FaultSettings) -> None: ...
+
+    def run(self, parts: list[Tensor], send: Send) -> None: ...
+
+
+class _Fault:
+    """What all of them are made of."""
+
+    def __init__(self, settings: FaultSettings) -> None:
+        self._seconds = settings.seconds
+
+
+class Raise(_Fault):
+    """An exception."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        raise RuntimeError("a scripted fault")
+
+
+class Exit(_Fault):
+    """The process ends by itself, without a word."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        os._exit(EXIT_CODE)
+
+
+class Kill(_Fault):
+    """SIGKILL."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return denoise()
+
+
+class Stop(_Fault):
+    """SIGSTOP: alive, and nothing more. Goes on if somebody lets it."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return denoise()
+
+
+class Sleep(_Fault):
+    """Late by so many seconds."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        time.sleep(self._seconds)
+        return denoise()
+
+
+class Skip(_Fault):
+    """The passes are left out, and with them the collectives in which the others wait."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        return noise
+
+
+class NotFinite(_Fault):
+    """Latents that are no numbers; the rank's context pass then writes them into its cache."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        return torch.full_like(denoise(), torch.nan)
+
+
+class Corrupt(_Fault):
+    """A header that is not one of this contract."""
+
+    def run(self, parts: list[Tensor], send: Send) -> None:
+        for part in (parts[0] + 1, *parts[1:]):
+            send(part)
+
+
+class Drop(_Fault):
+    """Nothing is sent."""
+
+    def run(self, parts: list[Tensor], send: Send) -> None:
+        """Nothing."""
+
+
+class Delay(_Fault):
+    """Sent so many seconds later."""
+
+    def run(self, parts: list[Tensor], send: Send) -> None:
+        time.sleep(self._seconds)
+        for part in parts:
+            send(part)
+
+
+class Repeat(_Fault):
+    """Sent twice."""
+
+    def run(self, parts: list[Tensor], send: Send) -> None:
+        for part in parts * 2:
+            send(part)
+
+
+WORK_FAULTS: Mapping[str, type[WorkFault]] = {
+    "raise": Raise,
+    "exit": Exit,
+    "kill": Kill,
+    "stop": Stop,
+    "sleep": Sleep,
+    "skip": Skip,
+    "not_finite": NotFinite,
+}
+ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
+    "corrupt": Corrupt,
+    "drop": Drop,
+    "delay": Delay,
+    "repeat": Repeat,
+}
+INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite"})
+"""Those that a mesh in rank 0's process can have: they leave the process and the wire alone."""
+
+
+def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Generator:
+    """The generator of a mesh rank, with the fault that it is to have."""
+    fault = settings.debug.fault
+    if fault.kind not in WORK_FAULTS or fault.rank != rank:
+        return generator
+    return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk)
+
+
+def with_answer_fault(pipe: Pipe, settings: Settings) -> Pipe:
+    """The leader's pipe to rank 0, with the fault that it is to have."""
+    fault = settings.debug.fault
+    if fault.kind not in ANSWER_FAULTS or fault.rank != LEADER:
+        return pipe
+    return FaultyPipe(pipe, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
+
+
+def without_fault(settings: Settings) -> Settings:
+    """The same settings for the meshes after the first one."""
+    fault = msgspec.structs.replace(settings.debug.fault, kind=NO_FAULT)
+    return msgspec.structs.replace(settings, debug=msgspec.structs.replace(settings.debug, fault=fault))
+
+
+class FaultyGenerator:
+    """chunk: which of a first mesh's chunks goes wrong; each is denoised once, in order."""
+
+    def __init__(self, generator: Generator, fault: WorkFault, chunk: int) -> None:
+        self._generator, self._fault, self._left = generator, fault, chunk
+
+    @property
+    def calls(self) -> int:
+        return self._generator.calls
+
+    def reset(self) -> None:
+        self._generator.reset()
+
+    def set_text(self, embeds: Tensor) -> None:
+        self._generator.set_text(embeds)
+
+    def rebuild(self, context: Tensor, start_frame: int) -> None:
+        self._generator.rebuild(context, start_frame)
+
+    def denoise(
+        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+    ) -> Tensor:
+        def work() -> Tensor:
+            return self._generator.denoise(noise, steps, start_frame, seed, bias)
+
+        self._left -= 1
+        return self._fault.run(noise, work) if self._left == -1 else work()
+
+    def write_context(self, latents: Tensor, start_frame: int) -> None:
+        self._generator.write_context(latents, start_frame)
+
+
+class FaultyPipe:
+    """chunk: which of a first mesh's answers goes wrong; each is sent once, in order."""
+
+    def __init__(self, pipe: Pipe, fault: AnswerFault, chunk: int) -> None:
+        self._pipe, self._fault, self._left = pipe, fault, chunk
+        self._parts: list[Tensor] = []
+        self._count = 0
+
+    def receive(self, tensor: Tensor) -> Tensor:
+        return self._pipe.receive(tensor)
+
+    def send(self, tensor: Tensor) -> None:
+        """Parts are kept until the answer that they belong to is complete."""
+        if not self._parts:
+            self._count = 2 + wire.read_header(tensor).tensor_count
+        self._parts.append(tensor)
+        if len(self._parts) < self._count:
+            return
+        parts, self._parts = self._parts, []
+        self._left -= 1
+        if self._left == -1:
+            self._fault.run(parts, self._pipe.send)
+            return
+        for part in parts:
+            self._pipe.send(part)

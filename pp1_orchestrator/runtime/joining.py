@@ -1,0 +1,58 @@
+"""Makes process groups on a thread of their own: a backend's wait for a rank that has ended can't be cut short.
+
+It can only be left alone, until its own time limit ends it. Knows nothing of why a rank ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.transport.groups import Topology, forget_groups
+
+POLL_S = 0.02
+GRACE_S = 0.2
+"""A store or socket that ended with a rank lets the thread go within this, nearly always."""
+
+
+def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, int]]) -> Topology:
+    """`make()`, unless a rank ends before. Raises MeshError; the next groups can then be made."""
+    attempt = _Attempt(make)
+    while not attempt.done.wait(POLL_S):
+        if dead():
+            attempt.done.wait(GRACE_S)
+            break
+    return attempt.take(dead())
+
+
+class _Attempt:
+    def __init__(self, make: Callable[[], Topology]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: Topology | None = None
+        self._error: RuntimeError | None = None
+        self._left_alone = False
+        self.done = threading.Event()
+        threading.Thread(target=self._run, name="join-groups", daemon=True).start()
+
+    def take(self, dead: Mapping[int, int]) -> Topology:
+        with self._lock:
+            if self._made is not None:
+                return self._made
+            self._left_alone = not self.done.is_set()
+            forget_groups()
+        for rank, code in dead.items():
+            raise MeshError(f"rank {rank} ended with exit code {code} before it had joined") from self._error
+        raise MeshError(f"the process groups could not be made: {str(self._error).splitlines()[0]}") from self._error
+
+    def _run(self) -> None:
+        try:
+            made = self._make()
+        except RuntimeError as error:
+            self._error = error
+        else:
+            with self._lock:
+                self._made = None if self._left_alone else made
+                if self._left_alone:
+                    forget_groups()
+        self.done.set()

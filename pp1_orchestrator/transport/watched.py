@@ -1,0 +1,103 @@
+"""How long rank 0 has been waiting for its mesh, and from when on that is too long.
+
+Knows nothing of processes, nor of what is done about a mesh that does not answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.transport.link import MeshLink, Sending
+from pp1_orchestrator.transport.messages import Received
+
+TIMES_USUAL = 10
+"""An answer may take so many times as long as the newest ones took."""
+REMEMBERED = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A wait that is too long, in seconds."""
+
+    waited_s: float
+    allowed_s: float
+
+
+class AnswerClock:
+    """Times every wait on the link. Written by the thread that uses the link, read by any.
+
+    usual_s: what an answer may take, or TIMES_USUAL the newest ones' median where that is more; longest_s: never more
+    than this, and the first `warm` answers may take that long.
+    """
+
+    def __init__(self, usual_s: float, longest_s: float, warm: int) -> None:
+        self._usual_s, self._longest_s, self._warm = usual_s, longest_s, warm
+        self._took_s: deque[float] = deque(maxlen=REMEMBERED)
+        self._wait: tuple[float, float] | None = None
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Inside, the mesh is waited for."""
+        self._wait = (time.monotonic(), self._allowed_s())
+        try:
+            yield
+        finally:
+            self._wait = None
+
+    def answered(self, took_s: float) -> None:
+        """An answer came."""
+        self._warm -= 1
+        self._took_s.append(took_s)
+
+    def overdue(self, now_s: float) -> Overdue | None:
+        wait = self._wait
+        if wait is None or now_s - wait[0] < wait[1]:
+            return None
+        return Overdue(now_s - wait[0], wait[1])
+
+    def _allowed_s(self) -> float:
+        if self._warm > 0 or not self._took_s:
+            return self._longest_s
+        return min(max(self._usual_s, TIMES_USUAL * median(self._took_s)), self._longest_s)
+
+
+class WatchedLink:
+    """A link whose waits are timed. Implements `transport.link.MeshLink`."""
+
+    def __init__(self, link: MeshLink, clock: AnswerClock) -> None:
+        self._link, self._clock = link, clock
+        self.device, self.version = link.device, link.version
+
+    def send(self, parcel: wire.Parcel) -> None:
+        with self._clock.waiting():
+            self._link.send(parcel)
+
+    def start_send(self, parcel: wire.Parcel) -> Sending:
+        return _WatchedSending(self._link.start_send(parcel), self._clock)
+
+    def receive(self) -> Received:
+        start = time.monotonic()
+        with self._clock.waiting():
+            received = self._link.receive()
+        self._clock.answered(time.monotonic() - start)
+        return received
+
+    def settle(self) -> None:
+        self._link.settle()
+
+
+class _WatchedSending:
+    """A message on its way, whose arrival is waited for."""
+
+    def __init__(self, sending: Sending, clock: AnswerClock) -> None:
+        self._sending, self._clock = sending, clock
+
+    def wait(self) -> None:
+        with self._clock.waiting():
+            self._sending.wait()

@@ -1,0 +1,29 @@
+"""Mesh ranks that come as far as they should and then wait until they are killed. Few imports: they must start fast."""
+
+import threading
+
+from pp1_orchestrator.contract.versions import VERSIONS
+from pp1_orchestrator.runtime.meeting import ask, tell
+from pp1_orchestrator.transport.groups import STAGE0, Timeouts, Topology
+from pp1_orchestrator.transport.rendezvous import join_store
+
+RANKS = 2
+
+
+def nobody_joins(rank, settings, config, port, folder, generation):
+    """All say that they have loaded; none comes to the groups."""
+    store = join_store(port, RANKS + 1, settings.deadlines.start)
+    ask(store, "facts", STAGE0)
+    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "loaded", rank, True)
+    threading.Event().wait()
+
+
+def one_joins(rank, settings, config, port, folder, generation):
+    """The leader takes part in making the groups, the other one never comes."""
+    store = join_store(port, RANKS + 1, settings.deadlines.start)
+    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "loaded", rank, True)
+    if rank == 1:
+        Topology(store, rank, RANKS, "gloo", Timeouts(settings.deadlines.start, settings.deadlines.message))
+    threading.Event().wait()

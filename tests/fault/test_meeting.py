@@ -1,0 +1,61 @@
+"""A rank that ends while the ranks meet is noticed at once, whatever rank 0 waits for, and the next mesh can be met."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedMesh
+from pp1_orchestrator.runtime.meeting import ask
+from pp1_orchestrator.transport.rendezvous import join_store
+from tests.system.in_process import make_settings
+
+from .ranks_that_wait import RANKS, nobody_joins, one_joins
+
+DETECT_S, WAIT_S = 1.0, 30
+
+
+def connect_and_kill(mesh, rank):
+    """Kill a rank when all have loaded and rank 0 waits for the groups; what rank 0 says, and how soon."""
+    said = []
+
+    def connect():
+        try:
+            mesh.connect(1, "a test")
+        except MeshError as error:
+            said.extend((time.monotonic(), str(error)))
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    seen = join_store(mesh._host.port, RANKS + 1, WAIT_S)
+    for other in range(1, RANKS + 1):
+        ask(seen, "loaded", other)
+    time.sleep(0.3)  # rank 0 looks each 0.02 s, and is then where it waits
+    killed = time.monotonic()
+    os.kill(mesh.processes[rank].pid, signal.SIGKILL)
+    thread.join(WAIT_S)
+    assert said, "rank 0 still waits"
+    return said[1], said[0] - killed
+
+
+@pytest.mark.parametrize(("main", "rank"), [(nobody_joins, 1), (one_joins, 2)])
+def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
+    settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
+    mesh = SpawnedMesh(settings, config, None, main=main)
+    try:
+        said, took_s = connect_and_kill(mesh, rank)
+        assert said == f"rank {rank} ended with exit code -9 before it had joined"
+        assert took_s < DETECT_S
+    finally:
+        mesh.kill()
+        mesh.stop(None, 0.0)
+    assert not torch.distributed.is_initialized()
+    after = SpawnedMesh(settings, config, None)
+    try:
+        assert after.connect(1, "a test").version
+    finally:
+        after.stop(None, 0.0)

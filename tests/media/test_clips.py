@@ -1,0 +1,129 @@
+"""Clips: what was shown is in the file with its own times, and nothing grows without end."""
+
+import threading
+import time
+
+import av
+import pytest
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.settings import VideoSettings
+from pp1_orchestrator.media.take import ClipLimits
+
+from .source import SIZE, Counted, numbered, read_number
+
+FPS = 16
+VIDEO = VideoSettings(SIZE, SIZE, FPS)
+PLENTY = ClipLimits(seconds=60, bytes=10_000_000, kept=2)
+
+
+class Scene:
+    """A recorder, and the pictures that are shown to it at times of its own, one frame apart."""
+
+    def __init__(self, folder, limits=PLENTY) -> None:
+        self.figures, self.told = Counted(), []
+        self.ended = threading.Event()
+        self.recorder = ClipRecorder(folder, VIDEO, limits, self.figures, self._tell)
+        self.now = time.monotonic()
+
+    def show(self, numbers, gap_s=1 / FPS) -> None:
+        """Each as soon as the file has taken the one before, as a pacer that is slow enough would."""
+        for number in numbers:
+            before = self.frames()
+            self.now = max(self.now + gap_s, time.monotonic())
+            self.recorder.present(numbered(number), self.now)
+            while self.frames() == before and not self.ended.is_set():
+                time.sleep(0.001)
+
+    def frames(self) -> int:
+        newest = self.recorder.newest()
+        return newest.frames if newest else -1
+
+    def read(self, name) -> tuple[list[int], list[float]]:
+        """Numbers of the pictures in a clip's file, and when they are shown."""
+        with av.open(str(self.recorder.file(name))) as container:
+            frames = list(container.decode(video=0))
+        return [read_number(f.to_ndarray(format="rgb24")) for f in frames], [f.time for f in frames]
+
+    def _tell(self, clip) -> None:
+        self.told.append((clip.id, clip.state, clip.ended))
+        if clip.state != "recording":
+            self.ended.set()
+
+
+def test_a_clip_is_what_was_shown_with_its_times_and_begins_at_once(tmp_path):
+    scene = Scene(tmp_path / "clips")
+    scene.recorder.present(numbered(7), scene.now)
+    assert scene.recorder.start().state == "recording"
+    assert scene.recorder.file("c1") is None
+    scene.show(range(8, 20))
+    scene.show([20], gap_s=3)
+    clip = scene.recorder.stop()
+    numbers, times = scene.read("c1")
+    assert numbers == list(range(7, 21))
+    assert times[-1] - times[-2] == pytest.approx(3, abs=0.01)
+    assert (clip.state, clip.ended, clip.frames) == ("ready", "asked", 14)
+    assert clip.seconds == pytest.approx(times[-1], abs=0.002)
+    assert clip.bytes == (tmp_path / "clips" / "c1.mp4").stat().st_size
+    assert scene.told == [("c1", "recording", None), ("c1", "ready", "asked")]
+
+
+@pytest.mark.parametrize(
+    ("limits", "ended"),
+    [(ClipLimits(1.0, 10_000_000, 2), "length"), (ClipLimits(60, 1, 2), "size")],
+)
+def test_a_clip_ends_by_itself_at_its_limits(tmp_path, limits, ended):
+    scene = Scene(tmp_path, limits)
+    scene.recorder.start()
+    scene.show(range(200))
+    assert scene.ended.wait(20)
+    (clip,) = scene.recorder.clips()
+    assert (clip.state, clip.ended) == ("ready", ended)
+    assert clip.seconds <= limits.seconds
+    assert len(scene.read("c1")[0]) == clip.frames
+    with pytest.raises(RequestError, match="no clip is being recorded"):
+        scene.recorder.stop()
+
+
+def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path):
+    scene = Scene(tmp_path)
+    scene.recorder.present(numbered(1), scene.now)
+    for _ in range(3):
+        scene.recorder.start()
+        with pytest.raises(RequestError, match="is being recorded; stop it first") as refused:
+            scene.recorder.start()
+        assert refused.value.status == 409
+        scene.recorder.stop()
+    assert [clip.id for clip in scene.recorder.clips()] == ["c2", "c3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c2.mp4", "c3.mp4"]
+    assert scene.recorder.file("c1") is None
+
+
+def test_a_disk_without_room_refuses_and_a_file_that_cannot_be_written_fails_alone(tmp_path):
+    scene = Scene(tmp_path, ClipLimits(60, 2**60, 2))
+    with pytest.raises(RequestError, match="the disk has") as refused:
+        scene.recorder.start()
+    assert refused.value.status == 503
+    scene = Scene(tmp_path / "clips")
+    (tmp_path / "clips" / "c1.mp4").mkdir(parents=True)
+    scene.recorder.start()
+    assert scene.ended.wait(20)
+    failed = scene.recorder.newest()
+    assert failed is not None
+    assert failed.state == "failed"
+    scene.recorder.present(numbered(1), scene.now)
+    scene.recorder.start()
+    scene.recorder.close()
+    assert scene.told[-1] == ("c2", "ready", "stopped")
+
+
+def test_a_file_that_is_behind_costs_pictures_and_never_the_pacer(tmp_path):
+    scene = Scene(tmp_path)
+    scene.recorder.start()
+    for number in range(400):
+        scene.recorder.present(numbered(number), scene.now + number / FPS)
+    clip = scene.recorder.stop()
+    numbers, _ = scene.read("c1")
+    assert numbers == sorted(set(numbers))
+    assert clip.frames + scene.figures.drops["slow_recorder"] == 400

@@ -1,0 +1,77 @@
+"""What makes the generator fast on a GPU, as maths: parts of attention, and products in 8-bit floats."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from pp1_orchestrator.models.wan.attention import attend
+from pp1_orchestrator.models.wan.fast.attention import LEAST_KEYS, MOST_PARTS, choose_parts, join_parts
+from pp1_orchestrator.models.wan.fast.block import FastBlock
+from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow_block, to_fp8
+from pp1_orchestrator.models.wan.fast.products import linear_into
+from pp1_orchestrator.models.wan.segment_attention import attend_with_sum
+from tests.models.wan_made import make_model
+
+H200_PROCESSORS = 132
+
+
+@given(st.integers(1, 9000), st.integers(1, 40_000), st.integers(1, 40), st.integers(1, 200))
+def test_parts_are_equal_long_and_few(queries, keys, heads, processors):
+    parts = choose_parts(queries, keys, heads, processors)
+    assert 1 <= parts <= MOST_PARTS
+    assert keys % parts == 0
+    assert parts == 1 or keys // parts >= LEAST_KEYS
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "heads", "parts"), [(4680, 32760, 12, 2), (2160, 15120, 12, 3), (2160, 4320, 40, 1)]
+)
+def test_wans_sizes_are_cut_where_the_last_wave_is_nearly_empty(queries, keys, heads, parts):
+    assert choose_parts(queries, keys, heads, H200_PROCESSORS) == parts
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_joined_parts_are_attention_to_all_keys(parts):
+    q, k, v = (torch.randn(1, n, 2, 16, generator=torch.Generator().manual_seed(n)) for n in (5, 24, 48))
+    k, v = k * 3, v[:, :24]
+    cut = [attend_with_sum(q, *pair) for pair in zip(k.chunk(parts, 1), v.chunk(parts, 1), strict=True)]
+    outs, sums = torch.cat([out for out, _ in cut]), torch.cat([total for _, total in cut])[..., None]
+    torch.testing.assert_close(join_parts(outs, sums), attend(q, k, v))
+
+
+def test_a_product_is_written_to_its_place_and_nowhere_else():
+    x, layer, cache = torch.randn(1, 4, 6), nn.Linear(6, 8), torch.full((1, 12, 2, 4), 7.0)
+    with torch.no_grad():
+        linear_into(x, layer.weight, layer.bias, cache[:, 4:8])
+        torch.testing.assert_close(cache[:, 4:8].flatten(2), layer(x))
+    assert (cache[:, :4] == 7).all()
+    assert (cache[:, 8:] == 7).all()
+
+
+def test_rounding_to_8_bits_keeps_each_rows_largest_value_and_loses_a_sixteenth_at_most():
+    rows = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)) * torch.logspace(-8, 3, 16)[:, None]
+    narrow, scale = to_fp8(rows)
+    wide = narrow.float() * scale
+    # Three bits behind the point; below 2⁻⁶ of the format, steps are even.
+    assert ((wide - rows).abs() <= rows.abs() / 16 + scale * 2**-10 + 1e-12).all()
+    torch.testing.assert_close(wide.abs().amax(-1), rows.abs().amax(-1))
+    zeros, _ = to_fp8(torch.zeros(2, 8))
+    assert not zeros.float().any()
+
+
+def test_a_linear_layer_in_8_bits_is_near_the_wide_one():
+    layer = nn.Linear(256, 128).bfloat16().requires_grad_(False)
+    x = torch.randn(1, 32, 256, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wanted = torch.nn.functional.gelu(layer(x).float(), approximate="tanh")
+    found = Fp8Linear(layer, nn.GELU(approximate="tanh"))(x).float()
+    assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.05
+
+
+def test_a_block_in_8_bits_keeps_no_wide_copy_of_its_weights():
+    block = make_model().bfloat16().block_list()[0]
+    text = {p.data_ptr() for layer in (block.cross_attn.k, block.cross_attn.v) for p in layer.parameters()}
+    narrow_block(FastBlock(block))
+    wide = [p for p in block.parameters() if p.dim() == 2 and p.dtype == torch.bfloat16]
+    assert all(p.data_ptr() in text for p in wide)

@@ -1,0 +1,87 @@
+"""Two pages, one stream: one has control, the other sees that, asks for it, and gets it."""
+
+import httpx
+import pytest
+
+from .browser import visit
+from .site import BLUE, GREEN, RED, ask
+
+HOLDER, BUTTON = "#pp1-holder", "#pp1-lease"
+
+
+@pytest.fixture
+def other(site, browser):
+    opened = visit(browser, site.url)
+    opened.wait_status("Live")
+    yield opened
+    opened.page.context.close()
+
+
+@pytest.fixture(autouse=True)
+def nobody_keeps_it(page, site):
+    yield
+    if page.page.inner_text(BUTTON) in ("Release", "Cancel"):
+        page.page.click(BUTTON)
+    site.until(lambda: httpx.get(f"{site.url}api/lease").json()["holder"] is None)
+
+
+def says(visit, text, button):
+    visit.page.wait_for_function(
+        "([text, button]) => document.querySelector('#pp1-holder')?.textContent === text "
+        "&& document.querySelector('#pp1-lease')?.textContent === button",
+        arg=[text, button],
+    )
+
+
+def locked(visit) -> bool:
+    return visit.page.get_attribute("#pp1-apply", "aria-disabled") == "true"
+
+
+def test_control_is_taken_asked_for_and_handed_over(page, other, site):
+    says(page, "", "Take control")
+    page.page.click(BUTTON)
+    says(page, "You have control", "Release")
+    other.page.wait_for_selector("body.pp1-locked")
+    name = other.page.inner_text(HOLDER).removesuffix(" has control")
+    says(other, f"{name} has control", "Ask for control")
+    assert (locked(page), locked(other)) == (False, True)
+    assert other.page.evaluate("getComputedStyle(document.querySelector('#pp1-apply')).pointerEvents") == "none"
+    ask(page, "a red circle")
+    other.wait_colour(RED)
+    ask(other, "a green circle")
+    other.page.wait_for_function(f"document.querySelector('#pp1-error').textContent.startsWith('{name} has control')")
+    other.page.click(BUTTON)
+    says(other, f"Asked {name} for control", "Cancel")
+    page.page.wait_for_selector("#pp1-control[data-state=asked]")
+    assert page.page.inner_text(BUTTON) == "Hand over"
+    page.page.click(BUTTON)
+    says(other, "You have control", "Release")
+    page.page.wait_for_selector("body.pp1-locked")
+    ask(other, "a blue circle")
+    page.wait_colour(BLUE)
+    other.page.click(BUTTON)
+    says(page, "", "Take control")
+    ask(page, "a green circle")
+    other.wait_colour(GREEN)
+
+
+def test_a_page_that_is_loaded_again_keeps_control_and_a_script_is_told(page, site):
+    page.page.click(BUTTON)
+    says(page, "You have control", "Release")
+    page.page.reload()
+    says(page, "You have control", "Release")
+    refused = httpx.post(f"{site.url}api/prompt", json={"prompt": "a red circle"})
+    assert (refused.status_code, "has control" in refused.json()["error"]) == (409, True)
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+
+
+def test_a_page_that_is_gone_loses_control(page, other, site):
+    """Its lease runs out; whoever asked has it then."""
+    other.page.click(BUTTON)
+    says(other, "You have control", "Release")
+    page.page.wait_for_selector("body.pp1-locked")
+    page.page.click(BUTTON)
+    page.page.wait_for_function("document.querySelector('#pp1-lease').textContent === 'Cancel'")
+    other.page.goto("about:blank")
+    says(page, "You have control", "Release")

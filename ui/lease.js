@@ -1,0 +1,94 @@
+// Control of the stream: who holds it, taking it, asking for it, handing it over. The key lives as long as the tab does.
+"use strict";
+
+window.pp1 = window.pp1 || {};
+
+window.pp1.Lease = class {
+  static RENEW_MS = 3000;
+  static LOCKED = "#pp1-apply, #pp1-controls button, #pp1-controls input, #pp1-run, #pp1-clear, #pp1-record";
+
+  // onChange(): others hold control than before.
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.said = window.pp1.find("#pp1-holder");
+    this.button = window.pp1.find("#pp1-lease");
+    this.own = null;
+    this.state = { holder: null, waiting: [] };
+    setInterval(() => window.pp1.key.value && this.renew(), this.constructor.RENEW_MS);
+    if (window.pp1.key.value) this.renew(); // this tab was loaded again
+  }
+
+  // What the button says.
+  act() {
+    if (this.holds) return this.state.waiting.length ? this.handOver() : this.leave();
+    if (this.waits) return this.leave();
+    return this.claim(this.state.holder ? "request" : "take");
+  }
+
+  async claim(action) {
+    this.own = await window.pp1.ask("POST", "/api/lease", { action });
+    window.pp1.key.value = this.own.key;
+    this.onChange();
+  }
+
+  async leave() {
+    await window.pp1.ask("DELETE", "/api/lease");
+    this.forget();
+    this.onChange();
+  }
+
+  async handOver() {
+    await window.pp1.ask("POST", "/api/lease/handover", {});
+    this.forget();
+    this.onChange();
+  }
+
+  // A refusal means that the place is gone; a server that does not answer may come back in time.
+  async renew() {
+    try {
+      this.own = await window.pp1.ask("POST", "/api/lease", { action: "renew" });
+    } catch (error) {
+      if (error instanceof TypeError) return;
+      this.forget();
+    }
+    this.onChange();
+  }
+
+  forget() {
+    this.own = null;
+    window.pp1.key.value = "";
+  }
+
+  get holds() {
+    return Boolean(this.own) && this.state.holder?.id === this.own.id;
+  }
+
+  get waits() {
+    return Boolean(this.own) && this.state.waiting.some(({ id }) => id === this.own.id);
+  }
+
+  // [who holds it, what the button does, why]
+  words() {
+    const { holder, waiting } = this.state;
+    if (this.holds && waiting.length) return [`${waiting[0].name} asks for control`, "Hand over", `Give control to ${waiting[0].name}`];
+    if (this.holds) return ["You have control", "Release", "Let anybody change the stream again"];
+    if (this.waits) return [`Asked ${holder.name} for control`, "Cancel", "Wait for control no more"];
+    if (holder) return [`${holder.name} has control`, "Ask for control", "You have it as soon as it is handed over or free"];
+    return ["", "Take control", "Nobody else can change the stream then; now everybody can"];
+  }
+
+  // state: as /api/state has it.
+  draw(state) {
+    if (!state) return;
+    this.state = state;
+    const [said, does, why] = this.words();
+    const { write } = window.pp1;
+    write(this.said, said);
+    write(this.button, does);
+    this.button.title = why;
+    const locked = Boolean(state.holder) && !this.holds;
+    this.button.parentElement.dataset.state = this.holds ? (state.waiting.length ? "asked" : "mine") : locked ? "locked" : "free";
+    document.body.classList.toggle("pp1-locked", locked);
+    for (const element of document.querySelectorAll(this.constructor.LOCKED)) element.setAttribute("aria-disabled", String(locked));
+  }
+};
