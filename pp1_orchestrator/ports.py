@@ -136,11 +136,18 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ended: str | None
 
 
+class PromptReceipt(msgspec.Struct, frozen=True):
+    """An update that was taken. truncated: the text encoder reads only the beginning of a prompt in it."""
+
+    id: str
+    truncated: bool = False
+
+
 class StreamControl(Protocol):
     """What the server may ask of a running stream. Every method is thread-safe and returns at once."""
 
-    def update_prompt(self, update: PromptUpdate) -> str:
-        """Accept an update and return its id. Raises RequestError."""
+    def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
+        """Accept an update. Raises RequestError."""
         ...
 
     def control(self, command: Control) -> None:

@@ -10,7 +10,10 @@ window.pp1.Receipts = class {
     this.known = new Map();
     this.waiting = new Map();
     this.shown = null;
-    events.on("accepted", ({ update }) => this.follow(update));
+    events.on("accepted", ({ update, truncated }) => {
+      this.follow(update);
+      this.note(update, { truncated });
+    });
     events.on("applied", ({ update, chunk }) => this.note(update, { applied: chunk }));
     events.on("visible", ({ update, chunk, latency_ms, latency_chunks }) => {
       this.note(update, { applied: chunk, latency: latency_ms, chunks: latency_chunks });
@@ -54,7 +57,7 @@ window.pp1.Receipts = class {
     };
     const applied = known.applied !== undefined;
     const visible = known.latency !== undefined;
-    say("accepted", true, this.shown);
+    say("accepted", true, known.truncated ? `${this.shown} · too long, its end has no effect` : this.shown);
     say("applied", applied, applied ? `chunk ${known.applied}` : "");
     say("visible", visible, visible ? `${Math.round(known.latency)} ms · ${words.chunks(known.chunks)}` : known.ended || "");
     find("#pp1-receipt").classList.toggle("failed", !visible && Boolean(known.ended));

@@ -33,6 +33,16 @@ class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
     sink: Annotated[int, Meta(ge=0)]
 
 
+class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """owner/repository/path of each part on the Hugging Face hub; a folder's path ends in a slash."""
+
+    generator: str | None
+    lora: str | None
+    vae: str | None
+    text_encoder: str | None
+    tokenizer: str | None
+
+
 class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """root: folder of the parts generator, vae, text_encoder and tokenizer, unless a part names another place.
 
@@ -51,6 +61,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ema: bool
     lora_alpha: Annotated[float, Meta(gt=0)] | None
     verify: bool
+    hub: HubSettings
     dtype: Literal["float32", "bfloat16", "float16"]
     sizes: SizeSettings
     window: WindowSettings

@@ -71,3 +71,5 @@ class UpdateRecord(msgspec.Struct):
     applied_chunk: int | None = None
     emitted_s: float | None = None
     superseded: bool = False
+    truncated: bool = False
+    """The text encoder reads only the beginning of a prompt in it."""

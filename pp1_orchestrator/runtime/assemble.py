@@ -14,7 +14,7 @@ from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, TimelineEntry
 from pp1_orchestrator.runtime.build_stage0 import check_vae, load_vae_parts
-from pp1_orchestrator.runtime.build_text import check_encoder, load_encoder
+from pp1_orchestrator.runtime.build_text import check_encoder, load_encoder, make_prompt_limit
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
@@ -56,6 +56,7 @@ class Assembly:
             self._decoder, self._frame_encoder, components = loaded
             parts |= components
         self._routing = self._make_routing(device)
+        self._limit = make_prompt_limit(settings, config)
 
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
@@ -63,7 +64,7 @@ class Assembly:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
         link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
-        book = PromptBook(routing, instruments.events, instruments.metrics)
+        book = PromptBook(routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = StreamHistory(self._kept_chunks())
         planner = self._make_planner(history, link.version)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))

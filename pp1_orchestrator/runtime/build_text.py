@@ -8,6 +8,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.text_source import text_device, text_source
 from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.models.text.load import check_text_encoder, load_text_encoder
+from pp1_orchestrator.models.text.token_limit import PromptLimit, prompt_limit
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error
 
@@ -18,6 +19,13 @@ def check_encoder(settings: Settings) -> None:
     if source.seed is None:
         with as_config_error(settings):
             check_text_encoder(source)
+
+
+def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
+    """Which prompts are too long, wherever they are encoded. Raises ConfigError without a tokenizer."""
+    source = text_source(settings)
+    with as_config_error(settings):
+        return prompt_limit(source.tokenizer, source.seed is not None, config.text_len)
 
 
 def load_encoder(settings: Settings, config: WanConfig, device: torch.device) -> tuple[CachedEncoder, int]:

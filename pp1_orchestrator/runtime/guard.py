@@ -11,14 +11,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pp1_orchestrator.measure.catalogue import RestartReason
 from pp1_orchestrator.runtime import stacks
+from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.transport.watched import AnswerClock, Overdue
 
 log = logging.getLogger(__name__)
@@ -37,8 +36,9 @@ class Loss:
 class MeshGuard:
     """A thread that watches until closed. folder: the run's, for the ranks' stacks; None: they are not written."""
 
-    def __init__(self, processes: Mapping[int, BaseProcess], clock: AnswerClock, folder: Path | None) -> None:
-        self._processes, self._clock, self._folder = processes, clock, folder
+    def __init__(self, mesh: Mesh, clock: AnswerClock, folder: Path | None) -> None:
+        self._processes, self._last_words = mesh.processes, mesh.last_words
+        self._clock, self._folder = clock, folder
         self._loss: Loss | None = None
         self._wake, self._closing = os.pipe()
         self._thread = threading.Thread(target=self._run, name="mesh-guard", daemon=True)
@@ -63,14 +63,17 @@ class MeshGuard:
             if overdue is not None:
                 self._end(self._hang(overdue))
                 return
-        if self._wake not in ready:
-            self._end(self._death([ranks[found] for found in ready if isinstance(found, int)]))
+        if dead := [ranks[found] for found in ready if isinstance(found, int) and found in ranks]:
+            self._end(self._death(dead))
 
     def _death(self, dead: list[int]) -> Loss:
-        rank = min(dead)
-        process = self._processes[rank]
-        process.join()
-        return Loss("death", f"rank {rank} ended with exit code {process.exitcode}")
+        """A rank that could still say why it ends may have ended because of one that could not."""
+        for rank in dead:
+            self._processes[rank].join()
+        words = {rank: self._last_words(rank) for rank in dead}
+        rank = min(dead, key=lambda rank: (bool(words[rank]), rank))
+        text = f"rank {rank} ended with exit code {self._processes[rank].exitcode}"
+        return Loss("error", f"{text}: {words[rank]}") if words[rank] else Loss("death", text)
 
     def _hang(self, overdue: Overdue) -> Loss:
         words = f"no answer for {overdue.waited_s:.1f} s, {overdue.allowed_s:.3g} s are allowed"

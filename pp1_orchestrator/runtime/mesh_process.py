@@ -34,15 +34,11 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
-def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None, generation: int) -> None:
-    """The target of a spawned process. generation: meshes before this one.
-
-    Rank 0 alone decides when to stop, so signals meant for it are ignored.
-    """
+def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
+    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
-    use_format(settings.log, rank, generation)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
         write_on_signal(folder, rank)
@@ -59,6 +55,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
+    use_format(settings.log, rank, ask(store, "generation", STAGE0))
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)

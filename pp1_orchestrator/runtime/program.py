@@ -11,13 +11,14 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.modes.bench import run_bench
+from pp1_orchestrator.runtime.modes.fetch import run_fetch
 from pp1_orchestrator.runtime.modes.plan import run_plan
 from pp1_orchestrator.runtime.modes.serve import run_serve
 from pp1_orchestrator.stage0.script import Script, read_script
 
 log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Script, Path], None]
-MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run_plan}
+MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
 
 
 def run_program(settings: Settings, out: Path) -> None:

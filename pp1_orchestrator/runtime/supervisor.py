@@ -108,7 +108,7 @@ class Supervisor:
         clock = self._make_clock()
         link = WatchedLink(self._mesh.connect(*self._needs), clock)
         if self._mesh.processes:  # what hangs in this process can't be ended
-            self._guard = MeshGuard(self._mesh.processes, clock, self._folder)
+            self._guard = MeshGuard(self._mesh, clock, self._folder)
         return link
 
     def _unwatch(self, look_s: float = 0.0) -> Loss | None:

@@ -23,6 +23,7 @@ from pp1_orchestrator.media.take import ClipLimits
 from pp1_orchestrator.ports import Clip
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.loop_watch import LoopWatch
+from pp1_orchestrator.runtime.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, check_port, serve
 from pp1_orchestrator.server.settings import ServerSettings
@@ -108,5 +109,6 @@ class Web:
                 settings.limits,
                 on_started=started,
                 on_server=stop_with_stream,
+                on_signal=end_at_next,
             )
         self._clips.close()

@@ -18,10 +18,14 @@ class Error(msgspec.Struct, frozen=True):
     error: str
 
 
-class PromptAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted"):
-    """The update's id, which its receipts at /api/events carry as `update`."""
+class PromptAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted", omit_defaults=True):
+    """The update's id, which its receipts at /api/events carry as `update`.
+
+    truncated: a prompt is longer than the text encoder reads; only its beginning has an effect. Left out otherwise.
+    """
 
     id: str
+    truncated: bool = False
 
 
 class ControlAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted"):
@@ -113,7 +117,7 @@ class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The stream as it is now. `chunk` is the newest one that was planned; `failed` says why the stream has ended.
     clip: the newest one.
 
-    state: starting, ready, restarting, draining, failed or stopped.
+    state: starting, ready, restarting, draining, failed or stopped. truncated: the end of `prompt` has no effect.
     """
 
     config: dict[str, Any]
@@ -129,3 +133,4 @@ class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     viewers: int
     clip: Clip | None
     lease: LeaseState
+    truncated: bool = False

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -53,7 +54,13 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 class HttpServer(uvicorn.Server):
     """uvicorn, except that open viewers and event streams don't delay the end, and a signal is not raised again."""
 
-    def __init__(self, app: FastAPI, limits: Limits, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        limits: Limits,
+        on_started: Callable[[], None],
+        on_signal: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -68,7 +75,7 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=limits.shutdown_s,
             )
         )
-        self._app, self._on_started = app, on_started
+        self._app, self._on_started, self._on_signal = app, on_started, on_signal
 
     def stop(self) -> None:
         """End serving soon. Any thread may call this."""
@@ -89,12 +96,17 @@ class HttpServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        before = {number: signal.signal(number, self._end) for number in SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) == self._end:
+                    signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.handle_exit(number, frame)
+        self._on_signal()
 
 
 def serve(
@@ -104,13 +116,15 @@ def serve(
     limits: Limits | None = None,
     on_started: Callable[[], None] = lambda: None,
     on_server: Callable[[HttpServer], None] = lambda _: None,
+    on_signal: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or `HttpServer.stop`, then return. Raises ConfigError when the port is taken.
 
-    on_started: called once requests are answered; on_server: is given the server, for `stop` from another thread.
+    on_started: called once requests are answered; on_server: is given the server, for `stop` from another thread;
+    on_signal: called in the main thread at a signal, and may put another handler in its place.
     """
     taken = bind(host, port)
-    server = HttpServer(app, limits or Limits(), on_started)
+    server = HttpServer(app, limits or Limits(), on_started, on_signal)
     on_server(server)
     try:
         server.run(sockets=[taken])

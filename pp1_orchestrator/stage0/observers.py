@@ -27,13 +27,15 @@ class Receipts:
         self._first_shown_s: float | None = None
         self.prompt = ""
         """What the newest planned chunk shows."""
+        self.truncated = False
+        """Whether the text encoder reads only the beginning of it."""
 
     def planned(self, flight: Flight) -> None:
         for update in flight.updates:
             if update.applied_chunk is None:
                 self._metrics.prompt_update("applied")
             update.applied_chunk = flight.plan.chunk_index
-            self.prompt = update.prompt
+            self.prompt, self.truncated = update.prompt, update.truncated
             self._events.publish(
                 "applied", update=update.id, chunk=update.applied_chunk, epoch=flight.record.cache_epoch
             )

@@ -11,14 +11,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import Cut, PromptUpdate
+from pp1_orchestrator.ports import Cut, PromptReceipt, PromptUpdate
 from pp1_orchestrator.stage0.checks import label, read_aim
 from pp1_orchestrator.stage0.conditioning import Aim
 from pp1_orchestrator.strategies.routing.base import Routing
@@ -41,8 +41,10 @@ class ReadyUpdate:
 class PromptBook:
     """Every update of a run. `take` belongs to the stage's thread; the rest may be called from any thread."""
 
-    def __init__(self, routing: Routing, events: EventBus, metrics: Metrics) -> None:
+    def __init__(self, routing: Routing, events: EventBus, metrics: Metrics, too_long: Callable[[str], bool]) -> None:
+        """too_long: whether the text encoder reads only the beginning of a prompt."""
         self._routing, self._events, self._metrics = routing, events, metrics
+        self._too_long = too_long
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._pending: queue.SimpleQueue[tuple[UpdateRecord, PromptUpdate, Aim] | None] = queue.SimpleQueue()
@@ -53,12 +55,12 @@ class PromptBook:
         self._thread = threading.Thread(target=self._work, name="text-encoder", daemon=True)
         self._thread.start()
 
-    def accept(self, update: PromptUpdate, head_chunk: int) -> str:
-        """Take an update and return its id. head_chunk: newest chunk whose result has reached rank 0."""
+    def accept(self, update: PromptUpdate, head_chunk: int) -> PromptReceipt:
+        """Take an update. head_chunk: newest chunk whose result has reached rank 0."""
         aim = read_aim(update)
         record = self._record(aim, head_chunk)
         self._pending.put((record, update, aim))
-        return record.id
+        return PromptReceipt(record.id, record.truncated)
 
     def prepare(self, update: PromptUpdate, head_chunk: int) -> ReadyUpdate:
         """A scripted update, here and now; quick when `foresee` has been told of it in time."""
@@ -95,12 +97,14 @@ class PromptBook:
     def _record(self, aim: Aim, head_chunk: int) -> UpdateRecord:
         text = label(aim.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head_chunk, time.monotonic())
+        record.truncated = any(self._too_long(term.text) for term in aim.terms)
         with self._lock:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
         log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head_chunk, "prompt": text})
         self._metrics.prompt_update("accepted")
-        self._events.publish("accepted", update=record.id, prompt=text, chunk=head_chunk)
+        cut = {"truncated": True} if record.truncated else {}
+        self._events.publish("accepted", update=record.id, prompt=text, chunk=head_chunk, **cut)
         return record
 
     def _work(self) -> None:

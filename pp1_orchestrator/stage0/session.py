@@ -17,7 +17,7 @@ from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stag
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, check_seed
 from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Receipts, Telemetry
@@ -106,7 +106,7 @@ class Session:
         """Everything has been ended."""
         self._parts.life.enter("stopped")
 
-    def update_prompt(self, update: PromptUpdate) -> str:
+    def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         return self._parts.book.accept(update, self._parts.stage.head)
 
     def control(self, command: Control) -> None:
@@ -145,6 +145,7 @@ class Session:
             "state": parts.life.state,
             "config": dict(self._info.config),
             "prompt": parts.receipts.prompt,
+            "truncated": parts.receipts.truncated,
             "seed": parts.planner.seed,
             "paused": parts.wishes.paused,
             "epoch": parts.stage.epoch,

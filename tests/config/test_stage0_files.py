@@ -1,4 +1,4 @@
-"""What is wrong with a decoder's or text encoder's files is one line, before anything is started or a weight is read."""
+"""What is wrong with a decoder's or text encoder's files is one line, before anything is started."""
 
 import shutil
 

@@ -41,7 +41,9 @@ class Station:
         self.port = self._server.port
         self._broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS), self.metrics)
         self._sink = PacedSink(self._broadcaster, FPS, placeholder(SIZE, SIZE), self.metrics)
-        self._book = PromptBook(Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics)
+        self._book = PromptBook(
+            Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics, too_long=lambda _: False
+        )
         self._haste, self._stop = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self._produce)]
         self._threads[0].start()

@@ -10,7 +10,7 @@ from pp1_orchestrator.transport.rendezvous import join_store
 RANKS = 2
 
 
-def nobody_joins(rank, settings, config, port, folder, generation):
+def nobody_joins(rank, settings, config, port, folder):
     """All say that they have loaded; none comes to the groups."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
     ask(store, "facts", STAGE0)
@@ -19,7 +19,7 @@ def nobody_joins(rank, settings, config, port, folder, generation):
     threading.Event().wait()
 
 
-def one_joins(rank, settings, config, port, folder, generation):
+def one_joins(rank, settings, config, port, folder):
     """The leader takes part in making the groups, the other one never comes."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
     tell(store, "speaks", rank, VERSIONS)

@@ -28,11 +28,10 @@ def test_what_is_not_finite_is_not_shown(overlap):
         assert [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0] == [0, 1, 2, 3]
         clean = next(chunk for chunk in stream.chunks if chunk.cache_epoch == 1)
         # With a decoder on a thread of its own, two more may have been planned before it finds out.
-        assert clean.chunk_index is not None
         assert clean.chunk_index - BAD <= (3 if overlap == "decode_thread" else 2)
         assert [event["reason"] for event in stream.of("epoch")] == ["nan"]
         assert stream.sample("pp1_epochs_total", reason="nan") == 1
-        assert stream.sample("pp1_frames_dropped_total", reason="nan") >= 12
+        assert stream.sample("pp1_frames_dropped_total", reason="nan") in (12, 24)  # the next one may be found out, too
         assert stream.of("restarting") == []
         assert stream.session.state()["epoch"] == 1
 

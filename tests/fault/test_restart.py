@@ -1,11 +1,9 @@
 """A mesh rank of the running program is killed: the stream comes back, with everything that rank 0 had."""
 
 import contextlib
-import json
 import os
 import re
 import signal
-import urllib.request
 
 import psutil
 import pytest
@@ -33,12 +31,6 @@ def live(tmp_path_factory):
             yield program, ear
 
 
-def post(program, path, body):
-    url, headers = f"http://127.0.0.1:{program.port}{path}", {"Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=5) as answer:
-        return json.loads(answer.read())
-
-
 def metric(program, name):
     found = re.search(rf"^{re.escape(name)} (\S+)$", program.get("/metrics")[1], re.M)
     assert found, name
@@ -59,9 +51,9 @@ def until_back(program, ear, generations):
 @pytest.mark.parametrize("rank", ["1", "2"])
 def test_a_killed_rank_costs_a_pause_and_nothing_else(live, rank):
     program, ear = live
-    post(program, "/api/prompt", {"prompt": PROMPT})
+    program.post("/api/prompt", {"prompt": PROMPT})
     program.wait_until(lambda: program.state()["prompt"] == PROMPT)
-    post(program, "/api/control", {"action": "seed", "value": 7})
+    program.post("/api/control", {"action": "seed", "value": 7})
     program.wait_until(lambda: program.state()["seed"] == 7)
     program.wait_until_ready()
     before, old, generations = program.state(), pids(program), len(ear.of("restarted"))

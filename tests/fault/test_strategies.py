@@ -54,7 +54,7 @@ def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
     with open_stream(*CHOICES, f"routing={routing}") as run:
         run.session.start()
         wait_for(run, lambda: len(run.sink.chunks) > 1)
-        name = run.session.update_prompt(PromptUpdate(prompt=BLUE, transition=Transition(steps=1000)))
+        name = run.session.update_prompt(PromptUpdate(prompt=BLUE, transition=Transition(steps=1000))).id
         wait_for(run, lambda: run.session.state()["prompt"] == BLUE)
         kill_leader(run)
         wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)

@@ -103,6 +103,23 @@ def test_eight_viewers_see_the_same_stream():
         assert steps(numbers).count(1) == len(numbers) - 1, numbers
 
 
+def test_a_viewer_that_reads_nothing_costs_the_others_no_frame():
+    async def scene(stream):
+        *others, deaf = [(await stream.join())[0] for _ in range(8)]
+        await asyncio.gather(*(client.wait_frames(5) for client in (*others, deaf)))
+        deaf.deafen()
+        await asyncio.sleep(0)
+        heard = len(deaf.numbers)
+        await asyncio.gather(*(client.wait_frames(60) for client in others))
+        assert len(deaf.numbers) < heard + 10  # what it had taken already
+        for client in (*others, deaf):
+            await client.close()
+        return [client.numbers for client in others]
+
+    for numbers in play(scene):
+        assert steps(numbers).count(1) == len(numbers) - 1, numbers
+
+
 def test_one_viewer_too_many_is_told_so():
     async def scene(stream):
         first, viewer_id = await stream.join()

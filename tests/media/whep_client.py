@@ -54,6 +54,13 @@ class Client:
         for protocol in connection._protocols:
             protocol.transport.abort()
 
+    def deafen(self) -> None:
+        """Read nothing any more, but go on saying that it is there, as a tab that its browser has put to sleep."""
+        loop: Any = asyncio.get_running_loop()
+        connection = self._receiver.transport.transport.iceGatherer._connection
+        for protocol in connection._protocols:
+            loop._remove_reader(protocol.transport.get_extra_info("socket").fileno())
+
     def _start(self, track) -> None:
         self._reading = asyncio.ensure_future(self._read_all(track))
 

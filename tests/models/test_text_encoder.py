@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 import pp1_orchestrator
 from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
+from pp1_orchestrator.models.text.token_limit import TokenLimit
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 LENGTH = 48
@@ -60,6 +61,12 @@ def test_a_long_prompt_is_cut_and_still_ends(encoder, tokenizer):
     assert ids[-1] == tokenizer.eos_token_id
     assert torch.equal(encoder.encode([long]), encoder.encode(["big " * (LENGTH - 1)]))
     assert not torch.equal(encoder.encode([long]), encoder.encode(["big " * (LENGTH - 2)]))
+
+
+@pytest.mark.parametrize("text", [*PROMPTS, "big " * (LENGTH - 1), "big " * LENGTH, "x" * 2000])
+def test_a_prompt_exceeds_the_limit_exactly_when_tokens_of_it_are_cut_off(tokenizer, text):
+    cut = len(tokenizer(text).input_ids) > LENGTH
+    assert TokenLimit(TINY / "tokenizer", LENGTH).exceeded(text) == cut
 
 
 def spelled(tokenizer, text: str) -> str:

@@ -4,7 +4,7 @@ import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, check_seed, read_aim
 
 
@@ -21,7 +21,7 @@ class MemoryStream:
         self.paused = False
         self._ids = itertools.count(1)
 
-    def update_prompt(self, update: PromptUpdate) -> str:
+    def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         if update.prompt == "impossible":
             raise RequestError("this can't be shown")
         if update.prompt == "broken":
@@ -30,7 +30,7 @@ class MemoryStream:
         self.updates.append(update)
         update_id = f"u{next(self._ids)}"
         self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3)
-        return update_id
+        return PromptReceipt(update_id, truncated=update.prompt == "long")
 
     def control(self, command: Control) -> None:
         if command.action == "seed":

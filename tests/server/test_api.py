@@ -19,6 +19,11 @@ def test_a_prompt_is_accepted_with_an_id(client, parts):
     assert parts.stream.updates == [PromptUpdate(prompt="a red circle")]
 
 
+def test_a_prompt_that_is_cut_is_accepted_and_says_so(client):
+    answer = client.post("/api/prompt", json={"prompt": "long"})
+    assert (answer.status_code, answer.json()) == (200, {"id": "u1", "state": "accepted", "truncated": True})
+
+
 def test_a_blend_arrives_with_every_field(client, parts):
     body = {
         "prompts": [{"text": "a", "weight": 2}, {"text": "b"}],

@@ -9,11 +9,14 @@ import torch
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.ports import PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
 from pp1_orchestrator.stage0.prompts import PromptBook
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
 from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+
+LONG = 20
+"""Characters that the encoder reads."""
 
 
 class GatedEncoder:
@@ -38,7 +41,8 @@ class Desk:
         self.encoder, self.bus = GatedEncoder(), EventBus()
         self.subscription = self.bus.subscribe(lambda: None)
         self.metrics = Metrics()
-        self.book = PromptBook(Rank0Encoder(CachedEncoder(self.encoder)), self.bus, self.metrics)
+        routing = Rank0Encoder(CachedEncoder(self.encoder))
+        self.book = PromptBook(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
 
     def count(self, outcome: str) -> float | None:
         return self.metrics.registry.get_sample_value("pp1_prompt_updates_total", {"outcome": outcome})
@@ -56,7 +60,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_an_update_answers_at_once_and_is_ready_when_it_is_encoded():
     desk = Desk()
-    assert desk.book.accept(PromptUpdate(prompt="a"), 3) == "u1"
+    assert desk.book.accept(PromptUpdate(prompt="a"), 3) == PromptReceipt("u1")
     assert desk.book.take() is None  # the stream goes on with what it has
     desk.encoder.may.set()
     wait_for(lambda: desk.book.next_cut() is not None)
@@ -129,3 +133,14 @@ def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():
     assert update.record.prompt == "again"
     assert not wishes.must_wait(3)
     desk.book.close(5.0)
+
+
+def test_a_prompt_that_is_longer_than_the_encoder_reads_is_taken_and_said_to_be_cut():
+    desk = Desk()
+    blend = (WeightedPrompt("short"), WeightedPrompt("x" * (LONG + 1)))
+    assert desk.book.accept(PromptUpdate(prompts=blend), 0) == PromptReceipt("u1", truncated=True)
+    assert desk.book.accept(PromptUpdate(prompt="x" * LONG), 0) == PromptReceipt("u2")
+    assert [event.get("truncated") for event in desk.subscription.drain()][:2] == [True, None]
+    assert [record.truncated for record in desk.book.records] == [True, False]
+    desk.encoder.may.set()
+    desk.book.close(30)

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,19 @@ def run_to_end(*options: str, out: Path, timeout_s: float = 150) -> subprocess.C
     return subprocess.CompletedProcess(options, code, *(path.read_text() for path in said))
 
 
-def start_cold(arguments: list[str], log: Path) -> subprocess.Popen[str]:
+def start_cold(
+    arguments: list[str], log: Path, module: str, environment: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
     """As a person would, imports and all."""
-    words = [sys.executable, "-m", "pp1_orchestrator", *arguments]
     with log.open("w") as sink:
         return subprocess.Popen(
-            words, cwd=warm.ROOT, stdout=sink, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            [sys.executable, "-m", module, *arguments],
+            cwd=warm.ROOT,
+            env=environment,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
 
@@ -83,9 +90,10 @@ class Running:
         except OSError:
             return 0, ""
 
-    def post(self, path: str, body: dict, token: str | None = None) -> None:
+    def post(self, path: str, body: Any, token: str | None = None) -> Any:
         status, answer = self.get(path, body, token)
         assert status in (200, 202), answer
+        return json.loads(answer)
 
     def state(self, token: str | None = None) -> dict[str, Any]:
         return json.loads(self.get("/api/state", token=token)[1])
@@ -112,12 +120,25 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*options: str, out: Path, port: int | None = None, cold: bool = False) -> Iterator[Running]:
-    """The program, started; whatever of it is left at the end is killed. cold: its imports are part of the test."""
+def running(
+    *options: str,
+    out: Path,
+    port: int | None = None,
+    cold: bool = False,
+    module: str = "pp1_orchestrator",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """The program, started; whatever of it is left at the end is killed. module: what stands for the program.
+
+    cold: its imports are part of the test, as they are with another module or environment.
+    """
     port = free_port() if port is None else port
     log = out.with_suffix(".log")
     arguments = [*options, f"serving.port={port}", f"hydra.run.dir={out}"]
-    process = start_cold(arguments, log) if cold else warm.start(arguments, log, log)
+    if cold or module != "pp1_orchestrator" or environment is not None:
+        process = start_cold(arguments, log, module, environment)
+    else:
+        process = warm.start(arguments, log, log)
     try:
         yield Running(process, port, log)
     finally:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: exit 0 in time, and nothing is left behind."""
 
+import os
 import signal
 
 import psutil
@@ -7,7 +8,8 @@ import pytest
 
 from .program import is_listening, running, shared_memory
 
-STOP_S = 10
+STOP_S, SECOND_S = 10, 2
+SMALL = ("layout=cpu", "layout.mesh_ranks=1", "stream.height=64", "stream.width=64")
 HEADER_BYTES = 4096
 """More than an MP4 file without a picture has."""
 
@@ -36,13 +38,59 @@ def test_a_running_stream_stops_cleanly(tmp_path, layout, how):
         assert "Traceback" not in program.log
 
 
+def pause(program):
+    program.wait_until_ready()
+    program.post("/api/control", {"action": "pause"})
+    program.wait_until(lambda: program.state()["paused"])
+
+
+def lose_the_mesh(program):
+    """The next mesh is a minute away."""
+    program.wait_until_ready()
+    os.kill(program.state()["ranks"]["1"]["pid"], signal.SIGKILL)
+    program.wait_until(lambda: program.state()["state"] == "restarting")
+
+
+def lose_the_mesh_and_load(program):
+    """The next mesh is being loaded."""
+    program.wait_until_ready()
+    old = program.state()["ranks"]["1"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    program.wait_until(lambda: program.state()["ranks"]["1"]["pid"] != old)
+
+
+@pytest.mark.parametrize(("reach", "pause_s"), [(pause, 0), (lose_the_mesh, 60), (lose_the_mesh_and_load, 0)])
+def test_sigterm_ends_it_in_every_state(tmp_path, reach, pause_s):
+    options = (*SMALL, f"supervision.pauses_s=[{pause_s}]")
+    with running(*options, out=tmp_path / "out") as program:
+        reach(program)
+        family = program.family()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(timeout=STOP_S) == 0, program.log
+        assert_gone(family, program.port, shared_memory())
+        assert "Traceback" not in program.log
+
+
+def test_the_second_signal_ends_it_at_once(tmp_path):
+    """A chunk takes so long that draining can't be over before."""
+    with running(*SMALL, "debug.mesh_s=60", "deadlines.message=120", out=tmp_path / "out") as program:
+        program.wait_until(lambda: program.get("/healthz")[0] == 200)
+        family = program.family()
+        program.process.send_signal(signal.SIGTERM)
+        program.wait_until(lambda: "the stream is draining" in program.log)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(timeout=SECOND_S) == 0, program.log
+        assert_gone(family, program.port, shared_memory())
+        assert "ended at the second signal" in program.log
+
+
 @pytest.mark.parametrize("mode", ["serve", "bench"])
 def test_a_stream_that_is_still_loading_stops_cleanly(tmp_path, mode):
     memory_before = shared_memory()
     with running(f"run={mode}", out=tmp_path / "out", cold=True) as program:
         program.wait_until(lambda: len(program.family()) >= 3)
         family = program.family()
-        program.interrupt()
+        program.process.send_signal(signal.SIGTERM if mode == "serve" else signal.SIGINT)
         assert program.process.wait(timeout=STOP_S) == 0, program.log
         assert_gone(family, program.port, memory_before)
         assert "Traceback" not in program.log

@@ -20,7 +20,7 @@ from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.screens import Screens
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.ports import Control, DecodedChunk, PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
 from pp1_orchestrator.stage0.timeline import Timeline
 from tests.server.conftest import make_clips
@@ -67,7 +67,7 @@ class PaintedStream:
         self.clips.close()
         self._folder.cleanup()
 
-    def update_prompt(self, update: PromptUpdate) -> str:
+    def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         read_aim(update)
         update_id = f"u{next(self._ids)}"
         self._show(update)
@@ -75,7 +75,7 @@ class PaintedStream:
         self.updates.append(update)
         self._recording.append(_entry(update, self.chunk + 1))
         self._new.append(update_id)
-        return update_id
+        return PromptReceipt(update_id)
 
     def control(self, command: Control) -> None:
         self.commands.append(command)

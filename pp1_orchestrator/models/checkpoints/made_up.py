@@ -18,12 +18,14 @@ ONES = ("gamma", "norm.weight", "norm1.weight", "norm2.weight")
 class RandomWeights:
     """Implements `files.Weights`. A tensor depends on the seed and its name alone, for each kind of device.
 
+    factors: how much smaller or larger than usual tensors are drawn, by the end of their names.
+
     Gains of normalisations are 1 and biases 0; what is drawn is made where it is wanted. On the meta device there are
     shapes only.
     """
 
-    def __init__(self, shapes: Mapping[str, Shape], seed: int) -> None:
-        self._shapes, self._seed = shapes, seed
+    def __init__(self, shapes: Mapping[str, Shape], seed: int, factors: Mapping[str, float] | None = None) -> None:
+        self._shapes, self._seed, self._factors = shapes, seed, factors or {}
 
     @property
     def path(self) -> Path:
@@ -54,4 +56,5 @@ class RandomWeights:
             return made.zero_()
         generator = torch.Generator(device).manual_seed(zlib.crc32(f"{self._seed} {key}".encode()))
         inputs = math.prod(shape[1:]) if len(shape) > 1 else 1
-        return made.normal_(0.0, inputs**-0.5, generator=generator)
+        factor = next((factor for end, factor in self._factors.items() if key.endswith(end)), 1.0)
+        return made.normal_(0.0, factor * inputs**-0.5, generator=generator)

@@ -53,7 +53,12 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
     """The encoder, on the meta device too. Raises OSError when files are missing, ValueError for another model's."""
     model = _on_meta(source)
     expected = {name: shape for name, shape in shapes_of(model).items() if name != ALIAS}
-    weights: Weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed)
+    weights: Weights
+    if source.seed is None:
+        weights = open_weights(source.weights)
+    else:
+        # UMT5 does not divide its scores by the root of the width; its queries are that much smaller.
+        weights = RandomWeights(expected, source.seed, {"SelfAttention.q.weight": model.config.d_kv**-0.5})
     names = _checked(expected, weights)
     if source.int8:
         use_int8(model)

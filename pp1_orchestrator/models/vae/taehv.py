@@ -1,4 +1,4 @@
-"""A tiny autoencoder for Wan's latents (TAEHV), streaming: ten times faster than the VAE, and less exact.
+"""A tiny autoencoder for Wan's latents (TAEHV), streaming: much faster than the VAE, and less exact.
 
 Its memory blocks see the frame before; a chunk's frames go through them at once, and of a stream only each block's last
 frame is kept. Where the picture grows, upstream repeats pixels, makes frames of channels by a 1×1 convolution and then

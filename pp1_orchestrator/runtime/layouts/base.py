@@ -27,6 +27,10 @@ class Mesh(Protocol):
         """The mesh's own processes by global rank; none where it lives in rank 0's."""
         ...
 
+    def last_words(self, rank: int) -> str:
+        """Why a rank has ended, if it could still say so."""
+        ...
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         """pid, device and state of every mesh rank, by its global number."""
         ...

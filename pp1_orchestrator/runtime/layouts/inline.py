@@ -44,6 +44,9 @@ class InlineMesh:
     def processes(self) -> Mapping[int, BaseProcess]:
         return {}
 
+    def last_words(self, rank: int) -> str:
+        return ""
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         return {RANK: {"pid": os.getpid(), "device": str(self._device), "state": "up"}}
 

@@ -32,7 +32,7 @@ from pp1_orchestrator.transport.messages import send_parcel
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 log = logging.getLogger(__name__)
-RankMain = Callable[[int, Settings, WanConfig, int, Path | None, int], None]
+RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 
 
 class SpawnedMesh:
@@ -59,8 +59,9 @@ class SpawnedMesh:
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
         tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        tell(self._store, "generation", STAGE0, generation)
         spawn = mp.get_context("spawn")
-        arguments = (settings, config, port, folder, generation)
+        arguments = (settings, config, port, folder)
         self._processes = {
             rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
             for rank in self._ranks
@@ -83,6 +84,9 @@ class SpawnedMesh:
     @property
     def processes(self) -> Mapping[int, BaseProcess]:
         return self._processes
+
+    def last_words(self, rank: int) -> str:
+        return ask(self._store, "failed", rank)["reason"] if told(self._store, "failed", rank) else ""
 
     def ranks(self) -> dict[str, dict[str, Any]]:
         device = self._settings.layout.device

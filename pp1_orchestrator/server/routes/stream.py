@@ -59,7 +59,8 @@ def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, leases: Lea
         """Either one `prompt` or several weighted `prompts`, at once or over some chunks. The answer comes first."""
         update = await read_json(request, PromptUpdate)
         check_prompts(update, limits)
-        return json_reply(PromptAccepted(stream.update_prompt(update)))
+        receipt = stream.update_prompt(update)
+        return json_reply(PromptAccepted(receipt.id, receipt.truncated))
 
     @router.post(
         "/api/control",

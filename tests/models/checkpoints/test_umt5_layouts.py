@@ -149,6 +149,15 @@ def test_eight_bits_stay_near_at_half_the_memory(files, umt5, dtype):
     assert sum(p.nbytes for name, p in narrow.named_parameters() if ".q.weight" in name) == linear // dtype.itemsize
 
 
+def test_deep_random_weights_keep_rounding_small(tmp_path):
+    """A stream of random weights must say something about another type or kernel, not amplify its last bits."""
+    exact, rounded = (
+        load_text_encoder(TextSource(tmp_path, tmp_path / "none", SIZES, 1), LENGTH, CPU, dtype).encode(PROMPTS).float()
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert float((rounded - exact).norm() / exact.norm()) < 0.1
+
+
 def test_a_plan_knows_the_bytes_without_any(files):
     for int8 in (False, True):
         planned = make_umt5(source(files, "pth", seed=0, int8=int8), torch.device("meta"), torch.bfloat16)

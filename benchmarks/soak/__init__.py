@@ -1,0 +1,1 @@
+"""A served program under changing viewers and prompts for long, and whether it grows: `python -m benchmarks.soak`."""

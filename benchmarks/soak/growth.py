@@ -1,0 +1,52 @@
+"""What a process holds over time, and which of it grows. Knows no program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+RSS_LIMIT_MB = 2.0
+"""For each thousand chunks."""
+COUNTED = ("fds", "threads", "children")
+SETTLED = 3
+"""Samples at the beginning and at the end of which the least counts: a viewer may just be coming or going."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a process held when so many chunks had been made."""
+
+    chunk: int
+    rss_mb: float
+    fds: int
+    threads: int
+    children: int
+
+
+def sample(pid: int, chunk: int) -> Sample:
+    process = psutil.Process(pid)
+    with process.oneshot():
+        rss_mb = process.memory_info().rss / 1e6
+        return Sample(chunk, rss_mb, process.num_fds(), process.num_threads(), len(process.children()))
+
+
+def slope_mb(samples: Sequence[Sample]) -> float:
+    """Megabytes for each thousand chunks, by least squares."""
+    chunks = [float(s.chunk) for s in samples]
+    return float(np.polyfit(chunks, [s.rss_mb for s in samples], 1)[0]) * 1000
+
+
+def grown(samples: Sequence[Sample], rss_limit_mb: float = RSS_LIMIT_MB) -> list[str]:
+    """What has grown, in words; nothing is said of a process that has not."""
+    found = []
+    for name in COUNTED:
+        first, last = (min(getattr(s, name) for s in part) for part in (samples[:SETTLED], samples[-SETTLED:]))
+        if last > first:
+            found.append(f"{name} went from {first} to {last}")
+    slope = slope_mb(samples)
+    if slope > rss_limit_mb:
+        found.append(f"memory grows by {slope:.1f} MB for each 1000 chunks; {rss_limit_mb:g} are allowed")
+    return found

@@ -1,0 +1,133 @@
+"""Every way in which the protocol between rank 0 and the mesh can fail, and the test that shows what happens then.
+
+`here` is this file; a test's name is shortened to the words that find it.
+
+| failure | what happens | test |
+|---|---|---|
+| another plan, setting or compiler on one rank | refused before weights | `test_protocol_mesh`: do_not_fit |
+| a stranger among the ranks | not believed | `security/test_run_secret` |
+| steps and expected calls that differ | never sent | `contract/test_rules`: never_sent |
+| passes other than planned | refused by rank 0 | `contract/test_rules`: wrong_count |
+| a rank that skips collectives | hang, found by its deadline | `test_hangs`: skip |
+| metadata or a type that can't travel | error before the header | `contract/test_wire`: first_byte, has_a_bound |
+| a broken header | refused, no more is read | here: corrupt_answer; `transport/test_link` |
+| claims that are too large | refused, nothing allocated | `security/test_wire_claims` |
+| recompute without context frames | never sent; refused by the leader | `contract/test_rules`; `test_protocol_mesh` |
+| context frames of a chunk before | none are kept | `stage0/test_planner`: recomputing_every_nth |
+| conditioning that never came | error result, mesh ends | `test_protocol_mesh`: never_came |
+| a collective outside of its group | refused before the backend | `transport/test_mesh`; `test_house`: one_door |
+| the leader fails before it passes on | no follower is handed anything | `test_protocol_mesh`: no_follower |
+| a rank raises, exits, is killed in a chunk | seen at once, whole mesh anew | here; `test_restart`; `test_strategies` |
+| a rank stops or sleeps | found by its deadline, with stacks | `test_hangs` |
+| a result that is late, after a hard cut | dropped by its epoch | here: late_answer |
+| a result that never comes | a hang | here: lost_answer |
+| a result that is sent twice | taken once; a hang, since nobody asked for the second | here: second_answer |
+| a result with other ids than were asked for | refused by rank 0 | `contract/test_rules`: answer_to_its_envelope |
+| latents that are not finite | not shown, new epoch | here: poisoned_cache; `test_not_finite` |
+| another start frame than planned | refused by rank 0 | `contract/test_rules`: wrong_frame |
+| calls, chunks, epochs that do not rise | never made | `stage0/test_planner`; `test_strategies` |
+| unknown fields; unknown versions | ignored; refused | `contract/test_wire`: unknown |
+| health without chunks | 503 | `test_restart`; `server/test_api` |
+| idle for longer than any wait may last | nobody ends | here: idle_mesh |
+| rank 0 is killed | the mesh ends | `test_orphans` |
+| SIGTERM, Ctrl-C | exit 0 in time | `system/test_stop` |
+
+Without a meaning here: what one rank reads differently from the others (every follower gets the leader's bytes, every
+rank loads the same folder), dynamo across collectives (a mesh with several ranks is not compiled), control planes that
+compete (one thread uses the link).
+"""
+
+import time
+
+import pytest
+import torch
+
+from pp1_orchestrator.ports import Control
+
+from .faulty import faulty
+
+BAD = 5
+QUICK = ("deadlines.answer=1.5", "deadlines.message=6")
+
+
+def assert_nothing_is_shown_twice_or_out_of_order(chunks):
+    numbers = [chunk.chunk_index for chunk in chunks]
+    assert numbers == sorted(set(numbers))
+    epochs = [chunk.cache_epoch for chunk in chunks]
+    assert epochs == sorted(epochs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "reason", "text"),
+    [
+        ("raise", 1, "error", "the mesh failed at chunk 5: RuntimeError: a scripted fault"),
+        ("raise", 2, "error", "rank 2 ended with exit code 1: a scripted fault"),
+        ("exit", 2, "death", "rank 2 ended with exit code 3"),
+        ("kill", 2, "death", "rank 2 ended with exit code -9"),
+    ],
+)
+def test_a_rank_that_fails_within_a_chunk(kind, rank, reason, text):
+    with faulty(kind, rank=rank, ranks=rank, chunk=BAD) as stream:
+        stream.wait_for_epoch(1)
+        told = stream.of("restarting")
+        # The leader's answer and the ends of the processes come nearly at the same time.
+        ended = "rank 1 ended with exit code 1: "
+        assert told[0]["text"] in (text, f"{ended}a scripted fault", f"{ended}a rank of the mesh has ended")
+        assert [event["reason"] for event in told] == [reason]
+        assert stream.restarts(reason) == 1
+        assert BAD not in [chunk.chunk_index for chunk in stream.chunks]
+        assert_nothing_is_shown_twice_or_out_of_order(stream.chunks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "reason", "words"),
+    [
+        pytest.param("corrupt", (), "error", "not a message of this contract", id="a_corrupt_answer"),
+        pytest.param("drop", QUICK, "hang", "the mesh hangs: no answer for ", id="a_lost_answer"),
+        pytest.param("repeat", QUICK, "hang", "the mesh hangs: no answer for ", id="a_second_answer"),
+    ],
+)
+def test_an_answer_that_is_none(kind, choices, reason, words):
+    with faulty(kind, *choices, chunk=BAD) as stream:
+        stream.wait_for_epoch(1)
+        told = stream.of("restarting")
+        assert [event["reason"] for event in told] == [reason]
+        assert words in told[0]["text"]
+        shown = [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0]
+        assert shown == list(range(BAD + (kind == "repeat")))  # the first of two was good
+        assert_nothing_is_shown_twice_or_out_of_order(stream.chunks)
+
+
+def test_a_late_answer_is_dropped_after_a_hard_cut():
+    with faulty("delay", "overlap.d_in=2", "debug.fault.seconds=1", chunk=BAD) as stream:
+        stream.wait_for(lambda: len(stream.run.kept.flights) > BAD)
+        stream.session.control(Control(action="hard_cut"))
+        stream.wait_for_epoch(1)
+        assert BAD not in [chunk.chunk_index for chunk in stream.chunks]
+        assert stream.sample("pp1_frames_dropped_total", reason="old_epoch") in (12, 24)
+        assert stream.of("restarting") == []
+        assert_nothing_is_shown_twice_or_out_of_order(stream.chunks)
+
+
+def test_a_poisoned_cache_of_one_follower_costs_an_epoch_and_no_mesh():
+    """Its latents are the leader's, so the chunk itself is good; its context pass then writes what is not finite."""
+    with faulty("not_finite", rank=2, ranks=2, chunk=BAD) as stream:
+        stream.wait_for_epoch(1)
+        assert all(torch.isfinite(latents).all() for latents in stream.run.kept.latents)
+        assert [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0] == list(range(BAD + 1))
+        assert next(c.chunk_index for c in stream.chunks if c.cache_epoch == 1) <= BAD + 1 + 2
+        assert [event["reason"] for event in stream.of("epoch")] == ["nan"]
+        assert stream.of("restarting") == []
+
+
+def test_an_idle_mesh_outlives_every_wait():
+    with faulty("none", "deadlines.message=3", "deadlines.answer=3", "deadlines.heartbeat=0.3", ranks=2) as stream:
+        stream.wait_for(lambda: len(stream.chunks) > 1)
+        stream.session.control(Control(action="pause"))
+        stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
+        time.sleep(4.5)  # longer than a group waits
+        before = len(stream.chunks)
+        stream.session.control(Control(action="resume"))
+        stream.wait_for(lambda: len(stream.chunks) > before + 1)
+        assert stream.of("restarting") == []
+        assert stream.chunks[-1].cache_epoch == 0

@@ -1,0 +1,98 @@
+"""A real mesh that is handed what no rank 0 of this program would send, or is joined by a rank that does not fit."""
+
+import contextlib
+
+import msgspec
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.models.wan.config import read_config
+from pp1_orchestrator.runtime import mesh_process
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from pp1_orchestrator.runtime.meeting import tell, wait_for_all
+from pp1_orchestrator.transport.rendezvous import host_store
+from tests.config.test_conf import settings
+from tests.transport.envelopes_made import first_chunk
+
+from .faulty import MESH
+
+SETTINGS = settings("run=bench", *MESH, "layout.mesh_ranks=2")
+CONFIG = read_config(SETTINGS.model.folder / "generator")
+END_S = 60
+META_BYTES, TENSOR_COUNT = 4, 5
+"""Places in a header."""
+
+
+def first_envelope(without: str = "", **changes) -> wire.Parcel:
+    """The first envelope of a stream, with other words in its plan, or a tensor less, than a sender would let pass."""
+    latents, embeds = torch.zeros(1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)
+    parcel = wire.pack_envelope(first_chunk(latents, embeds))
+    parts = msgspec.msgpack.decode(parcel.meta.numpy().tobytes())
+    parts["body"]["plan"] |= changes
+    kept = [index for index, spec in enumerate(parts["tensors"]) if spec["name"] != without]
+    parts["tensors"] = [parts["tensors"][index] for index in kept]
+    meta = torch.frombuffer(bytearray(msgspec.msgpack.encode(parts)), dtype=torch.uint8)
+    header = parcel.header.clone()
+    header[META_BYTES], header[TENSOR_COUNT] = len(meta), len(kept)
+    return wire.Parcel(header, meta, tuple(parcel.tensors[index] for index in kept))
+
+
+@contextlib.contextmanager
+def mesh():
+    """Two ranks that have been met, and the link to them."""
+    made = SpawnedLayout(SETTINGS, CONFIG).start(None, generation=0)
+    try:
+        yield made, made.connect(2, "this test")
+    finally:
+        made.stop(None, 0)
+
+
+def exit_codes(made) -> set[int | None]:
+    for process in made.processes.values():
+        process.join(END_S)
+    return {process.exitcode for process in made.processes.values()}
+
+
+def test_an_envelope_that_the_leader_refuses_reaches_no_follower():
+    """Recompute without the frames to do it from: the leader has no other source for them, and says so at once."""
+    with mesh() as (made, link):
+        link.send(first_envelope(do_kv_recompute=True))
+        with pytest.raises(MeshError, match="rank 1 has ended"):
+            link.receive()
+        assert exit_codes(made) == {mesh_process.EXIT_FAILED}
+        assert "context_frames must be present exactly when do_kv_recompute is set" in made.last_words(1)
+        assert made.last_words(2) == "a rank of the mesh has ended"
+
+
+def test_conditioning_that_never_came_is_an_error_result_and_the_end_of_the_mesh():
+    with mesh() as (made, link):
+        link.send(first_envelope(without=CONDITIONING, conditioning_epoch=5, reset_crossattn_cache=False))
+        answer = link.receive().message.meta
+        assert not answer.ok
+        assert answer.error_message == "ContractError: chunk 0 needs conditioning 5, the mesh has -1"
+        assert exit_codes(made) == {mesh_process.EXIT_FAILED}
+
+
+def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
+    """Each rank differs in one setting: its plan, its compiler, what is shared, a measure for debugging."""
+    wrong = {"seed": "seed=43", "layout.compile": "layout.compile=true", "layout.shard.qk": "layout.shard.qk=true",
+             "debug.mesh_s": "debug.mesh_s=1"}  # fmt: skip
+    ranks = range(1, len(wrong) + 1)
+    store = host_store(len(wrong) + 1, END_S)
+    tell(store, "facts", 0, handshake.facts(SETTINGS, str(torch.__version__)))
+    spawn = mp.get_context("spawn")
+    processes = []
+    for rank, choice in zip(ranks, wrong.values(), strict=True):
+        other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)
+        arguments = (rank, other, CONFIG, store.port, None)
+        processes.append(spawn.Process(target=mesh_process.main, args=arguments, daemon=True))
+        processes[-1].start()
+    for rank, (key, process) in enumerate(zip(wrong, processes, strict=True), start=1):
+        process.join(END_S)
+        assert process.exitcode == mesh_process.EXIT_FAILED
+        with pytest.raises(MeshError, match=f"^rank {rank}: ranks disagree on {key}: .+ on rank {rank}, .+ on rank 0$"):
+            wait_for_all(store, "speaks", range(rank, rank + 1), END_S, dict)
