@@ -44,7 +44,7 @@ def first_envelope(without: str = "", **changes) -> wire.Parcel:
 @contextlib.contextmanager
 def mesh():
     """Two ranks that have been met, and the link to them."""
-    made = SpawnedLayout(SETTINGS, CONFIG).start(None, 0)
+    made = SpawnedLayout(SETTINGS, CONFIG).start(None, generation=0)
     try:
         yield made, made.connect(2, "this test")
     finally:

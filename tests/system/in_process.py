@@ -83,7 +83,7 @@ class Run:
 def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
     """Checked settings and the generator's sizes, without the command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *SMALL, *choices])
+        composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
     settings = load_settings(composed)
     return settings, check(settings, {"bench"})
 
@@ -94,7 +94,7 @@ def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path |
 
     out: the run's folder, if it has one.
     """
-    settings, config = make_settings(*choices)
+    settings, config = make_settings(*SMALL, *choices)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     sink, kept = Keeping(), LatentsKept()
     stream = Stream(settings, config, list(script), instruments, sink, [digests, kept], trace_folder=out)

@@ -49,8 +49,9 @@ class Mesh(Protocol):
 
 
 class Layout(Protocol):
-    """Starts a mesh. folder: the run's, where its ranks leave parts of the trace and their stacks; may be None."""
+    """Starts a mesh. folder: the run's, where its ranks leave parts of the trace and their stacks; may be None.
 
-    def start(self, folder: Path | None, generation: int) -> Mesh:
-        """generation: meshes before this one."""
-        ...
+    generation: meshes before this one.
+    """
+
+    def start(self, folder: Path | None, generation: int) -> Mesh: ...
