@@ -41,7 +41,7 @@ def with_another_torch(rank, *others):
 )
 def test_the_first_key_that_differs_is_told_with_both_values(main, line):
     settings, config = make_settings(*SETTINGS)
-    mesh = SpawnedMesh(settings, config, None, main)
+    mesh = SpawnedMesh(settings, config, None, main=main)
     try:
         with pytest.raises(MeshError) as refused:
             mesh.connect(1, "a test")
