@@ -39,6 +39,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    use_format(settings.log, rank)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
         write_on_signal(folder, rank)
@@ -55,9 +56,9 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
-    use_format(settings.log, rank, ask(store, "generation", STAGE0))
     own = handshake.facts(settings, str(torch.__version__))
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
+    use_format(settings.log, rank, ask(store, "generation", STAGE0))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     log.info("agreed on what must be equal")
     device = torch.device(settings.layout.device)
