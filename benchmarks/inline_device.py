@@ -32,6 +32,7 @@ CONF = Path(__file__).parents[1] / "conf"
 CHOICES = {
     "model": "tiny",
     "stage0": "wan_vae",
+    "text_encoder": "umt5",
     "routing": "rank0_encoder",
     "context": "clean_pass",
     "layout": "inline",

@@ -47,6 +47,8 @@ class Warm:
 def start(arguments: list[str], out: Path, err: Path) -> Warm:
     """out, err: files for what the program says; may be the same one."""
     process, folder = _forker()
+    for path in (out, err):
+        path.touch()  # it can be read from the start
     status = Path(tempfile.mktemp(dir=folder))
     request = {"arguments": arguments, "out": str(out), "err": str(err), "env": dict(os.environ), "status": str(status)}
     assert process.stdin is not None

@@ -15,7 +15,6 @@ import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.serialization import pickle as torch_pickle
 
 Shape = tuple[int, ...]
 CPU = torch.device("cpu")
@@ -168,7 +167,7 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path} is damaged, or older than the format that can be read in parts")
     try:
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
-    except (RuntimeError, EOFError, KeyError, torch_pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, KeyError, torch.serialization.pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
