@@ -21,8 +21,13 @@ from . import warm
 START_S = 90
 
 
-def run_to_end(*options: str, out: Path, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
-    """Run until the program ends by itself; `out` becomes the run's folder."""
+def run_to_end(
+    *options: str, out: Path, timeout_s: float = 150, cold: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run until the program ends by itself; `out` becomes its folder. cold: libraries read the environment anew."""
+    if cold:
+        words = [sys.executable, "-m", "pp1_orchestrator", *options, f"hydra.run.dir={out}"]
+        return subprocess.run(words, cwd=warm.ROOT, capture_output=True, text=True, timeout=timeout_s)
     said = [out.with_suffix(suffix) for suffix in (".stdout", ".stderr")]
     process = warm.start([*options, f"hydra.run.dir={out}"], *said)
     try:

@@ -83,7 +83,7 @@ def test_missing_parts_are_put_where_they_belong_and_are_not_got_twice(tmp_path,
     root = tmp_path / "root"
     (root / "vae").mkdir(parents=True)
     (root / "vae" / "mine.pth").write_bytes(b"mine")
-    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120)
+    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120, cold=True)
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     assert found == {
@@ -94,14 +94,14 @@ def test_missing_parts_are_put_where_they_belong_and_are_not_got_twice(tmp_path,
     }
     assert not any(path.is_symlink() for path in root.rglob("*"))
     before = list(hub.got)
-    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120)
+    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120, cold=True)
     assert (done.returncode, hub.got) == (0, before)
 
 
 def test_what_the_hub_does_not_have_is_one_line(tmp_path, hub):
     root = tmp_path / "root"
     wrong = "model.hub.generator=someone/weights/gone.pt"
-    done = run_to_end("run=fetch", f"model.root={root}", wrong, out=tmp_path / "out")
+    done = run_to_end("run=fetch", f"model.root={root}", wrong, out=tmp_path / "out", cold=True)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"configuration error: {wrong}: the hub does not give it: 404")
