@@ -88,7 +88,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)
-        arguments = (rank, other, CONFIG, store.port, None, 0)
+        arguments = (rank, other, CONFIG, store.port, None)
         processes.append(spawn.Process(target=mesh_process.main, args=arguments, daemon=True))
         processes[-1].start()
     for rank, (key, process) in enumerate(zip(wrong, processes, strict=True), start=1):
