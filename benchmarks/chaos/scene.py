@@ -32,6 +32,7 @@ CHOICES = (
     "stream.width=64",
 )
 POLL_S = 0.005
+LOOKS, LOOK_S = 10, 0.02
 WAIT_S = 240.0
 """Long: a start takes many times longer on a busy machine, and every wait is for something that is told."""
 STOP_S = 30.0
@@ -113,8 +114,13 @@ class Scene:
         wait_for(lambda: self.watcher.flows_since(since) is not None, "frames at the viewer")
 
     def usage(self) -> Usage:
-        process = psutil.Process(self.program.process.pid)
-        return Usage(process.num_fds(), process.num_threads(), process.memory_info().rss / 1e6)
+        """What stays: the probes' own requests come and go between two looks."""
+        process, fds, threads = psutil.Process(self.program.process.pid), [], []
+        for _ in range(LOOKS):
+            fds.append(process.num_fds())
+            threads.append(process.num_threads())
+            time.sleep(LOOK_S)
+        return Usage(min(fds), min(threads), process.memory_info().rss / 1e6)
 
     def end(self) -> tuple[int | None, list[int]]:
         """Stop the program: its exit code, and the pids of what it leaves behind."""
