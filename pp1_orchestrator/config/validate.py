@@ -10,7 +10,7 @@ from pp1_orchestrator.config.schema import ModelSettings, Settings
 from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 from pp1_orchestrator.models.wan.parallelize import check_degree
 from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
@@ -37,7 +37,7 @@ def check_steps(model: ModelSettings) -> list[NoiseStep]:
 def check_window(config: WanConfig) -> None:
     """Raise ConfigError for a window that the cache can't turn in."""
     chunk, frames, sink = config.chunk_frames, config.local_attn_size, config.sink_frames
-    if sink % chunk or (frames - sink) % chunk or frames - sink < chunk:
+    if not holds_chunks(chunk, frames, sink):
         raise ConfigError(
             f"model.window.frames={frames}: a window with model.window.sink={sink} must hold whole chunks of {chunk}, "
             "and so must the sink"
@@ -128,8 +128,8 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _deadlines,
     _bench_ends,
     _one_process,
-    _compiled,
     _device,
+    _compiled,
 )
 
 

@@ -20,6 +20,7 @@ from pp1_orchestrator.config.schema import FaultSettings, Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.mesh.leader import Pipe
 from pp1_orchestrator.mesh.worker import Generator
+from pp1_orchestrator.runtime.around import AroundGenerator
 from pp1_orchestrator.transport.groups import LEADER
 
 NO_FAULT = "none"
@@ -175,24 +176,12 @@ def without_fault(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, debug=msgspec.structs.replace(settings.debug, fault=fault))
 
 
-class FaultyGenerator:
+class FaultyGenerator(AroundGenerator):
     """chunk: which of a first mesh's chunks goes wrong; each is denoised once, in order."""
 
     def __init__(self, generator: Generator, fault: WorkFault, chunk: int) -> None:
-        self._generator, self._fault, self._left = generator, fault, chunk
-
-    @property
-    def calls(self) -> int:
-        return self._generator.calls
-
-    def reset(self) -> None:
-        self._generator.reset()
-
-    def set_text(self, embeds: Tensor) -> None:
-        self._generator.set_text(embeds)
-
-    def rebuild(self, context: Tensor, start_frame: int) -> None:
-        self._generator.rebuild(context, start_frame)
+        super().__init__(generator)
+        self._fault, self._left = fault, chunk
 
     def denoise(
         self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
@@ -202,9 +191,6 @@ class FaultyGenerator:
 
         self._left -= 1
         return self._fault.run(noise, work) if self._left == -1 else work()
-
-    def write_context(self, latents: Tensor, start_frame: int) -> None:
-        self._generator.write_context(latents, start_frame)
 
 
 class FaultyPipe:

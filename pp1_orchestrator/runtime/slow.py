@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+from pp1_orchestrator.runtime.around import AroundGenerator
 
 
 class SlowDecoder:
@@ -40,30 +41,15 @@ class SlowFrameEncoder:
         return self._encoder.encode(frame)
 
 
-class SlowGenerator:
+class SlowGenerator(AroundGenerator):
     """seconds: for one chunk's denoising."""
 
     def __init__(self, generator: Generator, seconds: float) -> None:
-        self._generator, self._seconds = generator, seconds
-
-    @property
-    def calls(self) -> int:
-        return self._generator.calls
-
-    def reset(self) -> None:
-        self._generator.reset()
-
-    def set_text(self, embeds: Tensor) -> None:
-        self._generator.set_text(embeds)
-
-    def rebuild(self, context: Tensor, start_frame: int) -> None:
-        self._generator.rebuild(context, start_frame)
+        super().__init__(generator)
+        self._seconds = seconds
 
     def denoise(
         self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
     ) -> Tensor:
         time.sleep(self._seconds)
-        return self._generator.denoise(noise, steps, start_frame, seed, bias)
-
-    def write_context(self, latents: Tensor, start_frame: int) -> None:
-        self._generator.write_context(latents, start_frame)
+        return super().denoise(noise, steps, start_frame, seed, bias)

@@ -10,12 +10,12 @@ import torch.multiprocessing as mp
 from pp1_orchestrator.contract import handshake, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.models.wan.config import read_config
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.meeting import tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
+from tests.models.config_file import read_config
 from tests.transport.envelopes_made import first_chunk
 
 from .faulty import MESH

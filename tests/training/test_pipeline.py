@@ -12,7 +12,7 @@ import torch
 from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.load import load_vae
-from pp1_orchestrator.models.wan.config import read_config
+from tests.models.config_file import read_config
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.export import export
 from training.latents import save_vae

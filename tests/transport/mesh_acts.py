@@ -15,7 +15,6 @@ from torch import Tensor
 import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.checkpoints.generator import load_generator
-from pp1_orchestrator.models.wan.config import read_config
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -23,6 +22,7 @@ from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
+from tests.models.config_file import read_config
 from tests.transport.world import Report, Seat
 
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "generator"

@@ -74,8 +74,7 @@ class _Safetensors:
         dim: int = 0,
     ) -> Tensor:
         part = self._parts[key]
-        where = (slice(None),) * dim + (rows or slice(None),)
-        return _own(part[where] if part.get_shape() else part[...], device, dtype)
+        return _own(part[part_of(rows, dim)] if part.get_shape() else part[...], device, dtype)
 
 
 class _Pickled:
@@ -97,7 +96,12 @@ class _Pickled:
         dim: int = 0,
     ) -> Tensor:
         tensor = self._tensors[key].detach()
-        return _own(tensor if rows is None else tensor[(slice(None),) * dim + (rows,)], device, dtype)
+        return _own(tensor[part_of(rows, dim)] if tensor.shape else tensor, device, dtype)
+
+
+def part_of(rows: slice | None, dim: int) -> tuple[slice, ...]:
+    """The index of these rows of dimension `dim`, of all of them without any."""
+    return (slice(None),) * dim + (rows or slice(None),)
 
 
 def open_weights(path: Path) -> Weights:

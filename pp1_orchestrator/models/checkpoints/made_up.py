@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.checkpoints.files import CPU, Shape
+from pp1_orchestrator.models.checkpoints.files import CPU, Shape, part_of
 
 ONES = ("gamma", "norm.weight", "norm1.weight", "norm2.weight")
 
@@ -43,7 +43,7 @@ class RandomWeights:
         dim: int = 0,
     ) -> Tensor:
         whole = self._make(key, device, dtype or torch.float32)
-        return whole if rows is None else whole[(slice(None),) * dim + (rows,)].clone()
+        return whole if rows is None else whole[part_of(rows, dim)].clone()
 
     def _make(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         shape = self._shapes[key]

@@ -113,7 +113,8 @@ def _on_meta(source: TextSource) -> Any:
 
 def _checked(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str, str]:
     """Our names -> the file's. Raises ValueError when it is another model's."""
-    names, shapes = names_for(weights.shapes()), weights.shapes()
+    shapes = weights.shapes()
+    names = names_for(shapes)
     check_shapes(weights.path, "text encoder", expected, {own: shapes[stored] for own, stored in names.items()})
     return names
 

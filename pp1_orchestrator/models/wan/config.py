@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 
 class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Read from a checkpoint's `config.json`; unknown keys are ignored.
-
-    chunk_frames, window_frames and sink_frames count latent frames; the window includes the chunk being made.
-    """
+    """chunk_frames, local_attn_size and sink_frames count latent frames; the window includes the chunk being made."""
 
     dim: int
     ffn_dim: int
@@ -37,6 +32,6 @@ class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
         return (latent_height // self.patch_size[1]) * (latent_width // self.patch_size[2])
 
 
-def read_config(folder: Path) -> WanConfig:
-    """The configuration beside a checkpoint. Raises OSError and msgspec.ValidationError."""
-    return msgspec.json.decode((folder / "config.json").read_bytes(), type=WanConfig)
+def holds_chunks(chunk: int, window: int, sink: int) -> bool:
+    """Whether sink and the ring behind it (window − sink) are whole numbers of chunks, the ring at least one."""
+    return sink % chunk == 0 and (window - sink) % chunk == 0 and window - sink >= chunk

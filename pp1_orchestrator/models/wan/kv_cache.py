@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue, attend
-from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 from pp1_orchestrator.models.wan.segment_attention import attend_two
 
 
@@ -35,7 +35,7 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        if (window - sink) % chunk or window - sink < chunk or sink % chunk:
+        if not holds_chunks(chunk, window, sink):
             raise ValueError(f"a window of {window} frames with {sink} sink frames does not hold chunks of {chunk}")
         self._frame = tokens_per_frame
         self.chunk, self.window, self._sink = chunk, window, sink

@@ -12,8 +12,9 @@ from pp1_orchestrator.convert import EXIT_SOURCE, convert, main, parser
 from pp1_orchestrator.models.checkpoints.convert import infer_config
 from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.checkpoints.manifest import NAME, check_manifest
-from pp1_orchestrator.models.wan.config import WanConfig, read_config
+from pp1_orchestrator.models.wan.config import WanConfig
 from tests.models.checkpoints import layouts_made as made
+from tests.models.config_file import read_config
 from tests.models.small import CONFIG, random_model
 
 CPU = torch.device("cpu")
