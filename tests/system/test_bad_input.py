@@ -3,11 +3,13 @@
 import socket
 
 import pytest
+import torch
 
 from pp1_orchestrator.measure.summary import read_summary
 
 from .program import run_to_end
 
+HERE = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
 CASES = {
     "an unknown option": (
         ["overlap=nothing"],
@@ -39,6 +41,10 @@ CASES = {
         ["layout.mesh_ranks=3"],
         "layout.mesh_ranks=3: 3 tensor-parallel ranks cannot share 4 heads and a feed-forward of 640; "
         "possible: 1, 2, 4",
+    ),
+    "a device that is not here, whatever it should do": (
+        ["layout=inline", "layout.device=cuda:99", "layout.compile=true", "layout.fp8=true"],
+        f"layout.device=cuda:99: no such device here; choices: {', '.join(HERE)}",
     ),
     "a port out of range": (["serving.port=70000"], "serving.port=70000: expected `int` <= 65535"),
     "an open bind without a token": (
