@@ -20,6 +20,8 @@ from pp1_orchestrator.runtime.signals import StopRequested, on_signals, raise_st
 
 CONF = Path(__file__).parents[1] / "conf"
 EXIT_FAILED, EXIT_CONFIG = 1, 2
+NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
+"""A rank that torchrun has started, other than rank 0, leaves what it has to leave in rank 0's folder."""
 log = logging.getLogger("pp1_orchestrator")
 
 
@@ -58,6 +60,8 @@ def run(composed: DictConfig) -> None:
 
 def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the text and exit code are ours
+    if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
+        sys.argv += NO_FOLDER
     try:
         with on_signals(raise_stop):
             run()

@@ -12,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 
+OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
+
 
 def load_settings(composed: DictConfig) -> Settings:
     """Typed settings. Raises ConfigError with one line naming the key, its value and what is expected."""

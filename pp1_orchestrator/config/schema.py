@@ -166,19 +166,32 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. threads: torch threads a rank. compile: generator and decoder, at start.
+    """mesh_ranks: tensor-parallel degree. backend: of its sums. device: rank 0's; mesh_device: of the others.
 
-    fp8: the compiled generator's matrix products.
+    memory_share: of its device that a rank may hold. environment: NAME=value of each mesh rank. threads: of torch, a
+    rank. compile: generator and decoder, at start. fp8: the compiled generator's matrix products.
     """
 
     name: str
     mesh_ranks: Positive
     backend: Literal["gloo", "nccl", "none"]
     device: str
+    mesh_device: str
+    memory_share: Annotated[float, Meta(gt=0, le=1)]
+    environment: tuple[str, ...]
     threads: Positive
     compile: bool
     fp8: bool
     shard: ShardSettings
+
+    def device_of(self, rank: int) -> str:
+        """Of any rank; `{rank}` in `mesh_device` stands for its number."""
+        return self.device if rank == 0 else self.mesh_device.replace("{rank}", str(rank))
+
+    @property
+    def devices(self) -> list[str]:
+        """Of all ranks, in order."""
+        return [self.device_of(rank) for rank in range(self.mesh_ranks + 1)]
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):

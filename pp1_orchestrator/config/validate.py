@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 
 import torch
@@ -101,7 +102,7 @@ def _compiled(settings: Settings, config: WanConfig) -> None:
             f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
             "possible: false"
         )
-    if layout.fp8 and not (layout.compile and _has_fp8(layout.device)):
+    if layout.fp8 and not (layout.compile and all(map(_has_fp8, layout.devices[1:]))):
         raise ConfigError(
             "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
         )
@@ -111,11 +112,36 @@ def _has_fp8(device: str) -> bool:
     return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-def _device(settings: Settings, config: WanConfig) -> None:
-    name = settings.layout.device
+def _devices(settings: Settings, config: WanConfig) -> None:
+    layout = settings.layout
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name not in here and not (name == "cuda" and len(here) > 1):
-        raise ConfigError(f"layout.device={name}: no such device here; choices: {', '.join(here)}")
+    for rank, name in enumerate(layout.devices):
+        if name not in here and not (name == "cuda" and len(here) > 1):
+            key, value = ("mesh_device", layout.mesh_device) if rank else ("device", name)
+            of_rank = f" for rank {rank}" if value != name else ""
+            raise ConfigError(f"layout.{key}={value}: no such device here{of_rank}; choices: {', '.join(here)}")
+
+
+def _several_hosts(environment: tuple[str, ...]) -> bool:
+    """True when each rank is a host of its own in NCCL's eyes, which refuses two ranks of one host on one GPU."""
+    return any(re.fullmatch(r"NCCL_HOSTID=.*\{rank\}.*", variable) for variable in environment)
+
+
+def _backend(settings: Settings, config: WanConfig) -> None:
+    layout, own = settings.layout, settings.layout.devices[1:]
+    if layout.backend == "none" and layout.mesh_device != layout.device:
+        raise ConfigError(
+            f"layout.mesh_device={layout.mesh_device}: layout={layout.name} is one process; possible: {layout.device}"
+        )
+    if layout.backend == "nccl" and not all(name.startswith("cuda") for name in own):
+        raise ConfigError(f"layout.backend=nccl: not for layout.mesh_device={layout.mesh_device}; possible: gloo")
+    if layout.backend == "nccl" and len(set(own)) < len(own) and not _several_hosts(layout.environment):
+        raise ConfigError(
+            f"layout.mesh_device={layout.mesh_device}: one device for several ranks; possible with layout=gpu_shared"
+        )
+    for variable in layout.environment:
+        if not re.fullmatch(r"(TORCH_)?(NCCL|GLOO)_[A-Z0-9_]+=.*", variable):
+            raise ConfigError(f"layout.environment={variable}: possible: NAME=value of NCCL_…, TORCH_NCCL_… or GLOO_…")
 
 
 _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
@@ -128,7 +154,8 @@ _RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
     _deadlines,
     _bench_ends,
     _one_process,
-    _device,
+    _devices,
+    _backend,
     _compiled,
 )
 

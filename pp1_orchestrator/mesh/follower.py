@@ -12,7 +12,7 @@ from pp1_orchestrator.transport.messages import receive_message
 
 
 class Follower:
-    """Runs until SHUTDOWN."""
+    """Runs until SHUTDOWN. device: where messages are met."""
 
     def __init__(self, shard: MeshShard, worker: MeshWorker, device: torch.device) -> None:
         self._shard, self._worker, self._device = shard, worker, device

@@ -34,7 +34,7 @@ class Pipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeaderParts:
-    """What a leader works with. version: of the contract, as agreed at the meeting."""
+    """What a leader works with. device: where messages are met. version: of the contract, as agreed at the meeting."""
 
     pipe: Pipe
     shard: MeshShard

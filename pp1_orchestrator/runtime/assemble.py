@@ -104,7 +104,7 @@ class Assembly:
         if kind.home != "rank0":
             return kind(None)
         with self.loading.phase("prompts", device) as parts:
-            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device)
+            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device, device)
         return kind(encoder)
 
     def _make_planner(self, history: StreamHistory, version: int) -> Planner:

@@ -50,15 +50,18 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
 
 
 def make_leader_text(
-    settings: Settings, config: WanConfig, device: torch.device, spans: SpanRecorder
+    settings: Settings, config: WanConfig, device: torch.device, result: torch.device, spans: SpanRecorder
 ) -> tuple[LeaderText, Components]:
-    """The leader's part in text, with an encoder where the routing puts it there, and its bytes."""
+    """The leader's part in text, with an encoder where the routing puts it there, and its bytes.
+
+    result: where messages bring embeddings, and so where its own are wanted.
+    """
     if settings.routing.encoder != "leader":
         return LeaderText(None, spans), {}
     # Imported here: the other mesh ranks do without it.
     from pp1_orchestrator.runtime.build_text import load_encoder
 
-    encoder, nbytes = load_encoder(settings, config, device)
+    encoder, nbytes = load_encoder(settings, config, device, result)
     return LeaderText(encoder, spans), {"text_encoder": nbytes}
 
 

@@ -28,15 +28,17 @@ def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
         return prompt_limit(source.tokenizer, source.seed is not None, config.text_len)
 
 
-def load_encoder(settings: Settings, config: WanConfig, device: torch.device) -> tuple[CachedEncoder, int]:
-    """The encoder and its weights' bytes; embeddings come on `device`. Raises ConfigError for a bad checkpoint."""
+def load_encoder(
+    settings: Settings, config: WanConfig, device: torch.device, result: torch.device
+) -> tuple[CachedEncoder, int]:
+    """The encoder and its weights' bytes; embeddings come on `result`. Raises ConfigError for a bad checkpoint."""
     with as_config_error(settings):
         encoder = load_text_encoder(
             text_source(settings),
             config.text_len,
             text_device(settings, device),
             DTYPES[settings.model.dtype],
-            result=device,
+            result=result,
         )
         if encoder.embed_shape[-1] != config.text_dim:
             raise ValueError(f"embeddings are {encoder.embed_shape[-1]} wide; the generator takes {config.text_dim}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from pp1_orchestrator.measure.catalogue import RestartReason
 from pp1_orchestrator.runtime import stacks
 from pp1_orchestrator.runtime.layouts.base import Mesh
+from pp1_orchestrator.runtime.layouts.processes import how_it_ended
 from pp1_orchestrator.transport.watched import AnswerClock, Overdue
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class MeshGuard:
             self._processes[rank].join()
         words = {rank: self._last_words(rank) for rank in dead}
         rank = min(dead, key=lambda rank: (bool(words[rank]), rank))
-        text = f"rank {rank} ended with exit code {self._processes[rank].exitcode}"
+        text = f"rank {rank} {how_it_ended(self._processes[rank])}"
         return Loss("error", f"{text}: {words[rank]}") if words[rank] else Loss("death", text)
 
     def _hang(self, overdue: Overdue) -> Loss:

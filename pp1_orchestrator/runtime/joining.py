@@ -16,7 +16,7 @@ GRACE_S = 0.2
 """A store or socket that ended with a rank lets the thread go within this, nearly always."""
 
 
-def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, int]]) -> Topology:
+def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, str]]) -> Topology:
     """`make()`, unless a rank ends before. Raises MeshError; the next groups can then be made."""
     attempt = _Attempt(make)
     while not attempt.done.wait(POLL_S):
@@ -35,14 +35,14 @@ class _Attempt:
         self.done = threading.Event()
         threading.Thread(target=self._run, name="join-groups", daemon=True).start()
 
-    def take(self, dead: Mapping[int, int]) -> Topology:
+    def take(self, dead: Mapping[int, str]) -> Topology:
         with self._lock:
             if self._made is not None:
                 return self._made
             self._left_alone = not self.done.is_set()
             forget_groups()
-        for rank, code in dead.items():
-            raise MeshError(f"rank {rank} ended with exit code {code} before it had joined") from self._error
+        for rank, how in dead.items():
+            raise MeshError(f"rank {rank} {how} before it had joined") from self._error
         raise MeshError(f"the process groups could not be made: {str(self._error).splitlines()[0]}") from self._error
 
     def _run(self) -> None:

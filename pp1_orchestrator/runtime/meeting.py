@@ -56,9 +56,9 @@ def tell_failure(store: Store, rank: int, error: Exception) -> None:
 
 
 def wait_for_all(
-    store: Store, key: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, int]]
+    store: Store, key: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, str]]
 ) -> None:
-    """Wait until every rank has told `key`. dead: ranks that ended, with their exit codes.
+    """Wait until every rank has told `key`. dead: ranks that ended, and how, in words.
 
     Raises ConfigError or MeshError with the reason that a rank left, or MeshError when one died or time is up.
     """
@@ -70,9 +70,9 @@ def wait_for_all(
                 kind = ConfigError if failure["config"] else MeshError
                 prefix = "" if failure["config"] else f"rank {rank}: "
                 raise kind(prefix + failure["reason"])
-        for rank, code in dead().items():
+        for rank, how in dead().items():
             if not told(store, "failed", rank):
-                raise MeshError(f"rank {rank} ended with exit code {code} before it {STEPS[key]}")
+                raise MeshError(f"rank {rank} {how} before it {STEPS[key]}")
         if time.monotonic() > end:
             raise MeshError(f"no sign within {deadline_s:g} s that ranks {missing} {STEPS[key]}")
         time.sleep(POLL_S)

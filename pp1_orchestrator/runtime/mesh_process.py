@@ -24,10 +24,10 @@ from pp1_orchestrator.runtime.faults import with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
-from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
+from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, use_device, use_environment
 from pp1_orchestrator.runtime.stacks import write_on_signal
 from pp1_orchestrator.runtime.tracing import make_recorder
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
+from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, PeerPipe, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,13 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
     use_format(settings.log, rank)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
         write_on_signal(folder, rank)
     limit_threads(settings.layout.threads)
+    use_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
         _run(rank, settings, config, store, folder)
@@ -61,11 +62,12 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     use_format(settings.log, rank, ask(store, "generation", STAGE0))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     log.info("agreed on what must be equal")
-    device = torch.device(settings.layout.device)
+    device = torch.device(settings.layout.device_of(rank))
+    use_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
-    text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
+    text, text_bytes = make_leader_text(settings, config, device, HOST, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
     log.info("loaded")
     layout = settings.layout
@@ -76,10 +78,10 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     log.info("joined the others")
     worker = MeshWorker(generator, spans)
     if text is not None:
-        pipe, version = with_answer_fault(PeerPipe(topology, device), settings), ask(store, "version", STAGE0)
-        Leader(LeaderParts(pipe, shard, text, worker, device, version), spans).run()
+        pipe, version = with_answer_fault(PeerPipe(topology), settings), ask(store, "version", STAGE0)
+        Leader(LeaderParts(pipe, shard, text, worker, HOST, version), spans).run()
     else:
-        Follower(shard, worker, device).run()
+        Follower(shard, worker, HOST).run()
     if folder is not None:
         spans.write_part(folder)
     tell(store, "peak", rank, peak_bytes(device))

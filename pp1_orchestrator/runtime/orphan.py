@@ -10,7 +10,10 @@ import logging
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import wait
+
+import psutil
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +21,27 @@ log = logging.getLogger(__name__)
 def end_with_parent(exit_code: int) -> None:
     """Begin to watch, in a started child process. Does nothing in a process that was not started by another one."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    threading.Thread(target=_watch, args=(parent.sentinel, exit_code), name="parent-watch", daemon=True).start()
+    if parent is not None:
+        _watch(lambda: wait([parent.sentinel]), "rank 0", exit_code)
 
 
-def _watch(sentinel: int, exit_code: int) -> None:
-    wait([sentinel])
-    log.error("rank 0 is gone")
-    # Whatever this process is in the middle of, nobody is left to finish it for.
-    os._exit(exit_code)
+def end_with(pid: int, exit_code: int) -> None:
+    """Begin to watch any process of this host."""
+    _watch(lambda: _wait_for(pid), f"process {pid}", exit_code)
+
+
+def _wait_for(pid: int) -> None:
+    try:
+        psutil.Process(pid).wait()
+    except psutil.NoSuchProcess:
+        log.debug("process %d was gone before it was watched", pid)
+
+
+def _watch(wait_for_end: Callable[[], object], who: str, exit_code: int) -> None:
+    def run() -> None:
+        wait_for_end()
+        log.error("%s is gone", who)
+        # Whatever this process is in the middle of, nobody is left to finish it for.
+        os._exit(exit_code)
+
+    threading.Thread(target=run, name="parent-watch", daemon=True).start()

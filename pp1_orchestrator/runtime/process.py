@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterable
 
 import psutil
 import torch
@@ -13,6 +14,19 @@ def limit_threads(count: int) -> None:
     """Torch threads of this process and of those it starts."""
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
+
+
+def use_environment(variables: Iterable[str], rank: int) -> None:
+    """Set what a backend reads when it is first used: NAME=value, where `{rank}` stands for the rank's number."""
+    pairs = (variable.replace("{rank}", str(rank)).partition("=") for variable in variables)
+    os.environ.update({name: value for name, _, value in pairs})
+
+
+def use_device(device: torch.device, memory_share: float) -> None:
+    """Make it the one that libraries take by themselves, and bound what this process may hold of it."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.cuda.set_per_process_memory_fraction(memory_share, device)
 
 
 def use_loopback_for_gloo() -> None:

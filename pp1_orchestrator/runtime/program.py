@@ -9,12 +9,15 @@ from pathlib import Path
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.runtime.layouts.torchrun import take_part
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.modes.bench import run_bench
 from pp1_orchestrator.runtime.modes.fetch import run_fetch
 from pp1_orchestrator.runtime.modes.plan import run_plan
 from pp1_orchestrator.runtime.modes.serve import run_serve
+from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.stage0.script import Script, read_script
+from pp1_orchestrator.transport.groups import STAGE0
 
 log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Script, Path], None]
@@ -25,6 +28,10 @@ def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
     use_format(settings.log, rank=0)
     config = check(settings, MODES)
+    rank = LAYOUTS[settings.layout.name].rank_here()
+    if rank != STAGE0:
+        take_part(settings, config, rank)
+        return
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))

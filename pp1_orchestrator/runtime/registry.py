@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.vae.kinds import VAES
-from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.layouts.base import Layout
 from pp1_orchestrator.runtime.layouts.inline import InlineLayout
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from pp1_orchestrator.runtime.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.strategies.context.base import ContextPolicy
 from pp1_orchestrator.strategies.context.clean_pass import CleanPass
 from pp1_orchestrator.strategies.context.none import NoContext
@@ -42,7 +41,15 @@ CONTEXTS: Mapping[str, type[ContextPolicy]] = {
     "recompute_synthetic": RecomputeSynthetic,
     "recompute_latent": RecomputeLatent,
 }
-LAYOUTS: Mapping[str, Callable[[Settings, WanConfig], Layout]] = {"cpu": SpawnedLayout, "inline": InlineLayout}
+LAYOUTS: Mapping[str, type[Layout]] = {
+    "cpu": SpawnedLayout,
+    "inline": InlineLayout,
+    "gpu_1p1": SpawnedLayout,
+    "gpu_1p2": SpawnedLayout,
+    "gpu_1p4": SpawnedLayout,
+    "gpu_shared": SpawnedLayout,
+    "torchrun": TorchrunLayout,
+}
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,

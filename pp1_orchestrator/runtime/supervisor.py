@@ -47,10 +47,10 @@ class Supervisor:
         warm = config.local_attn_size // config.chunk_frames
         self._make_clock = partial(AnswerClock, usual_s, deadlines.message, warm)
         make_layout = LAYOUTS[settings.layout.name]
+        self._supervised = rules.restarts > 0 and make_layout.restarts
         self._layout = make_layout(without_fault(settings), config)
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
-        self._supervised = rules.restarts > 0
         self._needs, self._pause_s = (1, ""), 0.0
         self._guard: MeshGuard | None = None
         self._swap = threading.Lock()

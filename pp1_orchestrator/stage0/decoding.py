@@ -42,7 +42,8 @@ class ChunkDecoding:
         start = time.monotonic_ns()
         pixels = self._part(accepted, accepted.latents[0, :1])
         decoded = time.monotonic_ns()
-        self._history.set_anchor(self._encoder.encode(pixels[-1]))
+        anchor = self._encoder.encode(pixels[-1])
+        self._history.set_anchor(anchor.to(accepted.latents.device))  # with the latents that it goes out with
         end = time.monotonic_ns()
         accepted.flight.record.anchor_ms = (end - start) / 1e6
         self._spans.add("decode", start, decoded, chunk=accepted.flight.record.chunk_index)

@@ -2,6 +2,9 @@
 
 world {0..N} is used for nothing but making the others; `pp` {0, 1} joins rank 0 to the leader; `mesh` {1..N} is the
 tensor-parallel mesh. A group that this rank is not in can't be used: asking for it raises before the backend is called.
+
+Messages are small and pass through the host's memory, on gloo. The sums of tensor parallelism are what a GPU's own
+backend is for: `sums` {1..N} may have one. So rank 0 never holds a communicator that a dead mesh could take along.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ from pp1_orchestrator.errors import MeshError, PeerError
 
 STAGE0 = 0
 LEADER = 1
+MESSAGES = "gloo"
+"""What messages pass through."""
+HOST = torch.device("cpu")
+"""Where they are met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,15 @@ class Topology:
     """This rank's groups. Build it once a process, on every rank, before anything else is sent."""
 
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
+        """backend: of the mesh's sums."""
         self.rank, self.mesh_size = rank, mesh_size
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
-        pp = dist.new_group([STAGE0, LEADER], timeout=message)
-        mesh = dist.new_group(list(range(LEADER, mesh_size + 1)), timeout=message)
-        # torch hands a number to ranks that are not in the group.
-        self._pp = pp if isinstance(pp, dist.ProcessGroup) else None
-        self._mesh = mesh if isinstance(mesh, dist.ProcessGroup) else None
+        dist.init_process_group(MESSAGES, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
+        members = list(range(LEADER, mesh_size + 1))
+        self._pp = _own(dist.new_group([STAGE0, LEADER], timeout=message))
+        self._mesh = _own(dist.new_group(members, timeout=message))
+        own_sums = mesh_size > 1 and backend != MESSAGES
+        self._sums = _own(dist.new_group(members, timeout=message, backend=backend)) if own_sums else self._mesh
 
     @property
     def pp(self) -> dist.ProcessGroup:
@@ -52,6 +60,11 @@ class Topology:
         """Raises MeshError on rank 0."""
         return self._member(self._mesh, "mesh")
 
+    @property
+    def sums(self) -> dist.ProcessGroup:
+        """Raises MeshError on rank 0."""
+        return self._member(self._sums, "sums")
+
     def close(self) -> None:
         dist.destroy_process_group()
 
@@ -59,6 +72,11 @@ class Topology:
         if group is None:
             raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
         return group
+
+
+def _own(group: object) -> dist.ProcessGroup | None:
+    """torch hands a number to ranks that are not in the group."""
+    return group if isinstance(group, dist.ProcessGroup) else None
 
 
 def forget_groups() -> None:
@@ -82,18 +100,18 @@ class MeshShard:
     """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
 
     def __init__(self, topology: Topology) -> None:
-        self._group = topology.mesh
+        self._group, self._sums = topology.mesh, topology.sums
         self.rank = topology.rank - LEADER
         self.degree = topology.mesh_size
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Sum over the mesh, in place."""
+        """Sum over the mesh, in place, of tensors where the ranks compute."""
         with _lost("a rank of the mesh"):
-            dist.all_reduce(tensor, group=self._group)
+            dist.all_reduce(tensor, group=self._sums)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The leader's values on every mesh rank, in place."""
+        """The leader's values on every mesh rank, in place, of tensors in the host's memory."""
         with _lost("a rank of the mesh"):
             dist.broadcast(tensor, src=LEADER, group=self._group)
         return tensor
@@ -112,12 +130,13 @@ class PeerSending:
 
 
 class PeerPipe:
-    """Point-to-point between rank 0 and the leader. One thread only may use it."""
+    """Point-to-point between rank 0 and the leader, of tensors in the host's memory. One thread only may use it."""
 
-    def __init__(self, topology: Topology, device: torch.device) -> None:
+    device = HOST
+
+    def __init__(self, topology: Topology) -> None:
         self._group = topology.pp
         self._peer = LEADER if topology.rank == STAGE0 else STAGE0
-        self.device = device
 
     def send(self, tensor: Tensor) -> None:
         with _lost(f"rank {self._peer}"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from datetime import timedelta
 
-from torch.distributed import Store, TCPStore
+from torch.distributed import PrefixStore, Store, TCPStore
+from torch.distributed.rendezvous import rendezvous
 
-__all__ = ["Store", "host_store", "join_store"]
+__all__ = ["Store", "host_store", "join_store", "torchrun_store"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -34,3 +35,11 @@ def host_store(world_size: int, timeout_s: float) -> TCPStore:
 def join_store(port: int, world_size: int, timeout_s: float) -> TCPStore:
     """Another rank's view of rank 0's store."""
     return TCPStore(LOOPBACK, port, world_size, is_master=False, timeout=timedelta(seconds=timeout_s))
+
+
+def torchrun_store(prefix: str, timeout_s: float) -> Store:
+    """The store that torchrun has made for the processes it started, by their environment; keys begin with `prefix`."""
+    limit = timedelta(seconds=timeout_s)
+    store, _, _ = next(rendezvous("env://", timeout=limit))
+    store.set_timeout(limit)
+    return PrefixStore(prefix, store)

@@ -52,7 +52,7 @@ def test_bounds_and_choices_are_in_words():
     assert KEYS["model.shift"][1] == "a number > 0"
     assert KEYS["layout.backend"][1] == "`gloo`, `nccl`, `none`"
     assert KEYS["run.chunks"][1] == "a whole number ≥ 1 or `null`"
-    assert KEYS["layout.mesh_ranks"][2] == "`cpu`: `2`; `inline`: `1`"
+    assert KEYS["layout.memory_share"][2].startswith("`cpu`, `inline`: `1.0`; `gpu_1p1`")
 
 
 def test_a_file_is_read_with_its_comments(tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedMesh
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from tests.system.in_process import make_settings
 
 SETTINGS = ("layout=cpu", "layout.mesh_ranks=2", "model.dtype=float32", "seed=42")
@@ -41,7 +41,7 @@ def with_another_torch(rank, *others):
 )
 def test_the_first_key_that_differs_is_told_with_both_values(main, line):
     settings, config = make_settings(*SETTINGS)
-    mesh = SpawnedMesh(settings, config, None, main=main)
+    mesh = SpawnedLayout(settings, config, main).start(None, 0)
     try:
         with pytest.raises(MeshError) as refused:
             mesh.connect(1, "a test")

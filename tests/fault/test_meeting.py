@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedMesh
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.meeting import ask
 from pp1_orchestrator.transport.rendezvous import join_store
 from tests.system.in_process import make_settings
@@ -45,7 +45,7 @@ def connect_and_kill(mesh, rank):
 @pytest.mark.parametrize(("main", "rank"), [(nobody_joins, 1), (one_joins, 2)])
 def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
-    mesh = SpawnedMesh(settings, config, None, main=main)
+    mesh = SpawnedLayout(settings, config, main).start(None, 0)
     try:
         said, took_s = connect_and_kill(mesh, rank)
         assert said == f"rank {rank} ended with exit code -9 before it had joined"
@@ -54,7 +54,7 @@ def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
         mesh.kill()
         mesh.stop(None, 0.0)
     assert not torch.distributed.is_initialized()
-    after = SpawnedMesh(settings, config, None)
+    after = SpawnedLayout(settings, config).start(None, 0)
     try:
         assert after.connect(1, "a test").version
     finally:

@@ -29,7 +29,7 @@ def act(seat: Seat) -> Report:
 def _exchange(seat: Seat) -> Report:
     """Rank 0 asks, the leader answers with the latents doubled."""
     topology = seat.topology("exchange", 1)
-    pipe = PeerPipe(topology, CPU)
+    pipe = PeerPipe(topology)
     if seat.rank == STAGE0:
         link = DistLink(pipe, LATEST)
         sending = link.start_send(wire.pack_envelope(first_chunk(LATENTS, EMBEDS)))
@@ -51,7 +51,7 @@ def _exchange(seat: Seat) -> Report:
 def _broken(seat: Seat) -> str:
     """The leader sends a broken header and nothing more: whoever waited for the rest would wait in vain."""
     topology = seat.topology("broken", 1)
-    pipe, said = PeerPipe(topology, CPU), ""
+    pipe, said = PeerPipe(topology), ""
     if seat.rank == STAGE0:
         try:
             DistLink(pipe, LATEST).receive()
@@ -66,7 +66,7 @@ def _broken(seat: Seat) -> str:
 
 def _silent(seat: Seat) -> str:
     topology = seat.topology("silent", 1, message_s=SILENCE_S)
-    said = _what_rank_0_hears(seat, PeerPipe(topology, CPU))
+    said = _what_rank_0_hears(seat, PeerPipe(topology))
     if seat.rank == STAGE0:
         seat.store.set("heard", said)
     else:
@@ -77,7 +77,7 @@ def _silent(seat: Seat) -> str:
 
 def _gone(seat: Seat) -> str:
     """The leader's process ends here, without a word."""
-    return _what_rank_0_hears(seat, PeerPipe(seat.topology("gone", 1), CPU))
+    return _what_rank_0_hears(seat, PeerPipe(seat.topology("gone", 1)))
 
 
 def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:

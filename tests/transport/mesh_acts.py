@@ -84,7 +84,7 @@ def _refusals(topology: Topology) -> dict[str, str]:
     """What each way to a group's use says, by name, where it is refused. Whoever may use a group only looks at it."""
     ways: dict[str, Callable[[], Any]] = {
         "pp": lambda: topology.pp,
-        "pipe": lambda: PeerPipe(topology, CPU),
+        "pipe": lambda: PeerPipe(topology),
         "mesh": lambda: topology.mesh,
         "shard": lambda: MeshShard(topology),
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.layouts.processes import RankProcess
 from pp1_orchestrator.transport.link import MeshLink
 
 
@@ -23,7 +25,7 @@ class Mesh(Protocol):
         ...
 
     @property
-    def processes(self) -> Mapping[int, BaseProcess]:
+    def processes(self) -> Mapping[int, RankProcess]:
         """The mesh's own processes by global rank; none where it lives in rank 0's."""
         ...
 
@@ -49,9 +51,17 @@ class Mesh(Protocol):
 
 
 class Layout(Protocol):
-    """Starts a mesh. folder: the run's, where its ranks leave parts of the trace and their stacks; may be None.
+    """Starts meshes. restarts: more than one; elsewhere whoever has started the ranks starts them anew."""
 
-    generation: meshes before this one.
-    """
+    restarts: ClassVar[bool]
 
-    def start(self, folder: Path | None, generation: int) -> Mesh: ...
+    @staticmethod
+    def rank_here() -> int:
+        """The rank that this process is to be."""
+        ...
+
+    def __init__(self, settings: Settings, config: WanConfig) -> None: ...
+
+    def start(self, folder: Path | None, generation: int) -> Mesh:
+        """folder: the run's, where ranks leave parts of the trace and their stacks. generation: meshes before."""
+        ...

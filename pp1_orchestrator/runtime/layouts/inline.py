@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -17,6 +16,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.layouts.processes import RankProcess
 from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.link import InlineLink
 
@@ -32,7 +32,7 @@ class InlineMesh:
         state = load_weights(settings, config, alone, self._device)
         self._spans = make_recorder(settings, int(RANK), self._device)
         generator, components = make_generator(state, settings, config, alone)
-        text, text_bytes = make_leader_text(settings, config, self._device, self._spans)
+        text, text_bytes = make_leader_text(settings, config, self._device, self._device, self._spans)
         self._components = components | text_bytes
         self._folder = folder
         self._link = InlineLink(text, MeshWorker(generator, self._spans), self._device)
@@ -41,7 +41,7 @@ class InlineMesh:
         return self._link
 
     @property
-    def processes(self) -> Mapping[int, BaseProcess]:
+    def processes(self) -> Mapping[int, RankProcess]:
         return {}
 
     def last_words(self, rank: int) -> str:
@@ -63,6 +63,12 @@ class InlineMesh:
 
 class InlineLayout:
     """layout=inline."""
+
+    restarts: ClassVar[bool] = True
+
+    @staticmethod
+    def rank_here() -> int:
+        return 0
 
     def __init__(self, settings: Settings, config: WanConfig) -> None:
         self._settings, self._config = settings, config

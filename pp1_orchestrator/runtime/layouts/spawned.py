@@ -1,159 +1,55 @@
-"""A mesh of processes on this host, spawned by rank 0, which stays in the program's own process."""
+"""Mesh ranks as children of rank 0, which stays in the program's own process."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-import torch
 import torch.multiprocessing as mp
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import handshake, wire
-from pp1_orchestrator.contract.versions import VERSIONS, negotiate
-from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.checkpoint import Components
-from pp1_orchestrator.runtime.joining import join_groups
-from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
-from pp1_orchestrator.runtime.process import use_loopback_for_gloo
+from pp1_orchestrator.runtime.layouts.met_mesh import MetMesh
 from pp1_orchestrator.runtime.signals import signals_held
-from pp1_orchestrator.runtime.stacks import discard
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Topology
-from pp1_orchestrator.transport.link import DistLink
-from pp1_orchestrator.transport.messages import send_parcel
-from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.transport.groups import LEADER
 
-log = logging.getLogger(__name__)
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 
 
-class SpawnedMesh:
-    """Implements `layouts.base.Mesh`."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        config: WanConfig,
-        folder: Path | None,
-        generation: int = 0,
-        main: RankMain = mesh_process.main,
-    ) -> None:
-        """generation: meshes before this one. main: the whole life of a mesh rank."""
-        self._settings = settings
-        self._folder = folder
-        self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
-        self._topology: Topology | None = None
-        self._pipe: PeerPipe | None = None
-        self._memory: dict[str, Components] = {}
-        use_loopback_for_gloo()
-        # Held for its life alone: with this mesh the store ends, whoever still waits for one of its keys.
-        self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
-        port = self._host.port
-        self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
-        tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
-        tell(self._store, "generation", STAGE0, generation)
-        spawn = mp.get_context("spawn")
-        arguments = (settings, config, port, folder)
-        self._processes = {
-            rank: spawn.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
-            for rank in self._ranks
-        }
-        resource_tracker.ensure_running()  # starting it later would let the held signals go
-        with signals_held():
-            for process in self._processes.values():
-                process.start()
-
-    def connect(self, needed_version: int, reason: str) -> DistLink:
-        deadlines = self._settings.deadlines
-        version = self._agree(needed_version, reason)
-        wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        self._topology = self._join_groups()
-        wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
-        self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
-        self._pipe = PeerPipe(self._topology, torch.device(self._settings.layout.device))
-        return DistLink(self._pipe, version)
-
-    @property
-    def processes(self) -> Mapping[int, BaseProcess]:
-        return self._processes
-
-    def last_words(self, rank: int) -> str:
-        return ask(self._store, "failed", rank)["reason"] if told(self._store, "failed", rank) else ""
-
-    def ranks(self) -> dict[str, dict[str, Any]]:
-        device = self._settings.layout.device
-        return {
-            str(rank): {"pid": p.pid, "device": device, "state": "up" if p.exitcode is None else "down"}
-            for rank, p in self._processes.items()
-        }
-
-    def memory(self) -> dict[str, Components]:
-        return self._memory
-
-    def kill(self) -> None:
-        for rank, process in self._processes.items():
-            if process.is_alive():
-                log.info("ending rank %d", rank)
-                process.kill()
-        self._join(time.monotonic() + self._settings.deadlines.stop)
-
-    def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
-        end = time.monotonic() + timeout_s
-        if shutdown is not None and self._pipe is not None and not self._dead():
-            try:
-                send_parcel(shutdown, self._pipe.send)
-                self._join(end)
-                self._keep_peaks()
-            except MeshError as error:
-                log.warning("the mesh could not be told to stop: %s", error)
-        self.kill()
-        if self._topology is not None:
-            self._topology.close()
-        if self._folder is not None:
-            discard(self._folder, self._pids())
-
-    def _agree(self, needed_version: int, reason: str) -> int:
-        """Settle the contract's version with all ranks of the mesh."""
-        wait_for_all(self._store, "speaks", self._ranks, self._settings.deadlines.start, self._dead)
-        spoken = {rank: tuple(ask(self._store, "speaks", rank)) for rank in self._ranks}
-        version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
-        tell(self._store, "version", STAGE0, version)
-        return version
-
-    def _pids(self) -> dict[int, int]:
-        return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}
-
-    def _join_groups(self) -> Topology:
-        layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
-        make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-        return join_groups(make, self._dead)
-
-    def _dead(self) -> dict[int, int]:
-        return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
-
-    def _join(self, end: float) -> None:
-        for process in self._processes.values():
-            process.join(max(0.0, end - time.monotonic()))
-
-    def _keep_peaks(self) -> None:
-        for rank in self._ranks:
-            if told(self._store, "peak", rank):
-                self._memory.setdefault(str(rank), {})["peak"] = ask(self._store, "peak", rank)
+def spawn_ranks(
+    settings: Settings, config: WanConfig, folder: Path | None, main: RankMain, port: int
+) -> Mapping[int, BaseProcess]:
+    """One process a rank. main: its whole life."""
+    context, arguments = mp.get_context("spawn"), (settings, config, port, folder)
+    processes = {
+        rank: context.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
+        for rank in range(LEADER, settings.layout.mesh_ranks + 1)
+    }
+    resource_tracker.ensure_running()  # starting it later would let the held signals go
+    with signals_held():
+        for process in processes.values():
+            process.start()
+    return processes
 
 
 class SpawnedLayout:
-    """layout=cpu: rank 0 and a tensor-parallel mesh on gloo."""
+    """layout=cpu and layout=gpu_…: rank 0 and a tensor-parallel mesh, each rank on the device that it is given."""
 
-    def __init__(self, settings: Settings, config: WanConfig) -> None:
-        self._settings, self._config = settings, config
+    restarts: ClassVar[bool] = True
 
-    def start(self, folder: Path | None, generation: int) -> SpawnedMesh:
-        return SpawnedMesh(self._settings, self._config, folder, generation)
+    @staticmethod
+    def rank_here() -> int:
+        return 0
+
+    def __init__(self, settings: Settings, config: WanConfig, main: RankMain = mesh_process.main) -> None:
+        self._settings, self._config, self._main = settings, config, main
+
+    def start(self, folder: Path | None, generation: int) -> MetMesh:
+        settings = self._settings
+        return MetMesh(
+            settings, folder, generation, lambda port: spawn_ranks(settings, self._config, folder, self._main, port)
+        )
