@@ -7,9 +7,8 @@ Does what the envelope says and decides nothing. Knows neither ranks nor wires.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import Resolved
+from pp1_orchestrator.mesh.timer import Timer
 from pp1_orchestrator.models.wan.noise import initial_noise
 
 
@@ -42,14 +42,17 @@ class Generator(Protocol):
 
 
 class MeshWorker:
-    """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it."""
+    """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it.
 
-    def __init__(self, generator: Generator, spans: SpanRecorder) -> None:
-        self._generator = generator
-        self._spans = spans
+    A result is finished when it is returned: its figures are what the device took, and who is told of it may read it.
+    """
+
+    def __init__(self, generator: Generator, spans: SpanRecorder, timer: Timer) -> None:
+        self._generator, self._spans, self._timer = generator, spans, timer
         self._owed: tuple[InferPlan, Tensor] | None = None
         self._calls_reported = 0
-        self._context_ms = 0.0
+        self._context: tuple[Any, Any] | None = None
+        """The marks of the last context pass, which the device may still be at."""
         self._conditioning_epoch = -1
 
     def infer(self, resolved: Resolved, idle_ms: float) -> Result:
@@ -57,14 +60,13 @@ class MeshWorker:
         self.settle()
         meta, plan = resolved.envelope.meta, resolved.envelope.plan
         self._apply_conditioning(plan, resolved.envelope)
-        start = time.monotonic_ns()
-        latents = self._denoise(plan, resolved.envelope)
-        end = time.monotonic_ns()
+        latents, denoise_ms = self._denoise(plan, resolved.envelope)
         if plan.clean_pass:
             self._owed = (plan, latents)
         observed = self._generator.calls - self._calls_reported
         self._calls_reported = self._generator.calls
-        context_ms, self._context_ms = self._context_ms, 0.0
+        context_ms = 0.0 if self._context is None else self._timer.ms(*self._context)
+        self._context = None
         result = PPResultV2(
             call_id=meta.call_id,
             chunk_index=plan.chunk_index,
@@ -72,7 +74,7 @@ class MeshWorker:
             ok=True,
             observed_generator_calls=observed,
             mesh_current_start_frame=plan.current_start_frame,
-            denoise_ms=(end - start) / 1e6,
+            denoise_ms=denoise_ms,
             context_ms=context_ms,
             mesh_idle_ms=idle_ms,
             text_ms=resolved.text_ms,
@@ -85,31 +87,34 @@ class MeshWorker:
         if self._owed is None:
             return
         (plan, latents), self._owed = self._owed, None
-        start = time.monotonic_ns()
-        with self._spans.on_device("context", chunk=plan.chunk_index):
+        start = self._timer.mark()
+        with self._traced("context", plan.chunk_index):
             self._generator.write_context(latents, plan.current_start_frame)
-        end = time.monotonic_ns()
-        self._context_ms = (end - start) / 1e6
-        self._spans.add("context", start, end, chunk=plan.chunk_index)
+        self._context = (start, self._timer.mark())
 
-    def _denoise(self, plan: InferPlan, envelope: Envelope) -> Tensor:
-        frame, seed = plan.current_start_frame, plan.base_seed
+    def _denoise(self, plan: InferPlan, envelope: Envelope) -> tuple[Tensor, float]:
+        """The chunk's latents, finished, and the milliseconds that they took, a rebuilding of the cache included."""
+        frame, seed, start = plan.current_start_frame, plan.base_seed, self._timer.mark()
         if plan.reset_kv_cache:
             self._generator.reset()
         context = envelope.tensors.get(CONTEXT_FRAMES)
         if context is not None:
-            with self._traced("rebuild", plan.chunk_index, envelope.meta.call_id):
+            with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id):
                 self._generator.rebuild(context, frame - context.shape[1])
         noise = envelope.tensors.get(LATENTS_IN)
         if noise is None:
             noise = initial_noise(seed, frame, plan.latents_shape)
-        with self._traced("denoise", plan.chunk_index, envelope.meta.call_id):
-            return self._generator.denoise(noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias)
+        ids = {"chunk": plan.chunk_index, "call_id": envelope.meta.call_id}
+        with self._spans.span("denoise", **ids):
+            with self._spans.on_device("denoise", **ids):
+                latents = self._generator.denoise(
+                    noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias
+                )
+            return latents, self._timer.ms(start, self._timer.mark())
 
     @contextlib.contextmanager
-    def _traced(self, phase: str, chunk: int, call_id: int) -> Iterator[None]:
-        ids = {"chunk": chunk, "call_id": call_id}
-        with self._spans.span(phase, **ids), self._spans.on_device(phase, **ids):
+    def _traced(self, phase: str, chunk: int, **more: int) -> Iterator[None]:
+        with self._spans.span(phase, chunk=chunk, **more), self._spans.on_device(phase, chunk=chunk, **more):
             yield
 
     def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:

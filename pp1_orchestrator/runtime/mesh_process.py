@@ -16,6 +16,7 @@ from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
+from pp1_orchestrator.mesh.timer import timer_of
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
@@ -76,7 +77,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     generator, components = make_generator(state, settings, config, shard)
     tell(store, "memory", rank, components | text_bytes)
     log.info("joined the others")
-    worker = MeshWorker(generator, spans)
+    worker = MeshWorker(generator, spans, timer_of(device))
     if text is not None:
         pipe, version = with_answer_fault(PeerPipe(topology), settings), ask(store, "version", STAGE0)
         Leader(LeaderParts(pipe, shard, text, worker, HOST, version), spans).run()

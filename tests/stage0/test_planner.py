@@ -13,6 +13,7 @@ from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextTerm
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
+from pp1_orchestrator.mesh.timer import HostTimer
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
@@ -44,7 +45,7 @@ def make_worker() -> MeshWorker:
     cache = KVCache(
         layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
     )
-    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1))
+    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), HostTimer())
 
 
 def make_planner(context: str, every: int = 1, version: int = 2, bias: float = 1.0) -> Planner:

@@ -10,6 +10,7 @@ from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
+from pp1_orchestrator.mesh.timer import HostTimer
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
@@ -110,7 +111,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     alone.set_text(text)
     wanted = alone.denoise(noise, STEPS, 0, 3)
     generator = make_generator(model, FlowSchedule())
-    link = InlineLink(LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1)), CPU)
+    link = InlineLink(LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer()), CPU)
     link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
     link.send(wire.pack_envelope(first_chunk(noise, text, STEPS)))
     received = link.receive()

@@ -11,6 +11,7 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
+from pp1_orchestrator.mesh.timer import timer_of
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
@@ -35,7 +36,8 @@ class InlineMesh:
         text, text_bytes = make_leader_text(settings, config, self._device, self._device, self._spans)
         self._components = components | text_bytes
         self._folder = folder
-        self._link = InlineLink(text, MeshWorker(generator, self._spans), self._device)
+        worker = MeshWorker(generator, self._spans, timer_of(self._device))
+        self._link = InlineLink(text, worker, self._device)
 
     def connect(self, needed_version: int, reason: str) -> InlineLink:
         return self._link

@@ -19,7 +19,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.layouts.met_mesh import MetMesh, Starter
+from pp1_orchestrator.runtime.layouts.met_mesh import MetMesh
 from pp1_orchestrator.runtime.layouts.processes import ForeignProcess
 from pp1_orchestrator.runtime.orphan import end_with
 from pp1_orchestrator.transport.groups import LEADER, STAGE0
@@ -50,21 +50,22 @@ class TorchrunLayout:
 
     def start(self, folder: Path | None, generation: int) -> MetMesh:
         """Raises ConfigError where torchrun has started something else, MeshError when a rank does not come."""
-        return MetMesh(self._settings, folder, _number("TORCHELASTIC_RESTART_COUNT"), self._gather(folder))
+        secret = secrets.token_hex()
+        _use_secret(secret)
 
-    def _gather(self, folder: Path | None) -> Starter:
-        def start(port: int) -> Mapping[int, ForeignProcess]:
-            store = _torchrun_store(self._settings)
-            meeting = Meeting(port, secrets.token_hex(), None if folder is None else str(folder.resolve()))
-            _use_secret(meeting)
-            store.set(PLACE, msgspec.json.encode(meeting).decode())
-            ranks = range(LEADER, self._settings.layout.mesh_ranks + 1)
-            try:
-                return {rank: ForeignProcess(int(store.get(f"pid/{rank}"))) for rank in ranks}
-            except (RuntimeError, ProcessLookupError) as error:
-                raise MeshError("not all ranks of torchrun have come") from error
+        def gather(port: int) -> Mapping[int, ForeignProcess]:
+            return self._gather(Meeting(port, secret, None if folder is None else str(folder.resolve())))
 
-        return start
+        return MetMesh(self._settings, folder, _number("TORCHELASTIC_RESTART_COUNT"), gather)
+
+    def _gather(self, meeting: Meeting) -> Mapping[int, ForeignProcess]:
+        store = _torchrun_store(self._settings)
+        store.set(PLACE, msgspec.json.encode(meeting).decode())
+        ranks = range(LEADER, self._settings.layout.mesh_ranks + 1)
+        try:
+            return {rank: ForeignProcess(int(store.get(f"pid/{rank}"))) for rank in ranks}
+        except (RuntimeError, ProcessLookupError) as error:
+            raise MeshError("not all ranks of torchrun have come") from error
 
 
 def take_part(settings: Settings, config: WanConfig, rank: int) -> None:
@@ -73,7 +74,7 @@ def take_part(settings: Settings, config: WanConfig, rank: int) -> None:
     store = _torchrun_store(settings)
     store.set(f"pid/{rank}", str(os.getpid()))
     meeting = msgspec.json.decode(store.get(PLACE), type=Meeting)
-    _use_secret(meeting)
+    _use_secret(meeting.secret)
     folder = None if meeting.folder is None else Path(meeting.folder)
     mesh_process.main(rank, settings, config, meeting.port, folder)
 
@@ -90,8 +91,9 @@ def _torchrun_store(settings: Settings) -> Store:
     return torchrun_store(f"pp1/{_number('TORCHELASTIC_RESTART_COUNT')}", settings.deadlines.start)
 
 
-def _use_secret(meeting: Meeting) -> None:
-    multiprocessing.current_process().authkey = bytes.fromhex(meeting.secret)
+def _use_secret(secret: str) -> None:
+    """As a started child would have it of its parent."""
+    multiprocessing.current_process().authkey = bytes.fromhex(secret)
 
 
 def _number(name: str) -> int:
