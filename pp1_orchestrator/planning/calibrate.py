@@ -51,10 +51,11 @@ def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSp
     between_s = compute_seconds(mesh, measured["generator"], call_s) / (mesh.reductions + 1)
     link = probe(between_s)
     on_cpu = device.type == "cpu"
+    shared = len(set(settings.layout.devices)) < len(settings.layout.devices)
     return Machine(
         device=settings.layout.device,
         torch_threads=torch.get_num_threads(),
-        lanes=max(1, _cores() // torch.get_num_threads()) if on_cpu else None,
+        lanes=max(1, _cores() // torch.get_num_threads()) if on_cpu else 1 if shared else None,
         memory_bytes=psutil.virtual_memory().total if on_cpu else torch.cuda.get_device_properties(device).total_memory,
         rates=measured,
         call_s=call_s,

@@ -173,7 +173,7 @@ def _ranks(settings: Settings, found: Survey) -> dict[str, Placement]:
     return {
         str(rank): Placement(
             role=roles.get(rank, "follower"),
-            device=settings.layout.device,
+            device=settings.layout.device_of(rank),
             memory={name: found.components[name] for name in names if name in found.components},
         )
         for rank, names in holds.items()

@@ -9,6 +9,7 @@ from pathlib import Path
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.runtime.interconnect import advice, topology
 from pp1_orchestrator.runtime.layouts.torchrun import take_part
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.modes.bench import run_bench
@@ -32,7 +33,19 @@ def run_program(settings: Settings, out: Path) -> None:
     if rank != STAGE0:
         take_part(settings, config, rank)
         return
+    _advise(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, script, out)
+
+
+def _advise(settings: Settings) -> None:
+    """Say what joins the mesh's GPUs, where that matters and is known."""
+    devices = settings.layout.devices[1:]
+    if settings.layout.backend != "nccl" or len(set(devices)) < 2:
+        return
+    said = advice(devices, topology())
+    if said is not None:
+        good, line = said
+        log.log(logging.INFO if good else logging.WARNING, "%s", line)
