@@ -25,7 +25,13 @@ from pp1_orchestrator.runtime.faults import with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
-from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, use_device, use_environment
+from pp1_orchestrator.runtime.process import (
+    limit_threads,
+    peak_bytes,
+    use_device,
+    use_environment,
+    use_loopback_for_gloo,
+)
 from pp1_orchestrator.runtime.stacks import write_on_signal
 from pp1_orchestrator.runtime.tracing import make_recorder
 from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, PeerPipe, Topology
@@ -45,6 +51,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     if folder is not None:
         write_on_signal(folder, rank)
     limit_threads(settings.layout.threads)
+    use_loopback_for_gloo()
     use_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:

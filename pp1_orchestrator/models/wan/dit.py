@@ -40,6 +40,13 @@ def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1).float()
 
 
+def _modulation(count: int, dim: int) -> nn.Parameter:
+    """[1, count, dim] to start a training from. Without memory it has no values: to draw them there, torch would load
+    its compiler, which takes longer than all else of a rank's start."""
+    table = torch.empty(1, count, dim)
+    return nn.Parameter(table if table.is_meta else table.normal_(std=dim**-0.5))
+
+
 class Block(nn.Module):
     """Self-attention, cross-attention and feed-forward, each around a residual stream."""
 
@@ -54,7 +61,7 @@ class Block(nn.Module):
         self.ffn = nn.Sequential(
             nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
         )
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.modulation = _modulation(6, dim)
 
     def modulate(self, time: Tensor) -> Modulation:
         """[B, 6, C] from `CausalWanModel.embed_time` -> six tensors [B, 1, C]: shift, scale, gate, twice."""
@@ -86,7 +93,7 @@ class Head(nn.Module):
         patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
         self.norm = nn.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False)
         self.head = nn.Linear(config.dim, patch * config.out_dim)
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.modulation = _modulation(2, config.dim)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x [B, S, C], time [B, C] -> [B, S, patch·out_dim]."""

@@ -1,14 +1,18 @@
-"""Mesh ranks as children of rank 0, which stays in the program's own process."""
+"""Mesh ranks started by rank 0, which stays in the program's own process.
+
+A helper of `multiprocessing` imports once what a rank needs, and forks for every rank of every mesh: the imports take
+longer than all else of a restart, and their memory is shared. It has used no GPU and runs no thread, and ends with
+rank 0.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
-
-import torch.multiprocessing as mp
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -18,13 +22,15 @@ from pp1_orchestrator.runtime.signals import signals_held
 from pp1_orchestrator.transport.groups import LEADER
 
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
+IMPORTED_ONCE = ["pp1_orchestrator.__main__", "pp1_orchestrator.runtime.mesh_process"]
 
 
 def spawn_ranks(
     settings: Settings, config: WanConfig, folder: Path | None, main: RankMain, port: int
 ) -> Mapping[int, BaseProcess]:
     """One process a rank. main: its whole life."""
-    context, arguments = mp.get_context("spawn"), (settings, config, port, folder)
+    context, arguments = multiprocessing.get_context("forkserver"), (settings, config, port, folder)
+    context.set_forkserver_preload(IMPORTED_ONCE)
     processes = {
         rank: context.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
         for rank in range(LEADER, settings.layout.mesh_ranks + 1)
