@@ -30,7 +30,7 @@ def sample(pid: int, chunk: int) -> Sample:
     process = psutil.Process(pid)
     with process.oneshot():
         rss_mb = process.memory_info().rss / 1e6
-        return Sample(chunk, rss_mb, process.num_fds(), process.num_threads(), len(process.children()))
+        return Sample(chunk, rss_mb, process.num_fds(), process.num_threads(), len(process.children(recursive=True)))
 
 
 def slope_mb(samples: Sequence[Sample]) -> float:

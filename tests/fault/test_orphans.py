@@ -19,8 +19,8 @@ def loading(program):
 
 
 def mesh_of(program):
-    """The processes of the mesh; multiprocessing's own helper is another one."""
-    return [p for p in program.family()[1:] if "spawn_main" in " ".join(p.cmdline())]
+    """The processes of the mesh: those that multiprocessing's helper has forked."""
+    return [p for helper in program.family()[0].children() for p in helper.children()]
 
 
 @pytest.mark.parametrize("when", [loading, busy])
