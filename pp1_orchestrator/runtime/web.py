@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from pp1_orchestrator.media.take import ClipLimits
 from pp1_orchestrator.ports import Clip
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.loop_watch import LoopWatch
+from pp1_orchestrator.runtime.process import keep_collections_short
 from pp1_orchestrator.runtime.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.run import HttpServer, check_port, serve
@@ -99,8 +99,7 @@ class Web:
             watch = LoopWatch(asyncio.get_running_loop(), self._loop_limit_s, out)
             watches.callback(watch.close)
 
-        gc.collect()
-        gc.freeze()  # else each full collection walks all of torch, and holds viewers and pacer up for 150 ms
+        keep_collections_short()
         with watches:
             serve(
                 app,
