@@ -1,13 +1,14 @@
 """Pictures of the running page, as a visitor sees it after a few changes: the program is started for them.
 
-python -m benchmarks.screenshots docs/images           # panel.png
-python -m benchmarks.screenshots FOLDER --all          # also dark, on a phone, with everything open, and paused
+python -m benchmarks.screenshots docs/images     # panel-light.png, panel-dark.png, panel-narrow.png, panel-stalled.png
+python -m benchmarks.screenshots FOLDER --all    # also with everything open, and paused
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -24,7 +25,12 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+Scheme = Literal["light", "dark"]
+
 START_S = 90
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+STOPPED_RANK = "2"
+FADED_MS = 1000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = (1440, 900), (390, 844)
 PROMPTS = (
@@ -33,7 +39,7 @@ PROMPTS = (
     "a green star moving right on a purple background",
 )
 OPEN_ALL = "document.querySelectorAll('details').forEach((details) => (details.open = true))"
-WATCHED_S = 25
+WATCHED_S = 36
 """How long the figures are watched before the picture is taken."""
 
 
@@ -63,15 +69,18 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the program did not become ready")
 
 
-def opened(browser: Browser, url: str, size: tuple[int, int], scheme: str) -> Page:
+def opened(browser: Browser, url: str, size: tuple[int, int], scheme: Scheme) -> Page:
     """The page, playing."""
-    context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if scheme == "dark" else "light"
-    )
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     page = context.new_page()
     page.goto(url)
-    page.wait_for_function("document.querySelector('#pp1-status span')?.textContent === 'Live'")
+    wait_status(page, "Live")
     return page
+
+
+def wait_status(page: Page, word: str) -> None:
+    check = "word => document.querySelector('#pp1-status span')?.textContent === word"
+    page.wait_for_function(check, arg=word, timeout=START_S * 1000)
 
 
 def ask(page: Page, prompt: str) -> None:
@@ -91,6 +100,67 @@ def watched(page: Page) -> None:
     page.mouse.move(0, 0)
 
 
+def look(page: Page, scheme: Scheme) -> None:
+    """Change the light, and wait until the page's framework has faded its colours."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_timeout(FADED_MS)
+
+
+def desktop(page: Page, folder: Path) -> None:
+    """The same moment in both lights."""
+    for scheme in SCHEMES:
+        look(page, scheme)
+        page.screenshot(path=folder / f"panel-{scheme}.png")
+    look(page, "light")
+
+
+def phone(browser: Browser, url: str, scheme: Scheme, path: Path, is_open: bool = False) -> None:
+    """All of the page on a narrow screen, a while after it was opened."""
+    page = opened(browser, url, PHONE, scheme)
+    ask(page, PROMPTS[1])
+    page.wait_for_timeout(WATCHED_S * 1000)
+    if is_open:
+        page.evaluate(OPEN_ALL)
+    page.evaluate("document.activeElement?.blur()")
+    page.screenshot(path=path, full_page=True)
+    page.context.close()
+
+
+def stalled(page: Page, url: str, path: Path) -> None:
+    """A process of the mesh is stopped, and the picture taken before the program has found out."""
+    with urllib.request.urlopen(f"{url}/api/state", timeout=5) as answer:
+        pid = json.load(answer)["ranks"][STOPPED_RANK]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_status(page, "Stalled")
+        page.wait_for_function("document.querySelector('[data-figure=fps]').textContent === '0.0'")
+        page.wait_for_timeout(FADED_MS)
+        page.screenshot(path=path)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_status(page, "Live")
+
+
+def variants(page: Page, browser: Browser, url: str, folder: Path) -> None:
+    """The same stream with everything open, and paused."""
+    page.evaluate(OPEN_ALL)
+    page.click("#pp1-add")
+    page.fill("#pp1-rows input[type=text]", "a blue star moving right on a purple background")
+    page.click("#pp1-recording")
+    page.wait_for_selector("#pp1-entries .entry")
+    page.click("#pp1-run")
+    page.wait_for_selector("#pp1-coming:not([hidden])")
+    for scheme in SCHEMES:
+        look(page, scheme)
+        page.screenshot(path=folder / f"panel-{scheme}-open.png", full_page=True)
+    phone(browser, url, "dark", folder / "panel-narrow-dark-open.png", is_open=True)
+    page.click("#pp1-pause")
+    wait_status(page, "Paused")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(FADED_MS)
+    page.screenshot(path=folder / "panel-paused.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -101,44 +171,12 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         page = opened(browser, url, DESKTOP, "light")
         watched(page)
-        page.screenshot(path=options.folder / "panel.png")
+        desktop(page, options.folder)
+        stalled(page, url, options.folder / "panel-stalled.png")
+        phone(browser, url, "light", options.folder / "panel-narrow.png")
         if options.all:
             variants(page, browser, url, options.folder)
         browser.close()
-
-
-def look(page: Page, scheme: Literal["light", "dark"]) -> None:
-    """Change the light, and wait until the page's framework has faded its colours."""
-    page.emulate_media(color_scheme=scheme)
-    page.wait_for_timeout(1000)
-
-
-def variants(page: Page, browser: Browser, url: str, folder: Path) -> None:
-    """The same stream in other lights and sizes."""
-    look(page, "dark")
-    page.screenshot(path=folder / "panel-dark.png")
-    page.evaluate(OPEN_ALL)
-    page.click("#pp1-add")
-    page.fill("#pp1-rows input[type=text]", "a blue star moving right on a purple background")
-    page.click("#pp1-recording")
-    page.wait_for_selector("#pp1-entries .entry")
-    page.click("#pp1-run")
-    page.wait_for_selector("#pp1-coming:not([hidden])")
-    page.screenshot(path=folder / "panel-dark-open.png", full_page=True)
-    look(page, "light")
-    page.screenshot(path=folder / "panel-open.png", full_page=True)
-    for scheme in ("light", "dark"):
-        phone = opened(browser, url, PHONE, scheme)
-        phone.wait_for_timeout(8000)
-        if scheme == "dark":
-            phone.evaluate(OPEN_ALL)
-        phone.screenshot(path=folder / f"panel-phone-{scheme}.png", full_page=True)
-        phone.context.close()
-    page.click("#pp1-pause")
-    page.wait_for_function("document.querySelector('#pp1-status span').textContent === 'Paused'")
-    page.evaluate("scrollTo(0, 0)")
-    page.wait_for_timeout(1000)
-    page.screenshot(path=folder / "panel-paused.png")
 
 
 if __name__ == "__main__":

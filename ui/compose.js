@@ -44,7 +44,7 @@ window.pp1.Composer = class {
     return true;
   }
 
-  weigh(row, weight = 100) {
+  weigh(row, weight = 50) {
     const slider = row.querySelector("input[type=range]");
     slider.value = weight;
     return { row, slider, share: row.querySelector("output"), text: row.querySelector("input[type=text]") };
@@ -58,7 +58,7 @@ window.pp1.Composer = class {
     return [this.first, ...this.others()];
   }
 
-  addRow(text = "", weight = 100) {
+  addRow(text = "", weight = 50) {
     const { make } = window.pp1;
     const row = make(
       "div",
@@ -145,7 +145,8 @@ window.pp1.Composer = class {
   // The prompts alone; how they are reached stays as it was set.
   showPrompts(prompts) {
     const largest = Math.max(1, ...prompts.map(({ weight = 1 }) => weight));
-    const sliders = prompts.map(({ weight = 1 }) => Math.round((100 * weight) / largest));
+    const top = prompts.length > 1 ? 100 : 50; // one alone leaves room for others beside it
+    const sliders = prompts.map(({ weight = 1 }) => Math.round((top * weight) / largest));
     this.others().forEach(({ row }) => row.remove());
     this.prompt.value = prompts[0].text;
     this.prompt.dispatchEvent(new Event("input", { bubbles: true })); // the page's framework keeps the text, too

@@ -22,10 +22,11 @@ window.pp1.drawState = (() => {
     }
   };
 
-  return (state) => {
+  // standsStill: no chunks come, so that the rate of the last ones is none any more.
+  return (state, standsStill) => {
     const figures = state.figures || {};
     const toPixels = figures.prompt_to_pixels_ms;
-    figure("fps", figures.fps?.toFixed(1));
+    figure("fps", standsStill ? "0.0" : figures.fps?.toFixed(1));
     figure("to-pixels", toPixels === undefined ? undefined : `${Math.round(toPixels)} ms`);
     figure("chunk", state.chunk < 0 ? undefined : String(state.chunk));
     figure("epoch", String(state.epoch));

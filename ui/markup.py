@@ -15,7 +15,7 @@ EXAMPLES = (
 )
 FIGURES = (
     ("fps", "frames / s", "Frames decoded a second, over the last chunks"),
-    ("to-pixels", "prompt to pixels", "From the accepted prompt to its first decoded frame"),
+    ("to-pixels", "prompt to pixels", "From the accepted prompt to its first decoded frame; shown a moment later"),
     ("chunk", "chunk", "Newest chunk that has reached stage 0"),
     ("epoch", "cache epoch", "Grows by one with every hard cut"),
     ("viewers", "viewers", "Pages and programs that watch"),

@@ -89,7 +89,7 @@
   };
 
   const heard = async (state) => {
-    window.pp1.drawState(state);
+    window.pp1.drawState(state, Boolean(window.pp1.standsStill(known())));
     trends.sample(state);
     clip.draw(state.clip);
     lease.draw(state.lease);
@@ -106,8 +106,10 @@
     }
   };
 
+  const known = () => ({ ...page, quietMs: performance.now() - page.chunkAt });
+
   const drawStatus = () => {
-    if (composer) window.pp1.drawStatus(window.pp1.statusOf({ ...page, quietMs: performance.now() - page.chunkAt }));
+    if (composer) window.pp1.drawStatus(window.pp1.statusOf(known()));
   };
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -46,6 +48,12 @@ def build() -> gr.Blocks:
 
 def mount(app: Any) -> None:
     """At `/`, hardened: no sharing, no API page, no files, no statistics, nothing from the internet."""
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop that runs
+        thread.submit(asyncio.run, _mount(app)).result()
+
+
+async def _mount(app: Any) -> None:
+    """Where no loop runs, Gradio makes one for each of its locks and closes none of them."""
     gr.mount_gradio_app(
         app,
         build(),

@@ -49,6 +49,16 @@ def test_a_blend_with_a_transition_is_one_update_and_the_heaviest_prompt_is_seen
     assert page.complaints == []
 
 
+def test_a_prompt_that_is_added_weighs_as_much_as_the_one_above(page, site):
+    site.stream.update_prompt(PromptUpdate("a red circle"))
+    page.page.reload()
+    page.page.wait_for_function("document.querySelector('#pp1-prompt textarea')?.value === 'a red circle'")
+    open_form(page)
+    page.page.click("#pp1-add")
+    assert [page.page.input_value(SLIDER.format(row)) for row in (1, 2)] == ["50", "50"]
+    assert page.page.inner_text("#pp1-rows .row:nth-child(2) output") == "50 %"
+
+
 def test_a_slider_decides_what_is_seen(page, site):
     open_form(page)
     page.page.fill("#pp1-prompt textarea", "a red circle")
@@ -84,7 +94,7 @@ def test_slerp_is_offered_for_two_prompts_only(page):
 def test_rows_are_removed_and_no_more_than_eight_are_added(page):
     open_form(page)
     for number in range(2, 9):
-        add(page, number, f"prompt {number}", 100)
+        add(page, number, f"prompt {number}", 50)
     assert page.page.locator("#pp1-add").is_disabled()
     page.page.get_by_label("Remove prompt 3").click()
     assert page.page.locator("#pp1-add").is_enabled()

@@ -23,6 +23,7 @@ def ask_blend(page: Visit) -> None:
     page.page.fill("#pp1-prompt textarea", "a blue circle")
     page.page.click("#pp1-add")
     page.page.fill("#pp1-rows input[type=text]", "a red circle")
+    page.page.fill("#pp1-rows .row:nth-child(1) input[type=range]", "100")
     page.page.fill("#pp1-rows .row:nth-child(2) input[type=range]", "40")
     page.page.fill("#pp1-steps", "6")
     page.page.select_option("#pp1-method", "slerp")

@@ -1,8 +1,13 @@
 """The page in a real browser, over the real server and media parts, with a stream that paints plain colours."""
 
+import asyncio
+import gc
+
 import httpx
 import pytest
+from fastapi import FastAPI
 
+import ui
 from pp1_orchestrator.ports import Control
 
 from .browser import visit
@@ -112,6 +117,16 @@ def test_the_page_fits(site, browser, width, height, scheme):
     background = opened.page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (sum(background[:3]) > 384) is (scheme == "light")
     opened.page.context.close()
+
+
+def open_loops() -> int:
+    return sum(issubclass(type(each), asyncio.BaseEventLoop) and not each.is_closed() for each in gc.get_objects())
+
+
+def test_the_pages_framework_leaves_no_event_loop_open():
+    before = open_loops()
+    ui.mount_panel(FastAPI())
+    assert open_loops() == before
 
 
 def test_files_and_queues_of_the_pages_framework_are_not_there(site):

@@ -13,6 +13,7 @@ from .painted import COLOURS, SIZE
 from .site import RED, ask
 
 VEIL = "#pp1-veil:not(.clear) span"
+FPS = "document.querySelector('[data-figure=fps]').textContent"
 
 
 def count(page: Any, selector: str) -> int:
@@ -116,8 +117,10 @@ def test_a_stream_that_stalls_is_said_to_and_goes_on(page, site):
     site.stream.stalled.set()
     page.wait_status("Stalled")
     assert page.page.inner_text(VEIL).startswith("No new chunk for ")
+    page.page.wait_for_function(f"{FPS} === '0.0'")
     site.stream.stalled.clear()
     page.wait_status("Live")
+    page.page.wait_for_function(f"{FPS} === '16.0'")
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
