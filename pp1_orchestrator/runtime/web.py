@@ -38,7 +38,7 @@ class Web:
     def __init__(self, settings: Settings) -> None:
         serving, stream = settings.serving, settings.stream
         self._loop_limit_s = settings.deadlines.loop
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token)
+        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
         check_port(serving.host, serving.port)
         logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
