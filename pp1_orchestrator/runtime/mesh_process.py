@@ -20,6 +20,7 @@ from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
+from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.faults import with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
@@ -56,7 +57,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
-    own = handshake.facts(settings, str(torch.__version__))
+    own = own_facts(settings)
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     use_format(settings.log, rank, ask(store, "generation", STAGE0))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)

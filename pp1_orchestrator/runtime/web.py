@@ -25,7 +25,8 @@ from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.loop_watch import LoopWatch
 from pp1_orchestrator.runtime.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.run import HttpServer, check_port, serve
+from pp1_orchestrator.server.port import check_port
+from pp1_orchestrator.server.run import HttpServer, serve
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 

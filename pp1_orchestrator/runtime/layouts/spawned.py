@@ -15,12 +15,13 @@ import torch
 import torch.multiprocessing as mp
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.contract import wire
 from pp1_orchestrator.contract.versions import VERSIONS, negotiate
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.joining import join_groups
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
@@ -58,7 +59,7 @@ class SpawnedMesh:
         self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
-        tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        tell(self._store, "facts", STAGE0, own_facts(settings))
         tell(self._store, "generation", STAGE0, generation)
         spawn = mp.get_context("spawn")
         arguments = (settings, config, port, folder)

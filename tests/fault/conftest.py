@@ -1,0 +1,17 @@
+"""Mesh ranks of streams in the tests' own process are forked from one that has done their imports."""
+
+import multiprocessing
+
+import pytest
+
+from pp1_orchestrator.runtime.layouts import spawned
+
+MAIN = "pp1_orchestrator.runtime.mesh_process"
+
+
+@pytest.fixture(autouse=True)
+def quick_ranks(monkeypatch):
+    """Processes as before, but for the seconds that each spends on imports. Started programs still spawn theirs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([MAIN])
+    monkeypatch.setattr(spawned.mp, "get_context", lambda method: context)
