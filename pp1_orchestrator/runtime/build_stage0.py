@@ -11,7 +11,7 @@ from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, check_part
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
 
 
@@ -21,6 +21,7 @@ def check_vae(settings: Settings, with_encoder: bool) -> None:
     if not source.random:
         with as_config_error(settings):
             VAES[settings.stage0.name].check(source, with_encoder)
+            check_part(source.where, settings)
 
 
 def load_vae_parts(
