@@ -222,6 +222,7 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     start: Seconds
     message: Seconds
     answer: Seconds
+    decode: Seconds
     loop: Seconds
     heartbeat: Seconds
     chunk: Seconds

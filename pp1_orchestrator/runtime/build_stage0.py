@@ -13,6 +13,7 @@ from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, check_part
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
+from pp1_orchestrator.runtime.stage0_faults import with_stage0_fault
 
 
 def check_vae(settings: Settings, with_encoder: bool) -> None:
@@ -46,4 +47,4 @@ def load_vae_parts(
         decoder = SlowDecoder(decoder, debug.decode_s / config.chunk_frames)
     if encoder is not None and debug.encode_s:
         encoder = SlowFrameEncoder(encoder, debug.encode_s)
-    return decoder, encoder, parts
+    return with_stage0_fault(decoder, settings), encoder, parts

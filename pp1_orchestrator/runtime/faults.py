@@ -150,7 +150,12 @@ ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
     "delay": Delay,
     "repeat": Repeat,
 }
-INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite"})
+START_FAULTS: Mapping[str, str] = {"hang_loading": "load", "hang_joining": "join"}
+"""A rank that sleeps before it loads its weights, or before it takes part in making the groups."""
+HANG_DECODING = "hang_decoding"
+"""Rank 0 sleeps in place of decoding (`runtime.stage0_faults`)."""
+KINDS = frozenset({NO_FAULT, HANG_DECODING, *WORK_FAULTS, *ANSWER_FAULTS, *START_FAULTS})
+INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite", HANG_DECODING})
 """Those that a mesh in rank 0's process can have: they leave the process and the wire alone."""
 
 
@@ -168,6 +173,13 @@ def with_answer_fault(pipe: Pipe, settings: Settings) -> Pipe:
     if fault.kind not in ANSWER_FAULTS or fault.rank != LEADER:
         return pipe
     return FaultyPipe(pipe, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
+
+
+def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
+    """Called by a mesh rank before each step of its start."""
+    fault = settings.debug.fault
+    if START_FAULTS.get(fault.kind) == step and fault.rank == rank:
+        time.sleep(fault.seconds)
 
 
 def without_fault(settings: Settings) -> Settings:

@@ -21,7 +21,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.facts import own_facts
-from pp1_orchestrator.runtime.faults import with_answer_fault
+from pp1_orchestrator.runtime.faults import meet_start_fault, with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
@@ -62,6 +62,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     use_format(settings.log, rank, ask(store, "generation", STAGE0))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     log.info("agreed on what must be equal")
+    meet_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
@@ -69,6 +70,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     text, text_bytes = make_leader_text(settings, config, device, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
     log.info("loaded")
+    meet_start_fault(settings, rank, "join")
     layout = settings.layout
     topology = Topology(store, rank, layout.mesh_ranks, layout.backend, group_timeouts(settings.deadlines))
     shard = MeshShard(topology)

@@ -49,7 +49,7 @@ def sent(stream: Stream) -> int:
     """Packets of pictures that have left for the only viewer."""
     [(viewer, _)] = stream.peers._viewers.values()
     [transceiver] = viewer._connection.getTransceivers()
-    return transceiver.sender._RTCRtpSender__packet_count
+    return getattr(transceiver.sender, "_RTCRtpSender__packet_count")  # noqa: B009 - it has no other name
 
 
 def encoded(stream: Stream) -> int | None:
@@ -91,6 +91,7 @@ def test_a_viewer_that_was_only_silent_goes_on_where_the_stream_is():
             await stream.until(lambda: not stream.broadcaster._watched.is_set())
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGCONT)
+            assert process.stdout is not None
             async with asyncio.timeout(GONE_S):
                 await read_until_skip(process)
                 after = [json.loads(await process.stdout.readline()) for _ in range(FPS)]

@@ -135,7 +135,7 @@ class SpawnedMesh:
     def _join_groups(self) -> Topology:
         layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
         make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-        return join_groups(make, self._dead)
+        return join_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, int]:
         return {rank: p.exitcode for rank, p in self._processes.items() if p.exitcode is not None}
