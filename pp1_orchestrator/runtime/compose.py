@@ -22,7 +22,7 @@ from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
 from pp1_orchestrator.runtime.self_watch import SelfWatch
 from pp1_orchestrator.runtime.supervisor import Supervisor
-from pp1_orchestrator.runtime.tracing import make_recorder
+from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
 from pp1_orchestrator.stage0.stage import Observer
@@ -89,7 +89,7 @@ class Stream:
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
-            self._spans.write_part(self._trace_folder)
+            leave_part(self._spans, self._trace_folder)
 
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""

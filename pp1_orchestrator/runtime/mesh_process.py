@@ -27,7 +27,7 @@ from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_fai
 from pp1_orchestrator.runtime.orphan import end_with_parent
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes
 from pp1_orchestrator.runtime.stacks import write_on_signal
-from pp1_orchestrator.runtime.tracing import make_recorder
+from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
@@ -43,7 +43,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     use_format(settings.log, rank)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
-        write_on_signal(folder, rank)
+        _offer_stacks(folder, rank)
     limit_threads(settings.layout.threads)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
@@ -77,16 +77,23 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     generator, components = make_generator(state, settings, config, shard)
     tell(store, "memory", rank, components | text_bytes)
     log.info("joined the others")
-    worker = MeshWorker(generator, spans)
+    worker = MeshWorker(generator, spans, alone=layout.mesh_ranks == 1)
     if text is not None:
         pipe, version = with_answer_fault(PeerPipe(topology, device), settings), ask(store, "version", STAGE0)
         Leader(LeaderParts(pipe, shard, text, worker, device, version), spans).run()
     else:
         Follower(shard, worker, device).run()
     if folder is not None:
-        spans.write_part(folder)
+        leave_part(spans, folder)
     tell(store, "peak", rank, peak_bytes(device))
     topology.close()
+
+
+def _offer_stacks(folder: Path, rank: int) -> None:
+    try:
+        write_on_signal(folder, rank)
+    except OSError as error:
+        log.warning("stacks can't be written: %s", error)
 
 
 def _try_to_tell(store: Store, rank: int, error: Exception) -> None:

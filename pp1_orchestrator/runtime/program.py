@@ -9,7 +9,7 @@ from pathlib import Path
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.logs import use_format
+from pp1_orchestrator.runtime.logs import spare_errors, use_format
 from pp1_orchestrator.runtime.modes.bench import run_bench
 from pp1_orchestrator.runtime.modes.fetch import run_fetch
 from pp1_orchestrator.runtime.modes.plan import run_plan
@@ -24,6 +24,7 @@ MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run
 def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
     use_format(settings.log, rank=0)
+    spare_errors()
     config = check(settings, MODES)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)

@@ -69,7 +69,8 @@ def take(run_folder: Path, what: str, pids: Mapping[int, int]) -> Findings:
 def discard(run_folder: Path, pids: Mapping[int, int]) -> None:
     """Forget the files of ranks that have ended and never had to write."""
     for rank, pid in pids.items():
-        _waiting(run_folder, rank, pid).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the whole folder may be gone
+            _waiting(run_folder, rank, pid).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # another mesh's files are in it, or it never was
         _waiting(run_folder, 0, 0).parent.rmdir()
 

@@ -29,7 +29,7 @@ def test_a_fault_that_can_not_be_is_one_line(choices, line):
 @pytest.mark.parametrize("kind", ["kill", "corrupt"])
 def test_one_process_has_no_rank_to_lose(kind):
     words = f"debug.fault.kind={kind}: layout=inline has no rank to itself; possible: "
-    words += "hang_decoding, none, not_finite, raise, sleep"
+    words += "hang_decoding, none, not_finite, oom, oom_twice, raise, sleep"
     with pytest.raises(ConfigError, match=words):
         check(settings("layout=inline", "debug=fault", f"debug.fault.kind={kind}"), MODES)
 
