@@ -37,8 +37,11 @@ def report(error: Exception) -> int:
 def run_job(composed: DictConfig) -> None:
     """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
     from pp1_orchestrator.config.load import load_settings
+    from pp1_orchestrator.server.port import check_port
 
     settings = load_settings(composed)
+    if settings.run.name == "serve":
+        check_port(settings.serving.host, settings.serving.port)  # known at once, where torch would take seconds
     from pp1_orchestrator.runtime.program import run_program
 
     run_program(settings, Path(HydraConfig.get().runtime.output_dir))

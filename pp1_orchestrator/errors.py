@@ -4,6 +4,7 @@
     ├── ConfigError      a setting is impossible: exit code 2, before a process is started
     ├── RequestError     a request is impossible: HTTP 4xx, the stream goes on
     ├── ContractError    a message breaks the contract: refused before the first byte, or an error result
+    ├── ChunkError       one chunk can't be made, the mesh can go on: it is dropped, and a new epoch begins
     ├── MeshError        the mesh failed or went silent: the run fails (exit 1) or the mesh is restarted
     │   └── PeerError    all that is known is that a rank has ended or went silent
     └── Stage0Error      rank 0's own part failed: exit code 1
@@ -32,6 +33,10 @@ class RequestError(Pp1Error):
 
 class ContractError(Pp1Error):
     """A message that breaks the contract between rank 0 and the mesh."""
+
+
+class ChunkError(Pp1Error):
+    """One chunk can't be made; the mesh can go on with a new epoch."""
 
 
 class MeshError(Pp1Error):

@@ -173,6 +173,10 @@ class StreamControl(Protocol):
         """Configuration, prompt, seed, paused, epoch, chunk, figures and ranks, ready for JSON."""
         ...
 
+    def alive(self) -> bool:
+        """False while something that the process itself does takes far too long: it hangs."""
+        ...
+
     def ready(self) -> bool:
         """True only while chunks are being decoded: the newest one is younger than the chunk deadline, or the
         stream is paused on purpose."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from training.latents import load_vae
 from training.model import GENERATOR_CONFIG, STEPS, WINDOW_CHUNKS, TinyModel
 from training.runtime import load_weights
@@ -78,6 +79,9 @@ def export(vae: Path, model: Path, out: Path) -> None:
     trained.text.half().save_pretrained(out / "text_encoder")
     save_tokenizer(build_tokenizer(), out / "tokenizer")
     export_vae(vae, out / "vae")
+    for part in ("generator", "text_encoder", "vae"):
+        folder = out / part
+        write_manifest(folder, [path.name for path in folder.glob("*.safetensors")], [], {"by": "training.export"})
 
 
 def main() -> None:

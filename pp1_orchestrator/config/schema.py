@@ -219,6 +219,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     host: str
     port: Annotated[int, Meta(ge=1, le=65535)]
     token: str | None
+    view_token: str | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
@@ -234,6 +235,7 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     start: Seconds
     message: Seconds
     answer: Seconds
+    decode: Seconds
     loop: Seconds
     heartbeat: Seconds
     chunk: Seconds

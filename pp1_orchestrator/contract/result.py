@@ -12,11 +12,13 @@ import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import Envelope
-from pp1_orchestrator.errors import ContractError, MeshError
+from pp1_orchestrator.errors import ChunkError, ContractError, MeshError
 
 RESULT_VERSIONS = (1, 2)
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
+GOES_ON = f"{ChunkError.__name__}: "
+"""An error that begins so is one chunk's: the mesh is as good as before, once its caches are reset."""
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 
@@ -65,7 +67,8 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
     """The latents of an answer to `envelope`, or None when it belongs to an old epoch and must not be decoded.
 
     Whether they are finite is not looked at: a device would have to be waited for.
-    Raises ContractError for an answer that can't be this envelope's, MeshError for one that reports a failure.
+    Raises ContractError for an answer that can't be this envelope's, MeshError for one that reports a failure, and
+    ChunkError where the mesh goes on after it.
     """
     meta, asked = result.meta, envelope.meta
     plan = envelope.plan
@@ -75,6 +78,8 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")
     if meta.cache_epoch != current_epoch:
         return None
+    if not meta.ok and meta.error_message.startswith(GOES_ON):
+        raise ChunkError(meta.error_message.removeprefix(GOES_ON))
     if not meta.ok:
         raise MeshError(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
     if meta.mesh_current_start_frame != plan.current_start_frame:

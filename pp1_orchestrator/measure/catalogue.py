@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-DropReason = Literal["old_epoch", "nan", "late", "slow_viewer", "slow_recorder", "cut"]
-"""old_epoch: a result of before a hard cut; nan: one that is not finite, or comes after it; late: the pacer had no time
-left for it; slow_viewer: a viewer's queue was full; slow_recorder: a clip's file was behind; cut: decoded, but a hard
-cut came before it was shown."""
-DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "nan", "late", "slow_viewer", "slow_recorder", "cut")
+DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
+"""old_epoch: a result of before a hard cut; nan: one that is not finite, or comes after it; failed: the mesh could not
+make the chunk; late: the pacer had no time left for it; slow_viewer: a viewer's queue was full; slow_recorder: a clip's
+file was behind; cut: decoded, but a hard cut came before it was shown."""
+DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut")
 
-EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "other"]
-"""restart: the mesh was started anew; nan: a chunk was not finite."""
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "nan", "other")
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
+"""restart: the mesh was started anew; nan: a chunk was not finite; chunk: one could not be made."""
+EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "nan", "chunk", "other")
 
 RestartReason = Literal["death", "hang", "error"]
 """death: a process ended; hang: no answer came in time; error: the mesh or its link reported a failure, or a new mesh

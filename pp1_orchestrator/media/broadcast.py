@@ -45,13 +45,22 @@ class Broadcaster:
         """A new viewer's queue of at most `limit` packets. It begins with a keyframe, which is asked for here."""
         self._loop = asyncio.get_running_loop()
         queue = PacketQueue(limit, self._skipped)
-        self._queues.add(queue)
-        self.request_keyframe()
-        self._watched.set()
+        self.resume(queue)
         return queue
 
     def unsubscribe(self, queue: PacketQueue) -> None:
         queue.close()
+        self.pause(queue)
+
+    def resume(self, queue: PacketQueue) -> None:
+        """Go on after `pause`, with a keyframe."""
+        self._queues.add(queue)
+        self.request_keyframe()
+        self._watched.set()
+
+    def pause(self, queue: PacketQueue) -> None:
+        """Nothing more for a viewer until `resume`. Its queue stays open."""
+        queue.clear()
         self._queues.discard(queue)
         if not self._queues:
             self._watched.clear()

@@ -5,6 +5,7 @@ A Screen: `present` is called on the pacer's thread and never waits for a disk. 
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -16,6 +17,8 @@ from pp1_orchestrator.media.frames import Rgb
 from pp1_orchestrator.media.settings import MediaFigures, VideoSettings
 from pp1_orchestrator.media.take import ClipLimits, Take
 from pp1_orchestrator.ports import Clip
+
+log = logging.getLogger(__name__)
 
 
 class ClipRecorder:
@@ -90,8 +93,12 @@ class ClipRecorder:
         """Let the oldest clips go, and see whether another one fits on the disk."""
         while len(self._takes) >= self._limits.kept:
             self._takes.pop(next(iter(self._takes))).discard()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._folder).free
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            log.warning("no clip can be recorded: %s", error)
+            raise RequestError("clips can't be written at this moment", status=503) from error
         if free < self._limits.bytes:
             raise RequestError(f"a clip may need {self._limits.bytes} bytes; the disk has {free} left", status=503)
 

@@ -32,8 +32,7 @@ class PacketQueue:
             return
         if len(self._packets) >= self._limit:
             dropped = len(self._packets)
-            self._packets.clear()
-            self._needs_keyframe = True
+            self.clear()
             self._on_skip(dropped)
         if self._needs_keyframe and not packet.is_keyframe:
             return
@@ -49,6 +48,11 @@ class PacketQueue:
             self._arrived.clear()
             await self._arrived.wait()
         return None
+
+    def clear(self) -> None:
+        """Forget what waits; what comes next begins with a keyframe."""
+        self._packets.clear()
+        self._needs_keyframe = True
 
     def close(self) -> None:
         self._closed = True

@@ -142,6 +142,7 @@ class WhepPeers:
             await asyncio.sleep(self._limits.reap_every_s)
             now = time.monotonic()
             for viewer_id, (viewer, _) in list(self._viewers.items()):
+                viewer.rest_if_silent(now)
                 if viewer.stale(now):
                     log.info("viewer %s went away", viewer_id[:6])
                     self._forget_soon(viewer_id)

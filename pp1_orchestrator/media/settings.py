@@ -43,6 +43,9 @@ class PeerLimits:
     packets_queued: int = 32
     """A viewer that is further behind is moved on to the next keyframe."""
     connect_s: float = 10.0
+    rest_s: float = 3.5
+    """A viewer that has sent no receiver report for this long gets nothing more until it sends one. They come each
+    second or so, and some are lost."""
     silent_s: float = 10.0
     """A viewer that has sent no receiver report for this long is gone."""
     reap_every_s: float = 1.0

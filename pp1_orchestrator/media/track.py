@@ -18,6 +18,7 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self._broadcaster, self._limit = broadcaster, limit
         self._queue: PacketQueue | None = None
+        self._resting = False
 
     async def recv(self) -> av.Packet:
         if self.readyState != "live":
@@ -28,6 +29,17 @@ class PacketTrack(MediaStreamTrack):
         if packet is None:
             raise MediaStreamError
         return packet
+
+    def rest(self) -> None:
+        """Send nothing until `wake`: nobody seems to be there."""
+        if self._queue is not None and not self._resting:
+            self._resting = True
+            self._broadcaster.pause(self._queue)
+
+    def wake(self) -> None:
+        if self._queue is not None and self._resting and self.readyState == "live":
+            self._resting = False
+            self._broadcaster.resume(self._queue)
 
     def stop(self) -> None:
         super().stop()

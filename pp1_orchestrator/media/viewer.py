@@ -55,6 +55,11 @@ class Viewer:
             return now_s - self._opened_s > self._limits.connect_s
         return now_s - self._heard_s > self._limits.silent_s
 
+    def rest_if_silent(self, now_s: float) -> None:
+        """Encode and send nothing for a viewer that may be gone; as soon as it is heard of, it goes on."""
+        if self._heard_s is not None and now_s - self._heard_s > self._limits.rest_s:
+            self._track.rest()
+
     async def close(self) -> None:
         """Stop sending. Takes 2 s at most."""
         self._track.stop()
@@ -67,6 +72,7 @@ class Viewer:
 
     def _hear(self) -> None:
         self._heard_s = time.monotonic()
+        self._track.wake()
 
     def _state_changed(self) -> None:
         state = self._connection.connectionState

@@ -7,15 +7,17 @@ Does what the envelope says and decides nothing. Knows neither ranks nor wires.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope, PPResultV2, Result
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
-from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.errors import ChunkError, ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import Resolved
 from pp1_orchestrator.mesh.timer import Timer
@@ -45,10 +47,12 @@ class MeshWorker:
     """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it.
 
     A result is finished when it is returned: its figures are what the device took, and who is told of it may read it.
+    alone: no other rank waits for this one in the middle of a chunk, so that it can go on after running out of memory.
     """
 
-    def __init__(self, generator: Generator, spans: SpanRecorder, timer: Timer) -> None:
-        self._generator, self._spans, self._timer = generator, spans, timer
+    def __init__(self, generator: Generator, spans: SpanRecorder, timer: Timer, alone: bool = True) -> None:
+        self._generator, self._spans, self._timer, self._alone = generator, spans, timer, alone
+        self._spoiled = False
         self._owed: tuple[InferPlan, Tensor] | None = None
         self._calls_reported = 0
         self._context: tuple[Any, Any] | None = None
@@ -57,6 +61,27 @@ class MeshWorker:
 
     def infer(self, resolved: Resolved, idle_ms: float) -> Result:
         """Denoise the envelope's chunk. Raises ContractError before the first pass when the envelope can't be run."""
+        try:
+            return self._infer(resolved, idle_ms)
+        except torch.OutOfMemoryError as error:
+            if not self._alone:
+                raise
+            return self._give_up(resolved.envelope, str(error).splitlines()[0])
+
+    def _give_up(self, envelope: Envelope, reason: str) -> Result:
+        """This chunk, and those after it until the caches are reset: they go with it."""
+        self._spoiled, self._owed, self._context = True, None, None
+        self._generator.reset()
+        self._calls_reported = self._generator.calls
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return failure(envelope, ChunkError(reason))
+
+    def _infer(self, resolved: Resolved, idle_ms: float) -> Result:
+        if self._spoiled and not resolved.envelope.plan.reset_kv_cache:
+            return failure(resolved.envelope, ChunkError("the caches were given up with a chunk before"))
+        self._spoiled = False
         self.settle()
         meta, plan = resolved.envelope.meta, resolved.envelope.plan
         self._apply_conditioning(plan, resolved.envelope)

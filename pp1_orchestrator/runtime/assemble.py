@@ -19,7 +19,7 @@ from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
-from pp1_orchestrator.stage0.decoding import ChunkDecoding
+from pp1_orchestrator.runtime.watched_decoding import WatchedDecoding
 from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Telemetry
@@ -33,6 +33,7 @@ from pp1_orchestrator.stage0.wishes import StreamWishes
 from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapParts
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.watched import AnswerClock
 
 SPOILED_LIMIT = 3
 
@@ -51,6 +52,8 @@ class Assembly:
         device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
         self.loading = LoadPhases()
+        deadlines = settings.deadlines
+        self.decode_clock = AnswerClock(deadlines.decode, deadlines.message, warm=self._kept_chunks() + 1)
         with self.loading.phase("pixels", device) as parts:
             loaded = load_vae_parts(settings, config, device, self._context.needs_pixels)
             self._decoder, self._frame_encoder, components = loaded
@@ -70,7 +73,7 @@ class Assembly:
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         wishes = StreamWishes(book, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
-        decoding = ChunkDecoding(self._decoder, self._frame_encoder, history, self._spans)
+        decoding = WatchedDecoding(self._decoder, self._frame_encoder, history, self._spans, self.decode_clock)
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)

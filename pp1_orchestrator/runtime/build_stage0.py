@@ -11,8 +11,9 @@ from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error
+from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, check_part
 from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
+from pp1_orchestrator.runtime.stage0_faults import with_stage0_fault
 
 
 def check_vae(settings: Settings, with_encoder: bool) -> None:
@@ -21,6 +22,7 @@ def check_vae(settings: Settings, with_encoder: bool) -> None:
     if not source.random:
         with as_config_error(settings):
             VAES[settings.stage0.name].check(source, with_encoder)
+            check_part(source.where, settings)
 
 
 def load_vae_parts(
@@ -45,4 +47,4 @@ def load_vae_parts(
         decoder = SlowDecoder(decoder, debug.decode_s / config.chunk_frames)
     if encoder is not None and debug.encode_s:
         encoder = SlowFrameEncoder(encoder, debug.encode_s)
-    return decoder, encoder, parts
+    return with_stage0_fault(decoder, settings), encoder, parts

@@ -10,7 +10,7 @@ from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.models.text.load import check_text_encoder, load_text_encoder
 from pp1_orchestrator.models.text.token_limit import PromptLimit, prompt_limit
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error
+from pp1_orchestrator.runtime.checkpoint import DTYPES, as_config_error, check_part
 
 
 def check_encoder(settings: Settings) -> None:
@@ -19,6 +19,7 @@ def check_encoder(settings: Settings) -> None:
     if source.seed is None:
         with as_config_error(settings):
             check_text_encoder(source)
+            check_part(source.weights, settings)
 
 
 def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:

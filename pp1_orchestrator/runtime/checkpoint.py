@@ -10,8 +10,9 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.checkpoints.files import Weights
+from pp1_orchestrator.models.checkpoints.files import Weights, open_weights
 from pp1_orchestrator.models.checkpoints.generator import open_generator
+from pp1_orchestrator.models.checkpoints.manifest import NAME as MANIFEST
 from pp1_orchestrator.models.checkpoints.manifest import check_manifest
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.weights_folder import check_folder
@@ -32,6 +33,13 @@ def as_config_error(settings: Settings) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model.root={settings.model.root}: {reason}") from error
+
+
+def check_part(path: Path, settings: Settings) -> None:
+    """One of rank 0's parts against its manifest, where it has one. Raises OSError and ValueError."""
+    weights = open_weights(path).path
+    if (weights.parent / MANIFEST).is_file():
+        check_manifest(weights, settings.model.verify)
 
 
 def open_checkpoint(settings: Settings, config: WanConfig) -> Weights:

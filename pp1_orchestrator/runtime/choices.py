@@ -8,7 +8,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.runtime.faults import ANSWER_FAULTS, INLINE_FAULTS, NO_FAULT, WORK_FAULTS
+from pp1_orchestrator.runtime.faults import ANSWER_FAULTS, INLINE_FAULTS, KINDS, NO_FAULT
 from pp1_orchestrator.runtime.registry import BUILT_IN, CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.transport.groups import LEADER
 
@@ -64,8 +64,8 @@ def _fault(settings: Settings) -> None:
     fault, ranks = settings.debug.fault, settings.layout.mesh_ranks
     if fault.kind == NO_FAULT:
         return
-    if fault.kind not in {**WORK_FAULTS, **ANSWER_FAULTS}:
-        known = ", ".join(sorted({NO_FAULT, *WORK_FAULTS, *ANSWER_FAULTS}))
+    if fault.kind not in KINDS:
+        known = ", ".join(sorted(KINDS))
         raise ConfigError(f"debug.fault.kind={fault.kind}: no such fault; choices: {known}")
     if fault.rank > ranks:
         raise ConfigError(f"debug.fault.rank={fault.rank}: no such rank of the mesh; possible: 1 to {ranks}")

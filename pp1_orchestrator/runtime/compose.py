@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from pp1_orchestrator.runtime.assemble import Assembly, check_models
 from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import limit_threads, peak_bytes, resident_bytes
+from pp1_orchestrator.runtime.self_watch import SelfWatch
 from pp1_orchestrator.runtime.supervisor import Supervisor
-from pp1_orchestrator.runtime.tracing import make_recorder
+from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
 from pp1_orchestrator.stage0.stage import Observer
+from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 RANK0 = "0"
@@ -59,6 +62,12 @@ class Stream:
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
             self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self._watch = SelfWatch(
+                partial(_own_clocks, assembly.decode_clock, self._mesh),
+                settings.deadlines.message,
+                instruments.events,
+                trace_folder,
+            )
             self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
@@ -71,6 +80,7 @@ class Stream:
 
     def close(self) -> None:
         """Finish what is in flight, then stop the mesh. Safe to call once, from the main thread."""
+        self._watch.close()
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
@@ -79,7 +89,7 @@ class Stream:
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
-            self._spans.write_part(self._trace_folder)
+            leave_part(self._spans, self._trace_folder)
 
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
@@ -104,7 +114,14 @@ class Stream:
         choices |= {"height": settings.stream.height, "width": settings.stream.width}
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
         deadlines = settings.deadlines
-        return SessionInfo(choices, self._seen, deadlines.heartbeat, deadlines.chunk, deadlines.stop)
+        return SessionInfo(
+            choices, self._seen, lambda: self._watch.stuck, deadlines.heartbeat, deadlines.chunk, deadlines.stop
+        )
+
+
+def _own_clocks(decoding: AnswerClock, mesh: Supervisor) -> dict[str, AnswerClock]:
+    """Of what this process does itself."""
+    return {"decoding": decoding} | ({} if mesh.own_clock is None else {"generating": mesh.own_clock})
 
 
 def run_choices(settings: Settings) -> dict[str, str]:

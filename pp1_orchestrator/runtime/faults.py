@@ -96,6 +96,13 @@ class Skip(_Fault):
         return noise
 
 
+class OutOfMemory(_Fault):
+    """As on a device that is full."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        raise torch.OutOfMemoryError("out of memory: a scripted fault")
+
+
 class NotFinite(_Fault):
     """Latents that are no numbers; the rank's context pass then writes them into its cache."""
 
@@ -143,14 +150,23 @@ WORK_FAULTS: Mapping[str, type[WorkFault]] = {
     "sleep": Sleep,
     "skip": Skip,
     "not_finite": NotFinite,
+    "oom": OutOfMemory,
+    "oom_twice": OutOfMemory,
 }
+TIMES: Mapping[str, int] = {"oom_twice": 2}
+"""How often in a row, where that is not once."""
 ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
     "corrupt": Corrupt,
     "drop": Drop,
     "delay": Delay,
     "repeat": Repeat,
 }
-INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite"})
+START_FAULTS: Mapping[str, str] = {"hang_loading": "load", "hang_joining": "join"}
+"""A rank that sleeps before it loads its weights, or before it takes part in making the groups."""
+HANG_DECODING = "hang_decoding"
+"""Rank 0 sleeps in place of decoding (`runtime.stage0_faults`)."""
+KINDS = frozenset({NO_FAULT, HANG_DECODING, *WORK_FAULTS, *ANSWER_FAULTS, *START_FAULTS})
+INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite", "oom", "oom_twice", HANG_DECODING})
 """Those that a mesh in rank 0's process can have: they leave the process and the wire alone."""
 
 
@@ -159,7 +175,7 @@ def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Gene
     fault = settings.debug.fault
     if fault.kind not in WORK_FAULTS or fault.rank != rank:
         return generator
-    return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk)
+    return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk, TIMES.get(fault.kind, 1))
 
 
 def with_answer_fault(pipe: Pipe, settings: Settings) -> Pipe:
@@ -170,6 +186,13 @@ def with_answer_fault(pipe: Pipe, settings: Settings) -> Pipe:
     return FaultyPipe(pipe, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
 
 
+def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
+    """Called by a mesh rank before each step of its start."""
+    fault = settings.debug.fault
+    if START_FAULTS.get(fault.kind) == step and fault.rank == rank:
+        time.sleep(fault.seconds)
+
+
 def without_fault(settings: Settings) -> Settings:
     """The same settings for the meshes after the first one."""
     fault = msgspec.structs.replace(settings.debug.fault, kind=NO_FAULT)
@@ -177,11 +200,11 @@ def without_fault(settings: Settings) -> Settings:
 
 
 class FaultyGenerator(AroundGenerator):
-    """chunk: which of a first mesh's chunks goes wrong; each is denoised once, in order."""
+    """chunk: which of a first mesh's chunks goes wrong, and `times` - 1 after it; each is denoised once, in order."""
 
-    def __init__(self, generator: Generator, fault: WorkFault, chunk: int) -> None:
+    def __init__(self, generator: Generator, fault: WorkFault, chunk: int, times: int) -> None:
         super().__init__(generator)
-        self._fault, self._left = fault, chunk
+        self._fault, self._left, self._times = fault, chunk, times
 
     def denoise(
         self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
@@ -190,7 +213,7 @@ class FaultyGenerator(AroundGenerator):
             return self._generator.denoise(noise, steps, start_frame, seed, bias)
 
         self._left -= 1
-        return self._fault.run(noise, work) if self._left == -1 else work()
+        return self._fault.run(noise, work) if -self._times <= self._left < 0 else work()
 
 
 class FaultyPipe:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -19,7 +20,7 @@ from pp1_orchestrator.measure.catalogue import RestartReason
 from pp1_orchestrator.runtime import stacks
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.layouts.processes import how_it_ended
-from pp1_orchestrator.transport.watched import AnswerClock, Overdue
+from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 POLL_S = 0.1
@@ -62,7 +63,7 @@ class MeshGuard:
         while not (ready := wait([self._wake, *ranks], POLL_S)):
             overdue = self._clock.overdue(time.monotonic())
             if overdue is not None:
-                self._end(self._hang(overdue))
+                self._end(hang(self._processes, str(overdue), self._folder))
                 return
         if dead := [ranks[found] for found in ready if isinstance(found, int) and found in ranks]:
             self._end(self._death(dead))
@@ -76,23 +77,24 @@ class MeshGuard:
         text = f"rank {rank} {how_it_ended(self._processes[rank])}"
         return Loss("error", f"{text}: {words[rank]}") if words[rank] else Loss("death", text)
 
-    def _hang(self, overdue: Overdue) -> Loss:
-        words = f"no answer for {overdue.waited_s:.1f} s, {overdue.allowed_s:.3g} s are allowed"
-        if self._folder is None:
-            return Loss("hang", f"the mesh hangs: {words}")
-        pids = {rank: process.pid for rank, process in self._processes.items() if process.pid is not None}
-        try:
-            found = stacks.take(self._folder, "hang", pids)
-        except OSError as error:
-            return Loss("hang", f"the mesh hangs: {words}", f"; its stacks can't be written: {error}")
-        places = "".join(f"; rank {rank} is at {place}" for rank, place in found.busy.items())
-        return Loss("hang", f"{_suspect(found)}: {words}", f"{places}; stacks of all ranks are in {found.folder}")
-
     def _end(self, loss: Loss) -> None:
         self._loss = loss
         log.error("%s%s; the whole mesh is ended", loss.text, loss.detail)
         for process in self._processes.values():
             process.kill()
+
+
+def hang(processes: Mapping[int, RankProcess], words: str, folder: Path | None) -> Loss:
+    """A mesh that does not go on, with the stacks of its ranks, which are still there. words: what was waited for."""
+    if folder is None:
+        return Loss("hang", f"the mesh hangs: {words}")
+    pids = {rank: process.pid for rank, process in processes.items() if process.pid is not None}
+    try:
+        found = stacks.take(folder, "hang", pids)
+    except OSError as error:
+        return Loss("hang", f"the mesh hangs: {words}", f"; its stacks can't be written: {error}")
+    places = "".join(f"; rank {rank} is at {place}" for rank, place in found.busy.items())
+    return Loss("hang", f"{_suspect(found)}: {words}", f"{places}; stacks of all ranks are in {found.folder}")
 
 
 def _suspect(found: stacks.Findings) -> str:

@@ -6,9 +6,10 @@ It can only be left alone, until its own time limit ends it. Knows nothing of wh
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
-from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.errors import MeshError, PeerError
 from pp1_orchestrator.transport.groups import Topology, forget_groups
 
 POLL_S = 0.02
@@ -16,14 +17,17 @@ GRACE_S = 0.2
 """A store or socket that ended with a rank lets the thread go within this, nearly always."""
 
 
-def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, str]]) -> Topology:
-    """`make()`, unless a rank ends before. Raises MeshError; the next groups can then be made."""
-    attempt = _Attempt(make)
-    while not attempt.done.wait(POLL_S):
+def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, str]], deadline_s: float) -> Topology:
+    """`make()`, unless a rank ends before. Raises MeshError; the next groups can then be made.
+
+    PeerError: nobody has ended, and it was not done within deadline_s.
+    """
+    attempt, end = _Attempt(make), time.monotonic() + deadline_s
+    while not attempt.done.wait(POLL_S) and time.monotonic() < end:
         if dead():
             attempt.done.wait(GRACE_S)
             break
-    return attempt.take(dead())
+    return attempt.take(dead(), deadline_s)
 
 
 class _Attempt:
@@ -35,7 +39,7 @@ class _Attempt:
         self.done = threading.Event()
         threading.Thread(target=self._run, name="join-groups", daemon=True).start()
 
-    def take(self, dead: Mapping[int, str]) -> Topology:
+    def take(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
         with self._lock:
             if self._made is not None:
                 return self._made
@@ -43,6 +47,8 @@ class _Attempt:
             forget_groups()
         for rank, how in dead.items():
             raise MeshError(f"rank {rank} {how} before it had joined") from self._error
+        if self._error is None:
+            raise PeerError(f"the process groups were not made within {deadline_s:g} s")
         raise MeshError(f"the process groups could not be made: {str(self._error).splitlines()[0]}") from self._error
 
     def _run(self) -> None:

@@ -8,6 +8,8 @@ nothing of what is logged, or where to.
 from __future__ import annotations
 
 import logging
+import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +19,7 @@ from pp1_orchestrator.config.schema import LogSettings
 
 IDS = ("generation", "chunk", "call_id", "epoch", "update")
 PROMPT = "prompt"
+COMPLAIN_S = 60.0
 
 
 class JsonLines(logging.Formatter):
@@ -40,6 +43,26 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
+
+
+class Complaint:
+    """In place of a traceback for every line that a file does not take: one line a minute on standard error."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._told_s = path, float("-inf")
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        now_s, error = time.monotonic(), sys.exception()
+        if now_s - self._told_s >= COMPLAIN_S and sys.__stderr__ is not None:
+            self._told_s = now_s
+            sys.__stderr__.write(f"{self._path} can't be written: {error}\n")
+
+
+def spare_errors() -> None:
+    """A log file on a full disk is not worth more than a line now and then."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = Complaint(handler.baseFilename)
 
 
 def use_format(settings: LogSettings, rank: int, generation: int | None = None) -> None:

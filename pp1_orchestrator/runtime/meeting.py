@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from pp1_orchestrator.config.schema import Deadlines
 from pp1_orchestrator.contract import handshake
-from pp1_orchestrator.errors import ConfigError, ContractError, MeshError
+from pp1_orchestrator.errors import ConfigError, ContractError, MeshError, PeerError
 from pp1_orchestrator.transport.groups import Timeouts
 from pp1_orchestrator.transport.rendezvous import Store
 
@@ -28,7 +28,7 @@ STEPS = {"speaks": "had agreed", "loaded": "had loaded", "memory": "had joined"}
 
 
 def group_timeouts(deadlines: Deadlines) -> Timeouts:
-    return Timeouts(deadlines.start, LATER * deadlines.message)
+    return Timeouts(LATER * deadlines.start, LATER * deadlines.message)
 
 
 def tell(store: Store, key: str, rank: int, value: Any) -> None:
@@ -60,7 +60,7 @@ def wait_for_all(
 ) -> None:
     """Wait until every rank has told `key`. dead: ranks that ended, and how, in words.
 
-    Raises ConfigError or MeshError with the reason that a rank left, or MeshError when one died or time is up.
+    Raises ConfigError or MeshError with the reason that a rank left, MeshError when one died, PeerError when time's up.
     """
     end = time.monotonic() + deadline_s
     while missing := [r for r in ranks if not told(store, key, r)]:
@@ -74,8 +74,14 @@ def wait_for_all(
             if not told(store, "failed", rank):
                 raise MeshError(f"rank {rank} {how} before it {STEPS[key]}")
         if time.monotonic() > end:
-            raise MeshError(f"no sign within {deadline_s:g} s that ranks {missing} {STEPS[key]}")
+            raise late(deadline_s, missing, STEPS[key])
         time.sleep(POLL_S)
+
+
+def late(deadline_s: float, missing: Sequence[int], had: str) -> PeerError:
+    """Ranks that did not come so far in time."""
+    ranks = " and ".join(map(str, missing))
+    return PeerError(f"no sign within {deadline_s:g} s that rank{'s' * (len(missing) > 1)} {ranks} {had}")
 
 
 def _secret() -> bytes:

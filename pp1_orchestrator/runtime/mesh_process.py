@@ -21,7 +21,8 @@ from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
-from pp1_orchestrator.runtime.faults import with_answer_fault
+from pp1_orchestrator.runtime.facts import own_facts
+from pp1_orchestrator.runtime.faults import meet_start_fault, with_answer_fault
 from pp1_orchestrator.runtime.logs import use_format
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, tell_failure
 from pp1_orchestrator.runtime.orphan import end_with_parent
@@ -33,7 +34,7 @@ from pp1_orchestrator.runtime.process import (
     use_loopback_for_gloo,
 )
 from pp1_orchestrator.runtime.stacks import write_on_signal
-from pp1_orchestrator.runtime.tracing import make_recorder
+from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, PeerPipe, Topology
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
@@ -49,7 +50,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     use_format(settings.log, rank)
     end_with_parent(EXIT_FAILED)
     if folder is not None:
-        write_on_signal(folder, rank)
+        _offer_stacks(folder, rank)
     limit_threads(settings.layout.threads)
     use_loopback_for_gloo()
     use_environment(settings.layout.environment, rank)
@@ -65,11 +66,12 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
-    own = handshake.facts(settings, str(torch.__version__))
+    own = own_facts(settings)
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     use_format(settings.log, rank, ask(store, "generation", STAGE0))
     tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
     log.info("agreed on what must be equal")
+    meet_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device_of(rank))
     use_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
@@ -78,22 +80,30 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     text, text_bytes = make_leader_text(settings, config, device, HOST, spans) if rank == LEADER else (None, {})
     tell(store, "loaded", rank, True)
     log.info("loaded")
+    meet_start_fault(settings, rank, "join")
     layout = settings.layout
     topology = Topology(store, rank, layout.mesh_ranks, layout.backend, group_timeouts(settings.deadlines))
     shard = MeshShard(topology)
     generator, components = make_generator(state, settings, config, shard)
     tell(store, "memory", rank, components | text_bytes)
     log.info("joined the others")
-    worker = MeshWorker(generator, spans, timer_of(device))
+    worker = MeshWorker(generator, spans, timer_of(device), alone=layout.mesh_ranks == 1)
     if text is not None:
         pipe, version = with_answer_fault(PeerPipe(topology), settings), ask(store, "version", STAGE0)
         Leader(LeaderParts(pipe, shard, text, worker, HOST, version), spans).run()
     else:
         Follower(shard, worker, HOST).run()
     if folder is not None:
-        spans.write_part(folder)
+        leave_part(spans, folder)
     tell(store, "peak", rank, peak_bytes(device))
     topology.close()
+
+
+def _offer_stacks(folder: Path, rank: int) -> None:
+    try:
+        write_on_signal(folder, rank)
+    except OSError as error:
+        log.warning("stacks can't be written: %s", error)
 
 
 def _try_to_tell(store: Store, rank: int, error: Exception) -> None:

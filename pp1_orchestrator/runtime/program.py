@@ -11,7 +11,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.interconnect import advice, topology
 from pp1_orchestrator.runtime.layouts.torchrun import take_part
-from pp1_orchestrator.runtime.logs import use_format
+from pp1_orchestrator.runtime.logs import spare_errors, use_format
 from pp1_orchestrator.runtime.modes.bench import run_bench
 from pp1_orchestrator.runtime.modes.fetch import run_fetch
 from pp1_orchestrator.runtime.modes.plan import run_plan
@@ -28,6 +28,7 @@ MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run
 def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
     use_format(settings.log, rank=0)
+    spare_errors()
     config = check(settings, MODES)
     rank = LAYOUTS[settings.layout.name].rank_here()
     if rank != STAGE0:

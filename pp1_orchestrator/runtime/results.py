@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.measure.trace import merge_trace
 from pp1_orchestrator.runtime.compose import Stream, run_choices
@@ -14,7 +15,14 @@ from pp1_orchestrator.stage0.script import write_script
 
 
 def write_results(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
-    """Write the files of a stream that has been closed, and return its summary."""
+    """Write the files of a stream that has been closed, and return its summary. Raises Stage0Error when it can't."""
+    try:
+        return _write(settings, instruments, digests, stream, out)
+    except OSError as error:
+        raise Stage0Error(f"what the run measured can't be written: {error}") from error
+
+
+def _write(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
     record = instruments.record
     heading = (
         f"run.chunks={record.chunks}: so many chunks were made; with them this script gives the same latents again"

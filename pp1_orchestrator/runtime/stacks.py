@@ -51,15 +51,17 @@ def take(run_folder: Path, what: str, pids: Mapping[int, int]) -> Findings:
     with _file(folder, groups.STAGE0).open("wb") as own:
         faulthandler.dump_traceback(own)
     stopped = [rank for rank, pid in pids.items() if _is_stopped(pid)]
-    for rank, pid in pids.items():
-        _waiting(run_folder, rank, pid).rename(_file(folder, rank))
-        _send(pid, SIGNAL)
-    for rank in stopped:
+    listening = [rank for rank, pid in pids.items() if _waiting(run_folder, rank, pid).exists()]
+    for rank in listening:
+        _waiting(run_folder, rank, pids[rank]).rename(_file(folder, rank))
+        _send(pids[rank], SIGNAL)
+    for rank in set(listening) & set(stopped):
         _send(pids[rank], signal.SIGCONT)
-    texts = _wait_for_texts({rank: _file(folder, rank) for rank in pids})
+    texts = dict.fromkeys(pids, "") | _wait_for_texts({rank: _file(folder, rank) for rank in listening})
     silent = [rank for rank, text in texts.items() if not text]
     for rank in silent:
-        _file(folder, rank).write_text(f"rank {rank}, process {pids[rank]}, wrote no stacks within {WRITE_S:g} s\n")
+        why = f"wrote no stacks within {WRITE_S:g} s" if rank in listening else "has not come so far as to write any"
+        _file(folder, rank).write_text(f"rank {rank}, process {pids[rank]}, {why}\n")
     busy = {rank: place for rank, text in texts.items() if (place := _busy_at(text))}
     return Findings(folder, stopped, silent, busy)
 
@@ -67,7 +69,8 @@ def take(run_folder: Path, what: str, pids: Mapping[int, int]) -> Findings:
 def discard(run_folder: Path, pids: Mapping[int, int]) -> None:
     """Forget the files of ranks that have ended and never had to write."""
     for rank, pid in pids.items():
-        _waiting(run_folder, rank, pid).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the whole folder may be gone
+            _waiting(run_folder, rank, pid).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # another mesh's files are in it, or it never was
         _waiting(run_folder, 0, 0).parent.rmdir()
 

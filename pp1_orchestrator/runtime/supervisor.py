@@ -24,7 +24,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.budget import RestartBudget
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.faults import without_fault
-from pp1_orchestrator.runtime.guard import Loss, MeshGuard
+from pp1_orchestrator.runtime.guard import Loss, MeshGuard, hang
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.link import MeshLink
@@ -53,6 +53,9 @@ class Supervisor:
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._needs, self._pause_s = (1, ""), 0.0
         self._guard: MeshGuard | None = None
+        self._late: Loss | None = None
+        self.own_clock: AnswerClock | None = None
+        """Of a mesh in this process: what hangs there can't be ended alone."""
         self._swap = threading.Lock()
         self._closed = False
         self.generation = 0
@@ -69,7 +72,8 @@ class Supervisor:
             raise MeshError(self._guard.loss.text)
 
     def fail(self, error: Exception) -> None:
-        loss = self._unwatch(LAST_LOOK_S if isinstance(error, PeerError) else 0.0) or Loss("error", str(error))
+        found = self._unwatch(LAST_LOOK_S if isinstance(error, PeerError) else 0.0)
+        loss, self._late = found or self._late or Loss("error", str(error)), None
         self._mesh.kill()
         self._pause_s = self._spend(loss, error)
 
@@ -106,9 +110,16 @@ class Supervisor:
 
     def _join(self) -> MeshLink:
         clock = self._make_clock()
-        link = WatchedLink(self._mesh.connect(*self._needs), clock)
-        if self._mesh.processes:  # what hangs in this process can't be ended
+        try:
+            link = WatchedLink(self._mesh.connect(*self._needs), clock)
+        except PeerError as error:
+            self._late = hang(self._mesh.processes, str(error), self._folder)
+            log.error("%s%s", self._late.text, self._late.detail)
+            raise MeshError(self._late.text) from error
+        if self._mesh.processes:
             self._guard = MeshGuard(self._mesh, clock, self._folder)
+        else:
+            self.own_clock = clock
         return link
 
     def _unwatch(self, look_s: float = 0.0) -> Loss | None:

@@ -25,7 +25,8 @@ from pp1_orchestrator.runtime.loop_watch import LoopWatch
 from pp1_orchestrator.runtime.process import keep_collections_short
 from pp1_orchestrator.runtime.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.run import HttpServer, check_port, serve
+from pp1_orchestrator.server.port import check_port
+from pp1_orchestrator.server.run import HttpServer, serve
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 
@@ -38,7 +39,7 @@ class Web:
     def __init__(self, settings: Settings) -> None:
         serving, stream = settings.serving, settings.stream
         self._loop_limit_s = settings.deadlines.loop
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token)
+        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
         check_port(serving.host, serving.port)
         logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)

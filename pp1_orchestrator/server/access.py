@@ -1,7 +1,7 @@
 """Who may talk to the server: decided for every route alike, before any of them is looked up.
 
-Three checks in this order: the Host a browser was told (against DNS rebinding), the token, and the Origin of whatever
-changes something (against requests forged by other pages).
+Four checks in this order: the Host a browser was told (against DNS rebinding), the token, what it is good for, and the
+Origin of whatever changes something (against requests forged by other pages).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +25,9 @@ OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 NAME_CHARS = 80
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WATCHING = "/whep"
+"""Where whoever may only watch changes something, too: a viewer's own place."""
+ONLY_WATCH = "this token is for watching; to change anything, serving.token is needed"
 HARDENING: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -35,13 +39,27 @@ HARDENING: Mapping[str, str] = {
 """Gradio's page needs inline script and eval; nothing may come from, or be sent to, another origin."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A token, what stands for it in a cookie, and whether it is good for more than watching."""
+
+    token: str
+    session: str
+    may_change: bool
+
+
+def is_watching(method: str, path: str) -> bool:
+    """Whether a request leaves the stream as it is: reading, and taking or leaving a viewer's own place."""
+    return method in SAFE_METHODS or path.startswith(WATCHING)
+
+
 class AccessGuard:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app, self._token = app, settings.token
+        self._app = app
         self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
-        self._session = _session_of(settings.token) if settings.token else ""
+        self._keys = [_Key(token, _session_of(token), may_change) for token, may_change in settings.tokens().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -73,20 +91,27 @@ class AccessGuard:
         return None
 
     def _unless_known(self, scope: Scope, headers: Headers) -> Response | None:
-        """None for whoever has the token; a page that brings it in its address gets a cookie instead."""
-        if self._token is None:
+        """None for whoever has a token that is good for this; a page that brings one in its address gets a cookie."""
+        if not self._keys:
             return None
-        scheme, _, credential = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _same(credential, self._token):
-            return None
-        if _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session):
-            return None
+        method, path = scope["method"], scope["path"]
+        key = self._shown(headers)
+        if key is not None:
+            return None if key.may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
         offered = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["method"] == "GET" and scope["path"] == "/" and _same(offered, self._token):
+        key = next((key for key in self._keys if _same(offered, key.token)), None)
+        if method == "GET" and path == "/" and key is not None:
             welcome = RedirectResponse("/", status_code=303)
-            welcome.set_cookie(COOKIE, self._session, httponly=True, samesite="lax")
+            welcome.set_cookie(COOKIE, key.session, httponly=True, samesite="lax")
             return welcome
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+    def _shown(self, headers: Headers) -> _Key | None:
+        """The key that a request proves to have."""
+        scheme, _, credential = headers.get("authorization", "").partition(" ")
+        bearer = credential if scheme.lower() == "bearer" else ""
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return next((key for key in self._keys if _same(bearer, key.token) or _same(cookie, key.session)), None)
 
 
 def _parts(address: str) -> SplitResult:

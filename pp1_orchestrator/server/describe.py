@@ -14,7 +14,7 @@ STRING: Mapping[str, Any] = {"type": "string"}
 REFUSALS: Mapping[int, str] = {
     400: "The body can't be read: not JSON, not UTF-8, or not an offer that can be answered",
     401: "No token, or a wrong one, where the server has one",
-    403: "A Host that is not served here, or an Origin that may not change anything here",
+    403: "A Host that is not served here, an Origin that may not change anything here, or a token for watching alone",
     404: "There is nothing with this id",
     409: "Understood, but not possible as things stand; the line says what is in the way",
     408: "The body did not arrive in time",

@@ -31,7 +31,7 @@ KINDS = (
     answers.TimelineAccepted, answers.TimelineCleared, answers.Entries, answers.StreamState,
 )  # fmt: skip
 SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "The setting serving.token"},
+    "token": {"type": "http", "scheme": "bearer", "description": "serving.token, or to watch serving.view_token"},
     "page": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Set by /?token=… in a browser"},
 }
 LEASE_KEY = {

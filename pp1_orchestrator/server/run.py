@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import signal
 import socket
@@ -14,41 +13,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.protocol import PromptHeaders
 from pp1_orchestrator.server.settings import Limits
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take a TCP port. Raises ConfigError that names serving.host or serving.port."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        taken = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise ConfigError(f"serving.host={host}: it is no address of this machine ({error})") from error
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind(address)
-    except OSError as error:
-        taken.close()
-        raise ConfigError(_why_not(host, port, error)) from error
-    return taken
-
-
-def check_port(host: str, port: int) -> None:
-    """Find out early whether a port can be had. Raises ConfigError."""
-    bind(host, port).close()
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"serving.port={port}: already in use on {host}; free it or choose another, e.g. serving.port={port + 1}"
-    if error.errno == errno.EACCES:
-        return f"serving.port={port}: not permitted; choose one from 1024 to 65535"
-    return f"serving.host={host}: can't listen there ({error.strerror})"
 
 
 class HttpServer(uvicorn.Server):

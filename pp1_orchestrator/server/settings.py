@@ -47,19 +47,32 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Raises ConfigError when the server could be reached from elsewhere by anybody."""
+    """token: for everything; view_token: for watching alone.
+
+    Raises ConfigError when anybody could reach the server from elsewhere, or the tokens make no difference.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
     token: str | None = None
+    view_token: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.view_token and (not self.token or self.view_token == self.token):
+            raise ConfigError(
+                "serving.view_token: without another serving.token everybody could change the stream; set both, and "
+                "not to the same"
+            )
         if not self.loopback and not self.token:
             raise ConfigError(
                 f"serving.host={self.host}: other machines could use it, so serving.token must be set; "
                 "without a token only a loopback address such as 127.0.0.1 is allowed"
             )
+
+    def tokens(self) -> dict[str, bool]:
+        """Each token, and whether it is good for more than watching."""
+        return {token: may for token, may in ((self.token, True), (self.view_token, False)) if token}
 
     @property
     def loopback(self) -> bool:

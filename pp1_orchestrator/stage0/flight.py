@@ -14,6 +14,8 @@ from pp1_orchestrator.transport.lanes import Fence
 
 RESTART = "restart"
 """The reason of an epoch that begins with a new mesh."""
+FAILED = "chunk"
+"""The reason of one that begins after a chunk that the mesh could not make."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,9 @@ class Flight:
     """The update that was asked for at this very chunk."""
     spoiled: bool = False
     """It is not shown because it, or one before it in its epoch, is not finite."""
+
+    failed: bool = False
+    """The mesh could not make it."""
 
     @property
     def plan(self) -> InferPlan:

@@ -90,7 +90,8 @@ class Telemetry:
         """Nothing has been made yet."""
 
     def dropped(self, flight: Flight) -> None:
-        self._metrics.frames_dropped("nan" if flight.spoiled else "old_epoch", 4 * flight.plan.latents_shape[1])
+        reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
+        self._metrics.frames_dropped(reason, 4 * flight.plan.latents_shape[1])
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()

@@ -94,7 +94,7 @@ class Planner:
         self.history.begin()
 
     def start_over(self) -> None:
-        """A hard cut towards a new mesh: the conditioning travels again, at its target, and no pass is owed."""
+        """A hard cut towards a mesh that knows nothing: conditioning travels again, at its target; no pass is owed."""
         self.hard_cut()
         self._track.again(self.next_chunk)
         self._routing.forget()

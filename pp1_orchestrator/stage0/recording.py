@@ -9,7 +9,7 @@ import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.ports import DecodedChunk, PromptUpdate, TimelineEntry
-from pp1_orchestrator.stage0.flight import RESTART, Flight
+from pp1_orchestrator.stage0.flight import FAILED, RESTART, Flight
 
 KEPT_ENTRIES = 10_000
 
@@ -68,7 +68,7 @@ class Recording:
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
         """The next plan tells; why, only this."""
-        self._restarted = reason == RESTART
+        self._restarted = reason in (RESTART, FAILED)
 
     def _shown_from(self, flight: Flight) -> PromptUpdate:
         """The update that a chunk is the first to show. With a new mesh that is the newest one, at its target."""

@@ -57,7 +57,8 @@ class SessionParts:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """config: the choices, for people; ranks: a call that tells each rank's pid, device and state.
+    """config: the choices, for people; ranks: a call that tells each rank's pid, device and state;
+    stuck: one that says what this process does not come to an end with, if anything.
 
     heartbeat_s: how long the mesh may hear nothing; chunk_deadline_s: a chunk older than this means not ready;
     release_s: how long what rank 0 still does for a lost mesh may take.
@@ -65,6 +66,7 @@ class SessionInfo:
 
     config: Mapping[str, Any]
     ranks: Callable[[], Mapping[str, Any]]
+    stuck: Callable[[], str | None]
     heartbeat_s: float
     chunk_deadline_s: float
     release_s: float
@@ -159,9 +161,12 @@ class Session:
         """Every prompt update so far, oldest first."""
         return list(self._parts.book.records)
 
+    def alive(self) -> bool:
+        return self._info.stuck() is None
+
     def ready(self) -> bool:
         last, state = self._parts.telemetry.last_emit_s, self._parts.life.state
-        if last is None or self.done.is_set() or state not in ("starting", "ready"):
+        if last is None or self.done.is_set() or not self.alive() or state not in ("starting", "ready"):
             return False
         if self._parts.wishes.paused:
             return True

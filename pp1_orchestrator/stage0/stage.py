@@ -18,13 +18,14 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.result import accept
+from pp1_orchestrator.errors import ChunkError
 from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.ports import DecodedChunk, FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
-from pp1_orchestrator.stage0.flight import RESTART, Accepted, Flight
+from pp1_orchestrator.stage0.flight import FAILED, RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
-from pp1_orchestrator.stage0.spoilage import NOT_FINITE, Spoilage
+from pp1_orchestrator.stage0.spoilage import BRIDGED, Spoilage
 from pp1_orchestrator.stage0.wishes import Wish
 from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.lanes import Fence
@@ -88,7 +89,9 @@ class Stage:
         self._open: dict[int, Flight] = {}
         self._carried: list[UpdateRecord] = []
         self._emitting = threading.RLock()
-        self._spoilage = Spoilage(spoiled_limit, lambda: wishes.request_cut(NOT_FINITE))
+        self._spoilage = Spoilage(spoiled_limit, wishes.request_cut)
+        self._gave_up = False
+        """The mesh has given its caches up with a chunk that it could not make."""
         self._lead_s = 0.0
         self._room_wanted_ns: int | None = None
         self.head = -1
@@ -145,16 +148,24 @@ class Stage:
         flight = self._flights.popleft()
         flight.record.result_bytes = received.nbytes
         received.arrived.cross(received.message.tensors.values())
-        latents = accept(received.message, flight.envelope, self._planner.cache_epoch)
+        latents = self._latents(received, flight)
         self.head = flight.plan.chunk_index
         self._take_figures(flight.record, received)
-        if flight.plan.recipe is not None:
+        if flight.plan.recipe is not None and not flight.failed:
             self._routing.learn(flight.plan.recipe, received.message)
         if latents is None or self._wishes.drops(flight.plan.chunk_index):
             self._drop(flight)
             return None
         self._planner.history.add(latents)
         return Accepted(flight, latents, torch.isfinite(latents).all(), Fence(latents.device))
+
+    def _latents(self, received: Received, flight: Flight) -> Tensor | None:
+        try:
+            return accept(received.message, flight.envelope, self._planner.cache_epoch)
+        except ChunkError as error:
+            self._spoilage.failed(flight.record, error)
+            flight.failed = self._gave_up = True
+            return None
 
     def prepare(self, accepted: Accepted) -> None:
         """Whatever the next plan needs of this chunk's pixels."""
@@ -188,6 +199,7 @@ class Stage:
             self._flights.clear()
             self._planner.start_over()
             self._spoilage.forgive()
+            self._gave_up = False
             for flight in list(self._open.values()):
                 self._drop(flight)
             self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, RESTART))
@@ -217,10 +229,13 @@ class Stage:
             self._planner.seed = wish.seed
         if wish.cut is not None and not self._planner.fresh:
             with self._emitting:
-                self._planner.hard_cut()
-                if wish.cut != NOT_FINITE:  # else what still waits to be shown bridges the gap
+                reason = FAILED if self._gave_up else wish.cut
+                begin = self._planner.start_over if self._gave_up else self._planner.hard_cut
+                begin()
+                self._gave_up = False
+                if reason not in BRIDGED:  # else what still waits to be shown bridges the gap
                     self._sink.flush()
-                self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, wish.cut or ""))
+                self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, reason))
 
     def _updates(self, wish: Wish) -> list[UpdateRecord]:
         """The updates that a chunk shows first: its own, and those of chunks that were dropped before it."""

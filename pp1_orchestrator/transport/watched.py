@@ -28,6 +28,9 @@ class Overdue:
     waited_s: float
     allowed_s: float
 
+    def __str__(self) -> str:
+        return f"no answer for {self.waited_s:.1f} s, {self.allowed_s:.3g} s are allowed"
+
 
 class AnswerClock:
     """Times every wait on the link. Written by the thread that uses the link, read by any.
@@ -89,7 +92,8 @@ class WatchedLink:
         return received
 
     def settle(self) -> None:
-        self._link.settle()
+        with self._clock.waiting():
+            self._link.settle()
 
 
 class _WatchedSending:

@@ -78,11 +78,12 @@ def test_a_lora_that_does_not_fit_is_refused(generator, tmp_path):
 
 def test_digests_are_compared_on_request(generator):
     root = f"model.root={generator.parent}"
+    (generator / "manifest.json").unlink()
     assert "no digests to compare" in refusal(root, "model.verify=true")
     write_manifest(generator, ["model.safetensors"], [], {})
     check(root, "model.verify=true")
     data = bytearray((generator / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (generator / "model.safetensors").write_bytes(bytes(data))
-    check(root)
+    check(root, "model.verify=false")
     assert "is not the file that manifest.json describes" in refusal(root, "model.verify=true")

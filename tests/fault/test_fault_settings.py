@@ -4,17 +4,15 @@ import pytest
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.faults import ANSWER_FAULTS, NO_FAULT, WORK_FAULTS, without_fault
+from pp1_orchestrator.runtime.faults import KINDS, without_fault
 from pp1_orchestrator.runtime.program import MODES
 from tests.config.test_conf import settings
-
-KINDS = sorted({NO_FAULT, *WORK_FAULTS, *ANSWER_FAULTS})
 
 
 @pytest.mark.parametrize(
     ("choices", "line"),
     [
-        (["kind=explode"], f"debug.fault.kind=explode: no such fault; choices: {', '.join(KINDS)}"),
+        (["kind=explode"], f"debug.fault.kind=explode: no such fault; choices: {', '.join(sorted(KINDS))}"),
         (["rank=3"], "debug.fault.rank=3: no such rank of the mesh; possible: 1 to 2"),
         (["rank=0"], "debug.fault.rank=0: expected `int` >= 1"),
         (["chunk=-1"], "debug.fault.chunk=-1: expected `int` >= 0"),
@@ -30,12 +28,13 @@ def test_a_fault_that_can_not_be_is_one_line(choices, line):
 
 @pytest.mark.parametrize("kind", ["kill", "corrupt"])
 def test_one_process_has_no_rank_to_lose(kind):
-    words = f"debug.fault.kind={kind}: layout=inline has no rank to itself; possible: none, not_finite, raise, sleep"
+    words = f"debug.fault.kind={kind}: layout=inline has no rank to itself; possible: "
+    words += "hang_decoding, none, not_finite, oom, oom_twice, raise, sleep"
     with pytest.raises(ConfigError, match=words):
         check(settings("layout=inline", "debug=fault", f"debug.fault.kind={kind}"), MODES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_fault_happens_to_the_first_mesh_alone(kind):
     asked = settings("debug=fault", f"debug.fault.kind={kind}")
     check(asked, MODES)

@@ -1,18 +1,23 @@
 """Too much of what is allowed: told so in one line with a time to come again, counted, and nobody else notices."""
 
 import asyncio
+import time
 from dataclasses import replace
+from statistics import median
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.peers import WhepPeers
-from pp1_orchestrator.media.settings import PeerLimits
+from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.server.rates import Buckets, client_of
 from pp1_orchestrator.server.settings import Limits, Rate
-from tests.media.source import Counted
-from tests.server.conftest import LIMITS, build
+from tests.media.source import SIZE, Counted
+from tests.server.conftest import LIMITS, Listening, build
 from tests.server.fakes import CountedPeers
 
 from .offers_made import seeds
@@ -21,6 +26,7 @@ from .test_signalling import listening
 HOME = "http://127.0.0.1:7860"
 SELDOM = Rate(0.001, 3)
 FLOOD = 1000
+REFUSED_S = 0.1
 
 
 def browse(parts, address="127.0.0.1") -> TestClient:
@@ -134,6 +140,25 @@ def test_one_viewer_too_many_is_told_so_and_a_place_that_is_left_is_free_again()
             return peers
 
     assert asyncio.run(scene()).count == 0
+
+
+def test_one_viewer_too_many_is_told_so_at_once():
+    """By the whole server, with its own peers."""
+    figures = Counted()
+    broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, 24), figures)
+    peers = WhepPeers(broadcaster, "vp8", PeerLimits(viewers=1), CandidatePolicy("127.0.0.1"), figures)
+    server = Listening(build(peers).app)
+    took_s = []
+    with httpx.Client(base_url=server.url, headers={"Content-Type": "application/sdp"}) as client:
+        assert client.post("/whep", content=seeds()[0]).status_code == 201
+        for _ in range(20):
+            start = time.monotonic()
+            answer = client.post("/whep", content=seeds()[0])
+            took_s.append(time.monotonic() - start)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert answer.json() == {"error": "all 1 viewer places are taken"}
+    assert server.stop()
+    assert median(took_s) <= REFUSED_S
 
 
 def test_no_address_takes_all_places():

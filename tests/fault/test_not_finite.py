@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import pp1_orchestrator
+from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from pp1_orchestrator.ports import TimelineEntry
 from tests.system.in_process import open_stream
 
@@ -53,6 +54,7 @@ def broken(tmp_path) -> str:
     weights = load_file(path)
     next(iter(weights.values())).view(-1)[0] = torch.nan
     save_file(weights, path)
+    write_manifest(path.parent, [path.name], [], {})
     return f"model.root={tmp_path / 'model'}"
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.contract import wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.runtime import mesh_process
+from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.meeting import tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store
@@ -83,7 +84,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
              "debug.mesh_s": "debug.mesh_s=1"}  # fmt: skip
     ranks = range(1, len(wrong) + 1)
     store = host_store(len(wrong) + 1, END_S)
-    tell(store, "facts", 0, handshake.facts(SETTINGS, str(torch.__version__)))
+    tell(store, "facts", 0, own_facts(SETTINGS))
     spawn = mp.get_context("spawn")
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):

@@ -11,6 +11,7 @@ from tests.fault.offers_made import mutants, seeds
 from tests.fault.test_signalling import listening
 from tests.server.conftest import build
 from tests.server.test_access import BEARER, HOME, TOKEN
+from tests.system.private import Private
 
 PROMPT = "a very private unicorn"
 
@@ -35,6 +36,17 @@ def test_no_token_and_no_prompt(ours):
     assert "/api/prompt failed" in said  # the broken one was
     assert TOKEN not in said
     assert PROMPT not in said
+
+
+def test_what_was_given_to_a_program_is_found_in_a_log():
+    """The check that every started program's logs pass at its end can fail."""
+    private = Private()
+    private.note_arguments(["serving.token=a-token-of-a-test", "run.prompt='a quiet red square'", "seed=7"])
+    private.note_body({"prompts": [{"text": "a loud green circle", "weight": 1}], "blend": "linear"})
+    private.note("short", None)
+    assert private.found_in("short seed=7 a-token") == []
+    log = "x a-token-of-a-test y a quiet red square z a loud green circle"
+    assert private.found_in(log) == ["a loud green circle", "a quiet red square", "a-token-of-a-test"]
 
 
 def test_no_password_and_no_fingerprint_of_a_viewer(ours):

@@ -19,7 +19,8 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.settings import VideoSettings
 from pp1_orchestrator.media.take import ClipLimits
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.run import HttpServer, bind
+from pp1_orchestrator.server.port import bind
+from pp1_orchestrator.server.run import HttpServer
 from pp1_orchestrator.server.settings import Limits, Rate, ServerSettings
 
 from .fakes import CountedPeers, MemoryStream

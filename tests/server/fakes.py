@@ -16,7 +16,7 @@ class MemoryStream:
         self.updates: list[PromptUpdate] = []
         self.commands: list[Control] = []
         self.entries: list[TimelineEntry] = []
-        self.is_ready = True
+        self.is_ready = self.is_alive = True
         self.life = "ready"
         self.paused = False
         self._ids = itertools.count(1)
@@ -61,6 +61,9 @@ class MemoryStream:
             "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": self.life,
             "epoch": 0, "chunk": 3, "figures": figures, "ranks": ranks, "failed": None,
         }  # fmt: skip
+
+    def alive(self) -> bool:
+        return self.is_alive
 
     def ready(self) -> bool:
         return self.is_ready

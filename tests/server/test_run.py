@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.run import bind, check_port
+from pp1_orchestrator.server.port import bind, check_port
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = textwrap.dedent("""
@@ -38,8 +39,11 @@ def test_a_taken_port_is_one_line_that_names_the_setting():
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as refused:
             check_port("127.0.0.1", port)
-    says = f"serving.port={port}: already in use on 127.0.0.1; free it or choose another, e.g. serving.port={port + 1}"
-    assert str(refused.value) == says
+    who = f"{psutil.Process().name()} (process {os.getpid()})"
+    assert str(refused.value) == (
+        f"serving.port={port}: already in use on 127.0.0.1 by {who}; free it or choose another, e.g. "
+        f"serving.port={port + 1}"
+    )
     check_port("127.0.0.1", port)
 
 

@@ -10,13 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from . import warm
+from .private import PRIVATE
 
 START_S = 90
 
@@ -34,6 +35,8 @@ def run_to_end(
         code = process.wait(timeout_s)
     finally:
         end_by_force(process)
+    PRIVATE.note_arguments(options)
+    assert_nothing_private(options, *said, *out.rglob("*.log"))
     return subprocess.CompletedProcess(options, code, *(path.read_text() for path in said))
 
 
@@ -71,6 +74,15 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def assert_nothing_private(arguments: Iterable[str], *logs: Path) -> None:
+    """In the logs of a program that has ended, unless it was told to log prompts."""
+    if "log.prompts=true" in arguments:
+        return
+    for log in logs:
+        if log.is_file():
+            assert PRIVATE.found_in(log.read_text(errors="replace")) == [], log
+
+
 class Running:
     """The program while it serves, in a process group of its own."""
 
@@ -83,6 +95,8 @@ class Running:
 
     def get(self, path: str, body: dict | None = None, token: str | None = None) -> tuple[int, str]:
         """Status and body; status 0 where nobody answers. With a body of its own it is a POST."""
+        PRIVATE.note(token)
+        PRIVATE.note_body(body)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         data = None if body is None else json.dumps(body).encode()
         headers |= {} if body is None else {"Content-Type": "application/json"}
@@ -144,10 +158,12 @@ def running(
         process = start_cold(arguments, log, module, environment)
     else:
         process = warm.start(arguments, log, log)
+    PRIVATE.note_arguments(arguments)
     try:
         yield Running(process, port, log)
     finally:
         end_by_force(process)
+    assert_nothing_private(arguments, log, *out.rglob("*.log"))
 
 
 def shared_memory() -> set[str]:

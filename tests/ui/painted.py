@@ -108,6 +108,9 @@ class PaintedStream:
             "epoch": self.epoch, "chunk": self.chunk, "figures": figures, "ranks": self.ranks, "failed": None,
         }  # fmt: skip
 
+    def alive(self) -> bool:
+        return True
+
     def ready(self) -> bool:
         return self.chunk >= 0
 

@@ -5,7 +5,7 @@ import time
 import ui
 from pp1_orchestrator.media.settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.run import bind
+from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.settings import ServerSettings
 from tests.server.conftest import Listening
 

@@ -18,7 +18,7 @@ from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, make_leader_text
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.layouts.processes import RankProcess
-from pp1_orchestrator.runtime.tracing import make_recorder
+from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.transport.link import InlineLink
 
 RANK = "1"
@@ -60,7 +60,7 @@ class InlineMesh:
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         if self._folder is not None:
-            self._spans.write_part(self._folder)
+            leave_part(self._spans, self._folder)
 
 
 class InlineLayout:

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import handshake, wire
+from pp1_orchestrator.contract import wire
 from pp1_orchestrator.contract.versions import VERSIONS, negotiate
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.runtime.checkpoint import Components
+from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.joining import join_groups
 from pp1_orchestrator.runtime.layouts.processes import RankProcess, how_it_ended
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
@@ -47,7 +46,7 @@ class MetMesh:
         self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
-        tell(self._store, "facts", STAGE0, handshake.facts(settings, str(torch.__version__)))
+        tell(self._store, "facts", STAGE0, own_facts(settings))
         tell(self._store, "generation", STAGE0, generation)
         self._processes = start(port)
 
@@ -114,7 +113,7 @@ class MetMesh:
     def _join_groups(self) -> Topology:
         layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
         make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-        return join_groups(make, self._dead)
+        return join_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, str]:
         return {rank: how_it_ended(p) for rank, p in self._processes.items() if not p.is_alive()}

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
@@ -38,7 +39,10 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
             stream.close()
     finally:
         sink.close()
-    write_results(settings, instruments, digests, stream, out)
+    try:
+        write_results(settings, instruments, digests, stream, out)
+    except Stage0Error as error:  # what was shown was shown
+        log.warning("%s", error)
     log.info("stopped; see %s", out)
     if stream.session.failure is not None:
         raise stream.session.failure

@@ -27,10 +27,14 @@ def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRout
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
-    @router.get("/healthz", summary="Is the process alive", responses=gives_text("It is"))
+    @router.get(
+        "/healthz",
+        summary="Is the process alive",
+        responses=gives_text("It is") | gives_text("It hangs, and should be started anew", status=503),
+    )
     async def alive() -> Response:
         """Needs no token."""
-        return PlainTextResponse("ok\n")
+        return PlainTextResponse("ok\n") if stream.alive() else PlainTextResponse("hangs\n", 503)
 
     @router.get(
         "/readyz",

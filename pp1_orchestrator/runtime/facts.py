@@ -1,0 +1,26 @@
+"""What this process must have in common with the other ranks, before it loads a weight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.models.checkpoints.fingerprint import fingerprint
+from pp1_orchestrator.runtime.checkpoint import as_config_error
+
+RANDOM = "random"
+
+
+def own_facts(settings: Settings) -> handshake.Facts:
+    """Raises ConfigError where the checkpoint can't be read here."""
+    model = settings.model
+    if model.weights == "random":
+        return handshake.facts(settings, str(torch.__version__), RANDOM)
+    with as_config_error(settings):
+        found = fingerprint(model.part("generator"))
+        if model.lora is not None:
+            found = f"{found}+{fingerprint(Path(model.lora).expanduser())}"
+    return handshake.facts(settings, str(torch.__version__), found)

@@ -1,0 +1,85 @@
+"""Watches what rank 0 does itself and nobody can cut short: decoding, and in one process generating.
+
+What takes too long makes the process unhealthy, with its stacks on the disk, and it is well again if it goes on. What
+takes longer than anything may ends the process: it can't be helped from inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.runtime import stacks
+from pp1_orchestrator.transport.watched import AnswerClock, Overdue
+
+log = logging.getLogger(__name__)
+EXIT_FAILED = 1
+POLL_S, TELL_S = 0.1, 0.5
+"""How often it looks, and how long those that listen have to hear of the end."""
+
+
+class SelfWatch:
+    """A thread that watches until closed. clocks: what is done, in a word, and its clock; folder: the run's."""
+
+    def __init__(
+        self,
+        clocks: Callable[[], Mapping[str, AnswerClock]],
+        longest_s: float,
+        events: EventBus,
+        folder: Path | None,
+    ) -> None:
+        self._clocks, self._longest_s, self._events, self._folder = clocks, longest_s, events, folder
+        self._stuck: str | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="self-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def stuck(self) -> str | None:
+        """What takes too long at this moment, in one line."""
+        return self._stuck
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(POLL_S):
+            found = self._overdue(time.monotonic())
+            if found is None:
+                if self._stuck is not None:
+                    log.warning("rank 0 goes on")
+                self._stuck = None
+                continue
+            doing, overdue = found
+            if self._stuck is None:
+                self._stuck = f"{doing} hangs on rank 0: {overdue}"
+                self._report()
+            if overdue.waited_s >= self._longest_s:
+                self._end(f"{doing} hangs on rank 0: {overdue}")
+
+    def _overdue(self, now_s: float) -> tuple[str, Overdue] | None:
+        looked = ((doing, clock.overdue(now_s)) for doing, clock in self._clocks().items())
+        return next(((doing, overdue) for doing, overdue in looked if overdue is not None), None)
+
+    def _report(self) -> None:
+        if self._folder is None:
+            log.error("%s", self._stuck)
+            return
+        try:
+            log.error("%s; stacks are in %s", self._stuck, stacks.take(self._folder, "hang", {}).folder)
+        except OSError as error:
+            log.error("%s; its stacks can't be written: %s", self._stuck, error)
+
+    def _end(self, text: str) -> None:
+        """The mesh's ranks end with this process."""
+        self._events.publish("failed", reason=text)
+        self._closed.wait(TELL_S)
+        log.error("failed: %s", text)
+        logging.shutdown()
+        os._exit(EXIT_FAILED)

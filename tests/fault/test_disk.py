@@ -1,0 +1,33 @@
+"""The run's folder takes nothing any more: the stream does not care, and what is lost is said, briefly."""
+
+import os
+import signal
+
+from tests.system.program import running
+
+CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "stream.height=64", "stream.width=64", "supervision.pauses_s=[0]")
+CLIP = '{"error":"clips can\'t be written at this moment"}'
+
+
+def test_a_full_disk_and_a_folder_that_is_gone_cost_files_and_nothing_else(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "__main__.log").symlink_to("/dev/full")  # every line of the log meets a full disk
+    with running(*CHOICES, "run.restarts=3", out=out) as program:
+        program.wait_until_ready()
+        out.rename(tmp_path / "elsewhere")
+        out.write_text("in the way")
+        first = program.state()
+        program.wait_until(lambda: program.state()["chunk"] > first["chunk"] + 5)
+        assert program.get("/readyz")[0] == 200
+        assert program.get("/api/clips", {"action": "start"}) == (503, CLIP)
+        os.kill(first["ranks"]["1"]["pid"], signal.SIGKILL)
+        program.wait_until(lambda: program.state()["epoch"] == 1 and program.state()["state"] == "ready")
+        program.interrupt()
+        assert program.process.wait(60) == 0, program.log
+    said = program.log
+    assert said.count("__main__.log can't be written: [Errno 28] No space left on device") == 1
+    for what in ("stacks", "a part of the trace", "what the run measured"):
+        assert f"{what} can't be written: [Errno 20] Not a directory" in said
+    assert "Traceback" not in said
+    assert "Logging error" not in said

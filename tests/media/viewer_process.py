@@ -1,0 +1,34 @@
+"""A WHEP viewer as a process of its own, to be killed: `python -m tests.media.viewer_process`.
+
+One JSON string a line: it writes its offer, reads the answer, and then writes the number of each picture.
+"""
+
+import asyncio
+import json
+import sys
+
+from .source import read_number
+from .whep_client import Client
+
+POLL_S = 0.02
+
+
+def say(value) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+async def watch() -> None:
+    client = Client(read_number)
+    say(await client.offer())
+    await client.take(json.loads(await asyncio.to_thread(sys.stdin.readline)))
+    told = 0
+    while True:
+        await asyncio.sleep(POLL_S)
+        for number in client.numbers[told:]:
+            say(number)
+        told = len(client.numbers)
+
+
+if __name__ == "__main__":
+    asyncio.run(watch())
