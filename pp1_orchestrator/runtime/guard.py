@@ -19,7 +19,7 @@ from pathlib import Path
 from pp1_orchestrator.measure.catalogue import RestartReason
 from pp1_orchestrator.runtime import stacks
 from pp1_orchestrator.runtime.layouts.base import Mesh
-from pp1_orchestrator.runtime.layouts.processes import how_it_ended
+from pp1_orchestrator.runtime.layouts.processes import RankProcess, how_it_ended
 from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
