@@ -1,4 +1,4 @@
-"""Mesh ranks of streams in the tests' own process are forked from one that has done their imports."""
+"""For tests that ask for it, mesh ranks of their own process are forked from one that has done their imports."""
 
 import multiprocessing
 
@@ -9,9 +9,10 @@ from pp1_orchestrator.runtime.layouts import spawned
 MAIN = "pp1_orchestrator.runtime.mesh_process"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def quick_ranks(monkeypatch):
-    """Processes as before, but for the seconds that each spends on imports. Started programs still spawn theirs."""
+    """Processes as before, but for the seconds that each spends on imports. That one has ended is known a little later:
+    not for tests that look at which rank was first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([MAIN])
     monkeypatch.setattr(spawned.mp, "get_context", lambda method: context)
