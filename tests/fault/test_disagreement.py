@@ -24,7 +24,6 @@ from .ranks_that_differ import (
 CHOICES = ("layout=cpu", "layout.mesh_ranks=2", "model.dtype=float32", "seed=42", "stream.height=64", "stream.width=64")
 REFUSED_S = 5
 TORCH = torch.__version__
-pytestmark = pytest.mark.usefixtures("quick_ranks")
 
 
 def refusal(main, folder, *choices) -> str:

@@ -7,7 +7,6 @@ from .faulty import faulty
 INLINE = ("layout=inline", "run.chunks=14")
 BAD = 5
 WORDS = "out of memory: a scripted fault"
-pytestmark = pytest.mark.usefixtures("quick_ranks")
 
 
 @pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])

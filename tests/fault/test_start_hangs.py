@@ -13,7 +13,6 @@ from .faulty import faulty
 
 START_S, LATER_S = 10, 3
 CHOICES = (f"deadlines.start={START_S}", "debug.fault.seconds=60")
-pytestmark = pytest.mark.usefixtures("quick_ranks")
 
 
 def stacks_of(folder) -> dict[str, str]:
