@@ -11,7 +11,7 @@ from pp1_orchestrator.errors import MeshError
 
 from .faulty import faulty
 
-START_S, LATER_S = 4, 3
+START_S, LATER_S = 10, 3
 CHOICES = (f"deadlines.start={START_S}", "debug.fault.seconds=60")
 
 
