@@ -1,13 +1,16 @@
-"""Sums over the mesh ranks of one host, through memory that they share: no socket, and no other thread to wait for.
+"""Sums over the mesh ranks of one host, through memory that they share: no socket, and no thread in between.
 
 Every rank has two places for its own values, which take turns, and a counter. For sum n it writes its values, raises
 its counter to n, waits until all counters are there, and adds the ranks' values in their order, so that all get the
 same bits. Two places are enough: when a rank comes to n + 2, every counter stands at n + 1, so sum n has been read.
-The memory has no name and goes with its last rank. Needs a processor that keeps the order of stores, and Linux.
+A rank that is there first looks again for a moment, then sleeps until a peer writes to its pipe: a sleeper is woken
+at once even where others keep the processors busy, and one who looked for ever would take the peer's.
+Memory and pipes have no names and go with their last rank. Needs a processor that keeps the order of stores, and Linux.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import platform
@@ -24,10 +27,10 @@ from pp1_orchestrator.errors import PeerError
 PLACE_BYTES = 1 << 24
 """What one sum may have; only what is used takes memory."""
 COUNTER_BYTES = 64
-LOOK_EVERY = 512
-"""A waiting rank lets others have the processor so many times before it looks whether its peers still live."""
-SOON_S, NAP_S = 0.02, 0.001
-"""A rank that is later than SOON_S is hung or far behind: its peers then sleep between looks."""
+LOOKS = 400
+"""So often a rank looks before it sleeps: some tens of microseconds."""
+RINGS = 1 << 12
+"""How many calls to wake up are taken off a pipe at once."""
 
 
 def available() -> bool:
@@ -41,33 +44,39 @@ class SharedSums:
     def __init__(self, group: dist.ProcessGroup, limit_s: float) -> None:
         """limit_s: how long a peer may be waited for."""
         self._rank, self._degree, self._limit_s = group.rank(), group.size(), limit_s
-        memory, pids = self._meet(group)
+        memory, pids, self._bells, self._woken = self._meet(group)
         self._counters = memoryview(memory)[: COUNTER_BYTES * self._degree].cast("q")
         self._places = torch.frombuffer(memory, dtype=torch.uint8)[COUNTER_BYTES * self._degree :].view(
             2, self._degree, PLACE_BYTES
         )
         self._others = [r * (COUNTER_BYTES // 8) for r in range(self._degree) if r != self._rank]
-        self._ended = select.poll()
-        for pid in pids:
-            self._ended.register(os.pidfd_open(pid), select.POLLIN)
+        self._events = select.poll()
+        for file in (self._woken, *(os.pidfd_open(pid) for pid in pids)):
+            self._events.register(file, select.POLLIN)
         self._views: dict[tuple[torch.Size, torch.dtype], list[list[Tensor]]] = {}
         self._count = 0
 
-    def _meet(self, group: dist.ProcessGroup) -> tuple[mmap.mmap, list[int]]:
-        """The first rank makes the memory; the others find it by its process and file number."""
+    def _meet(self, group: dist.ProcessGroup) -> tuple[mmap.mmap, list[int], list[int], int]:
+        """The memory, the peers' processes, where to wake each of them, and where they wake this rank.
+
+        The first rank makes the memory. Files are found by their process and number."""
         size = self._degree * (COUNTER_BYTES + 2 * PLACE_BYTES)
-        file = os.memfd_create("pp1-sums") if self._rank == 0 else -1
-        if file >= 0:
-            os.truncate(file, size)
-        told = [torch.zeros(2, dtype=torch.int64) for _ in range(self._degree)]
-        dist.all_gather(told, torch.tensor([os.getpid(), file]), group=group)
-        pids = [int(pid) for pid, _ in told]
+        shared = os.memfd_create("pp1-sums") if self._rank == 0 else -1
+        if shared >= 0:
+            os.truncate(shared, size)
+        woken, bell = os.pipe()
+        os.set_blocking(woken, False)
+        told = [torch.zeros(3, dtype=torch.int64) for _ in range(self._degree)]
+        dist.all_gather(told, torch.tensor([os.getpid(), shared, bell]), group=group)
+        ranks = [tuple(map(int, numbers)) for numbers in told]
         if self._rank:
-            file = os.open(f"/proc/{pids[0]}/fd/{int(told[0][1])}", os.O_RDWR)
-        memory = mmap.mmap(file, size)
+            shared = os.open(f"/proc/{ranks[0][0]}/fd/{ranks[0][1]}", os.O_RDWR)
+        others = [numbers for rank, numbers in enumerate(ranks) if rank != self._rank]
+        bells = [os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK) for pid, _, number in others]
+        memory = mmap.mmap(shared, size)
         dist.barrier(group=group)
-        os.close(file)
-        return memory, [pid for pid in pids if pid != os.getpid()]
+        os.close(shared)
+        return memory, [pid for pid, *_ in others], bells, woken
 
     def fits(self, tensor: Tensor) -> bool:
         return tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.nbytes <= PLACE_BYTES
@@ -78,9 +87,11 @@ class SharedSums:
         places = self._places_for(tensor)[self._count % 2]
         places[self._rank].copy_(tensor)
         self._counters[self._rank * (COUNTER_BYTES // 8)] = self._count
+        for bell in self._bells:
+            with contextlib.suppress(BlockingIOError):  # full: then it has been rung
+                os.write(bell, b"\0")
         for other in self._others:
-            if self._counters[other] < self._count:
-                self._wait(other)
+            self._wait(other)
         torch.add(places[0], places[1], out=tensor)
         for place in places[2:]:
             tensor.add_(place)
@@ -93,17 +104,14 @@ class SharedSums:
         return self._views[key]
 
     def _wait(self, other: int) -> None:
-        """Until a peer's counter is at this sum. Whoever waits gives the processor to whoever has something to do."""
-        start = time.monotonic()
-        while True:
-            for _ in range(LOOK_EVERY):
-                if self._counters[other] >= self._count:
-                    return
-                os.sched_yield()
-            ended, waited = self._ended.poll(0), time.monotonic() - start
+        """Until a peer's counter is at this sum."""
+        for _ in range(LOOKS):
             if self._counters[other] >= self._count:
                 return
-            if ended or waited > self._limit_s:
-                raise PeerError(f"a rank of the mesh {'has ended' if ended else 'was silent for too long'}")
-            if waited > SOON_S:
-                time.sleep(NAP_S)
+        end = time.monotonic() + self._limit_s
+        while self._counters[other] < self._count:
+            events = {file for file, _ in self._events.poll(max(0.0, end - time.monotonic()) * 1e3)}
+            if self._woken in events:
+                os.read(self._woken, RINGS)
+            elif self._counters[other] < self._count:  # a peer may have ended after this sum
+                raise PeerError(f"a rank of the mesh {'has ended' if events else 'was silent for too long'}")
