@@ -34,7 +34,7 @@ from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.cached import PromptEncoder
-from pp1_orchestrator.runtime.process import keep_freed_memory, limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import Aim
 from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
@@ -141,7 +141,6 @@ def one_chunk(planner: Planner, link: DistLink) -> list[int]:
 def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     """Milliseconds of the PARTS of every chunk, by whether a new prompt travelled."""
     use_loopback_for_gloo()
-    keep_freed_memory()
     store = host_store(2, LIMITS.start)
     process = mp.get_context("spawn").Process(target=lead, args=(store.port,), daemon=True)
     process.start()
