@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pp1_orchestrator.errors import MeshError, PeerError
+from pp1_orchestrator.transport import shared_sums
 
 STAGE0 = 0
 LEADER = 1
@@ -42,6 +43,7 @@ class Topology:
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
         """backend: of the mesh's sums."""
         self.rank, self.mesh_size = rank, mesh_size
+        self.backend, self.timeouts = backend, timeouts
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
         dist.init_process_group(MESSAGES, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         members = list(range(LEADER, mesh_size + 1))
@@ -100,12 +102,18 @@ class MeshShard:
     """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
 
     def __init__(self, topology: Topology) -> None:
+        """gloo's ranks are of one host: what lies in its memory they sum there, where that works."""
         self._group, self._sums = topology.mesh, topology.sums
+        shared = topology.backend == MESSAGES and topology.mesh_size > 1
+        self._shared = shared_sums.meet(self._group, topology.timeouts.message) if shared else None
         self.rank = topology.rank - LEADER
         self.degree = topology.mesh_size
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum over the mesh, in place, of tensors where the ranks compute."""
+        if self._shared is not None and self._shared.fits(tensor):
+            self._shared.add(tensor)
+            return tensor
         with _lost("a rank of the mesh"):
             dist.all_reduce(tensor, group=self._sums)
         return tensor

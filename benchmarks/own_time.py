@@ -1,0 +1,192 @@
+"""The orchestrator's own time for a chunk: rank 0 and a leader in two processes, and a generator that does nothing.
+
+    python -m benchmarks.own_time --chunks 200
+
+Messages are as large as those of the 14B model at 320×576: each chunk brings latents back and sends the last ones as
+the context to rebuild from; every fifth one has a new prompt, whose embedding travels. The program's own planner,
+contract, link, leader and worker do the work, one chunk after the other. `leader` is what rank 0 waits after sending:
+the leader takes the message, checks it, runs the worker and begins to answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from benchmarks.machine import describe
+from pp1_orchestrator.contract import Action, Result, wire
+from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.contract.result import accept
+from pp1_orchestrator.contract.text import TextRecipe, TextTerm
+from pp1_orchestrator.contract.versions import LATEST
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.mesh.leader import Leader, LeaderParts
+from pp1_orchestrator.mesh.text import LeaderText
+from pp1_orchestrator.mesh.timer import HostTimer
+from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.text.cached import PromptEncoder
+from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.stage0.conditioning import Aim
+from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.strategies.context.recompute import RecomputeLatent
+from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.link import DistLink
+from pp1_orchestrator.transport.rendezvous import host_store, join_store
+
+CPU = torch.device("cpu")
+LIMITS = Timeouts(60, 60)
+NEW_PROMPT_EVERY, WARM = 5, 10
+PARTS = ("build", "preflight", "send", "leader", "receive", "accept")
+STEPS = (1000.0, 937.0, 833.0, 625.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Pixels of a picture; shape of an embedding."""
+
+    height: int = 320
+    width: int = 576
+    text: tuple[int, int, int] = (1, 512, 4096)
+
+
+class NoGenerator:
+    """Gives back the noise that it is given."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def reset(self) -> None: ...
+
+    def set_text(self, embeds: Tensor) -> None: ...
+
+    def rebuild(self, context: Tensor, start_frame: int) -> None:
+        self.calls += 1
+
+    def denoise(
+        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+    ) -> Tensor:
+        self.calls += len(steps)
+        return noise
+
+    def write_context(self, latents: Tensor, start_frame: int) -> None: ...
+
+
+class OneEmbedding:
+    """A routing whose prompts are all one embedding that is here already."""
+
+    home: ClassVar[EncoderHome] = "rank0"
+    needs_version: ClassVar[int] = 1
+
+    def __init__(self, encoder: PromptEncoder | None) -> None:
+        self.embeds = torch.empty(0)
+
+    def prepare(self, texts: Sequence[str]) -> None: ...
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        return Payload({CONDITIONING: self.embeds})
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None: ...
+
+    def forget(self) -> None: ...
+
+
+def lead(port: int) -> None:
+    """The leader's process."""
+    limit_threads(1)
+    topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
+    spans = SpanRecorder(LEADER)
+    worker = MeshWorker(NoGenerator(), spans, HostTimer())
+    parts = LeaderParts(PeerPipe(topology), MeshShard(topology), LeaderText(None, spans), worker, CPU, LATEST)
+    Leader(parts, spans).run()
+    topology.close()
+
+
+def one_chunk(planner: Planner, link: DistLink) -> list[int]:
+    """Nanoseconds of each of the PARTS."""
+    start = time.monotonic_ns()
+    envelope = planner.plan()
+    built = time.monotonic_ns()
+    parcel = wire.pack_envelope(envelope, CPU, LATEST)
+    packed = time.monotonic_ns()
+    link.send(parcel)
+    sent = time.monotonic_ns()
+    received = link.receive()
+    here = time.monotonic_ns()
+    latents = accept(received.message, envelope, planner.cache_epoch)
+    assert latents is not None
+    assert bool(torch.isfinite(latents).all())
+    planner.history.add(latents)
+    end = time.monotonic_ns()
+    return [
+        built - start,
+        packed - built,
+        sent - packed,
+        received.header_ns - sent,
+        here - received.header_ns,
+        end - here,
+    ]
+
+
+def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
+    """Milliseconds of the PARTS of every chunk, by whether a new prompt travelled."""
+    use_loopback_for_gloo()
+    store = host_store(2, LIMITS.start)
+    process = mp.get_context("spawn").Process(target=lead, args=(store.port,), daemon=True)
+    process.start()
+    topology = Topology(join_store(store.port, 2, LIMITS.start), STAGE0, 1, "gloo", LIMITS)
+    link = DistLink(PeerPipe(topology), LATEST)
+    rules = PlanRules(STEPS, recompute_every=1, bias=1.0, version=LATEST)
+    shape = ChunkShape(3, 16, sizes.height, sizes.width)
+    routing = OneEmbedding(None)
+    routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
+    planner = Planner(shape, rules, 0, RecomputeLatent(), routing, StreamHistory(1))
+    found: dict[bool, list[list[float]]] = defaultdict(list)
+    for chunk in range(-WARM, chunks):
+        new = chunk % NEW_PROMPT_EVERY == 0
+        if new:
+            planner.aim(Aim((TextTerm(f"prompt {chunk}"),)))
+        took = one_chunk(planner, link)
+        if chunk >= 0:
+            found[new].append([ns / 1e6 for ns in took])
+    link.send(wire.pack_envelope(planner.message(Action.SHUTDOWN), CPU, LATEST))
+    process.join()
+    topology.close()
+    return found
+
+
+def table(found: dict[bool, list[list[float]]]) -> list[str]:
+    rows = [f"| part, ms | {' | '.join(f'{name} p50 | p95' for name in ('same prompt', 'new prompt'))} |"]
+    rows.append("|---|---|---|---|---|")
+    columns = [list(zip(*found[new], strict=True)) for new in (False, True)]
+    totals = [[sum(chunk) for chunk in found[new]] for new in (False, True)]
+    for part, *times in [*zip(PARTS, *columns, strict=True), ("**all**", *totals)]:
+        rows.append(f"| {part} | {' | '.join(' | '.join(_two(values)) for values in times)} |")
+    return rows
+
+
+def _two(values: Sequence[float]) -> tuple[str, str]:
+    return f"{statistics.median(values):.2f}", f"{statistics.quantiles(values, n=20)[-1]:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chunks", type=int, default=200)
+    limit_threads(1)
+    found = measure(Sizes(), parser.parse_args().chunks)
+    sys.stdout.write("\n".join([describe(), "", *table(found)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What a tensor-parallel mesh would take for a chunk, from one GPU: a rank's own work measured, its sums by a model.
+
+    python -m benchmarks.tp_forecast --only 14B-320x576 --degrees 1 2 4
+
+The rank is the first of `degree`: it holds and computes its part, and its sums are counted and left out. A sum of n
+bytes over d ranks is taken to cost LATENCY + 2·(d−1)/d · n / BANDWIDTH, a ring's way; nothing of it is hidden behind
+work. LINKS states both for each kind of link: bandwidth of one direction that large sums reach, and the time of the
+smallest sum. `--captured` runs passes as graphs: what the device alone needs, whatever the host's speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import torch
+from torch import Tensor
+
+from benchmarks.machine import describe
+from benchmarks.real_sizes import CASES, FRAMES, PIXEL_FRAMES, STEPS, Case
+from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
+from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan
+from pp1_orchestrator.models.wan.passes import PlainPasses
+from pp1_orchestrator.models.wan.random_weights import RandomWeights
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
+from pp1_orchestrator.planning.work import CountingShard
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Bytes a second in one direction, seconds of the smallest sum."""
+
+    name: str
+    bandwidth: float
+    latency_s: float
+
+    def seconds(self, degree: int, sums: int, nbytes: int) -> float:
+        """Of so many sums that have so many bytes together."""
+        if degree == 1:
+            return 0.0
+        return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth
+
+
+LINKS = (
+    Link("NVLink 4", 360e9, 15e-6),  # 450 GB/s by the wires, of which long messages get about 80 %
+    Link("PCIe 5", 50e9, 25e-6),  # 16 lanes, 64 GB/s by the wires
+    Link("PCIe 4", 25e9, 25e-6),  # half of that
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RankTime:
+    """One rank's chunk: its work, and what it asks of the link."""
+
+    degree: int
+    own_s: float
+    sums: int
+    nbytes: int
+
+    def total_s(self, link: Link) -> float:
+        return self.own_s + link.seconds(self.degree, self.sums, self.nbytes)
+
+
+class RankChunks:
+    """Makes chunk after chunk as the first of `degree` ranks would, without the others."""
+
+    def __init__(self, case: Case, degree: int, device: torch.device, dtype: torch.dtype, captured: bool) -> None:
+        config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
+        self._case, self._start, self._last = case, 0, torch.empty(0)
+        self.shard, plan, size = CountingShard(degree), ShardPlan(), (case.height // 8, case.width // 8)
+        state = read_part(config, RandomWeights(whole_shapes(config), 0), Place(0, degree), plan, device, dtype)
+        model = assemble(config, state, self.shard, plan)
+        cache = KVCache.for_model(config, degree, size, dtype, device)
+        passes = CapturedPasses(PlainPasses(model, cache), cache) if captured else None
+        self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), passes)
+        self._generator.set_text(torch.randn(1, config.text_len, config.text_dim))
+        self._noise = torch.randn(1, FRAMES, config.in_dim, *size).to(device)
+
+    def __call__(self) -> Tensor:
+        if self._case.rebuild and self._start:
+            self._generator.rebuild(self._last, self._start - FRAMES)
+        self._last = self._generator.denoise(self._noise, STEPS, self._start, seed=1)
+        if not self._case.rebuild:
+            self._generator.write_context(self._last, self._start)
+        self._start += FRAMES
+        return self._last
+
+
+def seconds(call: Callable[[], Tensor], repeats: int) -> float:
+    """Median of calls whose results are waited for."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call().sum().item()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@torch.inference_mode()
+def measure(
+    case: Case, degree: int, device: torch.device, dtype: torch.dtype, repeats: int, captured: bool = False
+) -> RankTime:
+    """A chunk of a full window. Raises ValueError where `degree` does not divide the model."""
+    chunks = RankChunks(case, degree, device, dtype, captured=False)
+    for _ in range(2 * case.window // FRAMES):
+        chunks()
+    chunks.shard.reset()
+    chunks()
+    sums, nbytes = chunks.shard.reductions, chunks.shard.nbytes
+    if captured:  # a replayed pass counts nothing
+        del chunks
+        chunks = RankChunks(case, degree, device, dtype, captured=True)
+        for _ in range(2 * case.window // FRAMES):
+            chunks()
+    return RankTime(degree, seconds(chunks, repeats), sums, nbytes)
+
+
+def row(name: str, found: RankTime, one: RankTime) -> str:
+    """one: the same of a mesh of one rank."""
+    totals = [found.total_s(link) for link in LINKS]
+    forecast = " | ".join(f"{1e3 * total:.0f} | {PIXEL_FRAMES / total:.1f}" for total in totals)
+    own = f"{1e3 * found.own_s:.1f} | {one.own_s / found.own_s:.2f} | {found.sums} | {found.nbytes / 2**20:.0f}"
+    return f"| {name} | {found.degree} | {own} | {forecast} |"
+
+
+def header() -> list[str]:
+    links = " | ".join(f"{link.name}: ms | FPS" for link in LINKS)
+    columns = ["generator", "ranks", "own work, ms a chunk", "times as fast", "sums", "MiB summed", links]
+    return [f"| {' | '.join(columns)} |", "|" + "---|" * (6 + 2 * len(LINKS))]
+
+
+def rows(name: str, case: Case, degrees: Sequence[int], measured: Callable[[Case, int], RankTime]) -> list[str]:
+    found = [measured(case, degree) for degree in degrees]
+    return [row(name, each, found[0]) for each in found]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--captured", action="store_true")
+    options = parser.parse_args()
+    device = torch.device("cuda")
+
+    def measured(case: Case, degree: int) -> RankTime:
+        torch.cuda.empty_cache()
+        return measure(case, degree, device, torch.bfloat16, options.repeats, options.captured)
+
+    sys.stdout.write("\n".join([describe(), "", *header()]) + "\n")
+    for name in options.only:
+        sys.stdout.write("\n".join(rows(name, CASES[name], options.degrees, measured)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

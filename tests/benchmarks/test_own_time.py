@@ -1,0 +1,14 @@
+"""The benchmark of the orchestrator's own time in its small form: real processes, all parts, both kinds of chunk."""
+
+from benchmarks.own_time import NEW_PROMPT_EVERY, PARTS, Sizes, measure, table
+
+CHUNKS = 4 * NEW_PROMPT_EVERY
+
+
+def test_every_part_of_every_chunk_is_timed():
+    found = measure(Sizes(32, 48, (1, 8, 16)), CHUNKS)
+    assert (len(found[True]), len(found[False])) == (CHUNKS // NEW_PROMPT_EVERY, CHUNKS - CHUNKS // NEW_PROMPT_EVERY)
+    assert all(len(chunk) == len(PARTS) and min(chunk) > 0 for chunks in found.values() for chunk in chunks)
+    lines = table(found)
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [*PARTS, "**all**"]
+    assert len({line.count("|") for line in lines}) == 1
