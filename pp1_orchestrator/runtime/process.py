@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
@@ -10,6 +11,10 @@ from collections.abc import Iterable
 import psutil
 import torch
 
+KEPT_BYTES, LARGEST_KEPT = 1 << 28, 1 << 25
+"""So much of freed memory stays at most, in pieces up to this large: more than that glibc's thresholds do not take."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Their numbers in malloc.h."""
 GENERATIONS = (700, 10, 2)
 """Allocations, and collections of the younger generation, until the next one; the last is 10 by itself."""
 
@@ -18,6 +23,15 @@ def limit_threads(count: int) -> None:
     """Torch threads of this process and of those it starts."""
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
+
+
+def keep_freed_memory() -> None:
+    """Freed memory stays with this process: a decoder wants the same large pieces for each chunk, and the kernel would
+    hand them out anew, page by page. Only where C's library is glibc, which alone gives them back by itself."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def keep_collections_short() -> None:
