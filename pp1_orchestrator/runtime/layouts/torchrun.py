@@ -50,6 +50,7 @@ class TorchrunLayout:
 
     def start(self, folder: Path | None, generation: int) -> MetMesh:
         """Raises ConfigError where torchrun has started something else, MeshError when a rank does not come."""
+        _check_world(self._settings)
         secret = secrets.token_hex()
         _use_secret(secret)
 
@@ -70,6 +71,7 @@ class TorchrunLayout:
 
 def take_part(settings: Settings, config: WanConfig, rank: int) -> None:
     """The whole life of a rank other than 0; it ends with its parent. Raises ConfigError as `start` does."""
+    _check_world(settings)
     end_with(os.getppid(), mesh_process.EXIT_FAILED)
     store = _torchrun_store(settings)
     store.set(f"pid/{rank}", str(os.getpid()))
@@ -79,8 +81,8 @@ def take_part(settings: Settings, config: WanConfig, rank: int) -> None:
     mesh_process.main(rank, settings, config, meeting.port, folder)
 
 
-def _torchrun_store(settings: Settings) -> Store:
-    """Torchrun's own, but for what an earlier start of the same ranks has left there."""
+def _check_world(settings: Settings) -> None:
+    """Raise ConfigError where torchrun has not started this, or something else."""
     world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
     if world != here:
         raise ConfigError(f"WORLD_SIZE={world}: layout=torchrun is for ranks of one host; possible here: {here}")
@@ -88,6 +90,10 @@ def _torchrun_store(settings: Settings) -> Store:
         raise ConfigError(
             f"layout.mesh_ranks={settings.layout.mesh_ranks}: torchrun has started {world} ranks; possible: {world - 1}"
         )
+
+
+def _torchrun_store(settings: Settings) -> Store:
+    """Torchrun's own, but for what an earlier start of the same ranks has left there."""
     return torchrun_store(f"pp1/{_number('TORCHELASTIC_RESTART_COUNT')}", settings.deadlines.start)
 
 

@@ -1,0 +1,15 @@
+"""The benchmark of the whole system in its small form: every overlap's row, one video, memory beside the plan's."""
+
+from benchmarks.whole_system import main
+
+
+def test_every_overlap_makes_the_same_video_and_the_plan_knows_its_memory(capsys):
+    main(["--set", "layout=inline", "stream.height=64", "stream.width=64", "--chunks", "12"])
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    runs = [line for line in lines if line[0][2:] in ("sync", "stage0_owned", "loop_ahead", "decode_thread")]
+    assert len(runs) == 4
+    assert len({(line[7], line[8]) for line in runs}) == 1
+    assert all(int(line[6]) <= 2 for line in runs)
+    planned = {line[1]: line[4] for line in lines if line[-1].endswith("% |")}
+    assert set(planned) == {"vae", "text_encoder", "generator", "kv_cache", "decode_cache"}
+    assert all(abs(float(off.removesuffix("% |"))) <= 10 for off in planned.values())
