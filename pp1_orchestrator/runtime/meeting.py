@@ -21,6 +21,8 @@ from pp1_orchestrator.transport.groups import Timeouts
 from pp1_orchestrator.transport.rendezvous import Store
 
 POLL_S = 0.02
+GRACE_S = 0.2
+"""From the end of a rank to the last word of another one that needed it, and back, nearly always."""
 LATER = 1.25
 """A group gives up so much later than whoever watches over it, who can say why."""
 STEPS = {"speaks": "had agreed", "loaded": "had loaded", "memory": "had joined"}
@@ -64,18 +66,28 @@ def wait_for_all(
     """
     end = time.monotonic() + deadline_s
     while missing := [r for r in ranks if not told(store, key, r)]:
-        for rank in ranks:
-            if told(store, "failed", rank):
-                failure = ask(store, "failed", rank)
-                kind = ConfigError if failure["config"] else MeshError
-                prefix = "" if failure["config"] else f"rank {rank}: "
-                raise kind(prefix + failure["reason"])
-        for rank, how in dead().items():
-            if not told(store, "failed", rank):
-                raise MeshError(f"rank {rank} {how} before it {STEPS[key]}")
+        _raise_failure(store, key, ranks, dead)
         if time.monotonic() > end:
             raise late(deadline_s, missing, STEPS[key])
         time.sleep(POLL_S)
+
+
+def _raise_failure(store: Store, key: str, ranks: range, dead: Callable[[], Mapping[int, str]]) -> None:
+    """Raise why a rank has ended, if one has. One that could still say why may have ended because of one that could
+    not, and is noticed first: it is waited for a moment."""
+    failed = {rank: ask(store, "failed", rank) for rank in ranks if told(store, "failed", rank)}
+    for failure in failed.values():
+        if failure["config"]:
+            raise ConfigError(failure["reason"])
+    end = time.monotonic() + (GRACE_S if failed else 0.0)
+    while not (silent := {r: how for r, how in dead().items() if not told(store, "failed", r)}):
+        if time.monotonic() >= end:
+            break
+        time.sleep(POLL_S)
+    for rank, how in silent.items():
+        raise MeshError(f"rank {rank} {how} before it {STEPS[key]}")
+    for rank, failure in failed.items():
+        raise MeshError(f"rank {rank}: {failure['reason']}")
 
 
 def late(deadline_s: float, missing: Sequence[int], had: str) -> PeerError:
