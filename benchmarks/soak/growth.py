@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import psutil
 RSS_LIMIT_MB = 2.0
 """For each thousand chunks."""
 COUNTED = ("fds", "threads", "children")
+LOOKS, LOOK_S = 4, 0.02
 SETTLED = 3
 """Samples at the beginning and at the end of which the least counts: a viewer may just be coming or going."""
 
@@ -27,10 +29,14 @@ class Sample:
 
 
 def sample(pid: int, chunk: int) -> Sample:
-    process = psutil.Process(pid)
+    """The least of some looks at the files: a request, as for the number of the chunk, has a socket for a moment."""
+    process, looks = psutil.Process(pid), []
+    for _ in range(LOOKS):
+        looks.append(process.num_fds())
+        time.sleep(LOOK_S)
     with process.oneshot():
         rss_mb = process.memory_info().rss / 1e6
-        return Sample(chunk, rss_mb, process.num_fds(), process.num_threads(), len(process.children(recursive=True)))
+        return Sample(chunk, rss_mb, min(looks), process.num_threads(), len(process.children(recursive=True)))
 
 
 def slope_mb(samples: Sequence[Sample]) -> float:

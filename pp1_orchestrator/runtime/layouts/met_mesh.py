@@ -42,7 +42,7 @@ class MetMesh:
         self._pipe: PeerPipe | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
-        # Held for its life alone: with this mesh the store ends, whoever still waits for one of its keys.
+        # With this mesh the store ends, whoever still waits for one of its keys. It answers while `_store` is waiting.
         self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
@@ -116,7 +116,10 @@ class MetMesh:
         return join_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, str]:
-        return {rank: how_it_ended(p) for rank, p in self._processes.items() if not p.is_alive()}
+        """Ranks that ended, and how; first those that could not say why, of which the others may have ended."""
+        dead = [rank for rank, process in self._processes.items() if not process.is_alive()]
+        dead.sort(key=lambda rank: told(self._host, "failed", rank))
+        return {rank: how_it_ended(self._processes[rank]) for rank in dead}
 
     def _join(self, end: float) -> None:
         for process in self._processes.values():
