@@ -19,7 +19,13 @@ from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.runtime.assemble import Assembly, check_models
 from pp1_orchestrator.runtime.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.process import keep_freed_memory, limit_threads, peak_bytes, resident_bytes
+from pp1_orchestrator.runtime.process import (
+    keep_freed_memory,
+    limit_threads,
+    peak_bytes,
+    resident_bytes,
+    use_device,
+)
 from pp1_orchestrator.runtime.self_watch import SelfWatch
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
@@ -56,6 +62,7 @@ class Stream:
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
         keep_freed_memory()
+        use_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
         self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
         try:

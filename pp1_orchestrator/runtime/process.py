@@ -51,8 +51,9 @@ def use_environment(variables: Iterable[str], rank: int) -> None:
 def use_device(device: torch.device, memory_share: float) -> None:
     """Make it the one that libraries take by themselves, and bound what this process may hold of it."""
     if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.cuda.set_per_process_memory_fraction(memory_share, device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.set_device(index)
+        torch.cuda.set_per_process_memory_fraction(memory_share, index)
 
 
 def use_loopback_for_gloo() -> None:
