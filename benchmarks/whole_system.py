@@ -64,13 +64,7 @@ def run(settings: Settings) -> tuple[Summary, float]:
     assert settings.run.chunks is not None
     script = script_for(settings.run.chunks)
     stream = Stream(settings, generator_config(settings.model), script, instruments, Unpaced(), [digests])
-    try:
-        stream.session.start()
-        stream.session.done.wait()
-    finally:
-        stream.close()
-    if stream.session.failure is not None:
-        raise stream.session.failure
+    stream.run()
     return summarize(settings, instruments, digests, stream), max(stream.load_s.values(), default=0.0)
 
 

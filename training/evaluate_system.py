@@ -110,13 +110,7 @@ def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor],
     config = check(settings, {"bench"})
     sink = JudgedChunks(plan.wanted)
     stream = Stream(settings, config, plan.script, Instruments.make(settings.run.warmup_chunks), sink)
-    try:
-        stream.session.start()
-        stream.session.done.wait()
-    finally:
-        stream.close()
-    if stream.session.failure is not None:
-        raise stream.session.failure
+    stream.run()
     latencies = [u.applied_chunk - u.accepted_chunk for u in stream.session.updates() if u.applied_chunk is not None]
     return sink.frames, latencies
 

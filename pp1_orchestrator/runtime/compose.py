@@ -86,6 +86,16 @@ class Stream:
         """The choices, in one line."""
         return " ".join(f"{key}={value}" for key, value in run_choices(self._settings).items())
 
+    def run(self) -> None:
+        """From its start to its end, where nobody asks for one before; then it is closed. Raises its failure."""
+        try:
+            self.session.start()
+            self.session.done.wait()
+        finally:
+            self.close()
+        if self.session.failure is not None:
+            raise self.session.failure
+
     def close(self) -> None:
         """Finish what is in flight, then stop the mesh. Safe to call once, from the main thread."""
         self._watch.close()
