@@ -5,7 +5,7 @@
 The rank is the first of `degree`: it holds and computes its part, and its sums are counted and left out. A sum of n
 bytes over d ranks is taken to cost LATENCY + 2·(d−1)/d · n / BANDWIDTH, a ring's way; nothing of it is hidden behind
 work. LINKS states both for each kind of link: bandwidth of one direction that large sums reach, and the time of the
-smallest sum. `--captured` runs passes as graphs: what the device alone needs, whatever the host's speed.
+smallest sum. `benchmarks.tp_measured` asks real ranks.
 """
 
 from __future__ import annotations
@@ -17,20 +17,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import torch
 from torch import Tensor
 
 from benchmarks.machine import describe
-from benchmarks.real_sizes import CASES, FRAMES, PIXEL_FRAMES, STEPS, Case
-from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
-from pp1_orchestrator.models.wan.generator import CausalGenerator
-from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan
-from pp1_orchestrator.models.wan.passes import PlainPasses
-from pp1_orchestrator.models.wan.random_weights import RandomWeights
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
+from benchmarks.rank_chunks import WAYS, RankChunks
+from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
 from pp1_orchestrator.planning.work import CountingShard
 
 
@@ -47,6 +39,45 @@ class Link:
         if degree == 1:
             return 0.0
         return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth
+
+
+LINKS = (
+    Link("NVLink 4", 360e9, 15e-6),  # 450 GB/s by the wires, of which long messages get about 80 %
+    Link("PCIe 5", 50e9, 25e-6),  # 16 lanes, 64 GB/s by the wires
+    Link("PCIe 4", 25e9, 25e-6),  # half of that
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RankTime:
+    """One rank's chunk: its work, and what it asks of the link."""
+
+    degree: int
+    own_s: float
+    sums: int
+    nbytes: int
+
+    def total_s(self, link: Link) -> float:
+        return self.own_s + link.seconds(self.degree, self.sums, self.nbytes)
+
+
+class Unsummed:
+    """The first of some ranks, whose sums are left out."""
+
+    rank = 0
+
+    def __init__(self, degree: int) -> None:
+        self.degree = degree
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+
+def seconds(self, degree: int, sums: int, nbytes: int) -> float:
+    """Of so many sums that have so many bytes together."""
+    if degree == 1:
+        return 0.0
+    return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth
 
 
 LINKS = (
@@ -106,20 +137,19 @@ def seconds(call: Callable[[], Tensor], repeats: int) -> float:
 
 @torch.inference_mode()
 def measure(
-    case: Case, degree: int, device: torch.device, dtype: torch.dtype, repeats: int, captured: bool = False
+    case: Case, degree: int, device: torch.device, dtype: torch.dtype, repeats: int, way: str = "eager"
 ) -> RankTime:
     """A chunk of a full window. Raises ValueError where `degree` does not divide the model."""
-    chunks = RankChunks(case, degree, device, dtype, captured=False)
-    for _ in range(2 * case.window // FRAMES):
-        chunks()
-    chunks.shard.reset()
+    counting = CountingShard(degree)
+    chunks = RankChunks(case, counting, device, dtype, "eager")
+    chunks.fill()
+    counting.reset()
     chunks()
-    sums, nbytes = chunks.shard.reductions, chunks.shard.nbytes
-    if captured:  # a replayed pass counts nothing
+    sums, nbytes = counting.reductions, counting.nbytes
+    if way != "eager":  # what is compiled or replayed counts nothing
         del chunks
-        chunks = RankChunks(case, degree, device, dtype, captured=True)
-        for _ in range(2 * case.window // FRAMES):
-            chunks()
+        chunks = RankChunks(case, Unsummed(degree), device, dtype, way)
+        chunks.fill()
     return RankTime(degree, seconds(chunks, repeats), sums, nbytes)
 
 
@@ -147,13 +177,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--captured", action="store_true")
+    parser.add_argument("--way", choices=list(WAYS), default="compiled")
     options = parser.parse_args()
     device = torch.device("cuda")
 
     def measured(case: Case, degree: int) -> RankTime:
         torch.cuda.empty_cache()
-        return measure(case, degree, device, torch.bfloat16, options.repeats, options.captured)
+        return measure(case, degree, device, torch.bfloat16, options.repeats, options.way)
 
     sys.stdout.write("\n".join([describe(), "", *header()]) + "\n")
     for name in options.only:

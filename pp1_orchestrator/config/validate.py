@@ -97,11 +97,6 @@ def _one_process(settings: Settings, config: WanConfig) -> None:
 
 def _compiled(settings: Settings, config: WanConfig) -> None:
     layout = settings.layout
-    if layout.compile and layout.mesh_ranks != 1:
-        raise ConfigError(
-            f"layout.compile=true: not with blocks that are split over layout.mesh_ranks={layout.mesh_ranks}; "
-            "possible: false"
-        )
     if layout.fp8 and not (layout.compile and all(map(_has_fp8, layout.devices[1:]))):
         raise ConfigError(
             "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"

@@ -49,8 +49,13 @@ def use_environment(variables: Iterable[str], rank: int) -> None:
 
 
 def use_device(device: torch.device, memory_share: float) -> None:
-    """Make it the one that libraries take by themselves, and bound what this process may hold of it."""
+    """Make it the one that libraries take by themselves, and bound what this process may hold of it.
+
+    What an earlier stream of this process has left there is let go first: parts of a stream refer to each other.
+    """
     if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_device(index)
         torch.cuda.set_per_process_memory_fraction(memory_share, index)

@@ -17,6 +17,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed._functional_collectives import all_reduce
 
 from pp1_orchestrator.errors import MeshError, PeerError
 from pp1_orchestrator.transport import shared_sums
@@ -110,7 +111,9 @@ class MeshShard:
         self.degree = topology.mesh_size
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Sum over the mesh, in place, of tensors where the ranks compute."""
+        """Sum over the mesh, of tensors where the ranks compute: in place, but where it is being compiled."""
+        if torch.compiler.is_compiling():  # then it is an operation like others, which the compiler makes of this
+            return all_reduce(tensor, "sum", self._sums)
         if self._shared is not None and self._shared.fits(tensor):
             self._shared.add(tensor)
             return tensor

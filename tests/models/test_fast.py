@@ -9,8 +9,9 @@ from torch import nn
 from pp1_orchestrator.models.wan.attention import attend
 from pp1_orchestrator.models.wan.fast.attention import LEAST_KEYS, MOST_PARTS, choose_parts, join_parts
 from pp1_orchestrator.models.wan.fast.block import FastBlock
-from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow_block, to_fp8
+from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow, narrow_block, to_fp8
 from pp1_orchestrator.models.wan.fast.products import linear_into
+from pp1_orchestrator.models.wan.parallelize import RowParallelLinear
 from pp1_orchestrator.models.wan.segment_attention import attend_with_sum
 from tests.models.wan_made import make_model
 
@@ -65,7 +66,7 @@ def test_a_linear_layer_in_8_bits_is_near_the_wide_one():
     layer = nn.Linear(256, 128).bfloat16().requires_grad_(False)
     x = torch.randn(1, 32, 256, generator=torch.Generator().manual_seed(1)).bfloat16()
     wanted = torch.nn.functional.gelu(layer(x).float(), approximate="tanh")
-    found = Fp8Linear(layer, nn.GELU(approximate="tanh"))(x).float()
+    found = Fp8Linear(layer.weight, layer.bias, nn.GELU(approximate="tanh"))(x).float()
     assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.05
 
 
@@ -75,3 +76,20 @@ def test_a_block_in_8_bits_keeps_no_wide_copy_of_its_weights():
     narrow_block(FastBlock(block))
     wide = [p for p in block.parameters() if p.dim() == 2 and p.dtype == torch.bfloat16]
     assert all(p.data_ptr() in text for p in wide)
+
+
+class Alone:
+    """One of two ranks whose peer has nothing to add."""
+
+    rank, degree = 0, 2
+
+    def all_reduce(self, tensor):
+        return tensor
+
+
+def test_a_ranks_part_in_8_bits_is_near_its_wide_part():
+    layer = nn.Linear(256, 128).bfloat16().requires_grad_(False)
+    part = RowParallelLinear(layer.weight[:, :128].contiguous(), layer.bias, Alone())
+    x = torch.randn(1, 32, 128, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wanted, found = part(x).float(), narrow(part)(x).float()
+    assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.05

@@ -16,6 +16,7 @@ import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.noise import initial_noise
@@ -30,7 +31,8 @@ CPU = torch.device("cpu")
 DEGREES = (4, 2)
 PLANS = {f"qk={qk} cross={cross}": ShardPlan(qk, cross) for qk in (True, False) for cross in (True, False)}
 SHAPE = (1, 3, 16, 6, 8)
-LATENTS, ELEMENTS, LOOKED_AT = "latents", "elements", "blocks.3."
+LATENTS, COMPILED, ELEMENTS, LOOKED_AT = "latents", "compiled", "elements", "blocks.3."
+COMPILED_DEGREE = 2
 STEPS, SEED, CHUNKS, WINDOW = (1000, 500), 7, 3, 6
 
 
@@ -38,8 +40,11 @@ def shipped_model() -> CausalWanModel:
     return load_generator(SHIPPED, read_config(SHIPPED), CPU, torch.float32)
 
 
-def stream(model: CausalWanModel, degree: int = 1) -> Tensor:
-    """Latents of several chunks, more than the window holds: [CHUNKS·F, c, h, w]."""
+def stream(model: CausalWanModel, degree: int = 1, compiled: bool = False) -> Tensor:
+    """Latents of several chunks, more than the window holds: [CHUNKS·F, c, h, w].
+
+    compiled: traced by torch's tracer, with its sums, and run without a compiler.
+    """
     config = model.config
     cache = KVCache(
         layers=config.num_layers,
@@ -49,7 +54,8 @@ def stream(model: CausalWanModel, degree: int = 1) -> Tensor:
         chunk=SHAPE[1],
         window=WINDOW,
     )
-    generator = CausalGenerator(model, cache, FlowSchedule())
+    passes = CompiledPasses(model, cache, backend="aot_eager") if compiled else None
+    generator = CausalGenerator(model, cache, FlowSchedule(), passes)
     generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(SEED)))
     chunks = []
     for start in range(0, CHUNKS * SHAPE[1], SHAPE[1]):
@@ -112,6 +118,9 @@ def _make_latents(seat: Seat, shard: Shard) -> None:
         model = parallelize(shipped_model(), shard, plan)
         left = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(LOOKED_AT)}
         left[LATENTS] = stream(model, shard.degree).contiguous()
+        if shard.degree == COMPILED_DEGREE:
+            compiled = stream(parallelize(shipped_model(), shard, plan), shard.degree, compiled=True)
+            left[COMPILED] = compiled.contiguous()
         left[ELEMENTS] = torch.tensor(sum(parameter.numel() for parameter in model.parameters()))
         save_file(left, left_behind(seat.folder, shard.degree, name, seat.rank))
 

@@ -5,6 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.transport.mesh_acts import (
+    COMPILED,
+    COMPILED_DEGREE,
     DEGREES,
     ELEMENTS,
     LATENTS,
@@ -61,6 +63,13 @@ def test_latents_are_those_of_one_process(reports, folder, alone, degree, plan):
         latents = load_file(left_behind(folder, degree, plan, rank))[LATENTS]
         assert float((latents - alone).norm() / alone.norm()) < 1e-4
         assert torch.allclose(latents, alone, rtol=0, atol=1e-4 * float(alone.abs().max()))
+
+
+@by_plan
+def test_compiled_blocks_sum_over_the_mesh_too(reports, folder, alone, plan):
+    for rank in range(1, COMPILED_DEGREE + 1):
+        latents = load_file(left_behind(folder, COMPILED_DEGREE, plan, rank))[COMPILED]
+        assert float((latents - alone).norm() / alone.norm()) < 1e-4
 
 
 @by_degree

@@ -56,7 +56,11 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        return (x.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
+        return self.scaled(x, mean_square).to(x.dtype)
+
+    def scaled(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        """Before it is rounded, float32."""
+        return x.float() * torch.rsqrt(mean_square + self.eps) * self.weight
 
 
 class Attention(nn.Module):

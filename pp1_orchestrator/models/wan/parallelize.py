@@ -85,26 +85,24 @@ class RowParallelLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self._shard = shard
+        self.shard = shard
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self._shard.all_reduce(linear(x, self.weight))
+        out = self.shard.all_reduce(linear(x, self.weight))
         return out if self.bias is None else out.add_(self.bias)
 
 
-class HeadSliceNorm(nn.Module):
+class HeadSliceNorm(RMSNorm):
     """Normalises a full-width tensor and keeps this rank's heads: for q and k that every rank computes whole."""
 
     def __init__(self, norm: nn.Module, shard: Shard) -> None:
-        super().__init__()
         assert isinstance(norm, RMSNorm)
-        self.eps = norm.eps
+        super().__init__(0, norm.eps)
         self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
         self._shard = shard
 
-    def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        own = x.chunk(self._shard.degree, dim=-1)[self._shard.rank]
-        return (own.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
+    def scaled(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        return super().scaled(x.chunk(self._shard.degree, dim=-1)[self._shard.rank], mean_square)
 
 
 def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:

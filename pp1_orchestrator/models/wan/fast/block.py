@@ -1,7 +1,7 @@
 """A block's two halves in few kernels: q and k from one product, v straight into the history, an activation in the
 product before it. Between the halves lies the attention to the history, whose sizes change while the window fills.
 
-Not for blocks that are split over ranks.
+A block may be one rank's part: its sums over the mesh are operations of a half like all others.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class FastBlock(nn.Module):
         h = torch.addcmul(mod[0], self.block.norm1(x), 1 + mod[1])
         q, k = self.qk(h).chunk(2, -1)
         self.values(h, slots[1])
-        slots[0].copy_(self._turned(k, self.block.self_attn.norm_k, rope))
-        return self._turned(q, self.block.self_attn.norm_q, rope)
+        attention = self.block.self_attn
+        q_square, k_square = attention.mean_square(q, k)
+        slots[0].copy_(self._turned(k, attention.norm_k, k_square, rope))
+        return self._turned(q, attention.norm_q, q_square, rope)
 
-    def _turned(self, x: Tensor, norm: nn.Module, rope: RealTable) -> Tensor:
-        """[B, S, C] -> normalised and rotated, [B, S, H, D]."""
+    def _turned(self, x: Tensor, norm: nn.Module, mean_square: Tensor, rope: RealTable) -> Tensor:
+        """[B, S, C] -> normalised and rotated, [B, S, H, D]; rounded once."""
         assert isinstance(norm, RMSNorm)
-        wide = x.float()
-        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + norm.eps) * norm.weight
-        return rotate(self.block.self_attn.split_heads(normed), rope).to(x.dtype)
+        return rotate(self.block.self_attn.split_heads(norm.scaled(x, mean_square)), rope).to(x.dtype)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pp1_orchestrator.models.wan.fast.block import FastBlock
+from pp1_orchestrator.models.wan.parallelize import RowParallelLinear
 
 F8 = torch.float8_e4m3fn
 F8_MAX = torch.finfo(F8).max
@@ -29,9 +30,8 @@ class Fp8Linear(nn.Module):
     weight: Tensor
     scale: Tensor
 
-    def __init__(self, layer: nn.Module, activation: nn.Module | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: nn.Module | None = None) -> None:
         super().__init__()
-        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         narrow, scale = to_fp8(weight.detach())
         self.register_buffer("weight", narrow)
         self.register_buffer("scale", scale.t().contiguous())
@@ -52,11 +52,30 @@ class Fp8Into(Fp8Linear):
         out.copy_(super().forward(x).view_as(out))
 
 
+class Fp8RowParallel(nn.Module):
+    """A rank's columns of a layer: rounded as they are, without looking at those of the others."""
+
+    def __init__(self, layer: RowParallelLinear) -> None:
+        super().__init__()
+        self._product, self.bias, self._shard = Fp8Linear(layer.weight, None), layer.bias, layer.shard
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self._shard.all_reduce(self._product(x))
+        return out if self.bias is None else out + self.bias
+
+
+def narrow(layer: nn.Module, kind: type[Fp8Linear] = Fp8Linear, activation: nn.Module | None = None) -> nn.Module:
+    """A layer, or a rank's part of one, in 8 bits."""
+    if isinstance(layer, RowParallelLinear):
+        return Fp8RowParallel(layer)
+    return kind(layer.get_parameter("weight"), layer.get_parameter("bias"), activation)
+
+
 def narrow_block(fast: FastBlock) -> None:
     """Round the block's own weights, in place; the wide ones are let go."""
     attention, cross = fast.block.self_attn, fast.block.cross_attn
-    fast.qk, fast.values, attention.o = Fp8Linear(fast.qk), Fp8Into(fast.values), Fp8Linear(attention.o)
+    fast.qk, fast.values, attention.o = narrow(fast.qk), narrow(fast.values, Fp8Into), narrow(attention.o)
     del attention.q, attention.k, attention.v
-    cross.q, cross.o = Fp8Linear(cross.q), Fp8Linear(cross.o)
+    cross.q, cross.o = narrow(cross.q), narrow(cross.o)
     up, down = fast.block.ffn
-    fast.block.ffn = nn.Sequential(Fp8Linear(up, nn.GELU(approximate="tanh")), Fp8Linear(down))
+    fast.block.ffn = nn.Sequential(narrow(up, activation=nn.GELU(approximate="tanh")), narrow(down))

@@ -1,0 +1,62 @@
+"""One rank's part of a generator of the real sizes, making chunk after chunk as a mesh rank would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import torch
+from torch import Tensor
+
+from benchmarks.real_sizes import FRAMES, STEPS, Case
+from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
+from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
+from pp1_orchestrator.models.wan.passes import Passes, PlainPasses
+from pp1_orchestrator.models.wan.random_weights import RandomWeights
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
+
+SEED = 1
+WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
+    "eager": lambda model, cache: None,
+    "captured": lambda model, cache: CapturedPasses(PlainPasses(model, cache), cache),
+    "compiled": lambda model, cache: fast_passes(model, cache, fp8=False),
+    "compiled, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
+}
+"""How passes run; the middle ones on a GPU only."""
+
+
+class RankChunks:
+    """Its weights, text and noise are those of every other rank, whatever their number."""
+
+    def __init__(self, case: Case, shard: Shard, device: torch.device, dtype: torch.dtype, way: str) -> None:
+        config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
+        self._case, self._start, self._last = case, 0, torch.empty(0)
+        plan, size = ShardPlan(), (case.height // 8, case.width // 8)
+        place, source = Place(shard.rank, shard.degree), RandomWeights(whole_shapes(config), 0)
+        model = assemble(config, read_part(config, source, place, plan, device, dtype), shard, plan)
+        cache = KVCache.for_model(config, shard.degree, size, dtype, device)
+        self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), WAYS[way](model, cache))
+        rng = torch.Generator().manual_seed(SEED)
+        self._generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=rng))
+        self._noise = torch.randn(1, FRAMES, config.in_dim, *size, generator=rng).to(device)
+
+    def __call__(self) -> Tensor:
+        if self._case.rebuild and self._start:
+            self._generator.rebuild(self._last, self._start - FRAMES)
+        self._last = self._generator.denoise(self._noise, STEPS, self._start, seed=SEED)
+        if not self._case.rebuild:
+            self._generator.write_context(self._last, self._start)
+        self._start += FRAMES
+        return self._last
+
+    def fill(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """So many chunks, by default two windows full: the first one's latents, and the last one's."""
+        first = last = self()
+        for _ in range((count or 2 * self._case.window // FRAMES) - 1):
+            last = self()
+        return first, last

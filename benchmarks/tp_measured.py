@@ -1,0 +1,164 @@
+"""Tensor-parallel meshes of Wan2.1's real sizes: milliseconds a chunk of the generator, one GPU a rank.
+
+    python -m benchmarks.tp_measured --only 14B-320x576 --degrees 1 2 4
+    python -m benchmarks.tp_measured --only 1.3B-480x832 --degrees 2 --ways eager --shared
+    python -m benchmarks.tp_measured --only small --degrees 2 --ways eager --device cpu
+
+`--shared`: all ranks on one GPU, as layout=gpu_shared has them, to compare values. Distances are relative and from one
+eager rank of the same type: of a stream's first chunk, and of the last one before the timed ones. `ranks alike`: whether
+every rank has the same bits then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.machine import describe
+from benchmarks.rank_chunks import RankChunks
+from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
+from benchmarks.settings import settings_of
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
+from pp1_orchestrator.transport.rendezvous import host_store, join_store
+
+WAIT_S = 300.0
+SMALL = WanConfig(dim=192, ffn_dim=640, num_heads=4, num_layers=2, freq_dim=128, text_dim=96, text_len=48)
+ALL_CASES = CASES | {"small": Case(SMALL, 64, 64, window=6)}
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a mesh is asked to do. device: cuda or cpu; shared: all ranks on the first one."""
+
+    case: str
+    degree: int
+    way: str
+    dtype: str
+    device: str
+    shared: bool
+    chunks: int | None
+    repeats: int
+    port: int
+    folder: Path
+
+    def device_of(self, rank: int) -> torch.device:
+        if self.device == "cpu" or rank == STAGE0:
+            return torch.device("cpu")
+        return torch.device("cuda", 0 if self.shared else rank - LEADER)
+
+
+def milliseconds(call: Callable[[], Tensor], repeats: int) -> list[float]:
+    """Of calls one after the other, each waited for."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call().sum().item()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+@torch.inference_mode()
+def act(index: int, task: Task) -> None:
+    """A rank's whole life; rank 0 makes the groups, as everywhere, and waits."""
+    limit_threads(1)
+    use_loopback_for_gloo()
+    device = task.device_of(index)
+    if index != STAGE0 and task.device == "cuda":
+        if task.shared:
+            use_environment(settings_of(["layout=gpu_shared"], {}).layout.environment, index)
+        use_device(device, 1.0)
+    store = join_store(task.port, task.degree + 1, WAIT_S)
+    backend = "nccl" if task.device == "cuda" else "gloo"
+    topology = Topology(store, index, task.degree, backend, Timeouts(WAIT_S, WAIT_S))
+    if index != STAGE0:
+        chunks = RankChunks(ALL_CASES[task.case], MeshShard(topology), device, DTYPES[task.dtype], task.way)
+        first, last = chunks.fill(task.chunks)
+        left = {"first": first.cpu(), "last": last.cpu(), "ms": torch.tensor(milliseconds(chunks, task.repeats))}
+        save_file(left, task.folder / f"{index}.safetensors")
+    dist.barrier()  # of all ranks, through the host
+    topology.close()
+
+
+def run(task: Task) -> list[dict[str, Tensor]]:
+    """What each mesh rank has left."""
+    mp.spawn(act, (task,), nprocs=task.degree + 1)
+    return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
+
+
+def distance(found: Tensor, wanted: Tensor) -> float:
+    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
+
+
+def row(task: Task, ranks: Sequence[dict[str, Tensor]], one: dict[str, Tensor]) -> str:
+    """one: what one eager rank has left."""
+    times = ranks[0]["ms"].tolist()
+    middle = statistics.median(times)
+    off = " | ".join(f"{distance(ranks[0][name], one[name]):.1e}" for name in ("first", "last"))
+    alike = all(torch.equal(ranks[0]["last"], rank["last"]) for rank in ranks)
+    apart = "yes" if alike else f"{max(distance(rank['last'], ranks[0]['last']) for rank in ranks):.1e} apart"
+    spread = f"{middle:.1f} ({min(times):.1f}–{max(times):.1f}) | {PIXEL_FRAMES * 1e3 / middle:.1f}"
+    return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {spread} | {off} | {apart} |"
+
+
+def rows(options: argparse.Namespace, case: str, dtype: str) -> None:
+    """Printed as they come: the eager rank alone first, which all others are compared with."""
+    pairs = [(1, "eager"), *((degree, way) for degree in options.degrees for way in options.ways)]
+    one: dict[str, Tensor] = {}
+    for degree, way in dict.fromkeys(pairs):
+        with tempfile.TemporaryDirectory() as name:
+            store = host_store(degree + 1, WAIT_S)
+            task = Task(
+                case,
+                degree,
+                way,
+                dtype,
+                options.device,
+                options.shared,
+                options.chunks,
+                options.repeats,
+                store.port,
+                Path(name),
+            )
+            ranks = run(task)
+        one = one or ranks[0]
+        sys.stdout.write(row(task, ranks, one) + "\n")
+        sys.stdout.flush()
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(ALL_CASES))
+    parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4])
+    parser.add_argument("--ways", nargs="*", default=["eager", "compiled", "compiled, fp8"])
+    parser.add_argument("--dtypes", nargs="*", default=["bfloat16"], choices=list(DTYPES))
+    parser.add_argument("--chunks", type=int, help="before the timed ones; by default two windows full")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--shared", action="store_true")
+    options = parser.parse_args(words)
+    columns = ["generator", "type", "passes", "ranks", "ms a chunk (least–most)", "FPS"]
+    columns += ["first chunk's distance", "last one's", "ranks alike"]
+    sys.stdout.write(f"{describe()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
+    sys.stdout.flush()
+    for case in options.only:
+        for dtype in options.dtypes:
+            rows(options, case, dtype)
+
+
+if __name__ == "__main__":
+    main()
