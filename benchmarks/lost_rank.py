@@ -1,4 +1,4 @@
-"""A mesh rank killed in the middle of a run, on any layout: when it is seen, what is left of it, when pictures come again.
+"""A mesh rank killed in the middle of a run, on any layout: when it is seen, and when pictures come again.
 
     python -m benchmarks.lost_rank --set layout=cpu --chunks 24
     python -m benchmarks.lost_rank --set model=wan2_1_1_3b layout=gpu_shared --rank 2

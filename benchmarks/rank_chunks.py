@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.real_sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
-from pp1_orchestrator.models.wan.fast.passes import fast_passes
+from pp1_orchestrator.models.wan.fast.passes import CompiledPasses, fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
@@ -24,10 +24,11 @@ SEED = 1
 WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
     "eager": lambda model, cache: None,
     "captured": lambda model, cache: CapturedPasses(PlainPasses(model, cache), cache),
+    "compiled, uncaptured": lambda model, cache: CompiledPasses(model, cache),
     "compiled": lambda model, cache: fast_passes(model, cache, fp8=False),
     "compiled, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
 }
-"""How passes run; the middle ones on a GPU only."""
+"""How passes run. What is captured or in 8 bits needs a GPU."""
 
 
 class RankChunks:

@@ -68,15 +68,20 @@ CASES = {
 }
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """Median, least and most, one call after the other as in a stream: the host may prepare what comes next."""
+def call_times(call: Callable[[], object], repeats: int) -> list[float]:
+    """Milliseconds, one call after the other as in a stream: the host may prepare what comes next."""
     events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
     events[0].record()
     for event in events[1:]:
         call()
         event.record()
     events[-1].synchronize()
-    times = [start.elapsed_time(end) for start, end in itertools.pairwise(events)]
+    return [start.elapsed_time(end) for start, end in itertools.pairwise(events)]
+
+
+def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+    """Median, least and most."""
+    times = call_times(call, repeats)
     return statistics.median(times), min(times), max(times)
 
 

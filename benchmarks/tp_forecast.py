@@ -73,58 +73,6 @@ class Unsummed:
         return tensor
 
 
-def seconds(self, degree: int, sums: int, nbytes: int) -> float:
-    """Of so many sums that have so many bytes together."""
-    if degree == 1:
-        return 0.0
-    return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth
-
-
-LINKS = (
-    Link("NVLink 4", 360e9, 15e-6),  # 450 GB/s by the wires, of which long messages get about 80 %
-    Link("PCIe 5", 50e9, 25e-6),  # 16 lanes, 64 GB/s by the wires
-    Link("PCIe 4", 25e9, 25e-6),  # half of that
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RankTime:
-    """One rank's chunk: its work, and what it asks of the link."""
-
-    degree: int
-    own_s: float
-    sums: int
-    nbytes: int
-
-    def total_s(self, link: Link) -> float:
-        return self.own_s + link.seconds(self.degree, self.sums, self.nbytes)
-
-
-class RankChunks:
-    """Makes chunk after chunk as the first of `degree` ranks would, without the others."""
-
-    def __init__(self, case: Case, degree: int, device: torch.device, dtype: torch.dtype, captured: bool) -> None:
-        config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
-        self._case, self._start, self._last = case, 0, torch.empty(0)
-        self.shard, plan, size = CountingShard(degree), ShardPlan(), (case.height // 8, case.width // 8)
-        state = read_part(config, RandomWeights(whole_shapes(config), 0), Place(0, degree), plan, device, dtype)
-        model = assemble(config, state, self.shard, plan)
-        cache = KVCache.for_model(config, degree, size, dtype, device)
-        passes = CapturedPasses(PlainPasses(model, cache), cache) if captured else None
-        self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), passes)
-        self._generator.set_text(torch.randn(1, config.text_len, config.text_dim))
-        self._noise = torch.randn(1, FRAMES, config.in_dim, *size).to(device)
-
-    def __call__(self) -> Tensor:
-        if self._case.rebuild and self._start:
-            self._generator.rebuild(self._last, self._start - FRAMES)
-        self._last = self._generator.denoise(self._noise, STEPS, self._start, seed=1)
-        if not self._case.rebuild:
-            self._generator.write_context(self._last, self._start)
-        self._start += FRAMES
-        return self._last
-
-
 def seconds(call: Callable[[], Tensor], repeats: int) -> float:
     """Median of calls whose results are waited for."""
     times = []

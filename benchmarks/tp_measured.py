@@ -5,8 +5,8 @@
     python -m benchmarks.tp_measured --only small --degrees 2 --ways eager --device cpu
 
 `--shared`: all ranks on one GPU, as layout=gpu_shared has them, to compare values. Distances are relative and from one
-eager rank of the same type: of a stream's first chunk, and of the last one before the timed ones. `ranks alike`: whether
-every rank has the same bits then.
+eager rank of the same type: of a stream's first chunk, and of the last one before the timed ones. `ranks alike`:
+whether every rank has the same bits then.
 """
 
 from __future__ import annotations
@@ -122,18 +122,8 @@ def rows(options: argparse.Namespace, case: str, dtype: str) -> None:
     for degree, way in dict.fromkeys(pairs):
         with tempfile.TemporaryDirectory() as name:
             store = host_store(degree + 1, WAIT_S)
-            task = Task(
-                case,
-                degree,
-                way,
-                dtype,
-                options.device,
-                options.shared,
-                options.chunks,
-                options.repeats,
-                store.port,
-                Path(name),
-            )
+            where = (options.device, options.shared, options.chunks, options.repeats, store.port, Path(name))
+            task = Task(case, degree, way, dtype, *where)
             ranks = run(task)
         one = one or ranks[0]
         sys.stdout.write(row(task, ranks, one) + "\n")

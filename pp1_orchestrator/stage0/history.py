@@ -7,6 +7,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from pp1_orchestrator.transport.lanes import Fence
+
 
 class StreamHistory:
     """Implements `strategies.context.base.History`. kept: chunks that are remembered.
@@ -17,7 +19,7 @@ class StreamHistory:
     def __init__(self, kept: int) -> None:
         self._newest: deque[Tensor] = deque(maxlen=max(1, kept))
         self._first: Tensor | None = None
-        self._anchor: Tensor | None = None
+        self._anchor: tuple[Tensor, Fence] | None = None
         self.chunks = 0
 
     def begin(self) -> None:
@@ -36,7 +38,7 @@ class StreamHistory:
 
     def set_anchor(self, latent: Tensor) -> None:
         """The newest chunk's anchor, [1, z, h, w]."""
-        self._anchor = latent[None]
+        self._anchor = latent[None], Fence(latent.device)
 
     @property
     def previous(self) -> Tensor:
@@ -50,7 +52,9 @@ class StreamHistory:
     @property
     def anchor(self) -> Tensor:
         assert self._anchor is not None, "the anchor of the newest chunk has not been encoded"
-        return self._anchor
+        latent, made = self._anchor
+        made.cross([latent])
+        return latent
 
     def all_kept(self) -> Tensor:
         """All that is remembered, oldest first, [1, m, z, h, w]."""
