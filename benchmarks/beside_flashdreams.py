@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=8)
     options = parser.parse_args()
-    sides = {"FlashDreams 0.1.0": theirs(), "ours": ours("compiled"), "ours, fp8": ours("compiled, fp8")}
+    sides = {"FlashDreams 0.1.0": theirs(), "ours": ours("captured"), "ours, fp8": ours("captured, fp8")}
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, call in sides.items():

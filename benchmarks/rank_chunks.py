@@ -10,12 +10,11 @@ from torch import Tensor
 
 from benchmarks.real_sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.wan.dit import CausalWanModel
-from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses, fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
-from pp1_orchestrator.models.wan.passes import Passes, PlainPasses
+from pp1_orchestrator.models.wan.passes import Passes
 from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
@@ -23,12 +22,11 @@ from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shape
 SEED = 1
 WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
     "eager": lambda model, cache: None,
-    "captured": lambda model, cache: CapturedPasses(PlainPasses(model, cache), cache),
-    "compiled, uncaptured": lambda model, cache: CompiledPasses(model, cache),
-    "compiled": lambda model, cache: fast_passes(model, cache, fp8=False),
-    "compiled, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
+    "compiled": lambda model, cache: CompiledPasses(model, cache),
+    "captured": lambda model, cache: fast_passes(model, cache, fp8=False, alone=True),
+    "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True, alone=True),
 }
-"""How passes run. What is captured or in 8 bits needs a GPU."""
+"""How passes run. What is captured is compiled too, and needs a GPU."""
 
 
 class RankChunks:

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--way", choices=list(WAYS), default="compiled")
+    parser.add_argument("--way", choices=list(WAYS), default="captured")
     options = parser.parse_args()
     device = torch.device("cuda")
 

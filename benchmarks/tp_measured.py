@@ -134,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(ALL_CASES))
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4])
-    parser.add_argument("--ways", nargs="*", default=["eager", "compiled", "compiled, fp8"])
+    parser.add_argument("--ways", nargs="*", default=["eager", "compiled"])
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"], choices=list(DTYPES))
     parser.add_argument("--chunks", type=int, help="before the timed ones; by default two windows full")
     parser.add_argument("--repeats", type=int, default=10)

@@ -41,7 +41,9 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    passes = fast_passes(model, cache, settings.layout.fp8) if settings.layout.compile else None
+    passes = None
+    if settings.layout.compile:
+        passes = fast_passes(model, cache, settings.layout.fp8, alone=shard.degree == 1)
     made = CausalGenerator(model, cache, schedule, passes)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))

@@ -47,8 +47,11 @@ class CompiledPasses(PlainPasses):
         return real_table(rope)
 
 
-def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool) -> Passes:
-    """The fastest way through a model on its device."""
+def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool, alone: bool) -> Passes:
+    """The fastest way through a model on its device.
+
+    alone: no other rank holds a part of it. Sums over ranks are not captured: graphs of them have not been seen to end.
+    """
     passes = CompiledPasses(model, cache, fp8=fp8)
     on_gpu = model.patch_embedding.weight.device.type == "cuda"
-    return CapturedPasses(passes, cache) if on_gpu else passes
+    return CapturedPasses(passes, cache) if on_gpu and alone else passes
