@@ -108,7 +108,7 @@ def lead(port: int) -> None:
     topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
     spans = SpanRecorder(LEADER)
     worker = MeshWorker(NoGenerator(), spans, HostTimer())
-    parts = LeaderParts(PeerPipe(topology), MeshShard(topology), LeaderText(None, spans), worker, CPU, LATEST)
+    parts = LeaderParts(DistLink(PeerPipe(topology), LATEST), MeshShard(topology), LeaderText(None, spans), worker)
     Leader(parts, spans).run()
     topology.close()
 

@@ -117,6 +117,9 @@ WIRE = Spec(
     "pp1_wire_bytes_total", "counter", "bytes", "Bytes between rank 0 and the leader, of chunks that were decoded.",
     {"message": "`envelope`, `result`"},
 )  # fmt: skip
+REPEATED = Spec(
+    "pp1_results_repeated_total", "counter", "results", "Results of the mesh that came twice or late, and were dropped."
+)
 VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
 LIMITED = Spec(
     "pp1_requests_limited_total", "counter", "requests", "Requests refused with 429 or 503 because of a limit.",
@@ -144,7 +147,7 @@ CPU = Spec(
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
+    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
 )  # fmt: skip
 
 

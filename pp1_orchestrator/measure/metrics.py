@@ -90,6 +90,10 @@ class Metrics:
     def queue_depth(self, queue: str, depth: int) -> None:
         self._queue.labels(queue).set(depth)
 
+    def result_repeated(self) -> None:
+        """Count one result that rank 0 had already, or has newer ones than."""
+        self._repeated.inc()
+
     def viewers(self, count: int) -> None:
         self._viewers.set(count)
 
@@ -133,6 +137,7 @@ class Metrics:
         self._epochs = self._counter(catalogue.EPOCHS, EPOCH_REASONS)
         self._updates = self._counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
         self._wire = self._counter(catalogue.WIRE, ("envelope", "result"))
+        self._repeated = self._counter(catalogue.REPEATED)
         self._viewers = self._gauge(catalogue.VIEWERS)
         self._limited = self._counter(catalogue.LIMITED, LIMITS)
 

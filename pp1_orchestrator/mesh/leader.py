@@ -1,7 +1,7 @@
 """The leader (global rank 1): takes envelopes from rank 0, checks them, passes them on, answers each INFER once.
 
 One thread does all communication of a mesh rank. A message is complete, checked and resolved before the first
-collective.
+collective. The leader never waits for an answer to be taken while rank 0 may be sending: both would wait for ever.
 """
 
 from __future__ import annotations
@@ -12,36 +12,38 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
 from pp1_orchestrator.transport.groups import MeshShard
-from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from pp1_orchestrator.transport.link import Sending
+from pp1_orchestrator.transport.messages import Received, send_parcel
+from pp1_orchestrator.transport.ordered import Rising
 
 log = logging.getLogger(__name__)
 
 
-class Pipe(Protocol):
-    """The leader's way to rank 0 (`transport.groups.PeerPipe`)."""
+class Link(Protocol):
+    """The leader's way to rank 0 (`transport.link.DistLink`). device: where messages are met. version: as agreed."""
 
-    def send(self, tensor: Tensor) -> None: ...
+    device: torch.device
+    version: int
 
-    def receive(self, tensor: Tensor) -> Tensor: ...
+    def start_send(self, parcel: wire.Parcel) -> Sending: ...
+
+    def receive(self) -> Received: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderParts:
-    """What a leader works with. device: where messages are met. version: of the contract, as agreed at the meeting."""
+    """What a leader works with."""
 
-    pipe: Pipe
+    link: Link
     shard: MeshShard
     text: LeaderText
     worker: MeshWorker
-    device: torch.device
-    version: int
 
 
 class Leader:
@@ -49,11 +51,13 @@ class Leader:
 
     def __init__(self, parts: LeaderParts, spans: SpanRecorder) -> None:
         self._parts, self._spans = parts, spans
+        self._answer_under_way: Sending | None = None
 
     def run(self) -> None:
+        envelopes = Rising(self._parts.link.receive, dropped=lambda: None)  # its warning is all that a mesh rank can do
         idle_since = time.monotonic_ns()
         while True:
-            received = receive_message(self._parts.pipe.receive, self._parts.device)
+            received = envelopes.receive()
             envelope: Envelope = received.message
             plan = envelope.meta.plan
             ids = {} if plan is None else {"chunk": plan.chunk_index}
@@ -75,6 +79,7 @@ class Leader:
             ids = {"call_id": meta.call_id, "epoch": meta.cache_epoch, "chunk": envelope.plan.chunk_index}
             log.error("an envelope can't be run: %s", error, extra=ids)
             self._answer(failure(envelope, error))
+            self._wait_until_taken()  # this process ends, and rank 0 waits for nothing else
             raise
         self._answer(result)
         self._parts.worker.settle()
@@ -84,12 +89,18 @@ class Leader:
         return self._parts.worker.infer(resolved, idle_ms)
 
     def _answer(self, result: Result) -> None:
-        parcel = wire.pack_result(result, self._parts.device, self._parts.version)
+        """Rank 0 has asked for it and takes what is under way before it, so that there is never more than one more."""
+        self._wait_until_taken()
+        parcel = wire.pack_result(result, self._parts.link.device, self._parts.link.version)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
-            send_parcel(parcel, self._parts.pipe.send)
+            self._answer_under_way = self._parts.link.start_send(parcel)
+
+    def _wait_until_taken(self) -> None:
+        if self._answer_under_way is not None:
+            self._answer_under_way.wait()
 
     def _relay(self, envelope: Envelope) -> None:
         """The mesh's own messages are of the newest version: its ranks are of one program."""
         if self._parts.shard.degree > 1:
-            send_parcel(wire.pack_envelope(envelope, self._parts.device), self._parts.shard.broadcast)
+            send_parcel(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)

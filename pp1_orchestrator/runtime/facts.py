@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.models.checkpoints.digests import DigestMemory
 from pp1_orchestrator.models.checkpoints.fingerprint import fingerprint
 from pp1_orchestrator.runtime.checkpoint import as_config_error
 
@@ -20,7 +22,14 @@ def own_facts(settings: Settings) -> handshake.Facts:
     if model.weights == "random":
         return handshake.facts(settings, str(torch.__version__), RANDOM)
     with as_config_error(settings):
-        found = fingerprint(model.part("generator"))
+        memory = DigestMemory(_cache() / "digests.json")
+        found = fingerprint(model.part("generator"), memory)
         if model.lora is not None:
-            found = f"{found}+{fingerprint(Path(model.lora).expanduser())}"
+            found = f"{found}+{fingerprint(Path(model.lora).expanduser(), memory)}"
     return handshake.facts(settings, str(torch.__version__), found)
+
+
+def _cache() -> Path:
+    """The user's own folder for what can be had again."""
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    return (Path(chosen) if chosen else Path("~/.cache").expanduser()) / "pp1-orchestrator"

@@ -1,6 +1,6 @@
 """Scripted faults: a mesh rank that fails in a chosen way at a chosen chunk, for testing what is done about it.
 
-Wrappers, put around a rank's generator or the leader's pipe when they are made; where no fault is asked for, they are
+Wrappers, put around a rank's generator or the leader's link when they are made; where no fault is asked for, they are
 not there. A fault happens to a run's first mesh, once: the mesh that comes after it is a good one.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -18,14 +19,16 @@ from torch import Tensor
 
 from pp1_orchestrator.config.schema import FaultSettings, Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.mesh.leader import Pipe
+from pp1_orchestrator.mesh.leader import Link
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.runtime.around import AroundGenerator
 from pp1_orchestrator.transport.groups import LEADER
+from pp1_orchestrator.transport.link import Sending
+from pp1_orchestrator.transport.messages import Received
 
 NO_FAULT = "none"
 EXIT_CODE = 3
-Send = Callable[[Tensor], None]
+Send = Callable[[wire.Parcel], Sending]
 
 
 class WorkFault(Protocol):
@@ -37,11 +40,11 @@ class WorkFault(Protocol):
 
 
 class AnswerFault(Protocol):
-    """Goes wrong in place of sending the leader's answer, whose parts are a header, metadata and tensors."""
+    """Goes wrong in place of beginning to send the leader's answer."""
 
     def __init__(self, settings: FaultSettings) -> None: ...
 
-    def run(self, parts: list[Tensor], send: Send) -> None: ...
+    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]: ...
 
 
 class _Fault:
@@ -113,33 +116,30 @@ class NotFinite(_Fault):
 class Corrupt(_Fault):
     """A header that is not one of this contract."""
 
-    def run(self, parts: list[Tensor], send: Send) -> None:
-        for part in (parts[0] + 1, *parts[1:]):
-            send(part)
+    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
+        return [send(replace(parcel, header=parcel.header + 1))]
 
 
 class Drop(_Fault):
     """Nothing is sent."""
 
-    def run(self, parts: list[Tensor], send: Send) -> None:
-        """Nothing."""
+    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
+        return []
 
 
 class Delay(_Fault):
     """Sent so many seconds later."""
 
-    def run(self, parts: list[Tensor], send: Send) -> None:
+    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
         time.sleep(self._seconds)
-        for part in parts:
-            send(part)
+        return [send(parcel)]
 
 
 class Repeat(_Fault):
     """Sent twice."""
 
-    def run(self, parts: list[Tensor], send: Send) -> None:
-        for part in parts * 2:
-            send(part)
+    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
+        return [send(parcel), send(parcel)]
 
 
 WORK_FAULTS: Mapping[str, type[WorkFault]] = {
@@ -178,12 +178,12 @@ def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Gene
     return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk, TIMES.get(fault.kind, 1))
 
 
-def with_answer_fault(pipe: Pipe, settings: Settings) -> Pipe:
-    """The leader's pipe to rank 0, with the fault that it is to have."""
+def with_answer_fault(link: Link, settings: Settings) -> Link:
+    """The leader's link to rank 0, with the fault that it is to have."""
     fault = settings.debug.fault
     if fault.kind not in ANSWER_FAULTS or fault.rank != LEADER:
-        return pipe
-    return FaultyPipe(pipe, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
+        return link
+    return FaultyLink(link, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
 
 
 def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
@@ -216,28 +216,29 @@ class FaultyGenerator(AroundGenerator):
         return self._fault.run(noise, work) if -self._times <= self._left < 0 else work()
 
 
-class FaultyPipe:
+class FaultyLink:
     """chunk: which of a first mesh's answers goes wrong; each is sent once, in order."""
 
-    def __init__(self, pipe: Pipe, fault: AnswerFault, chunk: int) -> None:
-        self._pipe, self._fault, self._left = pipe, fault, chunk
-        self._parts: list[Tensor] = []
-        self._count = 0
+    def __init__(self, link: Link, fault: AnswerFault, chunk: int) -> None:
+        self._link, self._fault, self._left = link, fault, chunk
+        self.device, self.version = link.device, link.version
 
-    def receive(self, tensor: Tensor) -> Tensor:
-        return self._pipe.receive(tensor)
+    def receive(self) -> Received:
+        return self._link.receive()
 
-    def send(self, tensor: Tensor) -> None:
-        """Parts are kept until the answer that they belong to is complete."""
-        if not self._parts:
-            self._count = 2 + wire.read_header(tensor).tensor_count
-        self._parts.append(tensor)
-        if len(self._parts) < self._count:
-            return
-        parts, self._parts = self._parts, []
+    def start_send(self, parcel: wire.Parcel) -> Sending:
         self._left -= 1
         if self._left == -1:
-            self._fault.run(parts, self._pipe.send)
-            return
-        for part in parts:
-            self._pipe.send(part)
+            return _All(self._fault.run(parcel, self._link.start_send))
+        return self._link.start_send(parcel)
+
+
+class _All:
+    """What was sent in place of one answer."""
+
+    def __init__(self, sendings: Sequence[Sending]) -> None:
+        self._sendings = sendings
+
+    def wait(self) -> None:
+        for sending in self._sendings:
+            sending.wait()

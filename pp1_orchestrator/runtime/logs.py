@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,11 +49,12 @@ class JsonLines(logging.Formatter):
 class Complaint:
     """In place of a traceback for every line that a file does not take: one line a minute on standard error."""
 
-    def __init__(self, path: str) -> None:
-        self._path, self._told_s = path, float("-inf")
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds."""
+        self._path, self._clock, self._told_s = path, clock, float("-inf")
 
     def __call__(self, record: logging.LogRecord) -> None:
-        now_s, error = time.monotonic(), sys.exception()
+        now_s, error = self._clock(), sys.exception()
         if now_s - self._told_s >= COMPLAIN_S and sys.__stderr__ is not None:
             self._told_s = now_s
             sys.__stderr__.write(f"{self._path} can't be written: {error}\n")

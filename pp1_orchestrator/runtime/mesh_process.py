@@ -36,6 +36,7 @@ from pp1_orchestrator.runtime.process import (
 from pp1_orchestrator.runtime.stacks import write_on_signal
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
 from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, PeerPipe, Topology
+from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,8 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     log.info("joined the others")
     worker = MeshWorker(generator, spans, timer_of(device), alone=layout.mesh_ranks == 1)
     if text is not None:
-        pipe, version = with_answer_fault(PeerPipe(topology), settings), ask(store, "version", STAGE0)
-        Leader(LeaderParts(pipe, shard, text, worker, HOST, version), spans).run()
+        link = DistLink(PeerPipe(topology), ask(store, "version", STAGE0))
+        Leader(LeaderParts(with_answer_fault(link, settings), shard, text, worker), spans).run()
     else:
         Follower(shard, worker, HOST).run()
     if folder is not None:

@@ -28,6 +28,7 @@ from pp1_orchestrator.runtime.guard import Loss, MeshGuard, hang
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.ordered import OrderedLink
 from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class Supervisor:
     def _join(self) -> MeshLink:
         clock = self._make_clock()
         try:
-            link = WatchedLink(self._mesh.connect(*self._needs), clock)
+            ordered = OrderedLink(self._mesh.connect(*self._needs), self._metrics.result_repeated)
+            link = WatchedLink(ordered, clock)
         except PeerError as error:
             self._late = hang(self._mesh.processes, str(error), self._folder)
             log.error("%s%s", self._late.text, self._late.detail)

@@ -1,4 +1,5 @@
 """What rank 0 talks to: a mesh in other processes, or one in its own process. Both speak the contract's wire format.
+The leader's end of the link between processes is the same.
 
 One thread only may use a link.
 """
@@ -50,7 +51,7 @@ class MeshLink(Protocol):
 
 
 class DistLink:
-    """A mesh in other processes."""
+    """A peer in another process: the leader for rank 0, rank 0 for the leader."""
 
     def __init__(self, pipe: PeerPipe, version: int) -> None:
         self._pipe = pipe

@@ -1,8 +1,14 @@
 """The run's folder takes nothing any more: the stream does not care, and what is lost is said, briefly."""
 
+import io
+import logging
 import os
 import signal
+import sys
 
+import pytest
+
+from pp1_orchestrator.runtime.logs import COMPLAIN_S, Complaint
 from tests.system.program import running
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "stream.height=64", "stream.width=64", "supervision.pauses_s=[0]")
@@ -31,3 +37,21 @@ def test_a_full_disk_and_a_folder_that_is_gone_cost_files_and_nothing_else(tmp_p
         assert f"{what} can't be written: [Errno 20] Not a directory" in said
     assert "Traceback" not in said
     assert "Logging error" not in said
+
+
+def test_a_log_that_stays_full_is_told_once_a_minute(monkeypatch):
+    """A real handler on a full disk, whose clock the test holds."""
+    said, now_s = io.StringIO(), [1000.0]
+    monkeypatch.setattr(sys, "__stderr__", said)
+    handler = logging.FileHandler("/dev/full")
+    handler.handleError = Complaint("run.log", lambda: now_s[0])
+    line = logging.LogRecord("test", logging.INFO, __file__, 1, "a line", None, None)
+    told = []
+    for later_s in (0, COMPLAIN_S - 1, 1, COMPLAIN_S - 0.5, 0.5):
+        now_s[0] += later_s
+        handler.handle(line)
+        told.append(said.getvalue().count("run.log can't be written: [Errno 28] No space left on device\n"))
+    with pytest.raises(OSError, match="No space left"):
+        handler.close()
+    assert COMPLAIN_S == 60
+    assert told == [1, 1, 2, 2, 3]

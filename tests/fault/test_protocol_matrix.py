@@ -21,7 +21,7 @@
 | a rank stops or sleeps | found by its deadline, with stacks | `test_hangs` |
 | a result that is late, after a hard cut | dropped by its epoch | here: late_answer |
 | a result that never comes | a hang | here: lost_answer |
-| a result that is sent twice | taken once; a hang, since nobody asked for the second | here: second_answer |
+| a message that is sent twice, or late | dropped and counted | `test_repeated_messages` |
 | a result with other ids than were asked for | refused by rank 0 | `contract/test_rules`: answer_to_its_envelope |
 | latents that are not finite | not shown, new epoch | here: poisoned_cache; `test_not_finite` |
 | another start frame than planned | refused by rank 0 | `contract/test_rules`: wrong_frame |
@@ -84,7 +84,6 @@ def test_a_rank_that_fails_within_a_chunk(kind, rank, reason, text):
     [
         pytest.param("corrupt", (), "error", "not a message of this contract", id="a_corrupt_answer"),
         pytest.param("drop", QUICK, "hang", "the mesh hangs: no answer for ", id="a_lost_answer"),
-        pytest.param("repeat", QUICK, "hang", "the mesh hangs: no answer for ", id="a_second_answer"),
     ],
 )
 def test_an_answer_that_is_none(kind, choices, reason, words):
@@ -94,7 +93,7 @@ def test_an_answer_that_is_none(kind, choices, reason, words):
         assert [event["reason"] for event in told] == [reason]
         assert words in told[0]["text"]
         shown = [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0]
-        assert shown == list(range(BAD + (kind == "repeat")))  # the first of two was good
+        assert shown == list(range(BAD))
         assert_nothing_is_shown_twice_or_out_of_order(stream.chunks)
 
 

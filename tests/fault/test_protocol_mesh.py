@@ -1,61 +1,18 @@
 """A real mesh that is handed what no rank 0 of this program would send, or is joined by a rank that does not fit."""
 
-import contextlib
-
-import msgspec
 import pytest
-import torch
 import torch.multiprocessing as mp
 
-from pp1_orchestrator.contract import wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.facts import own_facts
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.meeting import tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
-from tests.models.config_file import read_config
-from tests.transport.envelopes_made import first_chunk
 
+from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh
 from .faulty import MESH
-
-SETTINGS = settings("run=bench", *MESH, "layout.mesh_ranks=2")
-CONFIG = read_config(SETTINGS.model.folder / "generator")
-END_S = 60
-META_BYTES, TENSOR_COUNT = 4, 5
-"""Places in a header."""
-
-
-def first_envelope(without: str = "", **changes) -> wire.Parcel:
-    """The first envelope of a stream, with other words in its plan, or a tensor less, than a sender would let pass."""
-    latents, embeds = torch.zeros(1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)
-    parcel = wire.pack_envelope(first_chunk(latents, embeds))
-    parts = msgspec.msgpack.decode(parcel.meta.numpy().tobytes())
-    parts["body"]["plan"] |= changes
-    kept = [index for index, spec in enumerate(parts["tensors"]) if spec["name"] != without]
-    parts["tensors"] = [parts["tensors"][index] for index in kept]
-    meta = torch.frombuffer(bytearray(msgspec.msgpack.encode(parts)), dtype=torch.uint8)
-    header = parcel.header.clone()
-    header[META_BYTES], header[TENSOR_COUNT] = len(meta), len(kept)
-    return wire.Parcel(header, meta, tuple(parcel.tensors[index] for index in kept))
-
-
-@contextlib.contextmanager
-def mesh():
-    """Two ranks that have been met, and the link to them."""
-    made = SpawnedLayout(SETTINGS, CONFIG).start(None, generation=0)
-    try:
-        yield made, made.connect(2, "this test")
-    finally:
-        made.stop(None, 0)
-
-
-def exit_codes(made) -> set[int | None]:
-    for process in made.processes.values():
-        process.join(END_S)
-    return {process.exitcode for process in made.processes.values()}
 
 
 def test_an_envelope_that_the_leader_refuses_reaches_no_follower():

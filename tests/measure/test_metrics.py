@@ -83,6 +83,8 @@ def test_a_stream_is_in_one_state_at_a_time(metrics):
 def test_small_methods_set_what_they_say(metrics):
     metrics.epoch_changed(3, "update u17")
     metrics.rank_up(2, False)
+    metrics.result_repeated()
+    assert value(metrics, "pp1_results_repeated_total") == 1
     assert value(metrics, "pp1_cache_epoch") == 3
     assert value(metrics, "pp1_viewers") == 4
     assert value(metrics, "pp1_rank_up", rank="1") == 1

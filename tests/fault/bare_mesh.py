@@ -1,0 +1,52 @@
+"""A real mesh without a rank 0 of this program: the test itself is what it talks to."""
+
+import contextlib
+
+import msgspec
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from tests.config.test_conf import settings
+from tests.models.config_file import read_config
+from tests.transport.envelopes_made import first_chunk
+
+from .faulty import MESH
+
+SETTINGS = settings("run=bench", *MESH, "layout.mesh_ranks=2")
+CONFIG = read_config(SETTINGS.model.folder / "generator")
+END_S = 60
+CALL_ID, META_BYTES, TENSOR_COUNT = 3, 4, 5
+"""Places in a header."""
+
+
+def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Parcel:
+    """The first envelope of a stream, with other words in its plan, or a tensor less, than a sender would let pass."""
+    latents, embeds = torch.zeros(1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)
+    parcel = wire.pack_envelope(first_chunk(latents, embeds))
+    parts = msgspec.msgpack.decode(parcel.meta.numpy().tobytes())
+    parts["body"]["plan"] |= changes
+    parts["body"]["call_id"] = call_id
+    kept = [index for index, spec in enumerate(parts["tensors"]) if spec["name"] != without]
+    parts["tensors"] = [parts["tensors"][index] for index in kept]
+    meta = torch.frombuffer(bytearray(msgspec.msgpack.encode(parts)), dtype=torch.uint8)
+    header = parcel.header.clone()
+    header[CALL_ID], header[META_BYTES], header[TENSOR_COUNT] = call_id, len(meta), len(kept)
+    return wire.Parcel(header, meta, tuple(parcel.tensors[index] for index in kept))
+
+
+@contextlib.contextmanager
+def mesh(chosen: Settings = SETTINGS):
+    """Its ranks have been met: the mesh, and the link to it."""
+    made = SpawnedLayout(chosen, CONFIG).start(None, generation=0)
+    try:
+        yield made, made.connect(2, "this test")
+    finally:
+        made.stop(None, 0)
+
+
+def exit_codes(made) -> set[int | None]:
+    for process in made.processes.values():
+        process.join(END_S)
+    return {process.exitcode for process in made.processes.values()}
