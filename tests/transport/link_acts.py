@@ -150,6 +150,7 @@ def _files(seat: Seat, way: str) -> int:
     memory = meet(topology.pp, WAIT_S, "the peer")
     assert memory is not None
     memory.close()
+    del memory  # what it looks at has a file, too
     left = len(os.listdir("/proc/self/fd")) - before
     topology.close()
     return left
