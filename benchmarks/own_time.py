@@ -39,6 +39,7 @@ from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_glo
 from pp1_orchestrator.stage0.conditioning import Aim
 from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.stage import all_finite
 from pp1_orchestrator.strategies.context.recompute import RecomputeLatent
 from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
@@ -48,7 +49,7 @@ from pp1_orchestrator.transport.rendezvous import host_store, join_store
 CPU = torch.device("cpu")
 LIMITS = Timeouts(60, 60)
 NEW_PROMPT_EVERY, WARM = 5, 10
-PARTS = ("build", "preflight", "send", "leader", "receive", "accept")
+PARTS = ("build", "preflight", "send", "leader", "noise", "receive", "accept")
 STEPS = (1000.0, 937.0, 833.0, 625.0)
 
 
@@ -126,14 +127,16 @@ def one_chunk(planner: Planner, link: DistLink) -> list[int]:
     here = time.monotonic_ns()
     latents = accept(received.message, envelope, planner.cache_epoch)
     assert latents is not None
-    assert bool(torch.isfinite(latents).all())
+    assert bool(all_finite(latents))
     planner.history.add(latents)
     end = time.monotonic_ns()
+    noise = round(received.message.meta.denoise_ms * 1e6)
     return [
         built - start,
         packed - built,
         sent - packed,
-        received.header_ns - sent,
+        received.header_ns - sent - noise,
+        noise,
         here - received.header_ns,
         end - here,
     ]

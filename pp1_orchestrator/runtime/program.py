@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Script, Path], None]
 MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
 
+ALONE = frozenset({"plan", "fetch"})
+"""What rank 0 does without a mesh: ranks that torchrun has started beside it have nothing to wait for."""
+
 
 def run_program(settings: Settings, out: Path) -> None:
     """Raises ConfigError before a process is started, or the run's failure."""
@@ -31,6 +34,9 @@ def run_program(settings: Settings, out: Path) -> None:
     spare_errors()
     config = check(settings, MODES)
     rank = LAYOUTS[settings.layout.name].rank_here()
+    if rank != STAGE0 and settings.run.name in ALONE:
+        log.info("rank %d has no part in run=%s", rank, settings.run.name)
+        return
     if rank != STAGE0:
         take_part(settings, config, rank)
         return

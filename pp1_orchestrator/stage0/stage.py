@@ -35,6 +35,11 @@ ROOM_POLL_S = 0.1
 """How long a plan waits for room before the loop looks at stop, pause and heartbeat again."""
 
 
+def all_finite(tensor: Tensor) -> Tensor:
+    """A bool on the tensor's device. Least and most say it at once, and without a value for each element."""
+    return torch.isfinite(torch.stack(torch.aminmax(tensor))).all()
+
+
 class Wishes(Protocol):
     """What is wanted of the next chunk (`stage0.wishes`)."""
 
@@ -157,7 +162,7 @@ class Stage:
             self._drop(flight)
             return None
         self._planner.history.add(latents)
-        return Accepted(flight, latents, torch.isfinite(latents).all(), Fence(latents.device))
+        return Accepted(flight, latents, all_finite(latents), Fence(latents.device))
 
     def _latents(self, received: Received, flight: Flight) -> Tensor | None:
         try:

@@ -3,8 +3,9 @@
 world {0..N} is used for nothing but making the others; `pp` {0, 1} joins rank 0 to the leader; `mesh` {1..N} is the
 tensor-parallel mesh. A group that this rank is not in can't be used: asking for it raises before the backend is called.
 
-Messages are small and pass through the host's memory, on gloo. The sums of tensor parallelism are what a GPU's own
-backend is for: `sums` {1..N} may have one. So rank 0 never holds a communicator that a dead mesh could take along.
+Messages are small and pass through the host's memory: between rank 0 and the leader in memory that both share, where
+they can, and else on gloo. The sums of tensor parallelism are what a GPU's own backend is for: `sums` {1..N} may have
+one. So rank 0 never holds a communicator that a dead mesh could take along.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -20,12 +22,14 @@ from torch import Tensor
 from torch.distributed._functional_collectives import all_reduce
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.transport import shared_sums
+from pp1_orchestrator.transport import shared_pipe, shared_sums
+from pp1_orchestrator.transport.shared_memory import SharedMemory
+from pp1_orchestrator.transport.shared_pipe import SharedPipe
 
 STAGE0 = 0
 LEADER = 1
 MESSAGES = "gloo"
-"""What messages pass through."""
+"""What ranks meet by, and what messages pass through where ranks share no memory."""
 HOST = torch.device("cpu")
 """Where they are met."""
 
@@ -52,6 +56,9 @@ class Topology:
         self._mesh = _own(dist.new_group(members, timeout=message))
         own_sums = mesh_size > 1 and backend != MESSAGES
         self._sums = _own(dist.new_group(members, timeout=message, backend=backend)) if own_sums else self._mesh
+        self.peer = LEADER if rank == STAGE0 else STAGE0
+        self.pp_memory = self._share_memory()
+        """None where rank 0 and the leader can't share it, and on other ranks."""
 
     @property
     def pp(self) -> dist.ProcessGroup:
@@ -69,7 +76,15 @@ class Topology:
         return self._member(self._sums, "sums")
 
     def close(self) -> None:
+        if self.pp_memory is not None:
+            self.pp_memory.close()
         dist.destroy_process_group()
+
+    def _share_memory(self) -> SharedMemory | None:
+        if self._pp is None:
+            return None
+        with _lost(name := f"rank {self.peer}"):
+            return shared_pipe.meet(self._pp, self.timeouts.message, name)
 
     def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
         if group is None:
@@ -128,16 +143,46 @@ class MeshShard:
         return tensor
 
 
-class PeerSending:
-    """A tensor on its way to a peer."""
+class Sending(Protocol):
+    """A tensor on its way to a peer. It must live until `wait` has returned."""
 
+    def wait(self) -> None:
+        """Raises PeerError when the peer is gone."""
+        ...
+
+
+class Way(Protocol):
+    """How tensors of the host's memory come to a peer and from it."""
+
+    def start_send(self, tensor: Tensor) -> Sending: ...
+
+    def receive(self, tensor: Tensor) -> None: ...
+
+
+class _SocketSending:
     def __init__(self, work: dist.Work, peer: int) -> None:
         self._work, self._peer = work, peer
 
     def wait(self) -> None:
-        """Raises PeerError when the peer is gone."""
         with _lost(f"rank {self._peer}"):
             self._work.wait()
+
+
+class Sockets:
+    """The way where ranks can't share memory."""
+
+    def __init__(self, group: dist.ProcessGroup, peer: int) -> None:
+        self._group, self._peer = group, peer
+
+    def start_send(self, tensor: Tensor) -> Sending:
+        with _lost(f"rank {self._peer}"):
+            work = dist.isend(tensor, self._peer, group=self._group)
+        assert work is not None
+        return _SocketSending(work, self._peer)
+
+    def receive(self, tensor: Tensor) -> None:
+        with _lost(f"rank {self._peer}"):
+            dist.recv(tensor, self._peer, group=self._group)
 
 
 class PeerPipe:
@@ -146,21 +191,18 @@ class PeerPipe:
     device = HOST
 
     def __init__(self, topology: Topology) -> None:
-        self._group = topology.pp
-        self._peer = LEADER if topology.rank == STAGE0 else STAGE0
+        group, memory = topology.pp, topology.pp_memory
+        self._way: Way = Sockets(group, topology.peer) if memory is None else SharedPipe(memory, topology.rank)
 
     def send(self, tensor: Tensor) -> None:
-        with _lost(f"rank {self._peer}"):
-            dist.send(tensor, self._peer, group=self._group)
+        """Raises PeerError when the peer is gone."""
+        self._way.start_send(tensor).wait()
 
-    def start_send(self, tensor: Tensor) -> PeerSending:
+    def start_send(self, tensor: Tensor) -> Sending:
         """Send without waiting for the peer to take it."""
-        with _lost(f"rank {self._peer}"):
-            work = dist.isend(tensor, self._peer, group=self._group)
-        assert work is not None
-        return PeerSending(work, self._peer)
+        return self._way.start_send(tensor)
 
     def receive(self, tensor: Tensor) -> Tensor:
-        with _lost(f"rank {self._peer}"):
-            dist.recv(tensor, self._peer, group=self._group)
+        """Raises PeerError when the peer is gone."""
+        self._way.receive(tensor)
         return tensor

@@ -19,13 +19,13 @@ SPLIT = ("layout.shard.qk=false", "layout.shard.cross_attention=false")
 CHUNKS, WAIT_S = 40, 120
 
 
-def torchrun(folder: Path, ranks: int, restarts: int = 0) -> subprocess.Popen[str]:
+def torchrun(folder: Path, ranks: int, restarts: int = 0, run: str = "bench") -> subprocess.Popen[str]:
     words = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", f"--max-restarts={restarts}"]
     program = [
         "-m",
         "pp1_orchestrator",
         "layout=torchrun",
-        "run=bench",
+        f"run={run}",
         f"run.chunks={CHUNKS}",
         *SMALL,
         *ON_CPU,
@@ -102,3 +102,14 @@ def test_without_torchrun_it_is_one_line(tmp_path):
     assert done.stderr.splitlines()[-1] == (
         "configuration error: layout=torchrun: WORLD_SIZE is not set; start it with torchrun --standalone -m …"
     )
+
+
+def test_a_plan_is_rank_0s_alone_and_the_others_end_at_once(tmp_path):
+    process = torchrun(tmp_path, 3, run="plan")
+    try:
+        assert process.wait(WAIT_S) == 0, (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+    said = [line["message"] for line in lines(tmp_path)]
+    assert [said.count(f"rank {rank} has no part in run=plan") for rank in (0, 1, 2)] == [0, 1, 1]
+    assert (tmp_path / "out" / "plan.json").exists()

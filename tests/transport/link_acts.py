@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -10,25 +13,50 @@ from pp1_orchestrator.contract import PPResultV2, Result, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.errors import ContractError, MeshError
-from pp1_orchestrator.transport.groups import STAGE0, PeerPipe
+from pp1_orchestrator.transport.groups import STAGE0, PeerPipe, Topology
 from pp1_orchestrator.transport.link import DistLink
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from pp1_orchestrator.transport.shared_pipe import RING_BYTES, meet
 from tests.transport.envelopes_made import first_chunk
-from tests.transport.world import Report, Seat
+from tests.transport.world import WAIT_S, Report, Seat
 
 CPU = torch.device("cpu")
 LATENTS = torch.arange(1 * 3 * 4 * 4 * 6, dtype=torch.float32).view(1, 3, 4, 4, 6)
 EMBEDS = torch.linspace(-1, 1, 7 * 24, dtype=torch.bfloat16).view(1, 7, 24)
 SILENCE_S = 0.5
+WAYS = ("memory", "sockets")
+BULK = [
+    (5, torch.int64),
+    (0, torch.float32),
+    (RING_BYTES // 4 + 999, torch.float32),
+    (7, torch.bfloat16),
+    (RING_BYTES + 3, torch.uint8),
+    (1001, torch.float32),
+]
 
 
 def act(seat: Seat) -> Report:
-    return {"exchange": _exchange(seat), "broken": _broken(seat), "silent": _silent(seat), "gone": _gone(seat)}
+    """Everything through shared memory and through sockets; then the leader's process ends."""
+    report: Report = {way: {name: act(seat, way) for name, act in ACTS.items()} for way in WAYS}
+    topology = seat.topology("gone", 1)
+    through_memory, topology.pp_memory = PeerPipe(topology), None
+    pipes = dict(zip(WAYS, (through_memory, PeerPipe(topology)), strict=True))
+    report["gone"] = {way: _what_rank_0_hears(seat, pipe) for way, pipe in pipes.items()}
+    topology.close()
+    return report
 
 
-def _exchange(seat: Seat) -> Report:
+def _topology(seat: Seat, name: str, way: str, message_s: float = WAIT_S) -> Topology:
+    topology = seat.topology(f"{name}-{way}", 1, message_s)
+    assert topology.pp_memory is not None
+    if way == "sockets":
+        topology.pp_memory = None
+    return topology
+
+
+def _exchange(seat: Seat, way: str) -> Report:
     """Rank 0 asks, the leader answers with the latents doubled."""
-    topology = seat.topology("exchange", 1)
+    topology = _topology(seat, "exchange", way)
     pipe = PeerPipe(topology)
     if seat.rank == STAGE0:
         link = DistLink(pipe, LATEST)
@@ -48,9 +76,29 @@ def _exchange(seat: Seat) -> Report:
     return {"same": same, "nbytes": received.nbytes, "in_order": received.header_ns <= received.done_ns}
 
 
-def _broken(seat: Seat) -> str:
+def _bulk(seat: Seat, way: str) -> Report:
+    """Tensors of many sizes and kinds, more than the memory between the two holds; the leader takes them when told to,
+    and sends them back."""
+    topology = _topology(seat, "bulk", way)
+    pipe, sent = PeerPipe(topology), [torch.arange(size).to(dtype) for size, dtype in BULK]
+    if seat.rank == STAGE0:
+        sendings = [pipe.start_send(tensor) for tensor in sent]
+        seat.store.set(f"taken-{way}", "")
+        for sending in sendings:
+            sending.wait()
+    else:
+        seat.store.get(f"taken-{way}")
+    found = [pipe.receive(torch.empty_like(tensor)) for tensor in sent]
+    if seat.rank != STAGE0:
+        for tensor in found:
+            pipe.send(tensor)
+    topology.close()
+    return {"wrong": [n for n, pair in enumerate(zip(sent, found, strict=True)) if not torch.equal(*pair)]}
+
+
+def _broken(seat: Seat, way: str) -> str:
     """The leader sends a broken header and nothing more: whoever waited for the rest would wait in vain."""
-    topology = seat.topology("broken", 1)
+    topology = _topology(seat, "broken", way)
     pipe, said = PeerPipe(topology), ""
     if seat.rank == STAGE0:
         try:
@@ -64,20 +112,48 @@ def _broken(seat: Seat) -> str:
     return said
 
 
-def _silent(seat: Seat) -> str:
-    topology = seat.topology("silent", 1, message_s=SILENCE_S)
+def _silent(seat: Seat, way: str) -> str:
+    topology = _topology(seat, "silent", way, SILENCE_S)
     said = _what_rank_0_hears(seat, PeerPipe(topology))
-    if seat.rank == STAGE0:
-        seat.store.set("heard", said)
-    else:
-        seat.store.get("heard")  # alive until rank 0 has given up
+    _until_rank_0_heard(seat, "silent", way)
     topology.close()
     return said
 
 
-def _gone(seat: Seat) -> str:
-    """The leader's process ends here, without a word."""
-    return _what_rank_0_hears(seat, PeerPipe(seat.topology("gone", 1)))
+def _not_taken(seat: Seat, way: str) -> str:
+    """More than fits is sent to a leader that takes nothing."""
+    topology = _topology(seat, "not-taken", way, SILENCE_S)
+    pipe, said = PeerPipe(topology), ""
+    if seat.rank == STAGE0:
+        try:
+            pipe.send(torch.zeros(RING_BYTES + 1, dtype=torch.uint8))
+        except MeshError as error:
+            said = str(error)
+    _until_rank_0_heard(seat, "not-taken", way)
+    topology.close()
+    return said
+
+
+def _until_rank_0_heard(seat: Seat, name: str, way: str) -> None:
+    """The leader is alive until rank 0 has given up."""
+    key = f"heard-{name}-{way}"
+    if seat.rank == STAGE0:
+        seat.store.set(key, "")
+    else:
+        seat.store.get(key)
+
+
+def _files(seat: Seat, way: str) -> int:
+    """How many files stay open of a pipe that has been closed."""
+    topology = _topology(seat, "files", way)
+    before = len(os.listdir("/proc/self/fd"))
+    memory = meet(topology.pp, WAIT_S, "the peer")
+    assert memory is not None
+    memory.close()
+    del memory  # what it looks at has a file, too
+    left = len(os.listdir("/proc/self/fd")) - before
+    topology.close()
+    return left
 
 
 def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:
@@ -88,3 +164,13 @@ def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:
     except MeshError as error:
         return str(error)
     return "nothing"
+
+
+ACTS: dict[str, Callable[[Seat, str], Any]] = {
+    "exchange": _exchange,
+    "bulk": _bulk,
+    "broken": _broken,
+    "silent": _silent,
+    "not taken": _not_taken,
+    "files": _files,
+}

@@ -18,8 +18,12 @@ KINDS = [((2, 5), torch.float32), ((7,), torch.bfloat16), ((1, 192, 192), torch.
 
 def act(seat: Seat) -> Report:
     topology = seat.topology("sums", MESH)
-    if seat.rank == STAGE0:
-        return {}
+    report = {} if seat.rank == STAGE0 else _sum(seat, topology)
+    topology.close()
+    return report
+
+
+def _sum(seat: Seat, topology: Topology) -> Report:
     crowded = _meet_without_files(topology) if seat.rank == MESH else meet(topology.mesh, SILENT_S)
     sums = meet(topology.mesh, SILENT_S)
     if sums is None:

@@ -18,10 +18,11 @@ from pp1_orchestrator.transport.link import InlineLink
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
 from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
 from tests.transport.envelopes_made import first_chunk
-from tests.transport.link_acts import CPU, EMBEDS, LATENTS, act
+from tests.transport.link_acts import CPU, EMBEDS, LATENTS, WAYS, act
 from tests.transport.world import run_world
 
 STEPS = (1000.0, 500.0)
+by_way = pytest.mark.parametrize("way", WAYS)
 MAGIC, KIND, VERSION, CALL_ID, META_BYTES, TENSOR_COUNT = range(wire.HEADER_FIELDS)
 
 
@@ -50,8 +51,9 @@ def parcel():
     return wire.pack_envelope(first_chunk(LATENTS, EMBEDS))
 
 
-def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel):
-    rank0, leader = (report["exchange"] for report in reports)
+@by_way
+def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel, way):
+    rank0, leader = (report[way]["exchange"] for report in reports)
     assert rank0["same"]
     assert leader["same"]
     assert leader["nbytes"] == parcel.nbytes
@@ -60,16 +62,33 @@ def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel):
     assert leader["in_order"]
 
 
-def test_a_broken_header_is_refused_without_waiting_for_the_rest(reports):
-    assert reports[0]["broken"].startswith("not a message of this contract")
+@by_way
+def test_what_is_larger_than_the_way_arrives_whole_in_both_directions(reports, way):
+    assert [report[way]["bulk"] for report in reports] == [{"wrong": []}] * 2
 
 
-def test_a_peer_that_falls_silent_is_one_line(reports):
-    assert reports[0]["silent"] == "rank 1 was silent for too long"
+@by_way
+def test_a_broken_header_is_refused_without_waiting_for_the_rest(reports, way):
+    assert reports[0][way]["broken"].startswith("not a message of this contract")
 
 
-def test_a_peer_that_ends_is_one_line(reports):
-    assert reports[0]["gone"] == "rank 1 has ended"
+@by_way
+def test_a_peer_that_falls_silent_is_one_line(reports, way):
+    assert reports[0][way]["silent"] == "rank 1 was silent for too long"
+
+
+@by_way
+def test_a_peer_that_takes_nothing_is_one_line(reports, way):
+    assert reports[0][way]["not taken"] == "rank 1 was silent for too long"
+
+
+@by_way
+def test_a_peer_that_ends_is_one_line(reports, way):
+    assert reports[0]["gone"][way] == "rank 1 has ended"
+
+
+def test_a_closed_pipe_leaves_no_file_open(reports):
+    assert [report["memory"]["files"] for report in reports] == [0, 0]
 
 
 @pytest.mark.parametrize(

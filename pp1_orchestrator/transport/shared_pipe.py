@@ -1,0 +1,108 @@
+"""Messages between two ranks of one host, through memory that they share: the same bytes in the same order as a socket
+would carry, copied twice and by nobody else.
+
+Each direction has a ring of bytes and two counters: how many have been written, and how many taken. A message that
+fits into the ring is away at once; of a longer one the rest goes while the peer takes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pp1_orchestrator.transport import shared_memory
+from pp1_orchestrator.transport.shared_memory import Room, SharedMemory
+
+RING_BYTES = 1 << 24
+"""More than an embedding and a window of latents have at 14B sizes."""
+PIECE_BYTES = 1 << 18
+"""The peer begins to take a tensor when so much of it has been written."""
+WRITTEN, TAKEN = 0, 1
+
+
+def meet(group: dist.ProcessGroup, limit_s: float, peer: str) -> SharedMemory | None:
+    """Called by both ranks of the group at the same time. None where they can't share memory."""
+    return shared_memory.meet(group, Room(counters=4, data_bytes=2 * RING_BYTES), limit_s, peer)
+
+
+class _Ring:
+    """One direction, as one of its ends sees it. done: bytes that this end has written, or taken."""
+
+    def __init__(self, memory: SharedMemory, direction: int) -> None:
+        self.memory = memory
+        self.written, self.taken = 2 * direction + WRITTEN, 2 * direction + TAKEN
+        self.done = 0
+        self._bytes = memory.data.view(2, RING_BYTES)[direction]
+
+    def next(self, most: int) -> Tensor:
+        """The place of the next bytes that lie in one piece."""
+        place = self.done % RING_BYTES
+        return self._bytes[place : place + most]
+
+
+class SharedPipe:
+    """One end; `rank` is 0 or 1. One thread only may use it."""
+
+    def __init__(self, memory: SharedMemory, rank: int) -> None:
+        self._out, self._back = _Ring(memory, rank), _Ring(memory, 1 - rank)
+        self._unsent: deque[Tensor] = deque()
+        self._promised = 0
+
+    def start_send(self, tensor: Tensor) -> SharedSending:
+        """What fits goes at once. The tensor must live until it has been waited for."""
+        if tensor.numel():
+            self._unsent.append(_bytes_of(tensor))
+            self._promised += tensor.nbytes
+            self._write(self._promised, wait=False)
+        return SharedSending(self, self._promised)
+
+    def finish(self, end: int) -> None:
+        """Send up to there. Raises PeerError when the peer is gone."""
+        self._write(end, wait=True)
+
+    def receive(self, tensor: Tensor) -> None:
+        """Fill it. Raises PeerError when the peer is gone."""
+        ring, left = self._back, _bytes_of(tensor)
+        while left.numel():
+            ring.memory.wait_for(ring.written, ring.done + 1)
+            piece = ring.next(min(left.numel(), ring.memory.count(ring.written) - ring.done))
+            left[: piece.numel()].copy_(piece)
+            left = left[piece.numel() :]
+            ring.done += piece.numel()
+            ring.memory.raise_to(ring.taken, ring.done)
+
+    def _write(self, end: int, wait: bool) -> None:
+        ring = self._out
+        while ring.done < end:
+            room = RING_BYTES - (ring.done - ring.memory.count(ring.taken))
+            if not room and not wait:
+                return
+            if not room:
+                ring.memory.wait_for(ring.taken, ring.done - RING_BYTES + 1)
+                continue
+            source = self._unsent.popleft()
+            piece = ring.next(min(source.numel(), room, PIECE_BYTES))
+            piece.copy_(source[: piece.numel()])
+            if piece.numel() < source.numel():
+                self._unsent.appendleft(source[piece.numel() :])
+            ring.done += piece.numel()
+            ring.memory.raise_to(ring.written, ring.done)
+
+
+class SharedSending:
+    """A tensor on its way."""
+
+    def __init__(self, pipe: SharedPipe, end: int) -> None:
+        self._pipe, self._end = pipe, end
+
+    def wait(self) -> None:
+        """Until all of it has been written. Raises PeerError when the peer is gone."""
+        self._pipe.finish(self._end)
+
+
+def _bytes_of(tensor: Tensor) -> Tensor:
+    """Of a tensor that lies in one piece, in the host's memory."""
+    return tensor.view(-1).view(torch.uint8)
