@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Runs the tests: most of them side by side, then those marked `alone` one after another. Arguments go to pytest.
-#   WORKERS  how many run side by side (2)
+# Runs the tests one after another; arguments go to pytest.
+#   WORKERS  2 or more: so many run side by side, and then those marked `alone` one after another
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export OMP_NUM_THREADS=1
 none_picked=5 interrupted=2
 
-python -m pytest -m "not alone" -n "${WORKERS:-2}" --dist loadfile "$@"
+if [ "${WORKERS:-1}" = 1 ]; then exec python -m pytest "$@"; fi
+
+python -m pytest -m "not alone" -n "$WORKERS" --dist loadfile "$@"
 together=$?
 if [ $together = $interrupted ]; then exit $together; fi
 python -m pytest -m alone "$@"
