@@ -27,7 +27,7 @@ types: ## the type check
 	@pyright
 
 unit: ## the tests; PYTEST_ARGS="-k wire" picks some
-	@OMP_NUM_THREADS=1 python -m pytest $(PYTEST_ARGS)
+	@scripts/unit.sh $(PYTEST_ARGS)
 
 clean: ## forget caches and outputs, keep .venv
 	rm -rf outputs .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

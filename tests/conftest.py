@@ -6,12 +6,14 @@ They stand here, before anything imports torch, and are inherited by the process
 import faulthandler
 import os
 import sys
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -21,3 +23,10 @@ torch.set_num_threads(1)
 # No deadline: a busy machine is no fault. The same examples every time: a failure must be seen again.
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("project")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Only those that run alone are wanted: files that have none need not be imported."""
+    if config.option.markexpr != "alone" or not collection_path.name.startswith("test_"):
+        return None
+    return "pytest.mark.alone" not in collection_path.read_text(encoding="utf-8") or None

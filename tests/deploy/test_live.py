@@ -42,7 +42,7 @@ def test_every_metric_that_applies_has_a_sample(watched):
     wait_for(lambda: prometheus.query(f"pp1_frames_total{{{stream}}} > 50"))
     assert prometheus.labels(f"pp1_rank_up{{{stream}}} == 1", "rank") == set(program.state()["ranks"])
     assert "frames" in prometheus.labels(f"pp1_queue_depth{{{stream}}}", "queue")
-    assert prometheus.query(f"rate(pp1_phase_seconds_sum{{{stream}}}[30s])")
+    wait_for(lambda: prometheus.query(f"rate(pp1_phase_seconds_sum{{{stream}}}[30s])"))  # two scrapes
 
 
 def test_every_panel_has_data(watched):

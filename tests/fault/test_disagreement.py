@@ -42,6 +42,7 @@ def refusal(main, folder, *choices) -> str:
     return str(refused.value)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("main", "line"),
     [
@@ -60,6 +61,7 @@ def test_the_first_key_that_differs_is_told_with_both_values(tmp_path, main, lin
     assert refusal(main, tmp_path) == line
 
 
+@pytest.mark.alone
 def test_other_weights_at_the_same_place_are_told(tmp_path, monkeypatch):
     settings, _ = make_settings(*CHOICES)
     for rank in range(3):

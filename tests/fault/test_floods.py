@@ -142,6 +142,7 @@ def test_one_viewer_too_many_is_told_so_and_a_place_that_is_left_is_free_again()
     assert asyncio.run(scene()).count == 0
 
 
+@pytest.mark.alone
 def test_one_viewer_too_many_is_told_so_at_once():
     """By the whole server, with its own peers."""
     figures = Counted()

@@ -30,6 +30,7 @@ def assert_seen_in_time(told):
     return found[1]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("kind", "rank", "suspect", "stack"),
     [
@@ -55,6 +56,7 @@ def test_a_rank_that_does_not_go_on(tmp_path, caplog, kind, rank, suspect, stack
     assert not (tmp_path / ".stacks").exists()
 
 
+@pytest.mark.alone
 def test_a_mesh_that_stops_while_paused_is_found_out_by_its_heartbeat(tmp_path):
     with faulty("none", *CHOICES, "deadlines.heartbeat=0.2", out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 4)
@@ -74,6 +76,7 @@ def test_without_restarts_a_hang_ends_the_run(tmp_path):
         assert str(stream.session.failure).startswith("rank 1 hangs: no answer for ")
 
 
+@pytest.mark.alone
 def test_stacks_that_can_not_be_written_do_not_save_a_mesh(tmp_path, monkeypatch, caplog):
     with faulty("sleep", *CHOICES, out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)

@@ -21,6 +21,7 @@ def live(tmp_path_factory):
         yield found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("phase", "rank"),
     [("load", 2), ("handshake", 1), ("handshake", 2), ("first chunk", 1), ("first chunk", 2), ("steady", 1)],
@@ -37,6 +38,7 @@ def test_a_killed_rank_costs_a_pause_whatever_it_was_doing(live, phase, rank):
     assert found.words.startswith(f"rank {rank} ended with exit code -9")
 
 
+@pytest.mark.alone
 def test_restarts_leave_nothing_behind(live):
     """Whatever was killed before, or one more kill where this test runs alone."""
     live.settle()
@@ -46,6 +48,7 @@ def test_restarts_leave_nothing_behind(live):
     assert (found.fds, found.threads) == (once.fds, once.threads)
 
 
+@pytest.mark.alone
 def test_a_rank_that_is_killed_while_the_stream_ends_changes_nothing(tmp_path):
     with scene(tmp_path / "out") as ending:
         found = drained(ending, 2)

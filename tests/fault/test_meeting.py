@@ -42,6 +42,7 @@ def connect_and_kill(mesh, rank):
     return said[1], said[0] - killed
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("main", "rank"), [(nobody_joins, 1), (one_joins, 2)])
 def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")

@@ -23,6 +23,7 @@ def mesh_of(program):
     return [p for helper in program.family()[0].children() for p in helper.children()]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("when", [loading, busy])
 def test_the_mesh_ends_with_rank_0(tmp_path, when):
     with running("layout=cpu", "layout.mesh_ranks=2", out=tmp_path / "out") as program:

@@ -4,6 +4,8 @@ import contextlib
 import re
 import time
 
+import pytest
+
 from tests.system.program import running
 
 UNHEALTHY_S = 5.0
@@ -35,6 +37,7 @@ def newest_change(program) -> float:
     return since
 
 
+@pytest.mark.alone
 def test_a_decoder_that_hangs_is_seen_with_the_shipped_deadline_and_may_go_on(tmp_path):
     with hanging(tmp_path, "hang_decoding", "debug.fault.seconds=7") as program:
         assert program.get("/healthz")[0] == 200

@@ -90,11 +90,13 @@ def flooded(tmp_path_factory):
     return answers, latencies, ratios, outcomes
 
 
+@pytest.mark.alone
 def test_the_stream_keeps_its_rhythm(flooded):
     _, _, ratios, _ = flooded
     assert min(ratios) <= SLOWER, ratios
 
 
+@pytest.mark.alone
 def test_most_are_told_to_come_again_and_of_the_others_each_is_shown_or_overtaken(flooded):
     answers, _, _, outcomes = flooded
     assert set(answers) == {200, 429}
@@ -103,6 +105,7 @@ def test_most_are_told_to_come_again_and_of_the_others_each_is_shown_or_overtake
     assert outcomes["applied"] + outcomes["superseded"] == outcomes["accepted"]
 
 
+@pytest.mark.alone
 def test_what_is_sent_afterwards_is_shown_within_two_chunks(flooded):
     _, latencies, _, _ = flooded
     assert sorted(latencies)[ROUNDS // 2] <= SOON_CHUNKS, latencies

@@ -57,6 +57,7 @@ def assert_nothing_is_shown_twice_or_out_of_order(chunks):
     assert epochs == sorted(epochs)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("kind", "rank", "reason", "text"),
     [

@@ -82,6 +82,7 @@ def test_the_offers_that_are_damaged_are_good_ones():
     assert asyncio.run(scene()) == ["answered"] * 3
 
 
+@pytest.mark.alone
 def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(caplog):
     caplog.set_level(logging.WARNING)
 

@@ -40,6 +40,7 @@ def test_a_first_mesh_that_does_not_come_up_ends_the_run(tmp_path, caplog, kind,
     assert f"stacks of all ranks are in {tmp_path / 'hang-1'}" in caplog.text
 
 
+@pytest.mark.alone
 def test_a_later_mesh_that_does_not_come_up_is_given_up_and_the_next_one_is_good(tmp_path):
     """One of its ranks is stopped as soon as it is there, before it can even write its stacks."""
     with faulty("none", *CHOICES, ranks=2, out=tmp_path) as stream:

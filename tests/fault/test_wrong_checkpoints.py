@@ -67,6 +67,7 @@ def imports_done(tmp_path_factory):
     assert run_to_end("seed=none", out=tmp_path_factory.mktemp("first") / "out").returncode == 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("damage", "part", "says"),
     [

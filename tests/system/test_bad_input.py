@@ -87,6 +87,7 @@ def test_a_mesh_that_speaks_an_older_contract_makes_the_same_video(tmp_path):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.alone
 def test_a_taken_port(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

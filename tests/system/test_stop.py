@@ -71,6 +71,7 @@ def test_sigterm_ends_it_in_every_state(tmp_path, reach, pause_s):
         assert "Traceback" not in program.log
 
 
+@pytest.mark.alone
 def test_the_second_signal_ends_it_at_once(tmp_path):
     """A chunk takes so long that draining can't be over before."""
     with running(*SMALL, "debug.mesh_s=60", "deadlines.message=120", out=tmp_path / "out") as program:

@@ -75,6 +75,7 @@ def seconds_until_playing(browser: Browser, url: str) -> float:
     return took
 
 
+@pytest.mark.alone
 def test_the_picture_plays_soon(program, browser, record_property):
     """The best of a few visits: a machine that is busy with other work is no fault of the page."""
     took = []
@@ -84,6 +85,7 @@ def test_the_picture_plays_soon(program, browser, record_property):
     assert min(took) < PLAYS_WITHIN_S
 
 
+@pytest.mark.alone
 def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()
@@ -106,6 +108,7 @@ def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_prope
     page.page.context.close()
 
 
+@pytest.mark.alone
 def test_pause_holds_the_picture_and_a_hard_cut_starts_a_new_epoch(program, browser):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_status("Live")
