@@ -58,7 +58,7 @@ class DistLink:
         self.device, self.version = pipe.device, version
 
     def send(self, parcel: wire.Parcel) -> None:
-        send_parcel(parcel, self._pipe.send)
+        self.start_send(parcel).wait()
 
     def start_send(self, parcel: wire.Parcel) -> Sending:
         return _Started(parcel, [self._pipe.start_send(tensor) for tensor in parcel.parts])

@@ -2,7 +2,7 @@
 would carry, copied twice and by nobody else.
 
 Each direction has a ring of bytes and two counters: how many have been written, and how many taken. A message that
-fits into the ring is away at once; of a longer one the rest goes while the peer takes it.
+fits into the ring is written at once; of a longer one the rest goes while the peer takes it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,12 @@ class SharedPipe:
         return SharedSending(self, self._promised)
 
     def finish(self, end: int) -> None:
-        """Send up to there. Raises PeerError when the peer is gone."""
+        """Send up to there, and wait until the peer has taken it: an idle peer that hangs is noticed by this alone.
+
+        Raises PeerError when the peer is gone.
+        """
         self._write(end, wait=True)
+        self._out.memory.wait_for(self._out.taken, end)
 
     def receive(self, tensor: Tensor) -> None:
         """Fill it. Raises PeerError when the peer is gone."""
@@ -99,7 +103,7 @@ class SharedSending:
         self._pipe, self._end = pipe, end
 
     def wait(self) -> None:
-        """Until all of it has been written. Raises PeerError when the peer is gone."""
+        """Until all of it has been taken. Raises PeerError when the peer is gone."""
         self._pipe.finish(self._end)
 
 

@@ -14,6 +14,8 @@ import msgspec
 
 KEPT = 256
 """Files that are remembered, the newest."""
+REMEMBERED_BYTES = 64 << 20
+"""Smaller files are read again in no time."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -26,20 +28,22 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class DigestMemory:
-    """Digests by path, kept in the file `place`."""
+    """Digests by path, kept in the file `place`. least: bytes of a file that is worth it."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, place: Path, least: int = REMEMBERED_BYTES) -> None:
+        self._place, self._least = place, least
 
     def digest(self, path: Path) -> str:
         """Raises OSError."""
-        name, stat, seen = str(path.resolve()), path.stat(), self._seen()
+        name, stat = str(path.resolve()), path.stat()
+        if stat.st_size < self._least:
+            return _read(path)
+        seen = self._seen()
         found = seen.get(name)
         as_now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if found is not None and (found.size, found.modified_ns, found.changed_ns) == as_now:
             return found.sha256
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _read(path)
         seen.pop(name, None)
         self._keep(seen | {name: Seen(*as_now, digest)})
         return digest
@@ -57,3 +61,8 @@ class DigestMemory:
             self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             whole.write_bytes(msgspec.json.encode(dict(list(seen.items())[-KEPT:])))
             whole.replace(self._place)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
