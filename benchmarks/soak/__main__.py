@@ -20,7 +20,7 @@ from benchmarks.soak.run import soak
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=2000)
-    parser.add_argument("--warmup", type=int, default=200, help="chunks before the first sample that counts")
+    parser.add_argument("--warmup", type=int, default=400, help="chunks before the first sample that counts")
     parser.add_argument("--leak", choices=sorted(LEAKS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

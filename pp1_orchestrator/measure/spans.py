@@ -22,7 +22,8 @@ import msgspec
 Scalar = int | float | str
 Item = TypeVar("Item")
 
-DEFAULT_LIMIT = 50_000
+DEFAULT_LIMIT = 4_000
+"""Newest spans, and arrows: those of some 300 chunks on rank 0. A show of days must not hold all of its spans."""
 PENDING_LIMIT = 256
 """Spans of a device whose ends it has not come to yet."""
 DEVICE_PREFIX = "gpu "

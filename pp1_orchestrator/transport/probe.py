@@ -16,6 +16,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pp1_orchestrator.transport import shared_sums
+
 SMALL_BYTES = 64
 COPY_S = 0.01
 ROUNDS = 20
@@ -38,8 +40,8 @@ class Probe:
 def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work_s: float) -> Probe:
     """Try a small message and one of `nbytes`, with `work_s` seconds of computing between two sums, as a mesh has it.
 
-    gloo: sums over `ranks` threads that are connected as processes would be. Elsewhere: copies, on a GPU to the next
-    one if there is one; a collective costs more than that.
+    gloo: sums over `ranks` threads that are connected as processes would be, through memory that they share where a
+    mesh does so. Elsewhere: copies, on a GPU to the next one if there is one; a collective costs more than that.
     """
     target = _copy_target(device)
     small, large = (_seconds(_copy(device, target, size), device) for size in (SMALL_BYTES, nbytes))
@@ -48,7 +50,7 @@ def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work
     if backend == "gloo":
         small, large = (median(seconds) for seconds in _gloo_seconds(ranks, (SMALL_BYTES, nbytes), 0.0))
         sum_s = fmean(_gloo_seconds(ranks, (SMALL_BYTES,), work_s)[0])  # its rare long waits are a part of it
-        method = f"gloo sums over {ranks} threads"
+        method = f"sums over {ranks} threads"
     # Noise may make the large message the quicker one; bytes never pass faster than they are copied.
     return Probe(small, sum_s, nbytes / max(large - small, copied_s), method)
 
@@ -83,13 +85,14 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
 
     def member(rank: int) -> None:
         group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
+        add = _way_to_sum(group, ranks)
         tensors = {size: torch.zeros(size, dtype=torch.uint8) for size in sizes}
-        group.allreduce([tensors[sizes[0]]]).wait()
+        add(tensors[sizes[0]])
         for _ in range(ROUNDS):
             for size, tensor in tensors.items():
                 _work(work_s)
                 start = time.perf_counter()
-                group.allreduce([tensor]).wait()
+                add(tensor)
                 if rank == 0:
                     seconds[size].append(time.perf_counter() - start)
 
@@ -99,6 +102,19 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
     for thread in threads:
         thread.join()
     return [seconds[size] for size in sizes]
+
+
+def _way_to_sum(group: Any, ranks: int) -> Callable[[torch.Tensor], object]:
+    """What a mesh's ranks would use (`transport.groups.MeshShard`)."""
+    shared = shared_sums.meet(group, LIMIT.total_seconds()) if ranks > 1 else None
+
+    def add(tensor: torch.Tensor) -> None:
+        if shared is not None and shared.fits(tensor):
+            shared.add(tensor)
+        else:
+            group.allreduce([tensor]).wait()
+
+    return add
 
 
 def _work(seconds: float) -> None:

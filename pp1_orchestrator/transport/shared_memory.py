@@ -37,10 +37,14 @@ RINGS = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is shared: so many counters, and bytes of data, of which only what is used takes memory."""
+    """What is shared: so many counters, and bytes of data, of which only what is used takes memory.
+
+    at_once: all of it is to take memory from the start, where in time all would be used.
+    """
 
     counters: int
     data_bytes: int
+    at_once: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -75,15 +79,14 @@ def meet(group: dist.ProcessGroup, room: Room, limit_s: float, peers: str) -> Sh
                 shared = _open(ranks, group.rank(), room, files)
             except OSError as error:
                 log.warning("ranks use sockets, which is slower: they can't share memory: %s", error)
-        everybody = torch.tensor([shared is not None])
-        dist.all_reduce(everybody, dist.ReduceOp.MIN, group=group)
+        everybody = all(answer[0] for answer in _exchange(group, [int(shared is not None)]))
     except BaseException:
         files.close()
         raise
     finally:
         if offered >= 0:
             os.close(offered)
-    if shared is None or not bool(everybody):
+    if shared is None or not everybody:
         files.close()
         return None
     memory, bells, processes = shared
@@ -101,9 +104,14 @@ def _new_memory(room: Room) -> int:
 
 def _tell(group: dist.ProcessGroup, own: _Told) -> list[_Told]:
     """What every rank tells, in their order."""
-    told = [torch.zeros(3, dtype=torch.int64) for _ in range(group.size())]
-    dist.all_gather(told, torch.tensor([own.pid, own.memory, own.bell]), group=group)
-    return [_Told(*map(int, numbers)) for numbers in told]
+    return [_Told(*numbers) for numbers in _exchange(group, [own.pid, own.memory, own.bell])]
+
+
+def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
+    """Every rank's numbers, in their order. Asked of the group itself: it need not be one that torch knows by name."""
+    places = [torch.zeros(len(own), dtype=torch.int64) for _ in range(group.size())]
+    group.allgather([places], [torch.tensor(own)]).wait()
+    return [place.tolist() for place in places]
 
 
 def _open(
@@ -117,7 +125,7 @@ def _open(
 
     offered = os.open(f"/proc/{ranks[0].pid}/fd/{ranks[0].memory}", os.O_RDWR)
     try:
-        memory = mmap.mmap(offered, room.nbytes)
+        memory = mmap.mmap(offered, room.nbytes, mmap.MAP_SHARED | (mmap.MAP_POPULATE if room.at_once else 0))
     finally:
         os.close(offered)
     others = [told for other, told in enumerate(ranks) if other != rank]

@@ -16,7 +16,7 @@ from torch import Tensor
 from pp1_orchestrator.transport import shared_memory
 from pp1_orchestrator.transport.shared_memory import Room, SharedMemory
 
-RING_BYTES = 1 << 24
+RING_BYTES = 1 << 23
 """More than an embedding and a window of latents have at 14B sizes."""
 PIECE_BYTES = 1 << 18
 """The peer begins to take a tensor when so much of it has been written."""
@@ -25,7 +25,7 @@ WRITTEN, TAKEN = 0, 1
 
 def meet(group: dist.ProcessGroup, limit_s: float, peer: str) -> SharedMemory | None:
     """Called by both ranks of the group at the same time. None where they can't share memory."""
-    return shared_memory.meet(group, Room(counters=4, data_bytes=2 * RING_BYTES), limit_s, peer)
+    return shared_memory.meet(group, Room(counters=4, data_bytes=2 * RING_BYTES, at_once=True), limit_s, peer)
 
 
 class _Ring:

@@ -60,9 +60,7 @@ def test_work_without_a_rate_is_an_error():
         compute_seconds(work, idle, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("backend", "method"), [("gloo", "gloo sums over 3 threads"), ("none", "copies from cpu to cpu")]
-)
+@pytest.mark.parametrize(("backend", "method"), [("gloo", "sums over 3 threads"), ("none", "copies from cpu to cpu")])
 def test_the_link_is_probed(backend, method):
     probe = probe_link(backend, CPU, 3, 100_000, work_s=1e-4)
     assert min(probe.message_s, probe.sum_s, probe.bytes_s) > 0
