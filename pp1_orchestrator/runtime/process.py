@@ -36,9 +36,15 @@ def keep_freed_memory() -> None:
 
 def keep_collections_short() -> None:
     """Once all is loaded. Else each full collection walks all of torch, and holds viewers and pacer up for 150 ms; and
-    what a few dozen offers leave behind in cycles is let go in pieces of 20 ms, not at once."""
+    what a few dozen offers leave behind in cycles is let go in pieces of 20 ms, not at once.
+
+    Python puts a full collection off until a quarter has been added to what the last one left. So the last one of here
+    is of what is not frozen, which is nearly nothing: else what viewers leave behind would stay until it was as much as
+    that of torch.
+    """
     gc.collect()
     gc.freeze()
+    gc.collect()
     gc.set_threshold(*GENERATIONS)
 
 

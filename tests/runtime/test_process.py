@@ -35,3 +35,27 @@ def page_faults(call: str) -> int:
 def test_freed_memory_is_not_fetched_anew():
     assert page_faults(AS_IT_BEGINS) > ROUNDS * PIECES
     assert page_faults("keep_freed_memory()") < ROUNDS
+
+
+LEFT_BEHIND = """
+import collections, weakref
+from pp1_orchestrator.runtime.process import keep_collections_short
+program = [[number] for number in range(400_000)]
+keep_collections_short()
+class Part:
+    pass
+alive, most, here = weakref.WeakSet(), 0, collections.deque(maxlen=4)
+for viewer in range(40):
+    parts = [Part() for _ in range(5000)]
+    for part in parts:
+        part.itself = part
+    alive.update(parts)
+    here.append(parts)
+    most = max(most, len(alive))
+print(most)
+"""
+
+
+def test_what_viewers_leave_behind_in_cycles_is_let_go_however_large_the_program_is():
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50_000  # of which 20,000 are in use
