@@ -12,12 +12,14 @@ import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import Envelope
-from pp1_orchestrator.errors import ChunkError, ContractError, MeshError
+from pp1_orchestrator.errors import ChunkError, ContractError, MeshError, PeerError
 
 RESULT_VERSIONS = (1, 2)
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
 GOES_ON = f"{ChunkError.__name__}: "
+MISSES = f"{PeerError.__name__}: "
+"""A rank that only misses another one has no reason of its own: how that one ended says more."""
 """An error that begins so is one chunk's: the mesh is as good as before, once its caches are reset."""
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
@@ -81,7 +83,8 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
     if not meta.ok and meta.error_message.startswith(GOES_ON):
         raise ChunkError(meta.error_message.removeprefix(GOES_ON))
     if not meta.ok:
-        raise MeshError(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
+        kind = PeerError if meta.error_message.startswith(MISSES) else MeshError
+        raise kind(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
     if meta.mesh_current_start_frame != plan.current_start_frame:
         raise ContractError(
             f"chunk {meta.chunk_index}: the mesh made frame {meta.mesh_current_start_frame} and on, "
