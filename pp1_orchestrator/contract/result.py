@@ -18,9 +18,9 @@ RESULT_VERSIONS = (1, 2)
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
 GOES_ON = f"{ChunkError.__name__}: "
+"""An error that begins so is one chunk's: the mesh is as good as before, once its caches are reset."""
 MISSES = f"{PeerError.__name__}: "
 """A rank that only misses another one has no reason of its own: how that one ended says more."""
-"""An error that begins so is one chunk's: the mesh is as good as before, once its caches are reset."""
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 

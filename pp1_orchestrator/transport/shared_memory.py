@@ -174,10 +174,20 @@ class SharedMemory:
         for _ in range(LOOKS):
             if self._counters[place] >= value:
                 return
-        end = time.monotonic() + self._limit_s
+        end = self.limit()
         while self._counters[place] < value:
-            events = {file for file, _ in self._events.poll(max(0.0, end - time.monotonic()) * 1e3)}
-            if self._woken in events:
-                os.read(self._woken, RINGS)
-            elif self._counters[place] < value:  # a peer may have ended after what is waited for
-                raise PeerError(f"{self._peers} {'has ended' if events else 'was silent for too long'}")
+            wrong = self.sleep(end)
+            if wrong and self._counters[place] < value:  # a peer may have ended after what is waited for
+                raise wrong
+
+    def limit(self) -> float:
+        """Until when a wait that begins now may last, monotonic seconds."""
+        return time.monotonic() + self._limit_s
+
+    def sleep(self, end: float) -> PeerError | None:
+        """Until a peer raises any counter; else why none will."""
+        events = {file for file, _ in self._events.poll(max(0.0, end - time.monotonic()) * 1e3)}
+        if self._woken in events:
+            os.read(self._woken, RINGS)
+            return None
+        return PeerError(f"{self._peers} {'has ended' if events else 'was silent for too long'}")

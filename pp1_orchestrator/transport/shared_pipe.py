@@ -71,12 +71,22 @@ class SharedPipe:
         """Fill it. Raises PeerError when the peer is gone."""
         ring, left = self._back, _bytes_of(tensor)
         while left.numel():
-            ring.memory.wait_for(ring.written, ring.done + 1)
+            self._wait_for_bytes(ring)
             piece = ring.next(min(left.numel(), ring.memory.count(ring.written) - ring.done))
             left[: piece.numel()].copy_(piece)
             left = left[piece.numel() :]
             ring.done += piece.numel()
             ring.memory.raise_to(ring.taken, ring.done)
+
+    def _wait_for_bytes(self, ring: _Ring) -> None:
+        """What did not fit yet goes on meanwhile: the peer may wait for it before it sends anything."""
+        end = ring.memory.limit()
+        while self._unsent and ring.memory.count(ring.written) == ring.done:
+            self._write(self._promised, wait=False)
+            wrong = ring.memory.sleep(end) if self._unsent else None
+            if wrong and ring.memory.count(ring.written) == ring.done:
+                raise wrong
+        ring.memory.wait_for(ring.written, ring.done + 1)
 
     def _write(self, end: int, wait: bool) -> None:
         ring = self._out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def _bulk(seat: Seat, way: str) -> Report:
     return {"wrong": [n for n, pair in enumerate(zip(sent, found, strict=True)) if not torch.equal(*pair)]}
 
 
+def _crossing(seat: Seat, way: str) -> bool:
+    """Both send more than fits, and receive before they wait for it to be taken."""
+    topology = _topology(seat, "crossing", way)
+    pipe, large = PeerPipe(topology), torch.arange(2 * RING_BYTES + 3).to(torch.uint8)
+    sending = pipe.start_send(large)
+    seat.store.set(f"crossing-{way}-{seat.rank}", "")
+    seat.store.get(f"crossing-{way}-{1 - seat.rank}")
+    same = torch.equal(pipe.receive(torch.empty_like(large)), large)
+    sending.wait()
+    topology.close()
+    return same
+
+
 def _broken(seat: Seat, way: str) -> str:
     """The leader sends a broken header and nothing more: whoever waited for the rest would wait in vain."""
     topology = _topology(seat, "broken", way)
@@ -147,6 +161,7 @@ def _until_rank_0_heard(seat: Seat, name: str, way: str) -> None:
 def _files(seat: Seat, way: str) -> int:
     """How many files stay open of a pipe that has been closed."""
     topology = _topology(seat, "files", way)
+    gc.collect()  # what earlier acts have left
     before = _shared_files()
     memory = meet(topology.pp, WAIT_S, "the peer")
     assert memory is not None
@@ -179,6 +194,7 @@ def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:
 ACTS: dict[str, Callable[[Seat, str], Any]] = {
     "exchange": _exchange,
     "bulk": _bulk,
+    "crossing": _crossing,
     "broken": _broken,
     "silent": _silent,
     "not taken": _not_taken,

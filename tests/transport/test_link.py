@@ -68,6 +68,11 @@ def test_what_is_larger_than_the_way_arrives_whole_in_both_directions(reports, w
 
 
 @by_way
+def test_two_that_send_more_than_fits_take_what_the_other_sends(reports, way):
+    assert [report[way]["crossing"] for report in reports] == [True, True]
+
+
+@by_way
 def test_a_broken_header_is_refused_without_waiting_for_the_rest(reports, way):
     assert reports[0][way]["broken"].startswith("not a message of this contract")
 
