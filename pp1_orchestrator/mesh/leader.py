@@ -17,8 +17,7 @@ from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
-from pp1_orchestrator.transport.groups import MeshShard
-from pp1_orchestrator.transport.link import Sending
+from pp1_orchestrator.transport.groups import MeshShard, Sending
 from pp1_orchestrator.transport.messages import Received, send_parcel
 from pp1_orchestrator.transport.ordered import Rising
 

@@ -22,8 +22,7 @@ from pp1_orchestrator.contract import wire
 from pp1_orchestrator.mesh.leader import Link
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.runtime.around import AroundGenerator
-from pp1_orchestrator.transport.groups import LEADER
-from pp1_orchestrator.transport.link import Sending
+from pp1_orchestrator.transport.groups import LEADER, Sending
 from pp1_orchestrator.transport.messages import Received
 
 NO_FAULT = "none"

@@ -144,10 +144,10 @@ class MeshShard:
 
 
 class Sending(Protocol):
-    """A tensor on its way to a peer. It must live until `wait` has returned."""
+    """A tensor or a message on its way to a peer. It must live until `wait` has returned."""
 
     def wait(self) -> None:
-        """Raises PeerError when the peer is gone."""
+        """Until the peer has taken it. Raises PeerError when the peer is gone."""
         ...
 
 

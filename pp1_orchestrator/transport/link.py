@@ -14,16 +14,8 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.contract.versions import LATEST
-from pp1_orchestrator.transport.groups import PeerPipe
+from pp1_orchestrator.transport.groups import PeerPipe, Sending
 from pp1_orchestrator.transport.messages import Received, receive_message, send_parcel
-
-
-class Sending(Protocol):
-    """A message on its way. The parcel must live until `wait` has returned."""
-
-    def wait(self) -> None:
-        """Raises MeshError when the peer is gone."""
-        ...
 
 
 class MeshLink(Protocol):

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.transport.link import MeshLink, Sending
+from pp1_orchestrator.transport.groups import Sending
+from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.messages import Received
 
 log = logging.getLogger(__name__)

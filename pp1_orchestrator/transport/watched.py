@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.transport.link import MeshLink, Sending
+from pp1_orchestrator.transport.groups import Sending
+from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.messages import Received
 
 TIMES_USUAL = 10

@@ -11,7 +11,7 @@ from typing import ClassVar
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.strategies.overlap.base import IN_FLIGHT, OverlapParts, Steps, collect, note_sent
-from pp1_orchestrator.transport.link import Sending
+from pp1_orchestrator.transport.groups import Sending
 
 
 class LoopAhead:
