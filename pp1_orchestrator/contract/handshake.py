@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,12 +15,12 @@ Facts = dict[str, Any]
 SEAL_CHARS = hashlib.sha256().digest_size * 2
 
 
-def facts(settings: msgspec.Struct, torch_version: str, checkpoint: str) -> Facts:
-    """Flat facts of one rank: torch's version, what tells its weights from others, and every setting by its dotted key,
-    but for those of the server."""
+def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> Facts:
+    """Flat facts of one rank: versions of what computes, what tells its weights from others, and every setting by its
+    dotted key, but for those of the server."""
     shared = msgspec.to_builtins(settings)
     shared.pop("serving", None)
-    return {"torch": torch_version, "checkpoint": checkpoint} | _flat(shared, "")
+    return {**versions, "checkpoint": checkpoint} | _flat(shared, "")
 
 
 def _flat(value: Any, prefix: str) -> Facts:

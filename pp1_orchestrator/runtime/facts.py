@@ -11,6 +11,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.models.checkpoints.digests import DigestMemory
 from pp1_orchestrator.models.checkpoints.fingerprint import fingerprint
+from pp1_orchestrator.models.wan.fast.attention_kernels import FLASH, flash_version
 from pp1_orchestrator.runtime.checkpoint import as_config_error
 
 RANDOM = "random"
@@ -19,14 +20,15 @@ RANDOM = "random"
 def own_facts(settings: Settings) -> handshake.Facts:
     """Raises ConfigError where the checkpoint can't be read here."""
     model = settings.model
+    versions = {"torch": str(torch.__version__), FLASH: flash_version()}
     if model.weights == "random":
-        return handshake.facts(settings, str(torch.__version__), RANDOM)
+        return handshake.facts(settings, versions, RANDOM)
     with as_config_error(settings):
         memory = DigestMemory(_cache() / "digests.json")
         found = fingerprint(model.part("generator"), memory)
         if model.lora is not None:
             found = f"{found}+{fingerprint(Path(model.lora).expanduser(), memory)}"
-    return handshake.facts(settings, str(torch.__version__), found)
+    return handshake.facts(settings, versions, found)
 
 
 def _cache() -> Path:

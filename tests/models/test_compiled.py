@@ -11,6 +11,7 @@ from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
 from pp1_orchestrator.models.vae.stacked import StackedDecoder
+from pp1_orchestrator.models.wan.fast.block import KernelSteps, WideSteps
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
 from pp1_orchestrator.models.wan.fast.products import linear_gelu
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -21,13 +22,13 @@ from tests.models.wan_made import CONFIG, make_model
 STEPS = (1000, 500)
 
 
-def chunks(model, count, backend=None):
+def chunks(model, count, steps=None):
     """The latents of some chunks in a row, each with its context pass."""
     cache = KVCache.for_model(CONFIG, 1, (8, 8), torch.float64)
-    passes = None if backend is None else CompiledPasses(model, cache, backend=backend)
+    passes = None if steps is None else CompiledPasses(model, cache, steps=steps, backend="aot_eager")
     generator = CausalGenerator(model, cache, FlowSchedule(), passes)
     text = torch.randn(1, CONFIG.text_len, CONFIG.text_dim, generator=torch.Generator().manual_seed(1))
-    if backend is not None:
+    if steps is not None:
         generator.warm_up(tuple(text.shape), (1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8))
         assert generator.calls == 0
     generator.set_text(text)
@@ -40,11 +41,12 @@ def chunks(model, count, backend=None):
     return torch.cat(made, 1)
 
 
-def test_compiled_blocks_give_the_same_latents_while_the_window_fills_and_rolls():
+@pytest.mark.parametrize("steps", [WideSteps(), KernelSteps()], ids=["compiler's", "own"])
+def test_compiled_blocks_give_the_same_latents_while_the_window_fills_and_rolls(steps):
     model = make_model()
     count = CONFIG.local_attn_size // CONFIG.chunk_frames + 2
     expected = chunks(copy.deepcopy(model), count)
-    torch.testing.assert_close(chunks(model, count, backend="aot_eager"), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(chunks(model, count, steps), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_generator_that_was_warmed_up_has_no_text():

@@ -8,9 +8,11 @@ from torch import nn
 
 from pp1_orchestrator.models.wan.attention import attend
 from pp1_orchestrator.models.wan.fast.attention import LEAST_KEYS, MOST_PARTS, choose_parts, join_parts
-from pp1_orchestrator.models.wan.fast.block import FastBlock
-from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow, narrow_block, to_fp8
+from pp1_orchestrator.models.wan.fast.block import FastBlock, WideSteps
+from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow, narrow_block
+from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
 from pp1_orchestrator.models.wan.fast.products import linear_into
+from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded, to_fp8
 from pp1_orchestrator.models.wan.parallelize import RowParallelLinear
 from pp1_orchestrator.models.wan.segment_attention import attend_with_sum
 from tests.models.wan_made import make_model
@@ -62,18 +64,61 @@ def test_rounding_to_8_bits_keeps_each_rows_largest_value_and_loses_a_sixteenth_
     assert not zeros.float().any()
 
 
+def spread(*shape, seed=0):
+    """In bfloat16; rows of very different sizes."""
+    rows = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return (rows * torch.logspace(-2, 2, shape[-2])[:, None] if len(shape) > 1 else rows).bfloat16()
+
+
+def near(rows, wanted):
+    narrow, scale = rows
+    assert narrow.shape == wanted.shape
+    assert float((narrow.float() * scale - wanted).norm() / wanted.norm()) < 0.04
+
+
+def test_norms_and_rounding_of_rows():
+    """What the kernels do on a GPU, in the words that other devices run: against float64."""
+    x, change, gate, scale, shift = spread(1, 8, 64), spread(1, 8, 64, seed=1), *(spread(64, seed=n) for n in (2, 3, 4))
+    total = (x.double() + change.double() * gate.double()).bfloat16()
+
+    def normal(rows, plus):
+        wide = rows.double()
+        centred = wide - wide.mean(-1, keepdim=True)
+        unit = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        return unit * (scale.double() + plus) + shift.double()
+
+    def same(found, wanted):
+        torch.testing.assert_close(found.double(), wanted, rtol=2**-7, atol=1e-3 * float(wanted.abs().max()))
+
+    same(norm(x, [scale, shift], 1, 1e-6), normal(x, 1))
+    found, rows = add_norm(x, change, gate, [scale, shift], 0, 1e-6)
+    torch.testing.assert_close(found, total)
+    same(rows, normal(total, 0))
+    same(rms(x, scale, 1e-6), x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-6).sqrt() * scale.double())
+
+    near(rounded(x, False), x.double())
+    near(rounded(x, True), torch.nn.functional.gelu(x.double(), approximate="tanh"))
+    near(norm_rounded(x, [scale, shift], 1, 1e-6), normal(x, 1))
+    found, *rows = add_norm_rounded(x, change, gate, [scale, shift], 0, 1e-6)
+    torch.testing.assert_close(found, total)
+    near(rows, normal(total, 0))
+    found, *rows = add_norm_rounded(x, change, None, [scale, shift], 1, 1e-6)
+    torch.testing.assert_close(found, x + change)
+    near(rows, normal(x + change, 1))
+
+
 def test_a_linear_layer_in_8_bits_is_near_the_wide_one():
     layer = nn.Linear(256, 128).bfloat16().requires_grad_(False)
     x = torch.randn(1, 32, 256, generator=torch.Generator().manual_seed(1)).bfloat16()
-    wanted = torch.nn.functional.gelu(layer(x).float(), approximate="tanh")
-    found = Fp8Linear(layer.weight, layer.bias, nn.GELU(approximate="tanh"))(x).float()
+    wanted = layer(torch.nn.functional.gelu(x, approximate="tanh")).float()
+    found = Fp8Linear(layer.weight, layer.bias, activate=True)(x).float()
     assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.05
 
 
 def test_a_block_in_8_bits_keeps_no_wide_copy_of_its_weights():
     block = make_model().bfloat16().block_list()[0]
     text = {p.data_ptr() for layer in (block.cross_attn.k, block.cross_attn.v) for p in layer.parameters()}
-    narrow_block(FastBlock(block))
+    narrow_block(FastBlock(block, WideSteps()))
     wide = [p for p in block.parameters() if p.dim() == 2 and p.dtype == torch.bfloat16]
     assert all(p.data_ptr() in text for p in wide)
 

@@ -16,6 +16,7 @@ import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.fast.block import WideSteps
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -54,7 +55,7 @@ def stream(model: CausalWanModel, degree: int = 1, compiled: bool = False) -> Te
         chunk=SHAPE[1],
         window=WINDOW,
     )
-    passes = CompiledPasses(model, cache, backend="aot_eager") if compiled else None
+    passes = CompiledPasses(model, cache, steps=WideSteps(), backend="aot_eager") if compiled else None
     generator = CausalGenerator(model, cache, FlowSchedule(), passes)
     generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(SEED)))
     chunks = []

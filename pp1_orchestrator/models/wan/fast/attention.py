@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import attend
+from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel
 
 TILE = 128  # queries that one tile of the kernel covers
 MOST_PARTS = 4
@@ -41,18 +41,16 @@ def join_parts(outs: Tensor, sums: Tensor) -> Tensor:
 
 
 class PartedAttention:
-    """`models.wan.attention.attend` on one CUDA device, with cuDNN's kernel in as many parts as serve."""
+    """`models.wan.attention.attend` on one CUDA device by one kernel, in as many parts as serve."""
 
-    def __init__(self, device: torch.device, join: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, device: torch.device, kernel: AttentionKernel, join: Callable[[Tensor, Tensor], Tensor] = join_parts
+    ) -> None:
         self._processors = torch.cuda.get_device_properties(device).multi_processor_count
-        self._join = join
+        self._kernel, self._join = kernel, join
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         parts = choose_parts(q.shape[1], k.shape[1], q.shape[2], self._processors)
-        if parts == 1:
-            return attend(q, k, v)
-        keys, values = (x.unflatten(1, (parts, -1))[0].transpose(1, 2) for x in (k, v))
-        queries = q.expand(parts, -1, -1, -1).transpose(1, 2)
-        kernel = torch.ops.aten._scaled_dot_product_cudnn_attention
-        outs, sums, *_ = kernel(queries, keys, values, None, True)
-        return self._join(outs, sums.reshape(*outs.shape[:3], 1))
+        keys, values = (x.unflatten(1, (parts, -1))[0] for x in (k, v))
+        outs, sums = self._kernel(q.expand(parts, -1, -1, -1), keys, values)
+        return outs.transpose(1, 2).flatten(2) if parts == 1 else self._join(outs, sums)

@@ -6,12 +6,18 @@ A block may be one rank's part: its sums over the mesh are operations of a half 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
-from pp1_orchestrator.models.wan.attention import KeyValue, RMSNorm
+from pp1_orchestrator.models.wan.attention import Attention, KeyValue, MeanSquare, RMSNorm
 from pp1_orchestrator.models.wan.dit import Block, Modulation
+from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
 from pp1_orchestrator.models.wan.fast.products import GeluLinear, LinearInto
+from pp1_orchestrator.models.wan.fast.turning import turn_into
 from pp1_orchestrator.models.wan.rope import RopeTable
 
 RealTable = tuple[Tensor, Tensor]
@@ -42,28 +48,125 @@ def join(first: nn.Module, second: nn.Module) -> nn.Linear:
     return joined
 
 
-class FastBlock(nn.Module):
-    """Holds a block and takes over its `write_inputs`; its feed-forward is replaced."""
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A layer norm and what follows it: · (scale + plus) + shift, C values each."""
 
-    def __init__(self, block: Block) -> None:
+    scale: Tensor
+    shift: Tensor
+    plus: float
+    eps: float
+
+    def parts(self) -> list[Tensor]:
+        return [self.scale, self.shift]
+
+
+class Steps(Protocol):
+    """What lies between a block's products. The form of their inputs is for implementation and products to agree on."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Any:
+        """x [B, S, C] -> a product's input."""
+        ...
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Any]:
+        """x + change · gate, and a product's input made of it."""
+        ...
+
+
+class WideSteps:
+    """Products take a tensor of x's type; the compiler fuses what is here."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Tensor:
+        return torch.addcmul(affine.shift, layer_norm(x, x.shape[-1:], eps=affine.eps), affine.scale + affine.plus)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Tensor]:
+        total = x + change if gate is None else torch.addcmul(x, change, gate)
+        return total, self.norm(total, affine)
+
+
+class KernelSteps:
+    """The same with a kernel of our own for each."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Tensor:
+        return norm(x, affine.parts(), affine.plus, affine.eps)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Tensor]:
+        return add_norm(x, change, gate, affine.parts(), affine.plus, affine.eps)
+
+
+def whole_rows(attention: Attention) -> bool:
+    """Whether a norm's row is all here: a split row's sum, or a slice of a row, is not for a single kernel."""
+    return type(attention.mean_square) is MeanSquare and type(attention.norm_q) is RMSNorm
+
+
+class FastBlock(nn.Module):
+    """Holds a block and does its work in two halves; its feed-forward is replaced.
+
+    Inputs of the first half, h, are made where the block before ends: one pass over x for both.
+    """
+
+    def __init__(self, block: Block, steps: Steps) -> None:
         super().__init__()
         attention, (up, _, down) = block.self_attn, block.ffn
-        self.block = block
+        self.block, self.steps = block, steps
         self.qk: nn.Module = join(attention.q, attention.k)
         self.values: nn.Module = LinearInto(attention.v)
         block.ffn = nn.Sequential(GeluLinear(up), down)
 
-    def write_inputs(self, x: Tensor, mod: Modulation, rope: RealTable, slots: KeyValue) -> Tensor:
-        """`Block.write_inputs` with the other form of the rotary table."""
-        h = torch.addcmul(mod[0], self.block.norm1(x), 1 + mod[1])
-        q, k = self.qk(h).chunk(2, -1)
-        self.values(h, slots[1])
-        attention = self.block.self_attn
-        q_square, k_square = attention.mean_square(q, k)
-        slots[0].copy_(self._turned(k, attention.norm_k, k_square, rope))
-        return self._turned(q, attention.norm_q, q_square, rope)
+    def enter(self, x: Tensor, mod: Modulation) -> Any:
+        """x [B, S, C] -> h, for the first block."""
+        return self.steps.norm(x, self._to_self(mod))
 
-    def _turned(self, x: Tensor, norm: nn.Module, mean_square: Tensor, rope: RealTable) -> Tensor:
+    def write_inputs(self, h: Any, rope: RealTable, slots: KeyValue) -> Tensor:
+        """Keys and values to their slots -> q [B, S, H, D]."""
+        qk = self.qk(h)
+        self.values(h, slots[1])
+        return self._turn(qk, rope, slots[0])
+
+    def pass_on(
+        self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation, next_mod: Modulation
+    ) -> tuple[Tensor, Any]:
+        """What follows self-attention: x [B, S, C] and the next block's h."""
+        x, change = self._finish(x, attended, text, mod)
+        return self.steps.add_norm(x, change, mod[5], self._to_self(next_mod))
+
+    def finish(self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation) -> Tensor:
+        """The same for the last block."""
+        x, change = self._finish(x, attended, text, mod)
+        return torch.addcmul(x, change, mod[5])
+
+    def _finish(self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation) -> tuple[Tensor, Tensor]:
+        """x after cross-attention, and what the feed-forward makes of it."""
+        block, wide = self.block, self.block.norm3
+        x, h = self.steps.add_norm(x, block.self_attn.o(attended), mod[2], Affine(wide.weight, wide.bias, 0, wide.eps))
+        x, h = self.steps.add_norm(x, self._cross(h, text), None, Affine(mod[4], mod[3], 1, block.norm2.eps))
+        return x, block.ffn(h)
+
+    def _to_self(self, mod: Modulation) -> Affine:
+        return Affine(mod[1], mod[0], 1, self.block.norm1.eps)
+
+    def _cross(self, h: Any, text: KeyValue) -> Tensor:
+        """`CrossAttention`."""
+        cross = self.block.cross_attn
+        if not whole_rows(cross):
+            return cross(h, text)
+        assert isinstance(cross.norm_q, RMSNorm)
+        q = rms(cross.q(h), cross.norm_q.weight, cross.norm_q.eps)
+        return cross.o(cross.attend(cross.split_heads(q), *text))
+
+    def _turn(self, qk: Tensor, rope: RealTable, keys: Tensor) -> Tensor:
+        """Queries and keys [B, S, 2·C] normalised and rotated -> q [B, S, H, D]; the keys into their slot."""
+        attention = self.block.self_attn
+        q_norm, k_norm = attention.norm_q, attention.norm_k
+        assert isinstance(q_norm, RMSNorm)
+        assert isinstance(k_norm, RMSNorm)
+        if whole_rows(attention):
+            return turn_into(qk, q_norm.weight, k_norm.weight, *rope, q_norm.eps, keys)
+        q, k = qk.chunk(2, -1)
+        q_square, k_square = attention.mean_square(q, k)
+        keys.copy_(self._turned(k, k_norm, k_square, rope))
+        return self._turned(q, q_norm, q_square, rope)
+
+    def _turned(self, x: Tensor, norm: RMSNorm, mean_square: Tensor, rope: RealTable) -> Tensor:
         """[B, S, C] -> normalised and rotated, [B, S, H, D]; rounded once."""
-        assert isinstance(norm, RMSNorm)
         return rotate(self.block.self_attn.split_heads(norm.scaled(x, mean_square)), rope).to(x.dtype)

@@ -9,73 +9,103 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pp1_orchestrator.models.wan.fast.block import FastBlock
+from pp1_orchestrator.models.wan.fast.block import Affine, FastBlock
+from pp1_orchestrator.models.wan.fast.rounding import Rounded, add_norm_rounded, norm_rounded, rounded, to_fp8
 from pp1_orchestrator.models.wan.parallelize import RowParallelLinear
 
-F8 = torch.float8_e4m3fn
-F8_MAX = torch.finfo(F8).max
-LEAST = 1e-12
 
-
-def to_fp8(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """[R, K] -> 8-bit floats of the same shape and what to multiply each row by, [R, 1] float32."""
-    wide = rows.float()
-    scale = wide.abs().amax(-1, keepdim=True).clamp(min=LEAST) / F8_MAX
-    return (wide / scale).to(F8), scale
+@torch.library.custom_op("pp1::scaled_into", mutates_args=("out",))
+def scaled_into(x: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor, out: Tensor) -> None:
+    """A product in 8 bits, written to `out` as `products.linear_into` does."""
+    place = out.view(-1, weight.shape[0])
+    torch._scaled_mm(x, weight.t(), scale, weight_scale, bias, None, out.dtype, True, out=place)
 
 
 class Fp8Linear(nn.Module):
-    """A linear layer in 8 bits, and what follows it. x [B, S, K] in bfloat16 -> [B, S, N]."""
+    """A linear layer in 8 bits. x [B, S, K] in bfloat16 -> [B, S, N].
+
+    activate: of gelu(x), tanh form; what comes before it did not apply it.
+    """
 
     weight: Tensor
     scale: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, activation: nn.Module | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, *, activate: bool = False) -> None:
         super().__init__()
         narrow, scale = to_fp8(weight.detach())
         self.register_buffer("weight", narrow)
         self.register_buffer("scale", scale.t().contiguous())
-        self.bias, self._activation = bias, activation or nn.Identity()
+        self.bias, self._activate, self._dtype = bias, activate, weight.dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        narrow, scale = to_fp8(x.flatten(0, -2))
+        return self.product(rounded(x, self._activate))
+
+    def product(self, x: Rounded) -> Tensor:
+        rows, scale = (part.flatten(0, -2) for part in x)
         out = torch._scaled_mm(
-            narrow, self.weight.t(), scale, self.scale, bias=self.bias, out_dtype=x.dtype, use_fast_accum=True
+            rows, self.weight.t(), scale, self.scale, bias=self.bias, out_dtype=self._dtype, use_fast_accum=True
         )
-        return self._activation(out.unflatten(0, x.shape[:-1]))
+        return out.unflatten(0, x[0].shape[:-1])
 
 
-class Fp8Into(Fp8Linear):
+class RoundedLinear(Fp8Linear):
+    """The same of what is rounded already."""
+
+    def forward(self, x: Rounded) -> Tensor:  # type: ignore[override]
+        return self.product(x)
+
+
+class RoundedInto(Fp8Linear):
     """The same, written where it is told to."""
 
-    def forward(self, x: Tensor, out: Tensor) -> None:  # type: ignore[override]
-        out.copy_(super().forward(x).view_as(out))
+    def forward(self, x: Rounded, out: Tensor) -> None:  # type: ignore[override]
+        rows, scale = (part.flatten(0, -2) for part in x)
+        assert self.bias is not None
+        scaled_into(rows, scale, self.weight, self.scale, self.bias, out)
 
 
 class Fp8RowParallel(nn.Module):
     """A rank's columns of a layer: rounded as they are, without looking at those of the others."""
 
-    def __init__(self, layer: RowParallelLinear) -> None:
+    def __init__(self, layer: RowParallelLinear, *, activate: bool) -> None:
         super().__init__()
-        self._product, self.bias, self._shard = Fp8Linear(layer.weight, None), layer.bias, layer.shard
+        self._product, self.bias = Fp8Linear(layer.weight, None, activate=activate), layer.bias
+        self._shard = layer.shard
 
     def forward(self, x: Tensor) -> Tensor:
         out = self._shard.all_reduce(self._product(x))
         return out if self.bias is None else out + self.bias
 
 
-def narrow(layer: nn.Module, kind: type[Fp8Linear] = Fp8Linear, activation: nn.Module | None = None) -> nn.Module:
+class RoundingSteps:
+    """Implements `block.Steps` for products of what is rounded already."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Rounded:
+        return norm_rounded(x, affine.parts(), affine.plus, affine.eps)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Rounded]:
+        total, *rows = add_norm_rounded(x, change, gate, affine.parts(), affine.plus, affine.eps)
+        return total, (rows[0], rows[1])
+
+
+def narrow(layer: nn.Module, *, activate: bool = False) -> nn.Module:
     """A layer, or a rank's part of one, in 8 bits."""
     if isinstance(layer, RowParallelLinear):
-        return Fp8RowParallel(layer)
-    return kind(layer.get_parameter("weight"), layer.get_parameter("bias"), activation)
+        return Fp8RowParallel(layer, activate=activate)
+    return Fp8Linear(*_parameters(layer), activate=activate)
 
 
 def narrow_block(fast: FastBlock) -> None:
     """Round the block's own weights, in place; the wide ones are let go."""
     attention, cross = fast.block.self_attn, fast.block.cross_attn
-    fast.qk, fast.values, attention.o = narrow(fast.qk), narrow(fast.values, Fp8Into), narrow(attention.o)
-    del attention.q, attention.k, attention.v
-    cross.q, cross.o = narrow(cross.q), narrow(cross.o)
     up, down = fast.block.ffn
-    fast.block.ffn = nn.Sequential(narrow(up, activation=nn.GELU(approximate="tanh")), narrow(down))
+    fast.qk, fast.values = RoundedLinear(*_parameters(fast.qk)), RoundedInto(*_parameters(fast.values))
+    attention.o, cross.o = narrow(attention.o), narrow(cross.o)
+    cross.q = RoundedLinear(*_parameters(cross.q))
+    fast.block.ffn = nn.Sequential(RoundedLinear(*_parameters(up)), narrow(down, activate=True))
+    fast.steps = RoundingSteps()
+    del attention.q, attention.k, attention.v
+
+
+def _parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    return layer.get_parameter("weight"), layer.get_parameter("bias")

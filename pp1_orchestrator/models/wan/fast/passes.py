@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.attention import preferred_kernels
+from pp1_orchestrator.models.wan.dit import CausalWanModel, Modulation
 from pp1_orchestrator.models.wan.fast.attention import PartedAttention, join_parts
-from pp1_orchestrator.models.wan.fast.block import FastBlock, RealTable, real_table
+from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel, attention_kernel, cudnn
+from pp1_orchestrator.models.wan.fast.block import FastBlock, KernelSteps, RealTable, Steps, WideSteps, real_table
 from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
 from pp1_orchestrator.models.wan.fast.fp8 import narrow_block
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.passes import Passes, PlainPasses
+from pp1_orchestrator.models.wan.passes import Passes, Text
 from pp1_orchestrator.models.wan.rope import RopeTable
 
 TUNED = {"coordinate_descent_tuning": True}
 
 
-class CompiledPasses(PlainPasses):
-    """Takes the model's blocks over, for good. Compiles at the first pass; blocks are alike, so that costs as one does.
+class CompiledPasses:
+    """Implements `passes.Passes`. Takes the model's blocks over, for good.
 
-    backend: torch.compile's.
+    Compiles at the first pass; blocks are alike, so that costs as one does. steps: what lies between products, where
+    they aren't rounded to 8 bits. attention: a GPU's, to the history. backend: torch.compile's.
     """
 
-    def __init__(self, model: CausalWanModel, cache: KVCache, *, fp8: bool = False, backend: str = "inductor") -> None:
-        super().__init__(model, cache)
+    def __init__(
+        self,
+        model: CausalWanModel,
+        cache: KVCache,
+        *,
+        steps: Steps,
+        attention: AttentionKernel = cudnn,
+        fp8: bool = False,
+        backend: str = "inductor",
+    ) -> None:
         device = model.patch_embedding.weight.device
         on_gpu = device.type == "cuda"
         options: Any = TUNED if on_gpu and backend == "inductor" else None
@@ -34,24 +46,59 @@ class CompiledPasses(PlainPasses):
         def compiled(function: Callable[..., Any]) -> Any:
             return torch.compile(function, fullgraph=True, dynamic=False, backend=backend, options=options)
 
-        for block in model.block_list():
-            fast = FastBlock(block)
+        self._model, self._cache = model, cache
+        self._kernels = preferred_kernels(device)
+        self._blocks = [FastBlock(block, steps) for block in model.block_list()]
+        for fast in self._blocks:
             if fp8:
                 narrow_block(fast)
-            whole: Any = block
-            whole.write_inputs, whole.finish = compiled(fast.write_inputs), compiled(block.finish)
+            whole: Any = fast
+            for name in ("enter", "write_inputs", "pass_on", "finish"):
+                setattr(whole, name, compiled(getattr(fast, name)))
         if on_gpu:
-            cache.attention = PartedAttention(device, compiled(join_parts))
+            cache.attention = PartedAttention(device, attention, compiled(join_parts))
+
+    def keep_text(self, text: Text) -> Text:
+        return text
 
     def keep_rope(self, rope: RopeTable) -> RealTable:
         return real_table(rope)
+
+    def flow(self, latents: Tensor, time: Tensor, text: Text, rope: RealTable) -> Tensor:
+        """`CausalWanModel.forward`."""
+        frames, _, height, width = latents.shape[1:]
+        with self._kernels():
+            embedded, block_time = self._model.embed_time(time)
+            mods = [fast.block.modulate(block_time) for fast in self._blocks]
+            x, q = self._to_last(self._model.patchify(latents), mods, text, rope)
+            last = len(self._blocks) - 1
+            x = self._blocks[last].finish(x, self._cache.attend(last, q), text[last], mods[last])
+            return self._model.unpatchify(self._model.head(x, embedded), frames, height, width)
+
+    def write(self, latents: Tensor, time: Tensor, text: Text, rope: RealTable) -> None:
+        """`CausalWanModel.write_history`."""
+        with self._kernels():
+            _, block_time = self._model.embed_time(time)
+            mods = [fast.block.modulate(block_time) for fast in self._blocks]
+            self._to_last(self._model.patchify(latents), mods, text, rope)
+
+    def _to_last(self, x: Tensor, mods: Sequence[Modulation], text: Text, rope: RealTable) -> tuple[Tensor, Tensor]:
+        """Through the blocks until the last one's keys and values are written: x and its q."""
+        h = self._blocks[0].enter(x, mods[0])
+        for index, fast in enumerate(self._blocks[:-1]):
+            q = fast.write_inputs(h, rope, self._cache.slots(index))
+            x, h = fast.pass_on(x, self._cache.attend(index, q), text[index], mods[index], mods[index + 1])
+        return x, self._blocks[-1].write_inputs(h, rope, self._cache.slots(len(self._blocks) - 1))
 
 
 def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool, alone: bool) -> Passes:
     """The fastest way through a model on its device.
 
-    alone: no other rank holds a part of it. Sums over ranks are not captured: graphs of them have not been seen to end.
+    alone: no other rank holds a part of it. Sums over ranks are not captured: graphs of them have not been seen to end;
+    and without a graph, a kernel that the compiler doesn't launch by itself costs the host more than it saves the GPU.
     """
-    passes = CompiledPasses(model, cache, fp8=fp8)
-    on_gpu = model.patch_embedding.weight.device.type == "cuda"
-    return CapturedPasses(passes, cache) if on_gpu and alone else passes
+    device = model.patch_embedding.weight.device
+    if not alone or device.type != "cuda":
+        return CompiledPasses(model, cache, steps=WideSteps(), fp8=fp8)
+    kernel = attention_kernel(device)
+    return CapturedPasses(CompiledPasses(model, cache, steps=KernelSteps(), attention=kernel, fp8=fp8), cache)

@@ -1,0 +1,154 @@
+"""The generator's own kernels on one GPU, beside the same maths written out: error, microseconds, bytes a second.
+
+    python -m benchmarks.row_kernels
+
+Inputs are random, at the sizes that a pass of Wan2.1 1.3B (480×832) and 14B (320×576) has. Errors are the norm of the
+difference by the norm of what is written out, in float32; of what is rounded to 8 bits, with its scales applied. Bytes
+are those that must be read and written once. Times are those of launches replayed from a graph.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm
+
+from benchmarks.machine import describe
+from benchmarks.real_sizes import milliseconds
+from pp1_orchestrator.models.wan.fast.block import real_table, rotate
+from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
+from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
+from pp1_orchestrator.models.wan.fast.turning import turn_into
+from pp1_orchestrator.models.wan.rope import rope_table
+
+DEVICE, DTYPE, EPS, HEAD_DIM = torch.device("cuda"), torch.bfloat16, 1e-6, 128
+SIZES = {"1.3B": (12, 8960, 30, 52), "14B": (40, 13824, 20, 36)}
+"""Heads, width of the feed-forward, tokens in height and in width of a frame."""
+LAUNCHES, REPEATS = 20, 20
+Row = tuple[str, float, Callable[[], Any], int]
+"""A kernel's name, its error, a call, and the bytes of that call."""
+
+
+def made(*shape: int) -> Tensor:
+    return torch.randn(shape, device=DEVICE, dtype=DTYPE)
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
+
+
+def microseconds(call: Callable[[], Any]) -> float:
+    call()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(LAUNCHES):
+            call()
+    return milliseconds(graph.replay, REPEATS)[0] * 1e3 / LAUNCHES
+
+
+def wide(narrow: Tensor, scale: Tensor) -> Tensor:
+    return narrow.float() * scale
+
+
+def root_mean(x: Tensor, weight: Tensor) -> Tensor:
+    wide_x = x.float()
+    return wide_x * torch.rsqrt(wide_x.square().mean(-1, keepdim=True) + EPS) * weight
+
+
+class Case:
+    """One size's inputs, and each kernel on them."""
+
+    def __init__(self, size: str) -> None:
+        self._heads, self._hidden, self._rows, self._columns = SIZES[size]
+        self._tokens, self._width = 3 * self._rows * self._columns, self._heads * HEAD_DIM
+
+    def turning(self) -> Row:
+        table = real_table(rope_table(HEAD_DIM, 6, 3, self._rows, self._columns, DEVICE))
+        qk, weights = made(1, self._tokens, 2 * self._width), (made(self._width), made(self._width))
+        cache = torch.zeros(1, 2 * self._tokens, self._heads, HEAD_DIM, device=DEVICE, dtype=DTYPE)
+        keys = cache[:, self._tokens :]
+
+        def call() -> Tensor:
+            return turn_into(qk, *weights, *table, EPS, keys)
+
+        wanted = [
+            rotate(root_mean(x, w).view(keys.shape), table) for x, w in zip(qk.chunk(2, -1), weights, strict=True)
+        ]
+        worst = max(error(call(), wanted[0]), error(keys, wanted[1]))
+        assert not cache[:, : self._tokens].any(), "written where it must not"
+        return "turn_into", worst, call, 4 * keys.nbytes
+
+    def rounding(self, width: int, *, activate: bool) -> Row:
+        rows = made(1, self._tokens, width)
+        wanted = gelu(rows.float(), approximate="tanh") if activate else rows
+        name = "rounded, gelu" if activate else "rounded"
+        return (
+            name,
+            error(wide(*rounded(rows, activate)), wanted),
+            lambda: rounded(rows, activate),
+            rows.nbytes * 3 // 2,
+        )
+
+    def norm(self) -> Row:
+        x, affine = made(1, self._tokens, self._width), [made(self._width), made(self._width)]
+        worst = error(norm(x, affine, 1, EPS), self._normal(x, affine))
+        return "norm", worst, lambda: norm(x, affine, 1, EPS), x.nbytes * 2
+
+    def norm_rounded(self) -> Row:
+        x, affine = made(1, self._tokens, self._width), [made(self._width), made(self._width)]
+        worst = error(wide(*norm_rounded(x, affine, 1, EPS)), self._normal(x, affine))
+        return "norm_rounded", worst, lambda: norm_rounded(x, affine, 1, EPS), x.nbytes * 3 // 2
+
+    def add_norm(self) -> Row:
+        inputs, wanted, affine = self._addition()
+        total, out = add_norm(*inputs, affine, 1, EPS)
+        worst = max(error(total, wanted), error(out, self._normal(wanted.to(DTYPE), affine)))
+        return "add_norm", worst, lambda: add_norm(*inputs, affine, 1, EPS), total.nbytes * 4
+
+    def add_norm_rounded(self) -> Row:
+        inputs, wanted, affine = self._addition()
+        total, *rows = add_norm_rounded(*inputs, affine, 1, EPS)
+        worst = max(error(total, wanted), error(wide(*rows), self._normal(wanted.to(DTYPE), affine)))
+        return "add_norm_rounded", worst, lambda: add_norm_rounded(*inputs, affine, 1, EPS), total.nbytes * 7 // 2
+
+    def rms(self) -> Row:
+        x, weight = made(1, self._tokens, self._width), made(self._width)
+        return "rms", error(rms(x, weight, EPS), root_mean(x, weight)), lambda: rms(x, weight, EPS), x.nbytes * 2
+
+    def _addition(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, list[Tensor]]:
+        x, change, gate = made(1, self._tokens, self._width), made(1, self._tokens, self._width), made(self._width)
+        wanted = x.float() + change.float() * gate.float()
+        return (x, change, gate), wanted, [made(self._width), made(self._width)]
+
+    def _normal(self, x: Tensor, affine: Sequence[Tensor]) -> Tensor:
+        scale, shift = (part.float() for part in affine)
+        return layer_norm(x.float(), x.shape[-1:], eps=EPS) * (1 + scale) + shift
+
+    def all(self) -> list[Row]:
+        return [
+            self.turning(),
+            self.rounding(self._width, activate=False),
+            self.rounding(self._hidden, activate=True),
+            self.norm(),
+            self.norm_rounded(),
+            self.add_norm(),
+            self.add_norm_rounded(),
+            self.rms(),
+        ]
+
+
+@torch.inference_mode()
+def main() -> None:
+    sys.stdout.write(f"{describe()}\n\n| size | kernel | error | µs | GB/s |\n|---|---|---|---|---|\n")
+    for size in SIZES:
+        for name, worst, call, nbytes in Case(size).all():
+            took = microseconds(call)
+            sys.stdout.write(f"| {size} | {name} | {worst:.1e} | {took:.1f} | {nbytes / took / 1e3:.0f} |\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Queries and keys normalised, rotated and put in place: one operator, on CUDA one pass over memory.
+
+The compiler makes two passes of it, the second with its reads in pairs; a kernel that holds a token's row needs one.
+Shapes: S tokens, C width, H heads, D head size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("pp1::turn_into", mutates_args=("keys",))
+def turn_into(
+    qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor
+) -> Tensor:
+    """qk [1, S, 2·C] of one product; cos, sin [S, 1, D] float32 as in `block.RealTable` -> q [1, S, H, D].
+
+    `keys` [1, S, H, D], contiguous, takes the keys. All else must be contiguous too. Sums and turns are in float32.
+    """
+    if qk.is_cuda:
+        # Only where there is a GPU is there the compiler of its kernels.
+        from pp1_orchestrator.models.wan.fast import kernels
+
+        out = torch.empty_like(keys)
+        kernels.turn(qk, (q_weight, k_weight), (cos, sin), eps, (out, keys))
+        return out
+    q, k = (_turned(x, w, cos, sin, eps, keys) for x, w in zip(qk.chunk(2, -1), (q_weight, k_weight), strict=True))
+    keys.copy_(k)
+    return q
+
+
+@turn_into.register_fake
+def _(qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor) -> Tensor:
+    return torch.empty_like(keys)
+
+
+def _turned(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float, like: Tensor) -> Tensor:
+    wide = x.float()
+    normal = (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).view(like.shape)
+    swapped = normal.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return (normal * cos + swapped * sin).to(like.dtype)
