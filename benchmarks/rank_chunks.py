@@ -10,8 +10,7 @@ from torch import Tensor
 
 from benchmarks.real_sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.wan.dit import CausalWanModel
-from pp1_orchestrator.models.wan.fast.block import WideSteps
-from pp1_orchestrator.models.wan.fast.passes import CompiledPasses, fast_passes
+from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
@@ -23,7 +22,7 @@ from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shape
 SEED = 1
 WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
     "eager": lambda model, cache: None,
-    "compiled": lambda model, cache: CompiledPasses(model, cache, steps=WideSteps()),
+    "compiled": lambda model, cache: fast_passes(model, cache, fp8=False, alone=False),
     "captured": lambda model, cache: fast_passes(model, cache, fp8=False, alone=True),
     "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True, alone=True),
 }

@@ -14,9 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel
+from pp1_orchestrator.models.wan.fast.attention_kernels import TILE, AttentionKernel
 
-TILE = 128  # queries that one tile of the kernel covers
 MOST_PARTS = 4
 LEAST_KEYS = 2048  # in a part: joining must stay small beside it
 GAIN = 0.08  # of the last wave, below which joining costs more than it gives

@@ -13,9 +13,10 @@ import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]
 from torch import Tensor
 
+from pp1_orchestrator.models.wan.fast.rounding import F8_MAX, LEAST
+
 ELEMENTS_PER_WARP = 1024
 LEAST_WARPS = 4
-F8_MAX, F8_LEAST = torch.finfo(torch.float8_e4m3fn).max, 1e-12
 Pair = tuple[Tensor, Tensor]
 
 
@@ -172,7 +173,7 @@ def rounded(rows: Tensor, activate: bool, outs: Pair) -> None:
         width,
         activate=activate,
         most=F8_MAX,
-        least=F8_LEAST,
+        least=LEAST,
     )
 
 
@@ -193,7 +194,7 @@ def norm(
     width = x.shape[-1]
     tensors = x, change, x if gate is None else gate, *affine, total, out, x if scale is None else scale
     known = {"changed": step is not None, "gated": gate is not None, "narrowed": scale is not None}
-    _launch(_norm, x.device, x.numel() // width, (*tensors, plus, eps), width, most=F8_MAX, least=F8_LEAST, **known)
+    _launch(_norm, x.device, x.numel() // width, (*tensors, plus, eps), width, most=F8_MAX, least=LEAST, **known)
 
 
 def rms(x: Tensor, weight: Tensor, eps: float, out: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pp1_orchestrator.models.wan.attention import preferred_kernels
 from pp1_orchestrator.models.wan.dit import CausalWanModel, Modulation
 from pp1_orchestrator.models.wan.fast.attention import PartedAttention, join_parts
-from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel, attention_kernel, cudnn
+from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel, attention_kernel
 from pp1_orchestrator.models.wan.fast.block import FastBlock, KernelSteps, RealTable, Steps, WideSteps, real_table
 from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
 from pp1_orchestrator.models.wan.fast.fp8 import narrow_block
@@ -26,7 +26,7 @@ class CompiledPasses:
     """Implements `passes.Passes`. Takes the model's blocks over, for good.
 
     Compiles at the first pass; blocks are alike, so that costs as one does. steps: what lies between products, where
-    they aren't rounded to 8 bits. attention: a GPU's, to the history. backend: torch.compile's.
+    they aren't rounded to 8 bits. attention: to the history, where not by torch's choice. backend: torch.compile's.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CompiledPasses:
         cache: KVCache,
         *,
         steps: Steps,
-        attention: AttentionKernel = cudnn,
+        attention: AttentionKernel | None = None,
         fp8: bool = False,
         backend: str = "inductor",
     ) -> None:
@@ -55,7 +55,7 @@ class CompiledPasses:
             whole: Any = fast
             for name in ("enter", "write_inputs", "pass_on", "finish"):
                 setattr(whole, name, compiled(getattr(fast, name)))
-        if on_gpu:
+        if attention is not None:
             cache.attention = PartedAttention(device, attention, compiled(join_parts))
 
     def keep_text(self, text: Text) -> Text:
@@ -97,8 +97,9 @@ def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool, alone: bool) -
     alone: no other rank holds a part of it. Sums over ranks are not captured: graphs of them have not been seen to end;
     and without a graph, a kernel that the compiler doesn't launch by itself costs the host more than it saves the GPU.
     """
-    device = model.patch_embedding.weight.device
-    if not alone or device.type != "cuda":
-        return CompiledPasses(model, cache, steps=WideSteps(), fp8=fp8)
-    kernel = attention_kernel(device)
-    return CapturedPasses(CompiledPasses(model, cache, steps=KernelSteps(), attention=kernel, fp8=fp8), cache)
+    weight = model.patch_embedding.weight
+    captured = alone and weight.is_cuda
+    kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim, captured)
+    steps = KernelSteps() if captured else WideSteps()
+    passes = CompiledPasses(model, cache, steps=steps, attention=kernel, fp8=fp8)
+    return CapturedPasses(passes, cache) if captured else passes
