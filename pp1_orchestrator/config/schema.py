@@ -12,6 +12,9 @@ Seconds = Annotated[float, Meta(gt=0)]
 Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
 
+RANK, INDEX = "{rank}", "{index}"
+"""What a mesh rank's device may be named with: its number, and its number in the mesh, from 0."""
+
 
 class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Of the transformer; names are Wan2.1's. text_dim and text_len: width and tokens of a prompt's embedding."""
@@ -185,8 +188,8 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     shard: ShardSettings
 
     def device_of(self, rank: int) -> str:
-        """Of any rank; `{rank}` in `mesh_device` stands for its number."""
-        return self.device if rank == 0 else self.mesh_device.replace("{rank}", str(rank))
+        """Of any rank, with RANK and INDEX of `mesh_device` filled in."""
+        return self.device if rank == 0 else self.mesh_device.replace(RANK, str(rank)).replace(INDEX, str(rank - 1))
 
     @property
     def devices(self) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import torch
 
-from pp1_orchestrator.config.schema import ModelSettings, Settings
+from pp1_orchestrator.config.schema import INDEX, RANK, ModelSettings, Settings
 from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
@@ -109,6 +109,11 @@ def _has_fp8(device: str) -> bool:
 
 def _devices(settings: Settings, config: WanConfig) -> None:
     layout = settings.layout
+    unknown = [name for name in re.findall(r"\{[^}]*\}?|\}", layout.mesh_device) if name not in (RANK, INDEX)]
+    if unknown:
+        raise ConfigError(
+            f"layout.mesh_device={layout.mesh_device}: {unknown[0]} stands for nothing; possible: {RANK}, {INDEX}"
+        )
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     for rank, name in enumerate(layout.devices):
         if name not in here and not (name == "cuda" and len(here) > 1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psutil
 import torch
@@ -51,17 +51,24 @@ def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSp
     between_s = compute_seconds(mesh, measured["generator"], call_s) / (mesh.reductions + 1)
     link = probe(between_s)
     on_cpu = device.type == "cpu"
-    shared = len(set(settings.layout.devices)) < len(settings.layout.devices)
     return Machine(
         device=settings.layout.device,
         torch_threads=torch.get_num_threads(),
-        lanes=max(1, _cores() // torch.get_num_threads()) if on_cpu else 1 if shared else None,
+        lanes=lanes_of(settings.layout.devices),
         memory_bytes=psutil.virtual_memory().total if on_cpu else torch.cuda.get_device_properties(device).total_memory,
         rates=measured,
         call_s=call_s,
         link=link,
         calibration_s=time.perf_counter() - start,
     )
+
+
+def lanes_of(devices: Sequence[str]) -> int | None:
+    """Ranks that can compute at the same time, of ranks on these devices; None where each has one of its own."""
+    if torch.device(devices[0]).type == "cpu":
+        return max(1, _cores() // torch.get_num_threads())
+    cards = len(set(devices))
+    return cards if cards < len(devices) else None
 
 
 def _cores() -> int:

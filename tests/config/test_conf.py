@@ -70,3 +70,18 @@ def test_live_and_one_process_serve_and_differ_in_layout():
     live, single = settings("experiment=laptop_live"), settings("experiment=one_process")
     assert (live.run.name, live.layout.name, single.layout.name) == ("serve", "cpu", "inline")
     assert settings("experiment=laptop_live", "layout=inline") == single
+
+
+def test_a_mesh_rank_is_named_after_its_number_or_its_number_in_the_mesh():
+    apart, beside = (settings("layout=gpu_1p4", f"layout.mesh_device='cuda:{{{name}}}'") for name in ("rank", "index"))
+    assert apart.layout.devices == ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4"]
+    assert beside.layout.devices == ["cuda:0", "cuda:0", "cuda:1", "cuda:2", "cuda:3"]
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda:{ranks}", "{ranks}"), ("cuda:{rank", "{rank"), ("cuda:}", "}")])
+def test_a_name_that_stands_for_nothing_is_refused(device, said):
+    with pytest.raises(ConfigError) as refused:
+        validate(settings(f"layout.mesh_device='{device}'"), KNOWN)
+    assert (
+        str(refused.value) == f"layout.mesh_device={device}: {said} stands for nothing; possible: {{rank}}, {{index}}"
+    )

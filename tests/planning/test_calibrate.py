@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pp1_orchestrator.planning.calibrate import calibrate
+from pp1_orchestrator.planning.calibrate import calibrate, lanes_of
 from pp1_orchestrator.planning.machine import LinkSpeed, Rates, compute_seconds
 from pp1_orchestrator.planning.replay import replay
 from pp1_orchestrator.planning.survey import survey
@@ -70,3 +70,11 @@ def test_the_link_is_probed(backend, method):
 def test_messages_and_sums_have_prices_of_their_own():
     assert LINK.messages(3, 10**6) == pytest.approx(3e-3 + 1e-3)
     assert LINK.sums(3, 10**6) == pytest.approx(6e-3 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("devices", "lanes"),
+    [(["cuda:0"] * 3, 1), (["cuda:0", "cuda:1", "cuda:2"], None), (["cuda:0", "cuda:0", "cuda:1", "cuda:2"], 3)],
+)
+def test_ranks_of_one_gpu_compute_in_turns(devices, lanes):
+    assert lanes_of(devices) == lanes

@@ -50,6 +50,10 @@ CASES = {
         ["layout=inline", "layout.device=cuda:99", "layout.compile=true", "layout.fp8=true"],
         f"layout.device=cuda:99: no such device here; choices: {', '.join(HERE)}",
     ),
+    "a device that is named after something else": (
+        ["layout.mesh_device='cuda:{number}'"],
+        "layout.mesh_device=cuda:{number}: {number} stands for nothing; possible: {rank}, {index}",
+    ),
     "a port out of range": (["serving.port=70000"], "serving.port=70000: expected `int` <= 65535"),
     "an open bind without a token": (
         ["serving.host=0.0.0.0"],
