@@ -5,8 +5,8 @@
     python -m benchmarks.whole_system --set model=krea_14b layout=gpu_shared stream.height=320 stream.width=576
 
 Each overlap shows the same script: a prompt, another one, a hard cut to a third. Any model but the shipped one has
-random weights. Prints a row for each overlap, with digests that must be equal, and the memory of each rank's parts
-beside the plan's.
+random weights. Prints a row for each overlap, with digests that must be equal, and the memory of each rank's parts and
+its peak beside the plan's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks.settings import settings_of
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.measure.summary import Summary
+from pp1_orchestrator.planning.peak import peaks
 from pp1_orchestrator.planning.survey import survey
 from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
 from pp1_orchestrator.runtime.compose import Stream
@@ -78,16 +79,23 @@ def row(summary: Summary, load_s: float) -> str:
     return f"| {summary.config.overlap} | {fps} | {times} | {score} | {latest} | {digests} | {load_s:.1f} |"
 
 
-def memory_rows(summary: Summary, planned: Mapping[str, int]) -> list[str]:
-    """Each rank's parts beside the plan's; the peak has no prediction."""
+def planned(settings: Settings) -> dict[str, dict[str, int]]:
+    """What the plan says of each rank: its components, and its peak if it has one of its own."""
+    found = survey(settings, generator_config(settings.model))
+    most = peaks(settings, found, settings.routing.name == "rank0_encoder")
+    ranks = range(settings.layout.mesh_ranks + 1)
+    return {str(rank): found.components | ({"peak": most[rank]} if rank in most else {}) for rank in ranks}
+
+
+def memory_rows(summary: Summary, plans: Mapping[str, Mapping[str, int]], on_gpu: bool) -> list[str]:
+    """Each rank's parts and peak beside the plan's. Without a GPU the peak is of all that the process has resident, its
+    libraries and code too, and the plan's is not held against it."""
     rows = ["| rank | part | MiB | planned MiB | off |", "|---|---|---|---|---|"]
     for rank, parts in summary.memory.items():
         for name, nbytes in parts.items():
-            own = f"| {rank} | {name} | {nbytes / MIB:.1f} |"
-            if name in planned:
-                rows.append(f"{own} {planned[name] / MIB:.1f} | {planned[name] / nbytes - 1:+.1%} |")
-            else:
-                rows.append(f"{own} | |")
+            expected = plans[rank][name]
+            off = f"{expected / nbytes - 1:+.1%}" if on_gpu or name != "peak" else ""
+            rows.append(f"| {rank} | {name} | {nbytes / MIB:.1f} | {expected / MIB:.1f} | {off} |")
     return rows
 
 
@@ -104,8 +112,8 @@ def main(words: Sequence[str] | None = None) -> None:
         summary, load_s = run(settings)
         sys.stdout.write(row(summary, load_s) + "\n")
         sys.stdout.flush()
-    planned = survey(settings, generator_config(settings.model)).components
-    sys.stdout.write("\n" + "\n".join(memory_rows(summary, planned)) + "\n")
+    on_gpu = settings.layout.device.startswith("cuda")
+    sys.stdout.write("\n" + "\n".join(memory_rows(summary, planned(settings), on_gpu)) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -16,6 +17,7 @@ from pp1_orchestrator.planning.cost_model import OVERLAPS, Phases, PromptLatency
 from pp1_orchestrator.planning.machine import Machine, compute_seconds, product_seconds
 from pp1_orchestrator.planning.messages import ROUTINGS, MessageBytes, message_bytes
 from pp1_orchestrator.planning.modules import dtype_of
+from pp1_orchestrator.planning.peak import components_of, peaks
 from pp1_orchestrator.planning.requirements import Requirements
 from pp1_orchestrator.planning.survey import ANCHOR, Part, Survey, survey
 
@@ -37,11 +39,13 @@ NO_DELAYS = Delays()
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank. memory: bytes by component; activations and the libraries themselves come on top."""
+    """One rank. memory: bytes by component. peak: with what is alive beyond them while the rank works; None for a mesh
+    that is a thread of rank 0, whose peak has it all. The libraries themselves come on top."""
 
     role: str
     device: str
     memory: dict[str, int]
+    peak: int | None = None
 
 
 class Flops(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +110,7 @@ def predict(
             name: prompt_latency(name, period, phases.decode, text, on_mesh) for name, period in periods.items()
         },
         recommended_overlap=_best_overlap(periods, settings.overlap.name),
-        recommended_routing=_best_routing(found, machine),
+        recommended_routing=_best_routing(settings, found, machine),
         machine=machine,
     )
 
@@ -165,18 +169,17 @@ def _wire(settings: Settings, found: Survey) -> dict[str, MessageBytes]:
 
 
 def _ranks(settings: Settings, found: Survey) -> dict[str, Placement]:
-    stage0, leader = ["vae", "decode_cache", "vae_encoder"], ["generator", "kv_cache"]
-    mesh = list(leader)
-    (stage0 if settings.routing.name == "rank0_encoder" else leader).append("text_encoder")
-    holds = {0: stage0, 1: leader} | dict.fromkeys(range(2, settings.layout.mesh_ranks + 1), mesh)
+    on_rank0 = settings.routing.name == "rank0_encoder"
+    most = peaks(settings, found, on_rank0)
     roles = {0: "stage 0", 1: "leader"}
     return {
         str(rank): Placement(
             role=roles.get(rank, "follower"),
             device=settings.layout.device_of(rank),
             memory={name: found.components[name] for name in names if name in found.components},
+            peak=most.get(rank),
         )
-        for rank, names in holds.items()
+        for rank, names in components_of(settings, on_rank0).items()
     }
 
 
@@ -211,8 +214,9 @@ def _best_overlap(periods: dict[str, float], chosen: str) -> str:
     return next(name for name in OVERLAPS if periods[name] < shortest * TIE)
 
 
-def _best_routing(found: Survey, machine: Machine) -> str:
-    """rank0_encoder, since no chunk waits for text there; unless the encoder does not fit beside the VAE."""
-    parts = ("vae", "vae_encoder", "decode_cache", "text_encoder")
-    fits = sum(found.components.get(part, 0) for part in parts) <= machine.memory_bytes
+def _best_routing(settings: Settings, found: Survey, machine: Machine) -> str:
+    """rank0_encoder, since no chunk waits for text there; unless rank 0 has no room for the encoder and another has."""
+    layout = settings.layout
+    room = machine.memory_bytes * (1.0 if torch.device(layout.device).type == "cpu" else layout.memory_share)
+    fits = layout.backend == "none" or peaks(settings, found, text_on_rank0=True)[0] <= room
     return "rank0_encoder" if fits else "hybrid_cache"

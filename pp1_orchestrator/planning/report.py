@@ -50,17 +50,21 @@ def _requirements(plan: Plan) -> Iterator[RenderableType]:
 
 
 def _memory(plan: Plan) -> Iterator[RenderableType]:
-    names = list(dict.fromkeys(name for placement in plan.ranks.values() for name in placement.memory))
-    table = _table("1. What runs where, and what loading it costs", "rank", "device", *names, "sum")
-    for rank, placement in plan.ranks.items():
-        held = placement.memory
-        cells = [decimal(held[name]) if name in held else "" for name in names]
-        table.add_row(f"{rank} {placement.role}", placement.device, *cells, decimal(sum(held.values())))
+    ranks = list(plan.ranks.values())
+    names = list(dict.fromkeys(name for placement in ranks for name in placement.memory))
+    heads = (f"{rank} {placement.role}" for rank, placement in plan.ranks.items())
+    table = _table("1. What runs where, and its memory", "rank", *heads)
+    table.add_row("device", *(placement.device for placement in ranks), end_section=True)
+    for name in names:
+        table.add_row(name, *(_size(placement.memory.get(name)) for placement in ranks))
+    table.add_row("sum", *(_size(sum(placement.memory.values())) for placement in ranks), end_section=True)
+    table.add_row("peak", *(_size(placement.peak) for placement in ranks))
     yield table
     stage0, leader = (sum(plan.memory[rank].values()) for rank in ("0", "1"))
+    together = "" if ranks[1].peak else " Both are one process, and its peak is rank 0's."
     yield Text(
-        f"Rank 0 holds {decimal(stage0)} and no generator, which with its cache takes a rank of the mesh "
-        f"{decimal(leader)}. Weights and caches only; activations and libraries come on top."
+        f"Rank 0 holds {decimal(stage0)} and no generator, which with its caches takes a rank of the mesh "
+        f"{decimal(leader)}. The peak is what is alive at once while a rank works.{together} Libraries come on top."
     )
 
 
@@ -117,6 +121,10 @@ def _machine(machine: Machine) -> Iterator[RenderableType]:
 
 def _marked(name: str, recommended: str) -> Text:
     return Text(f"{name} ←", style="bold") if name == recommended else Text(name)
+
+
+def _size(nbytes: int | None) -> str:
+    return "" if nbytes is None else decimal(nbytes)
 
 
 def _bytes(count: int) -> str:

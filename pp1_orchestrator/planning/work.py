@@ -7,7 +7,7 @@ Modules run on the meta device, where a tensor has a shape and no data. FLOPs ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from pp1_orchestrator.planning.alive import Alive
 
 Kind = Literal["matmul", "attention", "conv", "other"]
 KINDS: tuple[Kind, ...] = ("matmul", "attention", "conv", "other")
@@ -147,10 +149,10 @@ _MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
 
 
 @contextmanager
-def counting() -> Iterator[Work]:
-    """Count all that is computed inside. The Work is complete when the context ends."""
+def counting(alive: Alive | None = None) -> Iterator[Work]:
+    """Count all that is computed inside. The Work is complete when the context ends. alive: follows its memory."""
     flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
-    with torch.inference_mode(), flops, _Recorder(flops) as recorder:
+    with torch.inference_mode(), flops, _Recorder(flops) as recorder, alive or nullcontext():
         yield recorder.work
 
 

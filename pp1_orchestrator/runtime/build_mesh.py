@@ -41,6 +41,7 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
+    parts["text_cache"] = model.text_bytes()
     passes = None
     if settings.layout.compile:
         passes = fast_passes(model, cache, settings.layout.fp8, alone=shard.degree == 1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.planning.messages import message_bytes
+from pp1_orchestrator.planning.peak import peaks
 from pp1_orchestrator.planning.plan import Delays, predict, read_plan, write_plan
 from pp1_orchestrator.planning.requirements import requirements
 from pp1_orchestrator.planning.survey import survey
@@ -19,8 +20,8 @@ def test_who_holds_what():
     plan = predict(MADE, CONFIG, machine(), found=FOUND)
     assert {rank: set(parts) for rank, parts in plan.memory.items()} == {
         "0": {"vae", "decode_cache", "text_encoder"},
-        "1": {"generator", "kv_cache"},
-        "2": {"generator", "kv_cache"},
+        "1": {"generator", "kv_cache", "text_cache"},
+        "2": {"generator", "kv_cache", "text_cache"},
     }
     assert [placement.role for placement in plan.ranks.values()] == ["stage 0", "leader", "follower"]
 
@@ -95,8 +96,17 @@ def test_what_is_recommended():
     assert predict(inline, CONFIG, machine()).recommended_overlap == "stage0_owned"
     ahead = with_name(MADE, "overlap", "loop_ahead")
     assert predict(ahead, CONFIG, machine(), found=FOUND).recommended_overlap == "loop_ahead", "as fast, and chosen"
-    crowded = machine(memory_bytes=FOUND.components["vae"])
-    assert predict(MADE, CONFIG, crowded, found=FOUND).recommended_routing == "hybrid_cache"
+
+
+def test_the_encoder_is_recommended_away_from_rank_0_where_its_peak_does_not_fit():
+    def recommended(made, room):
+        return predict(made, CONFIG, machine(memory_bytes=room), found=FOUND).recommended_routing
+
+    peak = peaks(MADE, FOUND, text_on_rank0=True)[0]
+    assert [recommended(MADE, room) for room in (peak, peak - 1)] == ["rank0_encoder", "hybrid_cache"]
+    shared = settings("layout=gpu_shared", "layout.memory_share=0.5")
+    assert [recommended(shared, room) for room in (2 * peak, 2 * peak - 2)] == ["rank0_encoder", "hybrid_cache"]
+    assert recommended(settings("layout=inline"), peak - 1) == "rank0_encoder", "the mesh is in the same process"
 
 
 def test_a_plan_comes_back_from_its_file(tmp_path):

@@ -34,6 +34,9 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
     assert components["generator"] == sum(p.nbytes for p in model.parameters())
     keys = config.num_layers * config.local_attn_size * 8 * 8 * (config.dim // degree)
     assert components["kv_cache"] == 2 * keys * 4
+    assert components["text_cache"] == model.text_bytes()
+    text = model.embed_text(torch.zeros(1, config.text_len, config.text_dim))
+    assert model.text_bytes() == sum(t.nbytes for pair in text for t in pair)
 
 
 def test_rank_0_holds_what_was_planned(loaded_vae):

@@ -67,6 +67,11 @@ class FrameEncode(Protocol):
         ...
 
 
+def to_bytes(pixels: Tensor) -> Tensor:
+    """[T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, where the pixels are."""
+    return pixels.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 def to_uint8(pixels: Tensor) -> Tensor:
-    """[T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, on the CPU."""
-    return pixels.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+    """`to_bytes` on the CPU."""
+    return to_bytes(pixels).cpu()

@@ -143,6 +143,11 @@ class CausalWanModel(nn.Module):
         context = self.text_embedding(embeds)
         return [block.cross_attn.text_kv(context) for block in self.block_list()]
 
+    def text_bytes(self) -> int:
+        """Of what `embed_text` makes of one prompt."""
+        weights = [linear.weight for block in self.block_list() if isinstance(linear := block.cross_attn.v, nn.Linear)]
+        return sum(2 * self.config.text_len * weight.shape[0] * weight.itemsize for weight in weights)
+
     def forward(
         self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], history: History, rope: RopeTable
     ) -> Tensor:
