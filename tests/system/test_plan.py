@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from rich.filesize import decimal
 
 from pp1_orchestrator.planning.plan import read_plan
 
@@ -33,6 +34,9 @@ def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
     assert min(plan.predicted_period_ms.values()) > 0
     for text in ("takes the place of prepare()", "1. What runs where", "2. Routing", "3. Overlap", "measured in"):
         assert text in done.stdout
+    peak = next(line for line in done.stdout.splitlines() if "peak " in line)
+    expected = [decimal(placement.peak) if placement.peak else "" for placement in plan.ranks.values()]
+    assert [cell.strip() for cell in peak.strip("│").split("│")] == ["peak", *expected]
     for overlap, period in plan.predicted_period_ms.items():
         line = next(line for line in done.stdout.splitlines() if overlap in line)
         assert f"{period:.0f}" in line

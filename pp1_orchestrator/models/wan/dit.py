@@ -145,7 +145,8 @@ class CausalWanModel(nn.Module):
 
     def text_bytes(self) -> int:
         """Of what `embed_text` makes of one prompt."""
-        weights = [linear.weight for block in self.block_list() if isinstance(linear := block.cross_attn.v, nn.Linear)]
+        values = (block.cross_attn.v for block in self.block_list())
+        weights = (v.weight for v in values if isinstance(v, nn.Linear))
         return sum(2 * self.config.text_len * weight.shape[0] * weight.itemsize for weight in weights)
 
     def forward(
