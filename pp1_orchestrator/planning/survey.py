@@ -64,7 +64,7 @@ def _survey_mesh(settings: Settings, config: WanConfig, found: Survey) -> None:
         embeds, latents = (torch.zeros(shape, dtype=dtype) for shape in (needs.text, needs.latents))
         time = torch.zeros(1)
         rope = rope_table(config.head_dim, 0, frames, height // 2, width // 2, modules.META)
-    with counting(alive):
+    with torch.inference_mode(), alive:
         text = model.embed_text(embeds)
         text = model.embed_text(embeds)  # the old prompt's are let go once the new one's are there
     text_cache = sum(t.nbytes for pair in text for t in pair)
