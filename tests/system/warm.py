@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+from .warm_ranks import stand_by
+
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.02
 
@@ -79,8 +81,10 @@ def main() -> None:
 
     import pp1_orchestrator.config.load
     import pp1_orchestrator.runtime.build_text
+    import pp1_orchestrator.runtime.mesh_process
     import pp1_orchestrator.runtime.program
     import pp1_orchestrator.runtime.web  # noqa: F401
+    import ui.panel  # noqa: F401
 
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would be missing in every fork"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -122,6 +126,7 @@ def _become_program(request: dict) -> NoReturn:
     os.environ.clear()
     os.environ.update(request["env"])
     multiprocessing.current_process().authkey = os.urandom(32)
+    stand_by()
     sys.argv = ["pp1_orchestrator", *request["arguments"]]
     runpy.run_module("pp1_orchestrator", run_name="__main__", alter_sys=True)
     sys.exit(0)
