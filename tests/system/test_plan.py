@@ -40,7 +40,8 @@ def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
     for overlap, period in plan.predicted_period_ms.items():
         line = next(line for line in done.stdout.splitlines() if overlap in line)
         assert f"{period:.0f}" in line
-    assert max(map(len, done.stdout.splitlines())) <= COLUMNS
+    shown = [line for line in done.stdout.splitlines() if str(out) not in line]  # a folder's name is as long as it is
+    assert max(map(len, shown)) <= COLUMNS
     assert not list(out.glob("*.mp4"))
 
 
