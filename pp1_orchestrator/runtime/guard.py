@@ -24,6 +24,8 @@ from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 POLL_S = 0.1
+LOOK_S = 0.5
+"""From the end of a rank that misses another one to the end of that one, on a machine that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class MeshGuard:
     """A thread that watches until closed. folder: the run's, for the ranks' stacks; None: they are not written."""
 
     def __init__(self, mesh: Mesh, clock: AnswerClock, folder: Path | None) -> None:
-        self._processes, self._last_words = mesh.processes, mesh.last_words
+        self._mesh, self._processes = mesh, mesh.processes
         self._clock, self._folder = clock, folder
         self._loss: Loss | None = None
         self._wake, self._closing = os.pipe()
@@ -66,14 +68,24 @@ class MeshGuard:
                 self._end(hang(self._processes, str(overdue), self._folder))
                 return
         if dead := [ranks[found] for found in ready if isinstance(found, int) and found in ranks]:
-            self._end(self._death(dead))
+            self._end(self._death(self._with_missed(dead, ranks)))
+
+    def _with_missed(self, dead: list[int], ranks: Mapping[int, int]) -> list[int]:
+        """Where all of them only missed another rank: with that one, whose end is about to be seen, too."""
+        end = time.monotonic() + LOOK_S
+        while all(self._mesh.misses(rank) for rank in dead):
+            others = [sentinel for sentinel, rank in ranks.items() if rank not in dead]
+            if not (found := wait(others, max(0.0, end - time.monotonic()))):
+                break
+            dead = [*dead, *(ranks[sentinel] for sentinel in found if isinstance(sentinel, int))]
+        return dead
 
     def _death(self, dead: list[int]) -> Loss:
         """A rank that could still say why it ends may have ended because of one that could not."""
         for rank in dead:
             self._processes[rank].join()
-        words = {rank: self._last_words(rank) for rank in dead}
-        rank = min(dead, key=lambda rank: (bool(words[rank]), rank))
+        words = {rank: self._mesh.last_words(rank) for rank in dead}
+        rank = min(dead, key=lambda rank: (bool(words[rank]), self._mesh.misses(rank), rank))
         text = f"rank {rank} {how_it_ended(self._processes[rank])}"
         return Loss("error", f"{text}: {words[rank]}") if words[rank] else Loss("death", text)
 

@@ -52,9 +52,10 @@ def told(store: Store, key: str, rank: int) -> bool:
 
 
 def tell_failure(store: Store, rank: int, error: Exception) -> None:
-    """Leave a reason that `wait_for_all` can raise again on rank 0."""
+    """Leave a reason that `wait_for_all` can raise again on rank 0. misses: another rank has ended, or was silent."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    tell(store, "failed", rank, {"config": isinstance(error, ConfigError), "reason": text})
+    kinds = {"config": isinstance(error, ConfigError), "misses": isinstance(error, PeerError)}
+    tell(store, "failed", rank, kinds | {"reason": text})
 
 
 def wait_for_all(

@@ -24,7 +24,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.budget import RestartBudget
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.faults import without_fault
-from pp1_orchestrator.runtime.guard import Loss, MeshGuard, hang
+from pp1_orchestrator.runtime.guard import LOOK_S, Loss, MeshGuard, hang
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.link import MeshLink
@@ -33,7 +33,6 @@ from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05
-LAST_LOOK_S = 0.2
 
 
 class Supervisor:
@@ -73,7 +72,7 @@ class Supervisor:
             raise MeshError(self._guard.loss.text)
 
     def fail(self, error: Exception) -> None:
-        found = self._unwatch(LAST_LOOK_S if isinstance(error, PeerError) else 0.0)
+        found = self._unwatch(LOOK_S if isinstance(error, PeerError) else 0.0)
         loss, self._late = found or self._late or Loss("error", str(error)), None
         self._mesh.kill()
         self._pause_s = self._spend(loss, error)

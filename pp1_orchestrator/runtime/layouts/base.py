@@ -33,6 +33,10 @@ class Mesh(Protocol):
         """Why a rank has ended, if it could still say so."""
         ...
 
+    def misses(self, rank: int) -> bool:
+        """Whether a rank has ended for no other reason than that another one had, or was silent."""
+        ...
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         """pid, device and state of every mesh rank, by its global number."""
         ...

@@ -49,6 +49,9 @@ class InlineMesh:
     def last_words(self, rank: int) -> str:
         return ""
 
+    def misses(self, rank: int) -> bool:
+        return False
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         return {RANK: {"pid": os.getpid(), "device": str(self._device), "state": "up"}}
 

@@ -67,6 +67,9 @@ class MetMesh:
     def last_words(self, rank: int) -> str:
         return ask(self._store, "failed", rank)["reason"] if told(self._store, "failed", rank) else ""
 
+    def misses(self, rank: int) -> bool:
+        return told(self._store, "failed", rank) and ask(self._store, "failed", rank)["misses"]
+
     def ranks(self) -> dict[str, dict[str, Any]]:
         layout = self._settings.layout
         return {

@@ -1,0 +1,29 @@
+"""Mesh ranks that join the others and end: the leader first, for want of the other one, whose end is seen later."""
+
+import os
+import time
+
+from pp1_orchestrator.contract.versions import VERSIONS
+from pp1_orchestrator.errors import PeerError
+from pp1_orchestrator.runtime.meeting import tell, tell_failure
+from pp1_orchestrator.transport.groups import LEADER, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.rendezvous import join_store
+
+RANKS, EXIT_CODE, LATER_S = 2, 3, 0.2
+
+
+def leader_first(rank, settings, config, port, folder):
+    """As where the kernel tells of two ends in another order than they came."""
+    store = join_store(port, RANKS + 1, settings.deadlines.start)
+    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "loaded", rank, True)
+    topology = Topology(store, rank, RANKS, "gloo", Timeouts(settings.deadlines.start, settings.deadlines.message))
+    tell(store, "memory", rank, {})
+    if rank == LEADER:
+        PeerPipe(topology)
+        tell_failure(store, rank, PeerError("a rank of the mesh has ended"))
+        os._exit(1)
+    while not store.check([f"failed/{LEADER}"]):
+        time.sleep(0.01)
+    time.sleep(LATER_S)
+    os._exit(EXIT_CODE)

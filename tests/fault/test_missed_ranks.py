@@ -1,0 +1,24 @@
+"""Of two ranks that end almost together, the one is named that the other only missed, in whatever order it is seen."""
+
+from pp1_orchestrator.runtime.guard import LOOK_S, MeshGuard
+from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from pp1_orchestrator.transport.watched import AnswerClock
+from tests.system.in_process import make_settings
+
+from .ranks_that_miss import EXIT_CODE, LATER_S, RANKS, leader_first
+
+WAIT_S = 60
+
+
+def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later():
+    settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
+    mesh = SpawnedLayout(settings, config, leader_first).start(None, 0)
+    try:
+        mesh.connect(1, "a test")
+        guard = MeshGuard(mesh, AnswerClock(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
+        guard.close(WAIT_S)
+        assert guard.loss is not None
+        assert (guard.loss.reason, guard.loss.text) == ("death", f"rank 2 ended with exit code {EXIT_CODE}")
+    finally:
+        mesh.stop(None, 0.0)
+    assert LATER_S < LOOK_S
