@@ -1,4 +1,4 @@
-"""A browser and a site for each file of tests, and a page that plays for each test."""
+"""A browser for all of them, a site for each file of tests, and a page that plays for each test."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from .browser import Visit, chromium, visit
 from .site import Site
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """For no longer: while it is there no test could run an event loop of its own."""
     with chromium() as browser:
         yield browser
 

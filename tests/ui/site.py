@@ -6,7 +6,7 @@ import ui
 from pp1_orchestrator.media.settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.port import bind
-from pp1_orchestrator.server.settings import ServerSettings
+from pp1_orchestrator.server.settings import Limits, ServerSettings
 from tests.server.conftest import Listening
 
 from .browser import Visit
@@ -18,8 +18,8 @@ RED, GREEN, BLUE = "r > 150 && g < 90", "g > 130 && r < 90", "b > 150 && r < 90"
 class Site:
     """`stop` and `start` are a restart of the server; the stream goes on meanwhile."""
 
-    def __init__(self) -> None:
-        self.stream = PaintedStream()
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.stream, self._limits = PaintedStream(), limits or Limits()
         with bind("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -28,7 +28,7 @@ class Site:
     def start(self, limits: PeerLimits | None = None) -> None:
         self.peers = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
-        settings = ServerSettings(port=self.port)
+        settings = ServerSettings(port=self.port, limits=self._limits)
         app = create_app(
             self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, ui.mount_panel
         )

@@ -1,12 +1,24 @@
 """Two pages, one stream: one has control, the other sees that, asks for it, and gets it."""
 
+import contextlib
+
 import httpx
 import pytest
 
+from pp1_orchestrator.server.settings import Limits
+
 from .browser import visit
-from .site import BLUE, GREEN, RED, ask
+from .site import BLUE, GREEN, RED, Site, ask
 
 HOLDER, BUTTON = "#pp1-holder", "#pp1-lease"
+LEASE_S = 6.0
+"""Twice as long as a page waits before it renews its own."""
+
+
+@pytest.fixture(scope="module")
+def site():
+    with contextlib.closing(Site(Limits(lease_s=LEASE_S))) as site:
+        yield site
 
 
 @pytest.fixture
