@@ -11,7 +11,7 @@ from tests.media.source import read_number
 from tests.media.test_whep import FPS, QUICK, Stream
 from tests.media.whep_client import Client
 
-AHEAD = 60
+AHEAD = 30
 BURST = 2
 
 

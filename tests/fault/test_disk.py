@@ -11,7 +11,10 @@ import pytest
 from pp1_orchestrator.runtime.logs import COMPLAIN_S, Complaint
 from tests.system.program import running
 
-CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "stream.height=64", "stream.width=64", "supervision.pauses_s=[0]")
+CHOICES = (
+    "layout=cpu", "layout.mesh_ranks=1", "stream.height=64", "stream.width=64", "stream.fps=48",
+    "supervision.pauses_s=[0]",
+)  # fmt: skip
 CLIP = '{"error":"clips can\'t be written at this moment"}'
 
 

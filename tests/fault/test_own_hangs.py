@@ -11,10 +11,10 @@ from tests.system.program import running
 UNHEALTHY_S = 5.0
 CHUNK = 12
 QUIET_S = 2.0
-"""A chunk is shown for 0.75 s; so long none comes only from one that hangs."""
+"""A chunk is shown for 0.25 s; so long none comes only from one that hangs."""
 CHOICES = (
-    "layout=inline", "stream.height=64", "stream.width=64", "debug=fault", f"debug.fault.chunk={CHUNK}",
-    "run.restarts=3",
+    "layout=inline", "stream.height=64", "stream.width=64", "stream.fps=48", "debug=fault",
+    f"debug.fault.chunk={CHUNK}", "run.restarts=3",
 )  # fmt: skip
 NEVER = ("debug.fault.seconds=60", "deadlines.message=4", "deadlines.answer=1.5", "deadlines.decode=1.5")
 WORDS = r"no answer for 4\.\d s, 1\.5 s are allowed"

@@ -27,7 +27,7 @@ def stand_by() -> None:
     theirs.close()
     cold = util.spawnv_passfds
 
-    def start(path: str, arguments: Sequence[str], files: Sequence[int]) -> int:
+    def start(path: bytes, arguments: Sequence[str], files: Sequence[int]) -> int:
         if forkserver.__name__ not in arguments[-1]:
             return cold(path, arguments, files)
         util.spawnv_passfds = cold
