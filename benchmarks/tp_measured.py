@@ -12,6 +12,7 @@ whether every rank has the same bits then.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from benchmarks.rank_chunks import RankChunks
 from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
 from benchmarks.settings import settings_of
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
 from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
@@ -95,8 +97,9 @@ def act(index: int, task: Task) -> None:
 
 
 def run(task: Task) -> list[dict[str, Tensor]]:
-    """What each mesh rank has left."""
-    mp.spawn(act, (task,), nprocs=task.degree + 1)
+    """What each mesh rank has left. A helper that has used no GPU forks them: imports are done once for all tasks."""
+    multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
+    mp.start_processes(act, (task,), nprocs=task.degree + 1, start_method="forkserver")
     return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
 
 

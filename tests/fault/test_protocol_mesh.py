@@ -1,7 +1,6 @@
 """A real mesh that is handed what no rank 0 of this program would send, or is joined by a rank that does not fit."""
 
 import pytest
-import torch.multiprocessing as mp
 
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
@@ -10,6 +9,7 @@ from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.meeting import tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
+from tests.forked import helped
 
 from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh
 from .faulty import MESH
@@ -42,12 +42,11 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
     ranks = range(1, len(wrong) + 1)
     store = host_store(len(wrong) + 1, END_S)
     tell(store, "facts", 0, own_facts(SETTINGS))
-    spawn = mp.get_context("spawn")
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)
         arguments = (rank, other, CONFIG, store.port, None)
-        processes.append(spawn.Process(target=mesh_process.main, args=arguments, daemon=True))
+        processes.append(helped().Process(target=mesh_process.main, args=arguments, daemon=True))
         processes[-1].start()
     for rank, (key, process) in enumerate(zip(wrong, processes, strict=True), start=1):
         process.join(END_S)

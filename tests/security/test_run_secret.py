@@ -8,6 +8,7 @@ from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import ContractError, MeshError
 from pp1_orchestrator.runtime.meeting import ask, tell, wait_for_all
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from tests.forked import helped
 
 LINE = "^facts/1 was not written by a rank of this run$"
 
@@ -36,7 +37,7 @@ def rank_joins(port: int) -> None:
 
 def test_a_spawned_rank_has_the_secret(store):
     tell(store, "facts", 0, {"torch": "2"})
-    rank = multiprocessing.get_context("spawn").Process(target=rank_joins, args=(store.port,))
+    rank = helped().Process(target=rank_joins, args=(store.port,))
     rank.start()
     rank.join(60)
     assert rank.exitcode == 0

@@ -17,6 +17,7 @@ from torch.distributed import PrefixStore, Store
 from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.transport.groups import Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import LOOPBACK, host_store, join_store
+from tests.forked import METHOD, helped
 
 WAIT_S = 60.0
 
@@ -43,7 +44,8 @@ Act = Callable[[Seat], Report]
 def run_world(act: Act, ranks: int, folder: Path) -> list[Report]:
     """Every rank's report, in order. A rank that fails ends the others, and its error is raised here."""
     store = host_store(ranks, WAIT_S)
-    mp.spawn(_enter, (act, ranks, store.port, folder), nprocs=ranks)
+    helped()
+    mp.start_processes(_enter, (act, ranks, store.port, folder), nprocs=ranks, start_method=METHOD)
     return [json.loads(_report(folder, rank).read_text()) for rank in range(ranks)]
 
 
