@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
 
 Scheme = Literal["light", "dark"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -78,8 +78,16 @@ class Visit:
         return self.page.inner_text(f'#pp1-receipt [data-step="{step}"].done span')
 
 
-def visit(browser: Browser, url: str, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> Visit:
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+def new_context(browser: Browser, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> BrowserContext:
+    return browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+
+
+def open_page(context: BrowserContext, url: str) -> Visit:
     opened = Visit(context.new_page())
     opened.page.goto(url)
     return opened
+
+
+def visit(browser: Browser, url: str, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> Visit:
+    """A page in a context of its own: as from another computer."""
+    return open_page(new_context(browser, width, height, scheme), url)

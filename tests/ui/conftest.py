@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
-from .browser import Visit, chromium, visit
+from .browser import Visit, chromium, new_context, open_page
 from .site import Site
 
 
@@ -23,9 +23,16 @@ def site() -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="module")
+def context(browser) -> Iterator[BrowserContext]:
+    """Keeps the page's files and what was compiled of them; what a tab stores is its own."""
+    with new_context(browser) as context:
+        yield context
+
+
 @pytest.fixture
-def page(site, browser) -> Iterator[Visit]:
-    opened = visit(browser, site.url)
+def page(site, context) -> Iterator[Visit]:
+    opened = open_page(context, site.url)
     opened.wait_status("Live")
     yield opened
-    opened.page.context.close()
+    opened.page.close()
