@@ -1,5 +1,7 @@
 """Every routing and every overlap gives the same video; every context runs; what each costs is told."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -33,6 +35,14 @@ def made():
         (routing, overlap): run_script(f"routing={routing}", f"overlap={overlap}", chunks=CHUNKS, script=SCRIPT)[0]
         for routing, overlap in PAIRS
     }
+
+
+@pytest.fixture(scope="module")
+def in_context():
+    """Runs a short stream once for each context and overlap that a test asks for."""
+    return cache(
+        lambda context, overlap: run_script(f"context={context}", f"overlap={overlap}", chunks=5, script=SCRIPT[:2])
+    )
 
 
 def test_all_routings_and_overlaps_give_one_and_the_same_video(made):
@@ -85,10 +95,10 @@ def test_a_hybrid_cache_encodes_a_prompt_once_in_the_mesh():
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_every_context_makes_a_stream_and_every_overlap_the_same_one(context):
+def test_every_context_makes_a_stream_and_every_overlap_the_same_one(in_context, context):
     digests = set()
     for overlap in OVERLAPS:
-        summary, run = run_script(f"context={context}", f"overlap={overlap}", chunks=5, script=SCRIPT[:2])
+        summary, run = in_context(context, overlap)
         digests.add((summary.pixels_sha256, summary.latents_sha256))
         assert summary.frames == 9 + 4 * 12
         rebuilt = [frames is not None for frames in run.kept.contexts]
@@ -96,8 +106,8 @@ def test_every_context_makes_a_stream_and_every_overlap_the_same_one(context):
     assert len(digests) == 1
 
 
-def test_the_contexts_differ_from_each_other():
-    digests = {run_script(f"context={context}", chunks=4)[0].latents_sha256 for context in CONTEXTS}
+def test_the_contexts_differ_from_each_other(in_context):
+    digests = {in_context(context, "sync")[0].latents_sha256 for context in CONTEXTS}
     assert len(digests) == len(CONTEXTS)
 
 
