@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import urllib.request
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.media.whep_client import Client
@@ -16,18 +16,22 @@ FLOWING, WITHIN_S = 4, 0.9
 JOIN_S = 30.0
 
 
-class Watcher:
-    """frames: monotonic seconds of every decoded picture."""
+def _now(picture: object) -> float:
+    return time.monotonic()
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+
+class Watcher:
+    """frames: monotonic seconds of every decoded picture, or what another kind of client makes of it."""
+
+    def __init__(self, url: str, make_client: Callable[[], Client] = lambda: Client(_now)) -> None:
+        self._url, self._make_client = url, make_client
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._client: Client = self._run(self._join())
 
     @property
-    def frames(self) -> list[float]:
+    def frames(self) -> list[Any]:
         return self._client.numbers
 
     @property
@@ -54,7 +58,7 @@ class Watcher:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(JOIN_S)
 
     async def _join(self) -> Client:
-        client = Client(lambda picture: time.monotonic())
+        client = self._make_client()
         await client.take(await asyncio.to_thread(self._ask, await client.offer()))
         return client
 

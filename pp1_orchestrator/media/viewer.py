@@ -60,6 +60,12 @@ class Viewer:
         if self._heard_s is not None and now_s - self._heard_s > self._limits.rest_s:
             self._track.rest()
 
+    def forgive(self, stopped_s: float) -> None:
+        """Nothing could be heard for so long: it is not the viewer that was silent."""
+        self._opened_s += stopped_s
+        if self._heard_s is not None:
+            self._heard_s += stopped_s
+
     async def close(self) -> None:
         """Stop sending. Takes 2 s at most."""
         self._track.stop()

@@ -157,7 +157,7 @@ def failure(envelope: Envelope, error: Exception) -> Result:
     """The error result for an envelope that could not be run."""
     meta = envelope.meta
     chunk = meta.plan.chunk_index if meta.plan else -1
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     answer = PPResultV2(
         call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=message
     )

@@ -1,7 +1,7 @@
 """Scripted faults: a mesh rank that fails in a chosen way at a chosen chunk, for testing what is done about it.
 
 Wrappers, put around a rank's generator or the leader's link when they are made; where no fault is asked for, they are
-not there. A fault happens to a run's first mesh, once: the mesh that comes after it is a good one.
+not there. A fault happens to a run's first mesh, once: the mesh that comes after it is a good one, but for `LASTING`.
 """
 
 from __future__ import annotations
@@ -105,6 +105,13 @@ class OutOfMemory(_Fault):
         raise torch.OutOfMemoryError("out of memory: a scripted fault")
 
 
+class DeviceError(_Fault):
+    """As of a device that has failed: torch tells it in several lines, and no later work on the device succeeds."""
+
+    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
+        raise torch.AcceleratorError("CUDA error: a scripted fault\nDevice-side assertions may tell more.\n")
+
+
 class NotFinite(_Fault):
     """Latents that are no numbers; the rank's context pass then writes them into its cache."""
 
@@ -151,9 +158,13 @@ WORK_FAULTS: Mapping[str, type[WorkFault]] = {
     "not_finite": NotFinite,
     "oom": OutOfMemory,
     "oom_twice": OutOfMemory,
+    "device": DeviceError,
+    "device_lasting": DeviceError,
 }
 TIMES: Mapping[str, int] = {"oom_twice": 2}
 """How often in a row, where that is not once."""
+LASTING = frozenset({"device_lasting"})
+"""Those that happen to each mesh anew, at that chunk of its own: what is broken stays broken."""
 ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
     "corrupt": Corrupt,
     "drop": Drop,
@@ -165,7 +176,9 @@ START_FAULTS: Mapping[str, str] = {"hang_loading": "load", "hang_joining": "join
 HANG_DECODING = "hang_decoding"
 """Rank 0 sleeps in place of decoding (`runtime.stage0_faults`)."""
 KINDS = frozenset({NO_FAULT, HANG_DECODING, *WORK_FAULTS, *ANSWER_FAULTS, *START_FAULTS})
-INLINE_FAULTS = frozenset({"raise", "sleep", "not_finite", "oom", "oom_twice", HANG_DECODING})
+INLINE_FAULTS = frozenset(
+    {"raise", "sleep", "not_finite", "oom", "oom_twice", "device", "device_lasting", HANG_DECODING}
+)
 """Those that a mesh in rank 0's process can have: they leave the process and the wire alone."""
 
 
@@ -194,6 +207,8 @@ def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
 
 def without_fault(settings: Settings) -> Settings:
     """The same settings for the meshes after the first one."""
+    if settings.debug.fault.kind in LASTING:
+        return settings
     fault = msgspec.structs.replace(settings.debug.fault, kind=NO_FAULT)
     return msgspec.structs.replace(settings, debug=msgspec.structs.replace(settings.debug, fault=fault))
 

@@ -20,6 +20,7 @@ from pp1_orchestrator.measure.catalogue import RestartReason
 from pp1_orchestrator.runtime import stacks
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.layouts.processes import RankProcess, how_it_ended
+from pp1_orchestrator.stopped_time import Looks
 from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,12 @@ LOOK_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Why a mesh had to be ended. text: for everybody; detail: for the log alone."""
+    """Why a mesh had to be ended. text: for everybody; detail: for the log alone; rank: that ended, if one did."""
 
     reason: RestartReason
     text: str
     detail: str = ""
+    rank: int | None = None
 
 
 class MeshGuard:
@@ -62,8 +64,11 @@ class MeshGuard:
 
     def _run(self) -> None:
         ranks = {process.sentinel: rank for rank, process in self._processes.items()}
+        looks = Looks(POLL_S, time.monotonic())
         while not (ready := wait([self._wake, *ranks], POLL_S)):
-            overdue = self._clock.overdue(time.monotonic())
+            now_s = time.monotonic()
+            self._clock.forgive(looks.stopped_s(now_s))
+            overdue = self._clock.overdue(now_s)
             if overdue is not None:
                 self._end(hang(self._processes, str(overdue), self._folder))
                 return
@@ -87,7 +92,7 @@ class MeshGuard:
         words = {rank: self._mesh.last_words(rank) for rank in dead}
         rank = min(dead, key=lambda rank: (bool(words[rank]), self._mesh.misses(rank), rank))
         text = f"rank {rank} {how_it_ended(self._processes[rank])}"
-        return Loss("error", f"{text}: {words[rank]}") if words[rank] else Loss("death", text)
+        return Loss("error", f"{text}: {words[rank]}", rank=rank) if words[rank] else Loss("death", text, rank=rank)
 
     def _end(self, loss: Loss) -> None:
         self._loss = loss

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from pp1_orchestrator.runtime import stacks
+from pp1_orchestrator.stopped_time import Looks
 
 log = logging.getLogger(__name__)
 EVERY_S = 0.5
@@ -34,11 +35,14 @@ class LoopWatch:
     def _run(self) -> None:
         while not self._closed.wait(EVERY_S):
             round_made, start = threading.Event(), time.monotonic()
+            looks = Looks(self._limit_s, start)
             try:
                 self._loop.call_soon_threadsafe(round_made.set)
             except RuntimeError:  # the loop has been closed
                 return
-            if round_made.wait(self._limit_s) or self._closed.is_set():
+            while not (in_time := round_made.wait(self._limit_s)) and looks.stopped_s(time.monotonic()):
+                pass  # this process was stopped: the loop gets as long again
+            if in_time or self._closed.is_set():
                 continue
             self._report()
             while not round_made.wait(EVERY_S) and not self._closed.is_set():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.runtime import stacks
+from pp1_orchestrator.stopped_time import Looks
 from pp1_orchestrator.transport.watched import AnswerClock, Overdue
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,11 @@ class SelfWatch:
         self._thread.join()
 
     def _run(self) -> None:
+        looks = Looks(POLL_S, time.monotonic())
         while not self._closed.wait(POLL_S):
-            found = self._overdue(time.monotonic())
+            now_s = time.monotonic()
+            self._forgive(looks.stopped_s(now_s))
+            found = self._overdue(now_s)
             if found is None:
                 if self._stuck is not None:
                     log.warning("rank 0 goes on")
@@ -60,8 +64,13 @@ class SelfWatch:
             if self._stuck is None:
                 self._stuck = f"{doing} hangs on rank 0: {overdue}"
                 self._report()
+                looks = Looks(POLL_S, time.monotonic())  # writing stacks takes its time
             if overdue.waited_s >= self._longest_s:
                 self._end(f"{doing} hangs on rank 0: {overdue}")
+
+    def _forgive(self, stopped_s: float) -> None:
+        for clock in self._clocks().values():
+            clock.forgive(stopped_s)
 
     def _overdue(self, now_s: float) -> tuple[str, Overdue] | None:
         looked = ((doing, clock.overdue(now_s)) for doing, clock in self._clocks().items())

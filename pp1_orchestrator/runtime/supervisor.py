@@ -27,6 +27,7 @@ from pp1_orchestrator.runtime.faults import without_fault
 from pp1_orchestrator.runtime.guard import LOOK_S, Loss, MeshGuard, hang
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
+from pp1_orchestrator.transport.groups import LEADER
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.ordered import OrderedLink
 from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
@@ -49,6 +50,7 @@ class Supervisor:
         make_layout = LAYOUTS[settings.layout.name]
         self._supervised = rules.restarts > 0 and make_layout.restarts
         self._layout = make_layout(without_fault(settings), config)
+        self._ranks = settings.layout
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._needs, self._pause_s = (1, ""), 0.0
@@ -137,12 +139,18 @@ class Supervisor:
             raise error if loss.reason == "error" else MeshError(loss.text) from error
         pause_s = self._budget.spend(time.monotonic())
         if pause_s is None:
-            raise MeshError(f"{loss.text}, and no restart is left: {self._budget}") from error
+            where = self._places(loss.rank)
+            raise MeshError(f"{loss.text}, and no restart is left: {self._budget}; {where}") from error
         coming = {"generation": self.generation + 1}
         log.warning("%s: the mesh is started anew in %g s", loss.text, pause_s, extra=coming)
         self._metrics.mesh_restarts(loss.reason)
         self._events.publish("restarting", reason=loss.reason, text=loss.text, generation=self.generation + 1)
         return pause_s
+
+    def _places(self, rank: int | None) -> str:
+        """The device that may have to be looked at: of one rank, or of all of the mesh where it is not known whose."""
+        ranks = range(LEADER, self._ranks.mesh_ranks + 1) if rank is None else [rank]
+        return ", ".join(f"rank {rank} is on {self._ranks.device_of(rank)}" for rank in ranks)
 
     def _pause(self, stopped: Callable[[], bool]) -> bool:
         """True when it was cut short."""

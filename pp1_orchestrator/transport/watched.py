@@ -34,7 +34,7 @@ class Overdue:
 
 
 class AnswerClock:
-    """Times every wait on the link. Written by the thread that uses the link, read by any.
+    """Times every wait on the link. Written by the thread that uses the link, read by any; one watcher may forgive.
 
     usual_s: what an answer may take, or TIMES_USUAL the newest ones' median where that is more; longest_s: never more
     than this, and the first `warm` answers may take that long.
@@ -43,12 +43,13 @@ class AnswerClock:
     def __init__(self, usual_s: float, longest_s: float, warm: int) -> None:
         self._usual_s, self._longest_s, self._warm = usual_s, longest_s, warm
         self._took_s: deque[float] = deque(maxlen=REMEMBERED)
-        self._wait: tuple[float, float] | None = None
+        self._wait: tuple[float, float, float] | None = None
+        self._forgiven_s = 0.0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Inside, the mesh is waited for."""
-        self._wait = (time.monotonic(), self._allowed_s())
+        self._wait = (time.monotonic(), self._allowed_s(), self._forgiven_s)
         try:
             yield
         finally:
@@ -61,9 +62,15 @@ class AnswerClock:
 
     def overdue(self, now_s: float) -> Overdue | None:
         wait = self._wait
-        if wait is None or now_s - wait[0] < wait[1]:
+        if wait is None:
             return None
-        return Overdue(now_s - wait[0], wait[1])
+        start_s, allowed_s, forgiven_s = wait
+        waited_s = now_s - start_s - (self._forgiven_s - forgiven_s)
+        return None if waited_s < allowed_s else Overdue(waited_s, allowed_s)
+
+    def forgive(self, stopped_s: float) -> None:
+        """Nothing could run for so long: the wait that is under way does not count it."""
+        self._forgiven_s += stopped_s
 
     def _allowed_s(self) -> float:
         if self._warm > 0 or not self._took_s:

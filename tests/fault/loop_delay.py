@@ -22,6 +22,10 @@ class LoopDelay:
             task.cancel()
             await asyncio.wait([task])
 
+    @property
+    def longest(self) -> float:
+        return max(self._late)
+
     def quantile(self, share: float) -> float:
         return sorted(self._late)[int(len(self._late) * share)]
 

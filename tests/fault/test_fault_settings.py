@@ -4,7 +4,7 @@ import pytest
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.faults import KINDS, without_fault
+from pp1_orchestrator.runtime.faults import KINDS, LASTING, without_fault
 from pp1_orchestrator.runtime.program import MODES
 from tests.config.test_conf import settings
 
@@ -29,12 +29,12 @@ def test_a_fault_that_can_not_be_is_one_line(choices, line):
 @pytest.mark.parametrize("kind", ["kill", "corrupt"])
 def test_one_process_has_no_rank_to_lose(kind):
     words = f"debug.fault.kind={kind}: layout=inline has no rank to itself; possible: "
-    words += "hang_decoding, none, not_finite, oom, oom_twice, raise, sleep"
+    words += "device, device_lasting, hang_decoding, none, not_finite, oom, oom_twice, raise, sleep"
     with pytest.raises(ConfigError, match=words):
         check(settings("layout=inline", "debug=fault", f"debug.fault.kind={kind}"), MODES)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(KINDS - LASTING))
 def test_a_fault_happens_to_the_first_mesh_alone(kind):
     asked = settings("debug=fault", f"debug.fault.kind={kind}")
     check(asked, MODES)

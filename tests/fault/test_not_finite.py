@@ -63,7 +63,7 @@ def test_a_mesh_that_makes_nothing_else_is_started_anew_then_given_up(broken):
         stream = Faulty(run)
         run.session.start()
         assert run.session.done.wait(60)
-        words = f"{WORDS} (epochs in a row: 3), and no restart is left: 1 within 600 s are allowed"
+        words = f"{WORDS} (epochs in a row: 3), and no restart is left: 1 within 600 s are allowed; rank 1 is on cpu"
         assert str(run.session.failure) == words
         assert stream.chunks == []
         assert stream.restarts("error") == 1

@@ -23,8 +23,8 @@ from .offers_made import mutants, seeds
 OFFERS = 10_000
 ROUNDS = 4
 """The least disturbed one counts: what an offer costs shows in each, what else the machine does need not."""
-DELAY_S = 0.1
-"""Of the event loop, at the 99th percentile. An idle machine with two cores needs 0.03 s: one collection of garbage."""
+DELAY_S, LONGEST_S = 0.1, 0.25
+"""Of the event loop, at the 99th percentile and at most. An idle machine with two cores needs 0.02 s."""
 
 
 @contextlib.asynccontextmanager
@@ -98,18 +98,20 @@ def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(cap
                     for offer in mutants(OFFERS // ROUNDS, seed=round_):
                         outcomes.append(await ask(peers, offer))
                         await asyncio.sleep(0)
-                delays.append(delay.quantile(0.99))
+                delays.append((delay.quantile(0.99), delay.longest))
             await settle()
             assert peers.count == 0
             assert psutil.Process().num_fds() == files
-            return outcomes, min(delays)
+            return outcomes, delays
 
     with frozen_heap():
-        outcomes, delay = asyncio.run(scene())
+        outcomes, delays = asyncio.run(scene())
         assert open_connections() == 0
     assert set(outcomes) == {"refused", "answered"}
     assert [record.getMessage() for record in caplog.records] == []
-    assert delay < DELAY_S
+    usual, longest = map(min, zip(*delays, strict=True))
+    assert usual < DELAY_S
+    assert longest < LONGEST_S
 
 
 @pytest.mark.parametrize(

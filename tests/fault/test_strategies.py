@@ -147,5 +147,6 @@ def test_used_up_restarts_fail_the_run_in_one_line():
         wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
         kill_leader(run)
         assert run.session.done.wait(WAIT_S)
-        words = "rank 1 ended with exit code -9, and no restart is left: 1 within 600 s are allowed"
+        words = "rank 1 ended with exit code -9, and no restart is left: 1 within 600 s are allowed; "
+        words += "rank 1 is on cpu"
         assert str(run.session.failure) == words
