@@ -48,3 +48,10 @@ def test_a_promise_names_tests_that_are_there_or_says_that_it_is_open(number, ce
     files = NAMED.findall(cells[-2])
     assert [file for file in files if not (ROOT / "tests" / file).is_file()] == []
     assert files or cells[-1].startswith("**open**"), number
+
+
+def test_every_test_that_is_named_is_there():
+    words = NAMED.findall((ROOT / "docs/reliability.md").read_text(encoding="utf-8"))
+    named = [word for word in words if "/test_" in word]
+    assert len(named) > 50
+    assert [file for file in named if not (ROOT / "tests" / file).is_file()] == []
