@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
+
+UNREADABLE = "can't be read as key=value; a value with one of , = [ ] { } is quoted once more: \"a='b,c'\""
 
 
 def one_line(error: BaseException) -> str:
@@ -12,6 +14,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {UNREADABLE}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
     if unknown := re.match(r"Could not override '(.+?)'", text):
         return f"{unknown[1]}: no such key; `--cfg job` lists all of them"

@@ -32,6 +32,11 @@ CASES = {
         "context.attention_bias=0.3: context=clean_pass rebuilds nothing; possible: 1",
     ),
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
+    "a value that needs quotes": (
+        ["layout.mesh_device=cuda:{index}"],
+        "layout.mesh_device=cuda:{index}: can't be read as key=value; a value with one of , = [ ] { } is quoted "
+        "once more: \"a='b,c'\"",
+    ),
     "a value of the wrong type": (["stream.height=tall"], "stream.height=tall: expected `int`, got `str`"),
     "a height that does not fit the model": (
         ["stream.height=100"],
