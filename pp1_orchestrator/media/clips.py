@@ -48,8 +48,9 @@ class ClipRecorder:
     def start(self) -> Clip:
         """Begin a clip with the picture that is shown now. Raises RequestError: 409 or 503."""
         with self._lock:
-            if self._running is not None:
-                raise RequestError(f"clip {self._running.clip().id} is being recorded; stop it first", status=409)
+            # One that has just ended may not have said so yet: its thread waits for this lock.
+            if self._running is not None and (running := self._running.clip()).state == "recording":
+                raise RequestError(f"clip {running.id} is being recorded; stop it first", status=409)
             self._make_room()
             self._count += 1
             name = f"c{self._count}"
@@ -105,5 +106,6 @@ class ClipRecorder:
     def _over(self, take: Take) -> None:
         """Called on the take's thread when its file is complete."""
         with self._lock:
-            self._running = None
+            if self._running is take:
+                self._running = None
         self._on_change(take.clip())
