@@ -19,10 +19,9 @@ from torch.nn.functional import gelu, layer_norm
 
 from benchmarks.machine import describe
 from benchmarks.real_sizes import milliseconds
-from pp1_orchestrator.models.wan.fast.block import real_table, rotate
 from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
 from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
-from pp1_orchestrator.models.wan.fast.turning import turn_into
+from pp1_orchestrator.models.wan.fast.turning import real_table, rotate, turn_into
 from pp1_orchestrator.models.wan.rope import rope_table
 
 DEVICE, DTYPE, EPS, HEAD_DIM = torch.device("cuda"), torch.bfloat16, 1e-6, 128

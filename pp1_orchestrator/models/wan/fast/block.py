@@ -17,23 +17,7 @@ from pp1_orchestrator.models.wan.attention import Attention, KeyValue, MeanSquar
 from pp1_orchestrator.models.wan.dit import Block, Modulation
 from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
 from pp1_orchestrator.models.wan.fast.products import GeluLinear, LinearInto
-from pp1_orchestrator.models.wan.fast.turning import turn_into
-from pp1_orchestrator.models.wan.rope import RopeTable
-
-RealTable = tuple[Tensor, Tensor]
-"""A rotary table without complex numbers, which a compiler can't take apart: [S, 1, D] float32 each."""
-
-
-def real_table(rope: RopeTable) -> RealTable:
-    """The cosine of each pair twice, and its sine with the sign that each of the two takes."""
-    cos, sin = rope.real, rope.imag
-    return cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2)
-
-
-def rotate(x: Tensor, table: RealTable) -> Tensor:
-    """x [B, S, H, D] float32, as `models.wan.rope.rotate` does it."""
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-    return x * table[0] + swapped * table[1]
+from pp1_orchestrator.models.wan.fast.turning import RealTable, rotate, turn_into
 
 
 def join(first: nn.Module, second: nn.Module) -> nn.Linear:

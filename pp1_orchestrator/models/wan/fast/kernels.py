@@ -34,6 +34,15 @@ def _write(row: tl.tensor, values: tl.tensor, width: tl.constexpr, block: tl.con
 
 
 @triton.jit
+def _read_scaled(
+    row: tl.tensor, weight: tl.tensor, eps: tl.float32, width: tl.constexpr, block: tl.constexpr
+) -> tl.tensor:
+    """A row by its root mean square, · weight."""
+    values = _read(row, width, block)
+    return values * tl.rsqrt(tl.sum(values * values) / width + eps) * _read(weight, width, block)
+
+
+@triton.jit
 def _round(
     values: tl.tensor,
     narrow: tl.tensor,
@@ -111,9 +120,7 @@ def _rms(
     x: tl.tensor, weight: tl.tensor, out: tl.tensor, eps: tl.float32, width: tl.constexpr, block: tl.constexpr
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
-    values = _read(x + row * width, width, block)
-    values = values * tl.rsqrt(tl.sum(values * values) / width + eps) * _read(weight, width, block)
-    _write(out + row * width, values, width, block)
+    _write(out + row * width, _read_scaled(x + row * width, weight, eps, width, block), width, block)
 
 
 @triton.jit
@@ -127,8 +134,7 @@ def _turn_row(
     width: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    values = _read(x, width, block)
-    values = values * tl.rsqrt(tl.sum(values * values) / width + eps) * _read(weight, width, block)
+    values = _read_scaled(x, weight, eps, width, block)
     first, second = tl.split(tl.reshape(values, [block // 2, 2]))
     _write(out, tl.interleave(first * cos - second * sin, second * cos + first * sin), width, block)
 

@@ -24,6 +24,12 @@ def summed(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
     return (x.float() + change.float() * (1 if gate is None else gate.float())).to(x.dtype)
 
 
+def scaled(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x by its root mean square, · weight, written out: float32."""
+    wide = x.float()
+    return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight
+
+
 @torch.library.custom_op("pp1::norm", mutates_args=())
 def norm(x: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> Tensor:
     """x [..., C] -> its layer norm · (scale + plus) + shift. affine: scale and shift, C values each."""
@@ -72,8 +78,7 @@ def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         out = torch.empty_like(x)
         kernels.rms(x, weight, eps, out)
         return out
-    wide = x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
+    return scaled(x, weight, eps).to(x.dtype)
 
 
 @rms.register_fake

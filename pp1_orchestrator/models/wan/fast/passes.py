@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import preferred_kernels
 from pp1_orchestrator.models.wan.dit import CausalWanModel, Modulation
 from pp1_orchestrator.models.wan.fast.attention import PartedAttention, join_parts
 from pp1_orchestrator.models.wan.fast.attention_kernels import AttentionKernel, attention_kernel
-from pp1_orchestrator.models.wan.fast.block import FastBlock, KernelSteps, RealTable, Steps, WideSteps, real_table
+from pp1_orchestrator.models.wan.fast.block import FastBlock, KernelSteps, Steps, WideSteps
 from pp1_orchestrator.models.wan.fast.captured import CapturedPasses
 from pp1_orchestrator.models.wan.fast.fp8 import narrow_block
+from pp1_orchestrator.models.wan.fast.turning import RealTable, real_table
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.passes import Passes, Text
+from pp1_orchestrator.models.wan.passes import Passes, PlainPasses, Text
 from pp1_orchestrator.models.wan.rope import RopeTable
 
 TUNED = {"coordinate_descent_tuning": True}
 
 
-class CompiledPasses:
-    """Implements `passes.Passes`. Takes the model's blocks over, for good.
+class CompiledPasses(PlainPasses):
+    """Takes the model's blocks over, for good.
 
     Compiles at the first pass; blocks are alike, so that costs as one does. steps: what lies between products, where
     they aren't rounded to 8 bits. attention: to the history, where not by torch's choice. backend: torch.compile's.
@@ -39,6 +39,7 @@ class CompiledPasses:
         fp8: bool = False,
         backend: str = "inductor",
     ) -> None:
+        super().__init__(model, cache)
         device = model.patch_embedding.weight.device
         on_gpu = device.type == "cuda"
         options: Any = TUNED if on_gpu and backend == "inductor" else None
@@ -46,8 +47,6 @@ class CompiledPasses:
         def compiled(function: Callable[..., Any]) -> Any:
             return torch.compile(function, fullgraph=True, dynamic=False, backend=backend, options=options)
 
-        self._model, self._cache = model, cache
-        self._kernels = preferred_kernels(device)
         self._blocks = [FastBlock(block, steps) for block in model.block_list()]
         for fast in self._blocks:
             if fp8:
@@ -57,9 +56,6 @@ class CompiledPasses:
                 setattr(whole, name, compiled(getattr(fast, name)))
         if attention is not None:
             cache.attention = PartedAttention(device, attention, compiled(join_parts))
-
-    def keep_text(self, text: Text) -> Text:
-        return text
 
     def keep_rope(self, rope: RopeTable) -> RealTable:
         return real_table(rope)

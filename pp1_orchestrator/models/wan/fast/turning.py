@@ -9,12 +9,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pp1_orchestrator.models.wan.fast.norming import scaled
+from pp1_orchestrator.models.wan.rope import RopeTable
+
+RealTable = tuple[Tensor, Tensor]
+"""A rotary table without complex numbers, which a compiler can't take apart: [S, 1, D] float32 each."""
+
+
+def real_table(rope: RopeTable) -> RealTable:
+    """The cosine of each pair twice, and its sine with the sign that each of the two takes."""
+    cos, sin = rope.real, rope.imag
+    return cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2)
+
+
+def rotate(x: Tensor, table: RealTable) -> Tensor:
+    """x [B, S, H, D] float32, as `models.wan.rope.rotate` does it."""
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return x * table[0] + swapped * table[1]
+
 
 @torch.library.custom_op("pp1::turn_into", mutates_args=("keys",))
 def turn_into(
     qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor
 ) -> Tensor:
-    """qk [1, S, 2·C] of one product; cos, sin [S, 1, D] float32 as in `block.RealTable` -> q [1, S, H, D].
+    """qk [1, S, 2·C] of one product; cos, sin [S, 1, D] float32 as in `RealTable` -> q [1, S, H, D].
 
     `keys` [1, S, H, D], contiguous, takes the keys. All else must be contiguous too. Sums and turns are in float32.
     """
@@ -25,7 +43,8 @@ def turn_into(
         out = torch.empty_like(keys)
         kernels.turn(qk, (q_weight, k_weight), (cos, sin), eps, (out, keys))
         return out
-    q, k = (_turned(x, w, cos, sin, eps, keys) for x, w in zip(qk.chunk(2, -1), (q_weight, k_weight), strict=True))
+    rows = zip(qk.chunk(2, -1), (q_weight, k_weight), strict=True)
+    q, k = (rotate(scaled(x, w, eps).view(keys.shape), (cos, sin)).to(keys.dtype) for x, w in rows)
     keys.copy_(k)
     return q
 
@@ -33,10 +52,3 @@ def turn_into(
 @turn_into.register_fake
 def _(qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor) -> Tensor:
     return torch.empty_like(keys)
-
-
-def _turned(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float, like: Tensor) -> Tensor:
-    wide = x.float()
-    normal = (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).view(like.shape)
-    swapped = normal.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-    return (normal * cos + swapped * sin).to(like.dtype)
