@@ -49,3 +49,8 @@ class PeerError(MeshError):
 
 class Stage0Error(Pp1Error):
     """Rank 0's own part of the pipeline failed."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what libraries add below; empty where it says nothing."""
+    return next(iter(str(error).splitlines()), "")

@@ -16,7 +16,7 @@ import msgspec
 
 from pp1_orchestrator.config.schema import Deadlines
 from pp1_orchestrator.contract import handshake
-from pp1_orchestrator.errors import ConfigError, ContractError, MeshError, PeerError
+from pp1_orchestrator.errors import ConfigError, ContractError, MeshError, PeerError, first_line
 from pp1_orchestrator.transport.groups import Timeouts
 from pp1_orchestrator.transport.rendezvous import Store
 
@@ -53,7 +53,7 @@ def told(store: Store, key: str, rank: int) -> bool:
 
 def tell_failure(store: Store, rank: int, error: Exception) -> None:
     """Leave a reason that `wait_for_all` can raise again on rank 0. misses: another rank has ended, or was silent."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = first_line(error) or type(error).__name__
     kinds = {"config": isinstance(error, ConfigError), "misses": isinstance(error, PeerError)}
     tell(store, "failed", rank, kinds | {"reason": text})
 
