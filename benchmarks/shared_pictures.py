@@ -25,7 +25,7 @@ from benchmarks.machine import describe
 from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.clock import FrameClock
 from pp1_orchestrator.media.encoder import LiveEncoder
-from pp1_orchestrator.media.frames import Rgb, to_yuv420p
+from pp1_orchestrator.media.frames import Picture, to_yuv420p
 from pp1_orchestrator.media.packets import PacketQueue
 from pp1_orchestrator.media.settings import CLOCK_RATE, Codec, NoFigures, VideoSettings
 from pp1_orchestrator.runtime.process import resident_bytes
@@ -52,7 +52,7 @@ class Together:
     def __init__(self, go_on: Callable[[int], bool]) -> None:
         self._go_on = go_on
         self._barrier = threading.Barrier(len(CODECS), self._take_next)
-        self._picture: Rgb | None = None
+        self._picture: Picture | None = None
         self.pictures = 0
 
     def run(self) -> None:

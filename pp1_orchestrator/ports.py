@@ -34,7 +34,7 @@ Count = Annotated[int, _described(minimum=0)]
 class DecodedChunk:
     """Pixels of one chunk, as stage 0 decoded them.
 
-    frames: uint8 [T, H, W, 3] RGB, contiguous, on the CPU; nobody writes to it.
+    frames: uint8 [T, H, W, 3] RGB or [T, 3·H/2, W] yuv420p planes, contiguous, on the CPU; nobody writes to it.
     update_ids: prompt updates whose first pixels these are.
     decoded_at_s: monotonic seconds.
     """

@@ -11,7 +11,7 @@ import threading
 import av
 
 from pp1_orchestrator.media.encoder import LiveEncoder
-from pp1_orchestrator.media.frames import Rgb, to_yuv420p
+from pp1_orchestrator.media.frames import Picture, to_yuv420p
 from pp1_orchestrator.media.packets import PacketQueue
 from pp1_orchestrator.media.settings import MediaFigures, VideoSettings
 
@@ -28,12 +28,12 @@ class Broadcaster:
         self._keyframe_wanted = threading.Event()
         self._keyframe_at_s = float("-inf")
 
-    def present(self, rgb: Rgb, at_s: float) -> None:
+    def present(self, picture: Picture, at_s: float) -> None:
         loop = self._loop
         if loop is None or not self._watched.is_set():
             return
         keyframe = self._keyframe_due(at_s)
-        packets = self._encoder.encode(to_yuv420p(rgb), at_s, keyframe)
+        packets = self._encoder.encode(to_yuv420p(picture), at_s, keyframe)
         if keyframe or any(packet.is_keyframe for packet in packets):
             self._keyframe_at_s = at_s
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.frames import Rgb
+from pp1_orchestrator.media.frames import Picture
 from pp1_orchestrator.media.settings import MediaFigures, VideoSettings
 from pp1_orchestrator.media.take import ClipLimits, Take
 from pp1_orchestrator.ports import Clip
@@ -38,11 +38,11 @@ class ClipRecorder:
         self._takes: dict[str, Take] = {}
         self._count = 0
         self._running: Take | None = None
-        self._picture: Rgb | None = None
+        self._picture: Picture | None = None
 
-    def present(self, rgb: Rgb, at_s: float) -> None:
-        self._picture, take = rgb, self._running
-        if take is not None and not take.add(rgb, at_s):
+    def present(self, picture: Picture, at_s: float) -> None:
+        self._picture, take = picture, self._running
+        if take is not None and not take.add(picture, at_s):
             self._figures.frames_dropped("slow_recorder")
 
     def start(self) -> Clip:

@@ -1,4 +1,4 @@
-"""Pixels as codecs want them: one conversion from RGB to yuv420p a frame, shared read-only after that."""
+"""Pictures as codecs want them: yuv420p, made once of a picture that isn't, and shared read-only after that."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-Rgb = npt.NDArray[np.uint8]
+Picture = npt.NDArray[np.uint8]
+"""Either [H, W, 3], RGB, or [3·H/2, W], the planes of yuv420p one below the other; even sides."""
+FORMATS = {3: "rgb24", 2: "yuv420p"}
+"""What they are to a codec, by the number of dimensions."""
 PLACEHOLDER_RGB = (18, 20, 26)
 """What viewers see before the first chunk."""
 
 
-def as_arrays(frames: torch.Tensor) -> list[Rgb]:
-    """uint8 [T, H, W, 3] on the CPU -> T arrays [H, W, 3] over the same memory."""
+def as_arrays(frames: torch.Tensor) -> list[Picture]:
+    """uint8 [T, …] on the CPU -> T arrays over the same memory."""
     return list(frames.numpy())
 
 
-def to_yuv420p(rgb: Rgb) -> av.VideoFrame:
-    """uint8 [H, W, 3], even sides -> a planar frame that owns its memory (BT.601, limited range).
+def to_yuv420p(picture: Picture) -> av.VideoFrame:
+    """A planar frame that owns its memory (BT.601, limited range).
 
     Encoders must never be handed packed RGB that is shared: two of them converting one such frame crash the process.
     """
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="yuv420p")
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=FORMATS[picture.ndim]).reformat(
+        format="yuv420p"
+    )
 
 
-def placeholder(height: int, width: int) -> Rgb:
+def placeholder(height: int, width: int) -> Picture:
     """A plain dark picture, uint8 [H, W, 3]."""
     return np.full((height, width, 3), PLACEHOLDER_RGB, dtype=np.uint8)

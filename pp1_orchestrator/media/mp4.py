@@ -10,7 +10,7 @@ from typing import Self
 import av
 from av.video.stream import VideoStream
 
-from pp1_orchestrator.media.frames import Rgb, to_yuv420p
+from pp1_orchestrator.media.frames import Picture, to_yuv420p
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 """Fragments that reach the disk at once: can be played even if the program is killed."""
@@ -43,9 +43,9 @@ class Mp4File:
         finally:
             self._container.close()
 
-    def write(self, rgb: Rgb, pts: int) -> None:
-        """rgb: uint8 [H, W, 3]; pts: growing, in ticks of the time base."""
-        frame = to_yuv420p(rgb)
+    def write(self, picture: Picture, pts: int) -> None:
+        """pts: growing, in ticks of the time base."""
+        frame = to_yuv420p(picture)
         frame.pts, frame.time_base = pts, self._time_base
         self._mux(self._stream.encode(frame))
 

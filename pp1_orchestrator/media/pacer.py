@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.media.clock import FrameClock
-from pp1_orchestrator.media.frames import Rgb, as_arrays
+from pp1_orchestrator.media.frames import Picture, as_arrays
 from pp1_orchestrator.media.settings import MediaFigures
 from pp1_orchestrator.ports import DecodedChunk, ShownListener
 
@@ -32,14 +32,14 @@ LEAD_MARGIN = 1.2
 class Screen(Protocol):
     """Where pictures go, in order, on the pacer's thread."""
 
-    def present(self, rgb: Rgb, at_s: float) -> None:
-        """rgb: uint8 [H, W, 3], not to be written to; at_s: monotonic seconds, growing."""
+    def present(self, picture: Picture, at_s: float) -> None:
+        """picture: not to be written to; at_s: monotonic seconds, growing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    rgb: Rgb
+    picture: Picture
     chunk: DecodedChunk
     first: bool
 
@@ -55,7 +55,7 @@ class PacedSink:
         self,
         screen: Screen,
         fps: float,
-        first: Rgb,
+        first: Picture,
         figures: MediaFigures,
         on_shown: ShownListener | None = None,
     ) -> None:
@@ -80,7 +80,7 @@ class PacedSink:
                 raise Stage0Error(f"frames can't be shown: {self._failure}") from self._failure
             if not self._frames:
                 self._clock.resume(time.monotonic())
-            self._frames.extend(_Frame(rgb, chunk, first=i == 0) for i, rgb in enumerate(arrays))
+            self._frames.extend(_Frame(picture, chunk, first=i == 0) for i, picture in enumerate(arrays))
             self._newest_frames = len(arrays)
             self._drop_oldest()
             self._figures.queue_depth("frames", len(self._frames))
@@ -135,8 +135,8 @@ class PacedSink:
         if frame is None:
             self._screen.present(self._last, at_s)
             return True
-        self._last = frame.rgb
-        self._screen.present(frame.rgb, at_s)
+        self._last = frame.picture
+        self._screen.present(frame.picture, at_s)
         if frame.first and self._on_shown is not None:
             self._on_shown(frame.chunk, time.monotonic())
         return True

@@ -72,6 +72,6 @@ class Mp4Recorder:
     def _write(self, file: Mp4File) -> None:
         count = 0
         while (chunk := self._chunks.get()) is not None:
-            for rgb in as_arrays(chunk.frames):
-                file.write(rgb, count)
+            for picture in as_arrays(chunk.frames):
+                file.write(picture, count)
                 count += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pp1_orchestrator.media.frames import Rgb
+from pp1_orchestrator.media.frames import Picture
 from pp1_orchestrator.media.pacer import Screen
 
 
@@ -12,6 +12,6 @@ class Screens:
     def __init__(self, *screens: Screen) -> None:
         self._screens = screens
 
-    def present(self, rgb: Rgb, at_s: float) -> None:
+    def present(self, picture: Picture, at_s: float) -> None:
         for screen in self._screens:
-            screen.present(rgb, at_s)
+            screen.present(picture, at_s)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pp1_orchestrator.media.frames import Rgb
+from pp1_orchestrator.media.frames import Picture
 from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
 from pp1_orchestrator.media.settings import CLOCK_RATE, TIME_BASE, VideoSettings
 from pp1_orchestrator.ports import Clip
@@ -37,7 +37,7 @@ class Take:
     ) -> None:
         self.path = path
         self._name, self._video, self._limits, self._on_end = name, video, limits, on_end
-        self._pictures: queue.Queue[tuple[Rgb, float]] = queue.Queue(FRAMES_QUEUED)
+        self._pictures: queue.Queue[tuple[Picture, float]] = queue.Queue(FRAMES_QUEUED)
         self._stop = threading.Event()
         self._why = "asked"
         self._state: Literal["recording", "ready", "failed"] = "recording"
@@ -46,12 +46,12 @@ class Take:
         self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
         self._thread.start()
 
-    def add(self, rgb: Rgb, at_s: float) -> bool:
+    def add(self, picture: Picture, at_s: float) -> bool:
         """A picture and when it is shown, in monotonic seconds. False when the file is too far behind to take it."""
         if self._stop.is_set():
             return True
         try:
-            self._pictures.put_nowait((rgb, at_s))
+            self._pictures.put_nowait((picture, at_s))
         except queue.Full:
             return False
         return True
@@ -95,19 +95,19 @@ class Take:
     def _record(self, file: Mp4File) -> str:
         """Write pictures until there is a reason to end, and return it."""
         begun_s = None
-        while (picture := self._next()) is not None:
-            rgb, at_s = picture
+        while (shown := self._next()) is not None:
+            picture, at_s = shown
             begun_s = at_s if begun_s is None else begun_s
             if at_s - begun_s >= self._limits.seconds:
                 return "length"
             self._ticks = max(round((at_s - begun_s) * CLOCK_RATE), self._ticks + (self._frames > 0))
-            file.write(rgb, self._ticks)
+            file.write(picture, self._ticks)
             self._frames, self._bytes = self._frames + 1, file.bytes
             if file.bytes >= self._limits.bytes:
                 return "size"
         return self._why
 
-    def _next(self) -> tuple[Rgb, float] | None:
+    def _next(self) -> tuple[Picture, float] | None:
         """The next picture; None when it was told to stop and all that came before has been written."""
         while True:
             try:

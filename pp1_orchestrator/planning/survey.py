@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.models.vae.base import DecodeState, to_bytes
+from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.kinds import VaeParts
+from pp1_orchestrator.models.vae.pictures import Pictures, pictures_for
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.planning import modules
@@ -83,10 +84,13 @@ def _survey_mesh(settings: Settings, config: WanConfig, found: Survey) -> None:
 def _survey_vae(settings: Settings, found: Survey) -> None:
     needs, alive, state = found.needs, Alive(), DecodeState()
     parts = modules.vae(settings, with_encoder=settings.context.name == ANCHOR)
-    latents = torch.zeros(needs.latents[1:], device=modules.META)
+    latents, pictures = (
+        torch.zeros(needs.latents[1:], device=modules.META),
+        pictures_for(torch.device(settings.layout.device)),
+    )
     with counting(alive):
-        _show(parts, latents, state)  # a stream's first chunk; what it keeps is made here
-        _show(parts, latents, state)
+        _show(parts, pictures, latents, state)  # a stream's first chunk; what it keeps is made here
+        _show(parts, pictures, latents, state)
     found.components.update(vae=parts.decoder.weight_bytes, decode_cache=state.nbytes)
     found.beyond["decode"] = alive.most - state.nbytes
     with counting() as found.work["decode"]:
@@ -97,14 +101,14 @@ def _survey_vae(settings: Settings, found: Survey) -> None:
             parts.frame_encoder.encode(torch.zeros((3, needs.height, needs.width), device=modules.META))
 
 
-def _show(parts: VaeParts, latents: Tensor, state: DecodeState) -> None:
+def _show(parts: VaeParts, pictures: Pictures, latents: Tensor, state: DecodeState) -> None:
     """A chunk as rank 0 shows it: where an anchor is needed, the first frame comes before the others and is encoded."""
     if parts.frame_encoder is None:
-        to_bytes(parts.decoder.decode(latents, state))
+        pictures(parts.decoder.decode(latents, state))
         return
     first = parts.decoder.decode(latents[:1], state)
     parts.frame_encoder.encode(first[-1])
-    to_bytes(torch.cat([first, parts.decoder.decode(latents[1:], state)]))
+    pictures(torch.cat([first, parts.decoder.decode(latents[1:], state)]))
 
 
 def _survey_text(settings: Settings, found: Survey) -> None:

@@ -11,6 +11,7 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.models.vae.pictures import pictures_for
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.ports import FrameSink, TimelineEntry
 from pp1_orchestrator.runtime.build_stage0 import check_vae, load_vae_parts
@@ -20,6 +21,7 @@ from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.watched_decoding import WatchedDecoding
+from pp1_orchestrator.stage0.decoding import PixelParts
 from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Telemetry
@@ -55,8 +57,8 @@ class Assembly:
         deadlines = settings.deadlines
         self.decode_clock = AnswerClock(deadlines.decode, deadlines.message, warm=self._kept_chunks() + 1)
         with self.loading.phase("pixels", device) as parts:
-            loaded = load_vae_parts(settings, config, device, self._context.needs_pixels)
-            self._decoder, self._frame_encoder, components = loaded
+            decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
+            self._pixels = PixelParts(decoder, encoder, pictures_for(device))
             parts |= components
         self._routing = self._make_routing(device)
         self._limit = make_prompt_limit(settings, config)
@@ -73,7 +75,7 @@ class Assembly:
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         wishes = StreamWishes(book, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
-        decoding = WatchedDecoding(self._decoder, self._frame_encoder, history, self._spans, self.decode_clock)
+        decoding = WatchedDecoding(self._pixels, history, self._spans, self.decode_clock)
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device, version=link.version)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
 from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.stage0.decoding import ChunkDecoding
+from pp1_orchestrator.stage0.decoding import ChunkDecoding, PixelParts
 from pp1_orchestrator.stage0.flight import Accepted
 from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.transport.watched import AnswerClock
@@ -16,15 +15,8 @@ from pp1_orchestrator.transport.watched import AnswerClock
 class WatchedDecoding(ChunkDecoding):
     """clock: of the part that is being decoded."""
 
-    def __init__(
-        self,
-        decoder: StreamingDecoder,
-        encoder: FrameEncode | None,
-        history: StreamHistory,
-        spans: SpanRecorder,
-        clock: AnswerClock,
-    ) -> None:
-        super().__init__(decoder, encoder, history, spans)
+    def __init__(self, parts: PixelParts, history: StreamHistory, spans: SpanRecorder, clock: AnswerClock) -> None:
+        super().__init__(parts, history, spans)
         self._clock = clock
 
     def prepare(self, accepted: Accepted) -> None:

@@ -6,24 +6,34 @@ Owns the decoder's streaming state and the one-frame encoder. One thread at a ti
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder, to_uint8
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.pictures import Pictures, to_host
 from pp1_orchestrator.ports import DecodedChunk
 from pp1_orchestrator.stage0.flight import Accepted
 from pp1_orchestrator.stage0.history import StreamHistory
 
 
-class ChunkDecoding:
-    """encoder: for anchor pictures; None where the context needs none."""
+@dataclass(frozen=True, slots=True)
+class PixelParts:
+    """What makes pixels. encoder: for anchor pictures; None where the context needs none. pictures: what codecs get."""
 
-    def __init__(
-        self, decoder: StreamingDecoder, encoder: FrameEncode | None, history: StreamHistory, spans: SpanRecorder
-    ) -> None:
-        self._decoder, self._encoder, self._history, self._spans = decoder, encoder, history, spans
+    decoder: StreamingDecoder
+    encoder: FrameEncode | None
+    pictures: Pictures
+
+
+class ChunkDecoding:
+    """Uses the parts of one stream."""
+
+    def __init__(self, parts: PixelParts, history: StreamHistory, spans: SpanRecorder) -> None:
+        self._decoder, self._encoder, self._pictures = parts.decoder, parts.encoder, parts.pictures
+        self._history, self._spans = history, spans
         self._state = DecodeState()
 
     @property
@@ -56,7 +66,7 @@ class ChunkDecoding:
         ready = len(accepted.pixels)  # at most one part, of one latent frame
         with self._spans.on_device("decode", chunk=record.chunk_index):
             rest = self._part(accepted, accepted.latents[0, ready:])
-            frames = to_uint8(torch.cat(accepted.pixels) if ready else rest)
+            frames = to_host(self._pictures(torch.cat(accepted.pixels) if ready else rest))
         end = time.monotonic_ns()
         self._spans.add("decode", start, end, chunk=record.chunk_index, frames=len(frames))
         if not ready:

@@ -22,9 +22,9 @@ class Times:
         self._screen = screen
         self.at: list[float] = []
 
-    def present(self, rgb, at_s) -> None:
+    def present(self, picture, at_s) -> None:
         self.at.append(time.monotonic())
-        self._screen.present(rgb, at_s)
+        self._screen.present(picture, at_s)
 
 
 @pytest.mark.parametrize("jump_s", [-3600, -10, 20, 3600])

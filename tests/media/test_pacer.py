@@ -26,11 +26,11 @@ class Screen:
         self.open = threading.Event()
         self.open.set()
 
-    def present(self, rgb, at_s) -> None:
+    def present(self, picture, at_s) -> None:
         assert self.open.wait(WAIT_S)
         with self.seen:
-            self.numbers.append(read_number(rgb))
-            self.pictures.append(rgb)
+            self.numbers.append(read_number(picture))
+            self.pictures.append(picture)
             self.times.append(at_s)
             self.seen.notify_all()
 
@@ -137,7 +137,7 @@ def test_a_producer_that_never_asks_for_room_loses_the_oldest_chunks(parts):
 
 def test_a_screen_that_fails_is_reported_to_the_producer():
     class Broken:
-        def present(self, rgb, at_s):
+        def present(self, picture, at_s):
             raise ValueError("no such screen")
 
     sink = PacedSink(Broken(), FPS, placeholder(SIZE, SIZE), Counted())

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 
@@ -65,13 +64,3 @@ class FrameEncode(Protocol):
     def encode(self, frame: Tensor) -> Tensor:
         """Pixels [3, H, W] in −1…1 -> normalised latent [1, z, h, w], float32."""
         ...
-
-
-def to_bytes(pixels: Tensor) -> Tensor:
-    """[T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, where the pixels are."""
-    return pixels.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def to_uint8(pixels: Tensor) -> Tensor:
-    """`to_bytes` on the CPU."""
-    return to_bytes(pixels).cpu()

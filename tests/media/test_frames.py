@@ -1,0 +1,33 @@
+"""Pictures that come as planes go the same ways as RGB."""
+
+import av
+import numpy as np
+import pytest
+
+from pp1_orchestrator.media.frames import to_yuv420p
+from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
+from pp1_orchestrator.media.settings import TIME_BASE
+
+from .source import SIZE, numbered, read_number
+
+
+def as_planes(number: int) -> np.ndarray:
+    return to_yuv420p(numbered(number)).to_ndarray()
+
+
+def test_planes_are_taken_as_they_are_and_copied():
+    picture = as_planes(5)
+    frame = to_yuv420p(picture)
+    assert (frame.format.name, frame.width, frame.height) == ("yuv420p", SIZE, SIZE)
+    assert np.array_equal(frame.to_ndarray(), picture)
+    picture[:] = 0
+    assert read_number(frame.to_ndarray(format="rgb24")) == 5
+
+
+@pytest.mark.parametrize("form", [numbered, as_planes])
+def test_a_file_holds_either_form(form, tmp_path):
+    with Mp4File(tmp_path / "a.mp4", 16, SIZE, SIZE, TIME_BASE, INDEXED) as file:
+        for number in range(20):
+            file.write(form(number), number * 5625)
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        assert [read_number(frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)] == list(range(20))
