@@ -83,6 +83,8 @@ class NoGenerator:
 
     def write_context(self, latents: Tensor, start_frame: int) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class OneEmbedding:
     """A routing whose prompts are all one embedding that is here already."""

@@ -22,9 +22,8 @@ from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shape
 SEED = 1
 WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
     "eager": lambda model, cache: None,
-    "compiled": lambda model, cache: fast_passes(model, cache, fp8=False, alone=False),
-    "captured": lambda model, cache: fast_passes(model, cache, fp8=False, alone=True),
-    "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True, alone=True),
+    "captured": lambda model, cache: fast_passes(model, cache, fp8=False),
+    "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
 }
 """How passes run. What is captured is compiled too, and needs a GPU."""
 
@@ -52,6 +51,10 @@ class RankChunks:
             self._generator.write_context(self._last, self._start)
         self._start += FRAMES
         return self._last
+
+    def close(self) -> None:
+        """Before the group of its shard ends."""
+        self._generator.close()
 
     def fill(self, count: int | None = None) -> tuple[Tensor, Tensor]:
         """So many chunks, by default two windows full: the first one's latents, and the last one's."""

@@ -93,7 +93,7 @@ def make(case: Case, way: str) -> CausalGenerator:
         model = CausalWanModel(config).eval().requires_grad_(False)
     torch.set_default_dtype(torch.float32)
     cache = KVCache.for_model(config, 1, (case.height // 8, case.width // 8), torch.bfloat16, DEVICE)
-    passes = None if way == "eager" else fast_passes(model, cache, fp8="fp8" in way, alone=True)
+    passes = None if way == "eager" else fast_passes(model, cache, fp8="fp8" in way)
     generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), passes)
     generator.set_text(torch.randn(1, 512, 4096, dtype=torch.bfloat16, device=DEVICE))
     return generator

@@ -92,6 +92,7 @@ def act(index: int, task: Task) -> None:
         first, last = chunks.fill(task.chunks)
         left = {"first": first.cpu(), "last": last.cpu(), "ms": torch.tensor(milliseconds(chunks, task.repeats))}
         save_file(left, task.folder / f"{index}.safetensors")
+        chunks.close()
     dist.barrier()  # of all ranks, through the host
     topology.close()
 
@@ -137,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(ALL_CASES))
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4])
-    parser.add_argument("--ways", nargs="*", default=["eager", "compiled"])
+    parser.add_argument("--ways", nargs="*", default=["eager", "captured"])
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"], choices=list(DTYPES))
     parser.add_argument("--chunks", type=int, help="before the timed ones; by default two windows full")
     parser.add_argument("--repeats", type=int, default=10)

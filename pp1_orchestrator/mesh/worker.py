@@ -42,6 +42,8 @@ class Generator(Protocol):
 
     def write_context(self, latents: Tensor, start_frame: int) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class MeshWorker:
     """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it.

@@ -33,3 +33,6 @@ class AroundGenerator:
 
     def write_context(self, latents: Tensor, start_frame: int) -> None:
         self._generator.write_context(latents, start_frame)
+
+    def close(self) -> None:
+        self._generator.close()

@@ -44,7 +44,7 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     parts["text_cache"] = model.text_bytes()
     passes = None
     if settings.layout.compile:
-        passes = fast_passes(model, cache, settings.layout.fp8, alone=shard.degree == 1)
+        passes = fast_passes(model, cache, settings.layout.fp8)
     made = CausalGenerator(model, cache, schedule, passes)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))

@@ -97,6 +97,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     if folder is not None:
         leave_part(spans, folder)
     tell(store, "peak", rank, peak_bytes(device))
+    generator.close()
     topology.close()
 
 

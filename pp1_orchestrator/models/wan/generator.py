@@ -93,6 +93,10 @@ class CausalGenerator:
         self.calls += 1
         self._passes.write(latents.to(self.device, self.dtype), time, text, rope)
 
+    def close(self) -> None:
+        """To be called before the group ends that the generator's sums go through; there is no chunk after this."""
+        self._passes.close()
+
     def rebuild(self, context: Tensor, start_frame: int) -> None:
         """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on: a call for each chunk.
 

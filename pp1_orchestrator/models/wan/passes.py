@@ -35,6 +35,10 @@ class Passes(Protocol):
         """The chunk's keys and values into the history, and nothing else."""
         ...
 
+    def close(self) -> None:
+        """Let go of whatever holds on to others: there are no passes after this."""
+        ...
+
 
 class PlainPasses:
     """The model as it is written, operation by operation."""
@@ -56,3 +60,6 @@ class PlainPasses:
     def write(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> None:
         with self._kernels():
             self._model.write_history(latents, time, text, self._cache, rope)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -31,16 +31,16 @@ def flash_version() -> str:
         return NONE
 
 
-def attention_kernel(device: torch.device, dtype: torch.dtype, head_dim: int, captured: bool) -> AttentionKernel | None:
+def attention_kernel(device: torch.device, dtype: torch.dtype, head_dim: int) -> AttentionKernel | None:
     """FlashAttention-4's where its package is installed and it can do this, else cuDNN's; None where neither can.
 
-    captured: launches are replayed. FlashAttention-4's take the host longer than some of them take the device.
+    For launches that are replayed: FlashAttention-4's take the host longer than some of them take the device.
     """
     if device.type != "cuda" or dtype not in HALVES:
         return None
     generation, _ = torch.cuda.get_device_capability(device)
     known = generation in FLASH_GENERATIONS and head_dim in FLASH_HEADS
-    if captured and known and flash_version() != NONE:
+    if known and flash_version() != NONE:
         try:
             return _flash_kernel()
         except ImportError as error:

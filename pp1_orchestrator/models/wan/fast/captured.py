@@ -44,6 +44,11 @@ class CapturedPasses:
         latents, time = self._fix("inputs", (latents, time))
         self._run("write", lambda: self._passes.write(latents, time, text, rope))
 
+    def close(self) -> None:
+        """NCCL ends a group only when no graph is left that has a sum of it, and waits for that without a limit."""
+        torch.cuda.synchronize()
+        self._graphs.clear()
+
     def _fix(self, name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
         """These values at the place that this name has, which is made for the first ones."""
         if name not in self._fixed:

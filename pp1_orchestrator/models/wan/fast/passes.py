@@ -87,15 +87,13 @@ class CompiledPasses(PlainPasses):
         return x, self._blocks[-1].write_inputs(h, rope, self._cache.slots(len(self._blocks) - 1))
 
 
-def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool, alone: bool) -> Passes:
-    """The fastest way through a model on its device.
+def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool) -> Passes:
+    """The fastest way through a model, or a rank's part of one, on its device.
 
-    alone: no other rank holds a part of it. Sums over ranks are not captured: graphs of them have not been seen to end;
-    and without a graph, a kernel that the compiler doesn't launch by itself costs the host more than it saves the GPU.
+    Without a graph, a kernel that the compiler doesn't launch by itself costs the host more than it saves the GPU.
     """
     weight = model.patch_embedding.weight
-    captured = alone and weight.is_cuda
-    kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim, captured)
-    steps = KernelSteps() if captured else WideSteps()
-    passes = CompiledPasses(model, cache, steps=steps, attention=kernel, fp8=fp8)
-    return CapturedPasses(passes, cache) if captured else passes
+    if not weight.is_cuda:
+        return CompiledPasses(model, cache, steps=WideSteps(), fp8=fp8)
+    kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim)
+    return CapturedPasses(CompiledPasses(model, cache, steps=KernelSteps(), attention=kernel, fp8=fp8), cache)
