@@ -26,22 +26,17 @@ from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.process import resident_bytes
 from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.observers import Onlooker
 
 MIB = 2**20
 ROWS = 10
 
 
-class Samples:
+class Samples(Onlooker):
     """An observer that prints a row every so many chunks."""
 
     def __init__(self, every: int) -> None:
         self._every, self._frames, self._since = every, 0, time.monotonic()
-
-    def planned(self, flight: Flight) -> None:
-        """Nothing to see."""
-
-    def dropped(self, flight: Flight) -> None:
-        """Nothing was made."""
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self._frames += len(decoded.frames)
@@ -57,9 +52,6 @@ class Samples:
         sys.stdout.write(f"| {latent_frames} | {self._frames / (now - self._since):.1f} | {finite} | {memory} |\n")
         sys.stdout.flush()
         self._frames, self._since = 0, now
-
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The row has what matters."""
 
 
 def main(words: Sequence[str] | None = None) -> None:

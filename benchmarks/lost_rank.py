@@ -30,7 +30,7 @@ from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import summarize
 from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.observers import Digests
+from pp1_orchestrator.stage0.observers import Digests, Onlooker
 
 QUERY = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
 POLL_S = 0.1
@@ -65,7 +65,7 @@ class MemoryWatch:
             self.least = [min(pair) for pair in zip(self.least, now, strict=True)] if self.least else now
 
 
-class Killer:
+class Killer(Onlooker):
     """An observer that kills a rank once a chunk has been decoded, and notes when the next one is."""
 
     def __init__(self, rank: int, chunk: int) -> None:
@@ -74,12 +74,6 @@ class Killer:
         self.pid, self.killed_at, self.again_s = 0, 0.0, 0.0
         self.memory_before: list[int] = []
         self.watch = MemoryWatch()
-
-    def planned(self, flight: Flight) -> None:
-        """Nothing to do."""
-
-    def dropped(self, flight: Flight) -> None:
-        """It was on its way."""
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         if not self.killed_at and decoded.chunk_index == self._chunk:
@@ -95,9 +89,6 @@ class Killer:
         """The process that is the rank."""
         assert self.stream is not None
         return self.stream.ranks()[str(self._rank)]["pid"]
-
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        """Told by the events."""
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -12,10 +12,10 @@ from benchmarks.real_sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.initial_weights import InitialWeights
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
 from pp1_orchestrator.models.wan.passes import Passes
-from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
 
@@ -35,7 +35,7 @@ class RankChunks:
         config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
         self._case, self._start, self._last = case, 0, torch.empty(0)
         plan, size = ShardPlan(), (case.height // 8, case.width // 8)
-        place, source = Place(shard.rank, shard.degree), RandomWeights(whole_shapes(config), 0)
+        place, source = Place(shard.rank, shard.degree), InitialWeights(whole_shapes(config), 0)
         model = assemble(config, read_part(config, source, place, plan, device, dtype), shard, plan)
         cache = KVCache.for_model(config, shard.degree, size, dtype, device)
         self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), WAYS[way](model, cache))

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.machine import describe
+from benchmarks.numbered import BITS, SIZE, numbered
 from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.clock import FrameClock
 from pp1_orchestrator.media.encoder import LiveEncoder
@@ -29,7 +30,6 @@ from pp1_orchestrator.media.frames import Picture, to_yuv420p
 from pp1_orchestrator.media.packets import PacketQueue
 from pp1_orchestrator.media.settings import CLOCK_RATE, Codec, NoFigures, VideoSettings
 from pp1_orchestrator.runtime.process import resident_bytes
-from tests.media.source import BITS, SIZE, numbered
 
 MIB = 2**20
 FPS = 24

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, first_line
 
 OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
 
@@ -20,7 +20,7 @@ def load_settings(composed: DictConfig) -> Settings:
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(first_line(error)) from error
     try:
         return msgspec.convert(plain, Settings)
     except msgspec.ValidationError as error:

@@ -68,7 +68,7 @@ class MeshWorker:
         except torch.OutOfMemoryError as error:
             if not self._alone:
                 raise
-            return self._give_up(resolved.envelope, str(error).splitlines()[0])
+            return self._give_up(resolved.envelope, first_line(error))
 
     def _give_up(self, envelope: Envelope, reason: str) -> Result:
         """This chunk, and those after it until the caches are reset: they go with it."""

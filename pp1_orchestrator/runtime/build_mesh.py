@@ -12,9 +12,9 @@ from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.initial_weights import InitialWeights
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.parallelize import Place, Shard, ShardPlan
-from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import State, assemble, read_part, whole_shapes
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, open_checkpoint
@@ -27,7 +27,7 @@ def load_weights(settings: Settings, config: WanConfig, place: Place, device: to
     """What the rank at `place` holds of the transformer. Raises ConfigError for a bad checkpoint, before it is read."""
     model, dtype = settings.model, DTYPES[settings.model.dtype]
     if model.weights == "random":
-        source = RandomWeights(whole_shapes(config), settings.seed)
+        source = InitialWeights(whole_shapes(config), settings.seed)
         return read_part(config, source, place, _shard_plan(settings), device, dtype)
     with as_config_error(settings):
         return read_part(config, open_checkpoint(settings, config), place, _shard_plan(settings), device, dtype)

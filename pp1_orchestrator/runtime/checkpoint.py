@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, first_line
 from pp1_orchestrator.models.checkpoints.files import Weights, open_weights
 from pp1_orchestrator.models.checkpoints.generator import open_generator
 from pp1_orchestrator.models.checkpoints.manifest import NAME as MANIFEST
@@ -31,8 +31,7 @@ def as_config_error(settings: Settings) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ConfigError(f"model.root={settings.model.root}: {error}; docs/models.md says what lies where") from error
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model.root={settings.model.root}: {reason}") from error
+        raise ConfigError(f"model.root={settings.model.root}: {first_line(error)}") from error
 
 
 def check_part(path: Path, settings: Settings) -> None:

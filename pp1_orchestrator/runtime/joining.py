@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from pp1_orchestrator.errors import MeshError, PeerError
+from pp1_orchestrator.errors import MeshError, PeerError, first_line
 from pp1_orchestrator.transport.groups import Topology, forget_groups
 
 POLL_S = 0.02
@@ -49,7 +49,7 @@ class _Attempt:
             raise MeshError(f"rank {rank} {how} before it had joined") from self._error
         if self._error is None:
             raise PeerError(f"the process groups were not made within {deadline_s:g} s")
-        raise MeshError(f"the process groups could not be made: {str(self._error).splitlines()[0]}") from self._error
+        raise MeshError(f"the process groups could not be made: {first_line(self._error)}") from self._error
 
     def _run(self) -> None:
         try:

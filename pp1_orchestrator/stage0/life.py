@@ -18,6 +18,7 @@ from pp1_orchestrator.measure.catalogue import StreamState
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.ports import DecodedChunk
 from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.observers import Onlooker
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _NEXT: Mapping[StreamState, frozenset[StreamState]] = {
 }
 
 
-class Life:
+class Life(Onlooker):
     """An observer of the stage: the first chunk with pixels makes a starting stream ready. Any thread may ask."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -53,15 +54,6 @@ class Life:
         log.info("the stream is %s, it was %s", state, before)
         return True
 
-    def planned(self, flight: Flight) -> None:
-        """A plan is not a picture."""
-
-    def dropped(self, flight: Flight) -> None:
-        """Nobody saw it."""
-
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         if self._state == "starting":
             self.enter("ready")
-
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The stream goes on."""

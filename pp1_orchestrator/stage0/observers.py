@@ -18,6 +18,22 @@ from pp1_orchestrator.stage0.flight import Flight
 WAITING_LIMIT = 256
 
 
+class Onlooker:
+    """An observer that does nothing. Others say what they look at."""
+
+    def planned(self, flight: Flight) -> None:
+        """Nothing has been made yet."""
+
+    def dropped(self, flight: Flight) -> None:
+        """Nobody saw it."""
+
+    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+        """Seen, and nothing to say of it."""
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """The chunks go on."""
+
+
 class Receipts:
     """Says of every update when it was applied and when it became visible."""
 
@@ -79,15 +95,12 @@ class Receipts:
             )
 
 
-class Telemetry:
+class Telemetry(Onlooker):
     """Feeds the metrics and the chunk log; knows when the last chunk was decoded."""
 
     def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
         self._metrics, self._log = metrics, chunk_log
         self.last_emit_s: float | None = None
-
-    def planned(self, flight: Flight) -> None:
-        """Nothing has been made yet."""
 
     def dropped(self, flight: Flight) -> None:
         reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
@@ -98,25 +111,13 @@ class Telemetry:
         self._metrics.observe_chunk(flight.record)
         self._log.add(flight.record)
 
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        """Receipts counts it."""
 
-
-class Digests:
+class Digests(Onlooker):
     """What the run made, in two numbers: equal for equal pixels and latents."""
 
     def __init__(self) -> None:
         self.pixels, self.latents = ArrayDigest(), ArrayDigest()
 
-    def planned(self, flight: Flight) -> None:
-        """Nothing has been made yet."""
-
-    def dropped(self, flight: Flight) -> None:
-        """Nobody saw it."""
-
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self.pixels.update(decoded.frames.numpy())
         self.latents.update(latents.cpu().numpy())
-
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The pixels go on."""

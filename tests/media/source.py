@@ -1,30 +1,14 @@
-"""Chunks whose frames carry their own number, so that order and loss can be read back from decoded pictures."""
+"""Chunks of numbered pictures, and a keeper of what the media parts report of them."""
 
 import time
 
 import numpy as np
 import torch
 
+from benchmarks.numbered import SIZE, numbered, read_number
 from pp1_orchestrator.ports import DecodedChunk
 
-BITS = 12
-SIZE = 128
-LEVEL_ON, LEVEL_OFF = 220, 30
-
-
-def numbered(number: int, size: int = SIZE, background=(40, 40, 160)) -> np.ndarray:
-    """A picture with `number` as a row of bright and dark bars in its upper half."""
-    picture = np.full((size, size, 3), background, dtype=np.uint8)
-    width = size // BITS
-    for bit in range(BITS):
-        level = LEVEL_ON if number >> bit & 1 else LEVEL_OFF
-        picture[: size // 2, bit * width : (bit + 1) * width] = level
-    return picture
-
-
-def read_number(rgb: np.ndarray) -> int:
-    height, width = rgb.shape[0] // 4, rgb.shape[1] // BITS
-    return sum(1 << bit for bit in range(BITS) if rgb[height, bit * width + width // 2].mean() > 125)
+__all__ = ["SIZE", "Counted", "chunk", "numbered", "read_number"]
 
 
 def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), epoch: int = 0) -> DecodedChunk:

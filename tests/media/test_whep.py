@@ -56,7 +56,11 @@ class Stream:
 
     async def join(self) -> tuple[Client, str]:
         client = Client(read_number)
-        viewer_id, answer = await self.peers.offer(await client.offer())
+        try:
+            viewer_id, answer = await self.peers.offer(await client.offer())
+        except RequestError:
+            await client.close()
+            raise
         await client.take(answer)
         return client, viewer_id
 

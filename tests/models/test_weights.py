@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.generator import open_generator
+from pp1_orchestrator.models.wan.initial_weights import InitialWeights
 from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, parallelize
-from pp1_orchestrator.models.wan.random_weights import RandomWeights
 from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
 from tests.models.small import CONFIG, random_model
 
@@ -28,7 +28,7 @@ class Noted:
 
 
 def random_source(seed=0):
-    return RandomWeights(whole_shapes(CONFIG), seed)
+    return InitialWeights(whole_shapes(CONFIG), seed)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import summarize
 from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.observers import Digests
+from pp1_orchestrator.stage0.observers import Digests, Onlooker
 
 SMALL = ("stream.height=64", "stream.width=64")
 """A quarter of the work; what these tests look at does not depend on the size."""
@@ -43,7 +43,7 @@ class Keeping:
         """Nothing is open."""
 
 
-class LatentsKept:
+class LatentsKept(Onlooker):
     """An observer that keeps the latents of every emitted chunk."""
 
     def __init__(self) -> None:
@@ -55,14 +55,8 @@ class LatentsKept:
         self.flights.append(flight)
         self.contexts.append(flight.envelope.tensors.get("context_frames"))
 
-    def dropped(self, flight) -> None:
-        """Nobody saw it."""
-
     def emitted(self, flight, latents, decoded) -> None:
         self.latents.append(latents)
-
-    def epoch_changed(self, epoch, reason) -> None:
-        """The latents go on."""
 
 
 class Run:

@@ -16,6 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pp1_orchestrator.errors import first_line
+
 Shape = tuple[int, ...]
 CPU = torch.device("cpu")
 INDEX = ".safetensors.index.json"
@@ -172,7 +174,7 @@ def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
     except (RuntimeError, EOFError, KeyError, torch.serialization.pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error) or type(error).__name__
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pp1_orchestrator.errors import first_line
+
 LOADING = ".fetching"
 """Below the place: what is not whole yet. An interrupted download goes on from there."""
 
@@ -29,7 +31,7 @@ def fetch(source: str, place: Path) -> Path:
         else:
             hf_hub_download(repo, inside, local_dir=str(loading))
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error) or type(error).__name__
         raise OSError(f"the hub does not give it: {reason}") from error
     return _settle(loading / inside, place)
 

@@ -110,4 +110,8 @@ class CrossAttention(Attention):
     def forward(self, x: Tensor, text: KeyValue) -> Tensor:
         q = self.q(x)
         (square,) = self.mean_square(q)
-        return self.o(self.attend(self.split_heads(self.norm_q(q, square)), *text))
+        return self.answer(self.norm_q(q, square), text)
+
+    def answer(self, q: Tensor, text: KeyValue) -> Tensor:
+        """What follows once q [B, S, C] is normalised."""
+        return self.o(self.attend(self.split_heads(q), *text))

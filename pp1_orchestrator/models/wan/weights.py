@@ -19,7 +19,7 @@ State = dict[str, Tensor]
 
 
 class Source(Protocol):
-    """Where tensors come from, by Wan2.1's names (`models.checkpoints.files.Weights`, `random_weights`)."""
+    """Where tensors come from, by Wan2.1's names (`models.checkpoints.files.Weights`, `initial_weights`)."""
 
     def read(
         self, key: str, device: torch.device, dtype: torch.dtype, rows: slice | None = None, dim: int = 0

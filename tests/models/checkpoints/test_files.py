@@ -139,6 +139,16 @@ def test_a_zip_that_is_no_checkpoint_is_refused(tmp_path):
         open_weights(tmp_path / "m.pth")
 
 
+def test_a_pickle_without_a_word_in_it_is_refused(tmp_path):
+    """What torch raises then says nothing."""
+    torch.save(STATE, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "m.pt", "w") as hollow:
+        for name in whole.namelist():
+            hollow.writestr(name, b"" if name.endswith("data.pkl") else whole.read(name))
+    with pytest.raises(ValueError, match=r"m\.pt is damaged, .* is not opened \(EOFError\)$"):
+        open_weights(tmp_path / "m.pt")
+
+
 def test_an_index_that_names_a_tensor_in_the_wrong_file_is_refused(tmp_path):
     index = save_sharded(tmp_path)
     index.write_text(index.read_text().replace('"c": "two', '"c": "one'))

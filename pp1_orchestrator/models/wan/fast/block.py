@@ -135,8 +135,7 @@ class FastBlock(nn.Module):
         if not whole_rows(cross):
             return cross(h, text)
         assert isinstance(cross.norm_q, RMSNorm)
-        q = rms(cross.q(h), cross.norm_q.weight, cross.norm_q.eps)
-        return cross.o(cross.attend(cross.split_heads(q), *text))
+        return cross.answer(rms(cross.q(h), cross.norm_q.weight, cross.norm_q.eps), text)
 
     def _turn(self, qk: Tensor, rope: RealTable, keys: Tensor) -> Tensor:
         """Queries and keys [B, S, 2·C] normalised and rotated -> q [B, S, H, D]; the keys into their slot."""

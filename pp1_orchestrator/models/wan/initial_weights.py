@@ -1,4 +1,7 @@
-"""Random weights that keep a signal's size, for running a model without its checkpoint. Implements `weights.Source`.
+"""A generator as it is before any training, for running it without its checkpoint. Implements `weights.Source`.
+
+Drawn as torch's layers and Wan2.1 are initialised, biases too, which keeps a signal's size; rank 0's models have
+`models.checkpoints.made_up`, whose numbers follow another law.
 
 Each tensor follows from the seed and its own name, and is made whole on its device before it is cut: ranks agree
 whatever their number. A CPU and a GPU draw different ones.
@@ -13,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-class RandomWeights:
+class InitialWeights:
     """shapes: every tensor that may be read."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
@@ -26,7 +29,7 @@ class RandomWeights:
         return whole if rows is None else whole[(slice(None),) * dim + (rows,)].clone()
 
     def _draw(self, key: str, device: torch.device) -> Tensor:
-        """float32; distributions as torch's layers and Wan2.1 are initialised."""
+        """float32."""
         out = torch.empty(self._shapes[key], device=device)
         if ".norm" in key:
             return out.fill_(float(key.endswith("weight")))
