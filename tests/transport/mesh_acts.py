@@ -16,7 +16,7 @@ import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.wan.dit import CausalWanModel
-from pp1_orchestrator.models.wan.fast.block import WideSteps
+from pp1_orchestrator.models.wan.fast.block import KernelSteps, Steps, WideSteps
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -32,7 +32,9 @@ CPU = torch.device("cpu")
 DEGREES = (4, 2)
 PLANS = {f"qk={qk} cross={cross}": ShardPlan(qk, cross) for qk in (True, False) for cross in (True, False)}
 SHAPE = (1, 3, 16, 6, 8)
-LATENTS, COMPILED, ELEMENTS, LOOKED_AT = "latents", "compiled", "elements", "blocks.3."
+LATENTS, ELEMENTS, LOOKED_AT = "latents", "elements", "blocks.3."
+COMPILED: dict[str, Steps] = {"compiled": WideSteps(), "compiled, own kernels": KernelSteps()}
+"""As on a CPU, and as on a GPU."""
 COMPILED_DEGREE = 2
 STEPS, SEED, CHUNKS, WINDOW = (1000, 500), 7, 3, 6
 
@@ -41,10 +43,10 @@ def shipped_model() -> CausalWanModel:
     return load_generator(SHIPPED, read_config(SHIPPED), CPU, torch.float32)
 
 
-def stream(model: CausalWanModel, degree: int = 1, compiled: bool = False) -> Tensor:
+def stream(model: CausalWanModel, degree: int = 1, compiled: Steps | None = None) -> Tensor:
     """Latents of several chunks, more than the window holds: [CHUNKS·F, c, h, w].
 
-    compiled: traced by torch's tracer, with its sums, and run without a compiler.
+    compiled: with these steps, traced by torch's tracer, its sums too, and run without a compiler.
     """
     config = model.config
     cache = KVCache(
@@ -55,7 +57,7 @@ def stream(model: CausalWanModel, degree: int = 1, compiled: bool = False) -> Te
         chunk=SHAPE[1],
         window=WINDOW,
     )
-    passes = CompiledPasses(model, cache, steps=WideSteps(), backend="aot_eager") if compiled else None
+    passes = CompiledPasses(model, cache, steps=compiled, backend="aot_eager") if compiled else None
     generator = CausalGenerator(model, cache, FlowSchedule(), passes)
     generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(SEED)))
     chunks = []
@@ -120,8 +122,9 @@ def _make_latents(seat: Seat, shard: Shard) -> None:
         left = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(LOOKED_AT)}
         left[LATENTS] = stream(model, shard.degree).contiguous()
         if shard.degree == COMPILED_DEGREE:
-            compiled = stream(parallelize(shipped_model(), shard, plan), shard.degree, compiled=True)
-            left[COMPILED] = compiled.contiguous()
+            for way, steps in COMPILED.items():
+                compiled = stream(parallelize(shipped_model(), shard, plan), shard.degree, steps)
+                left[way] = compiled.contiguous()
         left[ELEMENTS] = torch.tensor(sum(parameter.numel() for parameter in model.parameters()))
         save_file(left, left_behind(seat.folder, shard.degree, name, seat.rank))
 
