@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from torch import nn
 from torch.nn.functional import gelu, linear
 
-from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.base import DecodeState, History, remember
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.reference import ReferenceDecoder
-from pp1_orchestrator.models.vae.stacked import StackedDecoder
+from pp1_orchestrator.models.vae.stacked import StackedDecoder, _CausalConv
 from pp1_orchestrator.models.wan.fast.block import KernelSteps, WideSteps
 from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
 from pp1_orchestrator.models.wan.fast.products import linear_gelu
@@ -79,6 +80,21 @@ def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
     decoder = StackedDecoder(vae).eval()
     compile_decoder(decoder, 3, (4, 4), in_parts=True, backend="aot_eager")
     torch.testing.assert_close(decoded(decoder, parts), decoded(ReferenceDecoder(vae), [latents]), rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
+    """With torch's own compiler: it takes a plain copy for needless and hands on a view of all frames."""
+    conv, state = _CausalConv(nn.Conv3d(4, 4, 3)).to(torch.bfloat16), DecodeState()
+    compiled = torch.compile(lambda x: conv(x, History(state)), fullgraph=True, dynamic=False)
+    frames = torch.randn(12, 4, 8, 8, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        for _ in range(2):
+            compiled(frames)
+    (kept,) = state.entries
+    assert kept is not None
+    assert torch.equal(kept, frames[-2:])
+    assert kept.untyped_storage().nbytes() == kept.nbytes
+    torch.library.opcheck(remember, (frames[-2:],))
 
 
 def test_a_decoder_lies_where_its_weights_do():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +25,21 @@ class DecodeState:
     @property
     def nbytes(self) -> int:
         return sum(t.nbytes for t in self.entries if isinstance(t, Tensor))
+
+
+@torch.library.custom_op("pp1::remember", mutates_args=())
+def remember(part: Tensor) -> Tensor:
+    """A copy of some frames, channels last.
+
+    An operator of its own: a compiler takes a plain copy for needless and gives a view, which would keep all the frames
+    that it is a part of in memory from chunk to chunk.
+    """
+    return part.clone(memory_format=torch.channels_last)
+
+
+@remember.register_fake
+def _(part: Tensor) -> Tensor:
+    return torch.empty_like(part, memory_format=torch.channels_last)
 
 
 class History:

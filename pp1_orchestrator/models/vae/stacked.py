@@ -17,7 +17,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pp1_orchestrator.models.vae.base import DecodeState, History
+from pp1_orchestrator.models.vae.base import DecodeState, History, remember
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
 
 _LAST = torch.channels_last
@@ -39,7 +39,7 @@ class _CausalConv(nn.Module):
             if past is None:
                 past = x.new_zeros((self.time - 1, *x.shape[1:])).contiguous(memory_format=_LAST)
             frames = torch.cat([past, x])
-            history.keep(index, frames[-(self.time - 1) :].clone(memory_format=_LAST))
+            history.keep(index, remember(frames[-(self.time - 1) :]))
             x = torch.cat([frames[i : i + len(x)] for i in range(self.time)], dim=1)
         return convolve(x, self.weight, self.bias)
 
