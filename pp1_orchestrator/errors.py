@@ -52,5 +52,5 @@ class Stage0Error(Pp1Error):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without what libraries add below; empty where it says nothing."""
-    return next(iter(str(error).splitlines()), "")
+    """What an error says, without what libraries add below; its name where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

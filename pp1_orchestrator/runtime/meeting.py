@@ -53,7 +53,7 @@ def told(store: Store, key: str, rank: int) -> bool:
 
 def tell_failure(store: Store, rank: int, error: Exception) -> None:
     """Leave a reason that `wait_for_all` can raise again on rank 0. misses: another rank has ended, or was silent."""
-    text = first_line(error) or type(error).__name__
+    text = first_line(error)
     kinds = {"config": isinstance(error, ConfigError), "misses": isinstance(error, PeerError)}
     tell(store, "failed", rank, kinds | {"reason": text})
 

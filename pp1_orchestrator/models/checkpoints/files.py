@@ -174,7 +174,7 @@ def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
     except (RuntimeError, EOFError, KeyError, torch.serialization.pickle.UnpicklingError) as error:
-        reason = first_line(error) or type(error).__name__
+        reason = first_line(error)
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
 

@@ -31,7 +31,7 @@ def fetch(source: str, place: Path) -> Path:
         else:
             hf_hub_download(repo, inside, local_dir=str(loading))
     except Exception as error:
-        reason = first_line(error) or type(error).__name__
+        reason = first_line(error)
         raise OSError(f"the hub does not give it: {reason}") from error
     return _settle(loading / inside, place)
 
