@@ -101,6 +101,9 @@ def _compiled(settings: Settings, config: WanConfig) -> None:
         raise ConfigError(
             "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
         )
+    split_over_gpus = layout.mesh_ranks > 1 and any(name.startswith("cuda") for name in layout.devices[1:])
+    if layout.compile and split_over_gpus and layout.backend == "gloo":
+        raise ConfigError("layout.backend=gloo: sums of GPUs' compiled passes go through NCCL alone; possible: nccl")
 
 
 def _has_fp8(device: str) -> bool:

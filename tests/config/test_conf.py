@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from pp1_orchestrator.config.load import load_settings
@@ -31,6 +32,14 @@ def check(made: Settings) -> None:
     except ConfigError as error:
         if made.layout.device == "cpu" or not str(error).startswith("layout.device="):
             raise
+
+
+def test_compiled_passes_that_are_split_over_gpus_need_nccl(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    validate(settings("layout=gpu_1p2", "layout.compile=true"), KNOWN)
+    validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"), KNOWN)
+    with pytest.raises(ConfigError, match=r"^layout\.backend=gloo: .* NCCL alone; possible: nccl$"):
+        validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"), KNOWN)
 
 
 def test_the_folder_has_groups_and_nothing_but_yaml():
