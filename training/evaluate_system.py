@@ -17,10 +17,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
 from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.media.frames import as_arrays, to_rgb
 from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
 from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.compose import Stream
@@ -58,7 +60,8 @@ class JudgedChunks:
 
     def put(self, chunk: DecodedChunk) -> None:
         if chunk.chunk_index in self._wanted:
-            self.frames[chunk.chunk_index] = chunk.frames
+            pictures = [to_rgb(picture) for picture in as_arrays(chunk.frames)]
+            self.frames[chunk.chunk_index] = torch.from_numpy(np.stack(pictures))
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         return True

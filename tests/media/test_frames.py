@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from pp1_orchestrator.media.frames import to_yuv420p
+from pp1_orchestrator.media.frames import to_rgb, to_yuv420p
 from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
 from pp1_orchestrator.media.settings import TIME_BASE
 
@@ -13,6 +13,17 @@ from .source import SIZE, numbered, read_number
 
 def as_planes(number: int) -> np.ndarray:
     return to_yuv420p(numbered(number)).to_ndarray()
+
+
+@pytest.mark.parametrize("width", [48, 80])
+def test_rows_that_a_codec_pads_keep_their_places(width):
+    picture = np.arange(96 * width, dtype=np.uint8).reshape(96, width)
+    assert np.array_equal(to_yuv420p(picture).to_ndarray(), picture)
+
+
+def test_either_form_can_be_looked_at():
+    assert read_number(to_rgb(as_planes(9))) == 9
+    assert to_rgb(numbered(9)).shape == to_rgb(as_planes(9)).shape == (SIZE, SIZE, 3)
 
 
 def test_planes_are_taken_as_they_are_and_copied():
