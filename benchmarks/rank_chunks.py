@@ -25,7 +25,7 @@ WAYS: dict[str, Callable[[CausalWanModel, KVCache], Passes | None]] = {
     "captured": lambda model, cache: fast_passes(model, cache, fp8=False),
     "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
 }
-"""How passes run. What is captured is compiled too, and needs a GPU."""
+"""How passes run. What is captured is compiled too; on a CPU it is compiled alone."""
 
 
 class RankChunks:

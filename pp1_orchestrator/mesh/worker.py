@@ -25,7 +25,7 @@ from pp1_orchestrator.models.wan.noise import initial_noise
 
 
 class Generator(Protocol):
-    """What a worker needs of a generator (`models.wan.generator.CausalGenerator`)."""
+    """What a mesh rank needs of a generator (`models.wan.generator.CausalGenerator`)."""
 
     @property
     def calls(self) -> int: ...

@@ -84,10 +84,8 @@ def _survey_mesh(settings: Settings, config: WanConfig, found: Survey) -> None:
 def _survey_vae(settings: Settings, found: Survey) -> None:
     needs, alive, state = found.needs, Alive(), DecodeState()
     parts = modules.vae(settings, with_encoder=settings.context.name == ANCHOR)
-    latents, pictures = (
-        torch.zeros(needs.latents[1:], device=modules.META),
-        pictures_for(torch.device(settings.layout.device)),
-    )
+    latents = torch.zeros(needs.latents[1:], device=modules.META)
+    pictures = pictures_for(torch.device(settings.layout.device))
     with counting(alive):
         _show(parts, pictures, latents, state)  # a stream's first chunk; what it keeps is made here
         _show(parts, pictures, latents, state)

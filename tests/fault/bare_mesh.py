@@ -1,13 +1,15 @@
 """A real mesh without a rank 0 of this program: the test itself is what it talks to."""
 
 import contextlib
+from pathlib import Path
 
 import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import wire
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
+from pp1_orchestrator.runtime import mesh_process
+from pp1_orchestrator.runtime.layouts.spawned import RankMain, SpawnedLayout
 from tests.config.test_conf import settings
 from tests.models.config_file import read_config
 from tests.transport.envelopes_made import first_chunk
@@ -36,10 +38,14 @@ def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Parce
     return wire.Parcel(header, meta, tuple(parcel.tensors[index] for index in kept))
 
 
+def message(action: Action, call_id: int) -> wire.Parcel:
+    return wire.pack_envelope(Envelope(PPEnvelopeV2(action=action, call_id=call_id, cache_epoch=0)))
+
+
 @contextlib.contextmanager
-def mesh(chosen: Settings = SETTINGS):
-    """Its ranks have been met: the mesh, and the link to it."""
-    made = SpawnedLayout(chosen, CONFIG).start(None, generation=0)
+def mesh(chosen: Settings = SETTINGS, main: RankMain = mesh_process.main, folder: Path | None = None):
+    """Its ranks have been met: the mesh, and the link to it. main: each rank's life."""
+    made = SpawnedLayout(chosen, CONFIG, main).start(folder, generation=0)
     try:
         yield made, made.connect(2, "this test")
     finally:

@@ -2,16 +2,19 @@
 
 import pytest
 
+from pp1_orchestrator.contract import Action
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.runtime import mesh_process
 from pp1_orchestrator.runtime.facts import own_facts
 from pp1_orchestrator.runtime.meeting import tell, wait_for_all
+from pp1_orchestrator.transport.groups import Topology
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
 from tests.forked import helped
 
-from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh
+from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh, message
 from .faulty import MESH
 
 
@@ -33,6 +36,32 @@ def test_conditioning_that_never_came_is_an_error_result_and_the_end_of_the_mesh
         assert not answer.ok
         assert answer.error_message == "ContractError: chunk 0 needs conditioning 5, the mesh has -1"
         assert exit_codes(made) == {mesh_process.EXIT_FAILED}
+
+
+def noting_order(rank, settings, config, port, folder):
+    """A rank's life, which writes down what it lets go of, in order."""
+
+    def noted(owner, name):
+        close = owner.close
+
+        def note_and_close(self):
+            with (folder / f"order{rank}").open("a") as file:
+                file.write(f"{name}\n")
+            close(self)
+
+        owner.close = note_and_close
+
+    noted(CausalGenerator, "generator")
+    noted(Topology, "groups")
+    mesh_process.main(rank, settings, config, port, folder)
+
+
+def test_a_rank_lets_go_of_its_generator_before_the_groups_that_its_sums_went_through(tmp_path):
+    """With a graph left that has a sum in it, NCCL would wait for ever to give its group up."""
+    with mesh(main=noting_order, folder=tmp_path) as (made, link):
+        link.send(message(Action.SHUTDOWN, 1))
+        assert exit_codes(made) == {0}
+    assert [(tmp_path / f"order{rank}").read_text().split() for rank in (1, 2)] == [["generator", "groups"]] * 2
 
 
 def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():

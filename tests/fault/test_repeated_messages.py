@@ -2,11 +2,11 @@
 
 import pytest
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
+from pp1_orchestrator.contract import Action
 from tests.config.test_conf import settings
 from tests.system.in_process import run_script
 
-from .bare_mesh import SETTINGS, exit_codes, first_envelope, mesh
+from .bare_mesh import SETTINGS, exit_codes, first_envelope, mesh, message
 from .faulty import MESH, faulty
 
 CHUNKS, TWICE = 8, 4
@@ -14,10 +14,6 @@ STREAM = (*MESH, "layout.mesh_ranks=1")
 REPEATING = settings(
     "run=bench", *MESH, "layout.mesh_ranks=2", "debug=fault", "debug.fault.kind=repeat", "debug.fault.chunk=0"
 )
-
-
-def message(action: Action, call_id: int) -> wire.Parcel:
-    return wire.pack_envelope(Envelope(PPEnvelopeV2(action=action, call_id=call_id, cache_epoch=0)))
 
 
 @pytest.fixture(scope="module")

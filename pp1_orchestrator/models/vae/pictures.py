@@ -52,6 +52,4 @@ def to_host(pictures: Tensor) -> Tensor:
     if pictures.device.type == "cpu":
         return pictures
     here = torch.empty(pictures.shape, dtype=pictures.dtype, pin_memory=True)
-    here.copy_(pictures, non_blocking=True)
-    torch.cuda.current_stream(pictures.device).synchronize()
-    return here
+    return here.copy_(pictures)  # waits: else whoever lets go of the pictures would have to ask the device first

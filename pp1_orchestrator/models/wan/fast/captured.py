@@ -45,7 +45,10 @@ class CapturedPasses:
         self._run("write", lambda: self._passes.write(latents, time, text, rope))
 
     def close(self) -> None:
-        """NCCL ends a group only when no graph is left that has a sum of it, and waits for that without a limit."""
+        """NCCL ends a group only when no graph is left that has a sum of it, and waits for that without a limit.
+
+        A replay that waits for a rank that is gone has none either: who has started this process must end it.
+        """
         torch.cuda.synchronize()
         self._graphs.clear()
 
