@@ -5,7 +5,8 @@
 Messages are as large as those of the 14B model at 320×576: each chunk brings latents back and sends the last ones as
 the context to rebuild from; every fifth one has a new prompt, whose embedding travels. The program's own planner,
 contract, link, leader and worker do the work, one chunk after the other. `leader` is what rank 0 waits after sending:
-the leader takes the message, checks it, runs the worker and begins to answer.
+the leader takes the message, checks it, runs the worker and begins to answer. Where rank 0 wakes late from sending, the
+leader has worked meanwhile: that is in `send` then, and `leader` may be less than nothing.
 """
 
 from __future__ import annotations
