@@ -43,6 +43,14 @@ WARM = 0.1
 GROWTH_MIB = 4.0
 
 
+def wait_for_next(clock: FrameClock) -> float:
+    """Until the next picture's time, which is given back: monotonic seconds."""
+    due = clock.due(time.monotonic())
+    time.sleep(max(0.0, due - time.monotonic()))
+    clock.advance()
+    return due
+
+
 class Together:
     """Encoders on threads that take the same picture at the same moment.
 
@@ -110,11 +118,9 @@ async def storm(seconds: float, settings: VideoSettings) -> Storm:
     def show() -> None:
         clock = FrameClock(FPS)
         for number in itertools.count():
-            due = clock.due(time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
+            due = wait_for_next(clock)
             if due >= end:
                 return
-            clock.advance()
             broadcaster.present(numbered(number % 2**BITS), due)
 
     async def read(queue: PacketQueue, into: list[float]) -> None:
@@ -146,9 +152,7 @@ class Until:
 
     def __call__(self, number: int) -> bool:
         if self._clock is not None:
-            due = self._clock.due(time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._clock.advance()
+            wait_for_next(self._clock)
         share = (time.monotonic() - self._start) / self._seconds
         if share >= (1.0 if self.resident else WARM):
             self.resident.append(resident_bytes(os.getpid()))
