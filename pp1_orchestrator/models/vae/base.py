@@ -56,8 +56,9 @@ class History:
             self._state.entries.append(None)
         return index, self._state.entries[index]
 
-    def keep(self, index: int, value: Tensor) -> None:
-        self._state.entries[index] = value
+    def keep(self, index: int, frames: Tensor) -> None:
+        """A copy of them [n, C, h, w]. None of them are as good as a flag."""
+        self._state.entries[index] = remember(frames)
 
 
 class StreamingDecoder(Protocol):

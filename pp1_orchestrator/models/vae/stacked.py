@@ -17,7 +17,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pp1_orchestrator.models.vae.base import DecodeState, History, remember
+from pp1_orchestrator.models.vae.base import DecodeState, History
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
 
 _LAST = torch.channels_last
@@ -39,7 +39,7 @@ class _CausalConv(nn.Module):
             if past is None:
                 past = x.new_zeros((self.time - 1, *x.shape[1:])).contiguous(memory_format=_LAST)
             frames = torch.cat([past, x])
-            history.keep(index, remember(frames[-(self.time - 1) :]))
+            history.keep(index, frames[-(self.time - 1) :])
             x = torch.cat([frames[i : i + len(x)] for i in range(self.time)], dim=1)
         return convolve(x, self.weight, self.bias)
 
@@ -85,7 +85,7 @@ class _Upsample(nn.Module):
     def _double_time(self, x: Tensor, conv: _CausalConv, history: History) -> Tensor:
         index, flag = history.take()
         if flag is None:
-            history.keep(index, torch.empty(0))
+            history.keep(index, x[:0])
             history.take()
             return x
         t, c, h, w = x.shape

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu_
 
 from pp1_orchestrator.models.checkpoints.taehv_layout import BLOCKS, GROWTH, TaehvFile
-from pp1_orchestrator.models.vae.base import DecodeState, History, remember
+from pp1_orchestrator.models.vae.base import DecodeState, History
 from pp1_orchestrator.models.vae.layers import convolve
 
 _LAST = torch.channels_last
@@ -60,7 +60,7 @@ class MemoryBlock(nn.Module):
         index, past = history.take()
         if past is None:
             past = torch.zeros_like(x[:1])
-        history.keep(index, remember(x[-1:]))
+        history.keep(index, x[-1:])
         both = last(torch.cat([x, torch.cat([past, x[:-1]])], dim=1))
         return relu_(self.third(relu_(self.second(relu_(self.first(both))))).add_(x))
 
