@@ -1,4 +1,7 @@
-"""Mesh ranks that join the others and end: the leader first, for want of the other one, whose end is seen later."""
+"""Mesh ranks that join the others and end: the leader first, for want of the other one, whose end is seen later.
+
+They do so once rank 0 says that it has met them: before that, it would be a meeting that failed.
+"""
 
 import os
 import time
@@ -10,6 +13,7 @@ from pp1_orchestrator.transport.groups import LEADER, PeerPipe, Timeouts, Topolo
 from pp1_orchestrator.transport.rendezvous import join_store
 
 RANKS, EXIT_CODE, LATER_S = 2, 3, 0.2
+MET = "met"
 
 
 def leader_first(rank, settings, config, port, folder):
@@ -21,6 +25,8 @@ def leader_first(rank, settings, config, port, folder):
     tell(store, "memory", rank, {})
     if rank == LEADER:
         PeerPipe(topology)
+        while not (folder / MET).exists():
+            time.sleep(0.01)
         tell_failure(store, rank, PeerError("a rank of the mesh has ended"))
         os._exit(1)
     while not store.check([f"failed/{LEADER}"]):

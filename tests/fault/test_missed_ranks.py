@@ -5,16 +5,17 @@ from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.transport.watched import AnswerClock
 from tests.system.in_process import make_settings
 
-from .ranks_that_miss import EXIT_CODE, LATER_S, RANKS, leader_first
+from .ranks_that_miss import EXIT_CODE, LATER_S, MET, RANKS, leader_first
 
 WAIT_S = 60
 
 
-def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later():
+def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later(tmp_path):
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
-    mesh = SpawnedLayout(settings, config, leader_first).start(None, 0)
+    mesh = SpawnedLayout(settings, config, leader_first).start(tmp_path, 0)
     try:
         mesh.connect(1, "a test")
+        (tmp_path / MET).touch()
         guard = MeshGuard(mesh, AnswerClock(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
         guard.close(WAIT_S)
         assert guard.loss is not None
