@@ -19,7 +19,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from benchmarks.machine import describe
 from benchmarks.real_sizes import milliseconds
-from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
+from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
 from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
 from pp1_orchestrator.models.wan.fast.turning import real_table, rotate, turn_into
 from pp1_orchestrator.models.wan.rope import rope_table
@@ -65,21 +65,31 @@ class Case:
         self._heads, self._hidden, self._rows, self._columns = SIZES[size]
         self._tokens, self._width = 3 * self._rows * self._columns, self._heads * HEAD_DIM
 
-    def turning(self) -> Row:
+    def turning(self, ranks: int) -> Row:
+        """As one of so many ranks does it, which holds the last heads; the means that it is given are those of all."""
         table = real_table(rope_table(HEAD_DIM, 6, 3, self._rows, self._columns, DEVICE))
-        qk, weights = made(1, self._tokens, 2 * self._width), (made(self._width), made(self._width))
-        cache = torch.zeros(1, 2 * self._tokens, self._heads, HEAD_DIM, device=DEVICE, dtype=DTYPE)
+        q, k, *weights = made(1, self._tokens, self._width), made(1, self._tokens, self._width), *self._pair()
+        heads = self._heads // ranks
+        cache = torch.zeros(1, 2 * self._tokens, heads, HEAD_DIM, device=DEVICE, dtype=DTYPE)
         keys = cache[:, self._tokens :]
+        squares = None if ranks == 1 else mean_squares(torch.cat([q, k], -1), 2)
+        here = torch.cat([x[..., -heads * HEAD_DIM :] for x in (q, k)], -1)
+        parts = [weight[-heads * HEAD_DIM :].contiguous() for weight in weights]
 
         def call() -> Tensor:
-            return turn_into(qk, *weights, *table, EPS, keys)
+            return turn_into(here, squares, *parts, *table, EPS, 0, keys)
 
-        wanted = [
-            rotate(root_mean(x, w).view(keys.shape), table) for x, w in zip(qk.chunk(2, -1), weights, strict=True)
-        ]
+        whole = [root_mean(x, w).unflatten(-1, (-1, HEAD_DIM)) for x, w in zip((q, k), weights, strict=True)]
+        wanted = [rotate(x[:, :, -heads:], table) for x in whole]
         worst = max(error(call(), wanted[0]), error(keys, wanted[1]))
         assert not cache[:, : self._tokens].any(), "written where it must not"
-        return "turn_into", worst, call, 4 * keys.nbytes
+        return f"turn_into, {ranks} ranks", worst, call, 4 * keys.nbytes
+
+    def mean_squares(self, ranks: int) -> Row:
+        qk = made(1, self._tokens, 2 * self._width // ranks)
+        wanted = torch.stack([x.float().square().mean(-1) for x in qk.chunk(2, -1)], -1)
+        worst = error(mean_squares(qk, 2), wanted)
+        return f"mean_squares, {ranks} ranks", worst, lambda: mean_squares(qk, 2), qk.nbytes
 
     def rounding(self, width: int, *, activate: bool) -> Row:
         rows = made(1, self._tokens, width)
@@ -116,7 +126,11 @@ class Case:
 
     def rms(self) -> Row:
         x, weight = made(1, self._tokens, self._width), made(self._width)
-        return "rms", error(rms(x, weight, EPS), root_mean(x, weight)), lambda: rms(x, weight, EPS), x.nbytes * 2
+        worst = error(rms(x, None, weight, EPS, 0), root_mean(x, weight))
+        return "rms", worst, lambda: rms(x, None, weight, EPS, 0), x.nbytes * 2
+
+    def _pair(self) -> tuple[Tensor, Tensor]:
+        return made(self._width), made(self._width)
 
     def _addition(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, list[Tensor]]:
         x, change, gate = made(1, self._tokens, self._width), made(1, self._tokens, self._width), made(self._width)
@@ -129,7 +143,9 @@ class Case:
 
     def all(self) -> list[Row]:
         return [
-            self.turning(),
+            self.turning(1),
+            self.turning(2),
+            self.mean_squares(2),
             self.rounding(self._width, activate=False),
             self.rounding(self._hidden, activate=True),
             self.norm(),

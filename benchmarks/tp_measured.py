@@ -6,7 +6,7 @@
 
 `--shared`: all ranks on one GPU, as layout=gpu_shared has them, to compare values. Distances are relative and from one
 eager rank of the same type: of a stream's first chunk, and of the last one before the timed ones. `ranks alike`:
-whether every rank has the same bits then.
+whether every rank has the same bits then, which `latents` is a digest of, to compare starts.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
 from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
 from benchmarks.settings import settings_of
+from pp1_orchestrator.measure.digest import ArrayDigest
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
 from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
@@ -116,7 +117,10 @@ def row(task: Task, ranks: Sequence[dict[str, Tensor]], one: dict[str, Tensor]) 
     alike = all(torch.equal(ranks[0]["last"], rank["last"]) for rank in ranks)
     apart = "yes" if alike else f"{max(distance(rank['last'], ranks[0]['last']) for rank in ranks):.1e} apart"
     spread = f"{middle:.1f} ({min(times):.1f}–{max(times):.1f}) | {PIXEL_FRAMES * 1e3 / middle:.1f}"
-    return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {spread} | {off} | {apart} |"
+    latents = ArrayDigest()
+    latents.update(ranks[0]["last"].float().numpy())
+    bits = f"{apart} | {latents.hexdigest()[:12]}"
+    return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {spread} | {off} | {bits} |"
 
 
 def rows(options: argparse.Namespace, case: str, dtype: str) -> None:
@@ -146,7 +150,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--shared", action="store_true")
     options = parser.parse_args(words)
     columns = ["generator", "type", "passes", "ranks", "ms a chunk (least–most)", "FPS"]
-    columns += ["first chunk's distance", "last one's", "ranks alike"]
+    columns += ["first chunk's distance", "last one's", "ranks alike", "latents"]
     sys.stdout.write(f"{describe()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
     sys.stdout.flush()
     for case in options.only:

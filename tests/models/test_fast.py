@@ -10,10 +10,12 @@ from pp1_orchestrator.models.wan.attention import attend
 from pp1_orchestrator.models.wan.fast.attention import LEAST_KEYS, MOST_PARTS, choose_parts, join_parts
 from pp1_orchestrator.models.wan.fast.block import FastBlock, WideSteps
 from pp1_orchestrator.models.wan.fast.fp8 import Fp8Linear, narrow, narrow_block
-from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
+from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
 from pp1_orchestrator.models.wan.fast.products import linear_into
 from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded, to_fp8
+from pp1_orchestrator.models.wan.fast.turning import real_table, turn_into
 from pp1_orchestrator.models.wan.parallelize import RowParallelLinear
+from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.models.wan.segment_attention import attend_with_sum
 from tests.models.wan_made import make_model
 
@@ -94,7 +96,9 @@ def test_norms_and_rounding_of_rows():
     found, rows = add_norm(x, change, gate, [scale, shift], 0, 1e-6)
     torch.testing.assert_close(found, total)
     same(rows, normal(total, 0))
-    same(rms(x, scale, 1e-6), x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-6).sqrt() * scale.double())
+    by_root = x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    same(rms(x, None, scale, 1e-6, 0), by_root * scale.double())
+    same(rms(x, None, scale[:16], 1e-6, 32), by_root[..., 32:48] * scale[:16].double())
 
     near(rounded(x, False), x.double())
     near(rounded(x, True), torch.nn.functional.gelu(x.double(), approximate="tanh"))
@@ -105,6 +109,24 @@ def test_norms_and_rounding_of_rows():
     found, *rows = add_norm_rounded(x, change, None, [scale, shift], 1, 1e-6)
     torch.testing.assert_close(found, x + change)
     near(rows, normal(x + change, 1))
+
+
+def test_a_row_of_which_only_a_part_is_here_is_normalised_by_the_whole_rows_mean():
+    """Each rank holds half of q's and k's rows; the mean of both ranks' means is the whole rows'."""
+    qk, weights = spread(1, 8, 128), [spread(64, seed=n) for n in (1, 2)]
+    table = real_table(rope_table(16, 6, 1, 2, 4, torch.device("cpu")))
+    whole_keys = torch.zeros(1, 8, 4, 16, dtype=qk.dtype)
+    whole = turn_into(qk, None, *weights, *table, 1e-6, 0, whole_keys)
+    q, k = qk.chunk(2, -1)
+    halves = [torch.cat([q[..., part], k[..., part]], -1) for part in (slice(0, 32), slice(32, 64))]
+    squares = sum(mean_squares(half, 2) for half in halves) / 2
+    torch.testing.assert_close(squares, mean_squares(qk, 2))
+    for rank, half in enumerate(halves):
+        mine, heads = [weight.chunk(2)[rank] for weight in weights], slice(2 * rank, 2 * rank + 2)
+        for rows, start in ((half, 0), (qk, 32 * rank)):  # what is here of a row, and what is kept of it
+            keys = torch.zeros(1, 8, 2, 16, dtype=qk.dtype)
+            torch.testing.assert_close(turn_into(rows, squares, *mine, *table, 1e-6, start, keys), whole[:, :, heads])
+            torch.testing.assert_close(keys, whole_keys[:, :, heads])
 
 
 def test_a_linear_layer_in_8_bits_is_near_the_wide_one():

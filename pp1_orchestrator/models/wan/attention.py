@@ -46,9 +46,16 @@ class MeanSquare(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(x.float().square().mean(dim=-1, keepdim=True) for x in tensors)
 
+    def over_ranks(self, means: Tensor) -> Tensor:
+        """What is here of some rows has these means, [..., N] float32 -> the whole rows' means."""
+        return means
+
 
 class RMSNorm(nn.Module):
     """Scale x by its root mean square, which the caller supplies, and by a learned weight."""
+
+    start = 0
+    """The first column of a row that it keeps; as many as it has weights."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()

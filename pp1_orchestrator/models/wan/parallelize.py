@@ -73,9 +73,10 @@ class ShardedMeanSquare(MeanSquare):
         self._shard = shard
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        local = torch.cat(super().forward(*tensors), dim=-1)
-        total = self._shard.all_reduce(local) / self._shard.degree
-        return tuple(total.split(1, dim=-1))
+        return tuple(self.over_ranks(torch.cat(super().forward(*tensors), dim=-1)).split(1, dim=-1))
+
+    def over_ranks(self, means: Tensor) -> Tensor:
+        return self._shard.all_reduce(means) / self._shard.degree
 
 
 class RowParallelLinear(nn.Module):
@@ -99,10 +100,10 @@ class HeadSliceNorm(RMSNorm):
         assert isinstance(norm, RMSNorm)
         super().__init__(0, norm.eps)
         self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
-        self._shard = shard
+        self.start = shard.rank * len(self.weight)
 
     def scaled(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        return super().scaled(x.chunk(self._shard.degree, dim=-1)[self._shard.rank], mean_square)
+        return super().scaled(x.narrow(-1, self.start, len(self.weight)), mean_square)
 
 
 def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:

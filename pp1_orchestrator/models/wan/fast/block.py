@@ -15,9 +15,9 @@ from torch.nn.functional import layer_norm
 
 from pp1_orchestrator.models.wan.attention import Attention, KeyValue, MeanSquare, RMSNorm
 from pp1_orchestrator.models.wan.dit import Block, Modulation
-from pp1_orchestrator.models.wan.fast.norming import add_norm, norm, rms
+from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
 from pp1_orchestrator.models.wan.fast.products import GeluLinear, LinearInto
-from pp1_orchestrator.models.wan.fast.turning import RealTable, rotate, turn_into
+from pp1_orchestrator.models.wan.fast.turning import RealTable, turn_into
 
 
 def join(first: nn.Module, second: nn.Module) -> nn.Linear:
@@ -78,9 +78,11 @@ class KernelSteps:
         return add_norm(x, change, gate, affine.parts(), affine.plus, affine.eps)
 
 
-def whole_rows(attention: Attention) -> bool:
-    """Whether a norm's row is all here: a split row's sum, or a slice of a row, is not for a single kernel."""
-    return type(attention.mean_square) is MeanSquare and type(attention.norm_q) is RMSNorm
+def squares_of(attention: Attention, x: Tensor, parts: int) -> Tensor | None:
+    """The mean squares of x's parts, each q or k; None where a norm's kernel can take them itself, from a whole row."""
+    if type(attention.mean_square) is MeanSquare and type(attention.norm_q) is RMSNorm:
+        return None
+    return attention.mean_square.over_ranks(mean_squares(x, parts))
 
 
 class FastBlock(nn.Module):
@@ -132,10 +134,9 @@ class FastBlock(nn.Module):
     def _cross(self, h: Any, text: KeyValue) -> Tensor:
         """`CrossAttention`."""
         cross = self.block.cross_attn
-        if not whole_rows(cross):
-            return cross(h, text)
-        assert isinstance(cross.norm_q, RMSNorm)
-        return cross.answer(rms(cross.q(h), cross.norm_q.weight, cross.norm_q.eps), text)
+        q, q_norm = cross.q(h), cross.norm_q
+        assert isinstance(q_norm, RMSNorm)
+        return cross.answer(rms(q, squares_of(cross, q, 1), q_norm.weight, q_norm.eps, q_norm.start), text)
 
     def _turn(self, qk: Tensor, rope: RealTable, keys: Tensor) -> Tensor:
         """Queries and keys [B, S, 2·C] normalised and rotated -> q [B, S, H, D]; the keys into their slot."""
@@ -143,13 +144,5 @@ class FastBlock(nn.Module):
         q_norm, k_norm = attention.norm_q, attention.norm_k
         assert isinstance(q_norm, RMSNorm)
         assert isinstance(k_norm, RMSNorm)
-        if whole_rows(attention):
-            return turn_into(qk, q_norm.weight, k_norm.weight, *rope, q_norm.eps, keys)
-        q, k = qk.chunk(2, -1)
-        q_square, k_square = attention.mean_square(q, k)
-        keys.copy_(self._turned(k, k_norm, k_square, rope))
-        return self._turned(q, q_norm, q_square, rope)
-
-    def _turned(self, x: Tensor, norm: RMSNorm, mean_square: Tensor, rope: RealTable) -> Tensor:
-        """[B, S, C] -> normalised and rotated, [B, S, H, D]; rounded once."""
-        return rotate(self.block.self_attn.split_heads(norm.scaled(x, mean_square)), rope).to(x.dtype)
+        squares = squares_of(attention, qk, 2)
+        return turn_into(qk, squares, q_norm.weight, k_norm.weight, *rope, q_norm.eps, q_norm.start, keys)

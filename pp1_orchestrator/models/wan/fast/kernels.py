@@ -35,11 +35,18 @@ def _write(row: tl.tensor, values: tl.tensor, width: tl.constexpr, block: tl.con
 
 @triton.jit
 def _read_scaled(
-    row: tl.tensor, weight: tl.tensor, eps: tl.float32, width: tl.constexpr, block: tl.constexpr
+    row: tl.tensor,
+    square: tl.tensor,
+    weight: tl.tensor,
+    eps: tl.float32,
+    given: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
 ) -> tl.tensor:
-    """A row by its root mean square, · weight."""
+    """A row by its root mean square, · weight; given: the mean of its squares is at `square`."""
     values = _read(row, width, block)
-    return values * tl.rsqrt(tl.sum(values * values) / width + eps) * _read(weight, width, block)
+    mean = tl.load(square) if given else tl.sum(values * values) / width
+    return values * tl.rsqrt(mean + eps) * _read(weight, width, block)
 
 
 @triton.jit
@@ -116,25 +123,44 @@ def _norm(
 
 
 @triton.jit
+def _mean_squares(x: tl.tensor, out: tl.tensor, width: tl.constexpr, block: tl.constexpr) -> None:
+    row = tl.program_id(0).to(tl.int64)
+    values = _read(x + row * width, width, block)
+    tl.store(out + row, tl.sum(values * values) / width)
+
+
+@triton.jit
 def _rms(
-    x: tl.tensor, weight: tl.tensor, out: tl.tensor, eps: tl.float32, width: tl.constexpr, block: tl.constexpr
+    x: tl.tensor,
+    squares: tl.tensor,
+    weight: tl.tensor,
+    out: tl.tensor,
+    eps: tl.float32,
+    given: tl.constexpr,
+    start: tl.constexpr,
+    stride: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
-    _write(out + row * width, _read_scaled(x + row * width, weight, eps, width, block), width, block)
+    values = _read_scaled(x + row * stride + start, squares + row, weight, eps, given, width, block)
+    _write(out + row * width, values, width, block)
 
 
 @triton.jit
 def _turn_row(
     x: tl.tensor,
+    square: tl.tensor,
     weight: tl.tensor,
     cos: tl.tensor,
     sin: tl.tensor,
     out: tl.tensor,
     eps: tl.float32,
+    given: tl.constexpr,
     width: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    values = _read_scaled(x, weight, eps, width, block)
+    values = _read_scaled(x, square, weight, eps, given, width, block)
     first, second = tl.split(tl.reshape(values, [block // 2, 2]))
     _write(out, tl.interleave(first * cos - second * sin, second * cos + first * sin), width, block)
 
@@ -142,6 +168,7 @@ def _turn_row(
 @triton.jit
 def _turn(
     qk: tl.tensor,
+    squares: tl.tensor,
     q_weight: tl.tensor,
     k_weight: tl.tensor,
     cos: tl.tensor,
@@ -149,6 +176,9 @@ def _turn(
     q_out: tl.tensor,
     k_out: tl.tensor,
     eps: tl.float32,
+    given: tl.constexpr,
+    start: tl.constexpr,
+    stride: tl.constexpr,
     head: tl.constexpr,
     width: tl.constexpr,
     block: tl.constexpr,
@@ -157,8 +187,9 @@ def _turn(
     # Both tables hold each pair twice; the second of a pair has the sine with its own sign.
     place = token * head + (2 * tl.arange(0, block // 2)) % head
     c, s = tl.load(cos + place), tl.load(sin + place + 1)
-    _turn_row(qk + 2 * token * width, q_weight, c, s, q_out + token * width, eps, width, block)
-    _turn_row(qk + (2 * token + 1) * width, k_weight, c, s, k_out + token * width, eps, width, block)
+    row, square = qk + 2 * token * stride + start, squares + 2 * token
+    _turn_row(row, square, q_weight, c, s, q_out + token * width, eps, given, width, block)
+    _turn_row(row + stride, square + 1, k_weight, c, s, k_out + token * width, eps, given, width, block)
 
 
 def _launch(kernel: Any, device: torch.device, count: int, arguments: Sequence[Any], width: int, **known: Any) -> None:
@@ -203,13 +234,23 @@ def norm(
     _launch(_norm, x.device, x.numel() // width, (*tensors, plus, eps), width, most=F8_MAX, least=LEAST, **known)
 
 
-def rms(x: Tensor, weight: Tensor, eps: float, out: Tensor) -> None:
+def mean_squares(rows: Tensor, out: Tensor) -> None:
+    """As `norming.mean_squares`, rows [..., N, C]."""
+    width = rows.shape[-1]
+    _launch(_mean_squares, rows.device, rows.numel() // width, (rows, out), width)
+
+
+def rms(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int, out: Tensor) -> None:
     """As `norming.rms`."""
-    width = x.shape[-1]
-    _launch(_rms, x.device, x.numel() // width, (x, weight, out, eps), width)
+    stride = x.shape[-1]
+    tensors = x, x if squares is None else squares, weight, out
+    known = {"given": squares is not None, "start": start, "stride": stride}
+    _launch(_rms, x.device, x.numel() // stride, (*tensors, eps), out.shape[-1], **known)
 
 
-def turn(qk: Tensor, weights: Pair, table: Pair, eps: float, outs: Pair) -> None:
+def turn(qk: Tensor, squares: Tensor | None, weights: Pair, table: Pair, eps: float, start: int, outs: Pair) -> None:
     """As `turning.turn_into`, to q and k: [1, S, H, D] each."""
     _, tokens, heads, head = outs[0].shape
-    _launch(_turn, qk.device, tokens, (qk, *weights, *table, *outs, eps), heads * head, head=head)
+    tensors = qk, qk if squares is None else squares, *weights, *table, *outs
+    known = {"given": squares is not None, "start": start, "stride": qk.shape[-1] // 2, "head": head}
+    _launch(_turn, qk.device, tokens, (*tensors, eps), heads * head, **known)

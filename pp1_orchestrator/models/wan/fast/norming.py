@@ -24,10 +24,11 @@ def summed(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
     return (x.float() + change.float() * (1 if gate is None else gate.float())).to(x.dtype)
 
 
-def scaled(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x by its root mean square, · weight, written out: float32."""
+def scaled(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
+    """`rms`, written out: float32."""
     wide = x.float()
-    return wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight
+    squares = wide.square().mean(-1, keepdim=True) if squares is None else squares
+    return wide.narrow(-1, start, len(weight)) * torch.rsqrt(squares + eps) * weight
 
 
 @torch.library.custom_op("pp1::norm", mutates_args=())
@@ -69,18 +70,39 @@ def _(
     return torch.empty_like(x), torch.empty_like(x)
 
 
-@torch.library.custom_op("pp1::rms", mutates_args=())
-def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x [..., C] by its root mean square, · weight [C]."""
+@torch.library.custom_op("pp1::mean_squares", mutates_args=())
+def mean_squares(x: Tensor, parts: int) -> Tensor:
+    """x [..., N·C] -> the means of the squares of each of its N equal parts, [..., N] float32."""
+    rows = x.unflatten(-1, (parts, -1))
     if x.is_cuda:
         from pp1_orchestrator.models.wan.fast import kernels
 
-        out = torch.empty_like(x)
-        kernels.rms(x, weight, eps, out)
+        out = rows.new_empty(rows.shape[:-1], dtype=torch.float32)
+        kernels.mean_squares(rows, out)
         return out
-    return scaled(x, weight, eps).to(x.dtype)
+    return rows.float().square().mean(-1)
+
+
+@mean_squares.register_fake
+def _(x: Tensor, parts: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], parts, dtype=torch.float32)
+
+
+@torch.library.custom_op("pp1::rms", mutates_args=())
+def rms(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
+    """Columns of x [..., C] from `start` on by the root of the row's mean square, · weight [c] -> [..., c].
+
+    squares [..., 1] float32: those means, where x is not all of its rows.
+    """
+    if x.is_cuda:
+        from pp1_orchestrator.models.wan.fast import kernels
+
+        out = x.new_empty(*x.shape[:-1], len(weight))
+        kernels.rms(x, squares, weight, eps, start, out)
+        return out
+    return scaled(x, squares, weight, eps, start).to(x.dtype)
 
 
 @rms.register_fake
-def _(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return torch.empty_like(x)
+def _(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight))

@@ -30,25 +30,45 @@ def rotate(x: Tensor, table: RealTable) -> Tensor:
 
 @torch.library.custom_op("pp1::turn_into", mutates_args=("keys",))
 def turn_into(
-    qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor
+    qk: Tensor,
+    squares: Tensor | None,
+    q_weight: Tensor,
+    k_weight: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    eps: float,
+    start: int,
+    keys: Tensor,
 ) -> Tensor:
     """qk [1, S, 2·C] of one product; cos, sin [S, 1, D] float32 as in `RealTable` -> q [1, S, H, D].
 
     `keys` [1, S, H, D], contiguous, takes the keys. All else must be contiguous too. Sums and turns are in float32.
+    squares and start as in `norming.rms`, of q's rows and k's: [1, S, 2].
     """
     if qk.is_cuda:
         # Only where there is a GPU is there the compiler of its kernels.
         from pp1_orchestrator.models.wan.fast import kernels
 
         out = torch.empty_like(keys)
-        kernels.turn(qk, (q_weight, k_weight), (cos, sin), eps, (out, keys))
+        kernels.turn(qk, squares, (q_weight, k_weight), (cos, sin), eps, start, (out, keys))
         return out
-    rows = zip(qk.chunk(2, -1), (q_weight, k_weight), strict=True)
-    q, k = (rotate(scaled(x, w, eps).view(keys.shape), (cos, sin)).to(keys.dtype) for x, w in rows)
+    means = (None, None) if squares is None else squares.split(1, -1)
+    rows = zip(qk.chunk(2, -1), means, (q_weight, k_weight), strict=True)
+    q, k = (rotate(scaled(x, m, w, eps, start).view(keys.shape), (cos, sin)).to(keys.dtype) for x, m, w in rows)
     keys.copy_(k)
     return q
 
 
 @turn_into.register_fake
-def _(qk: Tensor, q_weight: Tensor, k_weight: Tensor, cos: Tensor, sin: Tensor, eps: float, keys: Tensor) -> Tensor:
+def _(
+    qk: Tensor,
+    squares: Tensor | None,
+    q_weight: Tensor,
+    k_weight: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    eps: float,
+    start: int,
+    keys: Tensor,
+) -> Tensor:
     return torch.empty_like(keys)
