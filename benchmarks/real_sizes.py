@@ -173,6 +173,12 @@ def psnr(pixels: list[Tensor], exact: list[Tensor]) -> float:
     return float(10 * torch.log10(4 / error))
 
 
+def decoded(decoder: StreamingDecoder, chunks: Tensor) -> list[Tensor]:
+    """A stream of its own, of which nothing is left but the pixels: peaks are measured later."""
+    state = DecodeState()
+    return [decoder.decode(part, state) for part in chunks]
+
+
 def decode_row(
     name: str, make_it: Callable[[], StreamingDecoder], latents: Tensor, exact: list[Tensor], repeats: int
 ) -> str:
@@ -196,9 +202,7 @@ def smaller_rows(name: str, stage0: str, size: tuple[int, int], repeats: int) ->
     def load(dtype: torch.dtype) -> StreamingDecoder:
         return VAES[stage0].load(source, DEVICE, dtype, with_encoder=False).decoder
 
-    state, wide = DecodeState(), load(torch.float32)
-    exact = [wide.decode(part, state) for part in latents]
-    del wide
+    exact = decoded(load(torch.float32), latents)
     ways = {"": partial(load, torch.bfloat16), ", compiled": lambda: compiled(load(torch.bfloat16), size)}
     return [decode_row(f"{name}{way}", make_it, latents, exact, repeats) for way, make_it in ways.items()]
 
@@ -209,8 +213,7 @@ def decode_rows(name: str, height: int, width: int, repeats: int) -> list[str]:
     latents = torch.randn(2, FRAMES, 16, *size, device=DEVICE)
     whole: Any = AutoencoderKLWan()
     whole.to(DEVICE).eval().requires_grad_(False)
-    state, reference = DecodeState(), ReferenceDecoder(whole)
-    exact = [reference.decode(part, state) for part in latents]
+    exact = decoded(ReferenceDecoder(whole), latents)
     vae = whole.to(torch.bfloat16)
     rows = [
         decode_row(f"{name} {way}", partial(kind, vae, size), latents, exact, repeats) for way, kind in DECODERS.items()
