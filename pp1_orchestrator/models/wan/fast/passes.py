@@ -19,8 +19,6 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.passes import Passes, PlainPasses, Text
 from pp1_orchestrator.models.wan.rope import RopeTable
 
-TUNED = {"coordinate_descent_tuning": True}
-
 
 class CompiledPasses(PlainPasses):
     """Takes the model's blocks over, for good.
@@ -40,12 +38,9 @@ class CompiledPasses(PlainPasses):
         backend: str = "inductor",
     ) -> None:
         super().__init__(model, cache)
-        device = model.patch_embedding.weight.device
-        on_gpu = device.type == "cuda"
-        options: Any = TUNED if on_gpu and backend == "inductor" else None
 
         def compiled(function: Callable[..., Any]) -> Any:
-            return torch.compile(function, fullgraph=True, dynamic=False, backend=backend, options=options)
+            return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
 
         self._blocks = [FastBlock(block, steps) for block in model.block_list()]
         for fast in self._blocks:
@@ -55,7 +50,7 @@ class CompiledPasses(PlainPasses):
             for name in ("enter", "write_inputs", "pass_on", "finish"):
                 setattr(whole, name, compiled(getattr(fast, name)))
         if attention is not None:
-            cache.attention = PartedAttention(device, attention, compiled(join_parts))
+            cache.attention = PartedAttention(model.patch_embedding.weight.device, attention, compiled(join_parts))
 
     def keep_rope(self, rope: RopeTable) -> RealTable:
         return real_table(rope)
