@@ -54,3 +54,9 @@ class Stage0Error(Pp1Error):
 def first_line(error: BaseException) -> str:
     """What an error says, without what libraries add below; its name where it says nothing."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def named_line(error: BaseException) -> str:
+    """`first_line` behind the error's name, for those that nobody expected."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import Counter
 
-from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcast import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.parsing import check_parsed
@@ -118,7 +118,7 @@ class WhepPeers:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
             admitted = True
         except Exception as error:  # a request's boundary: aiortc raises anything for a bad offer
-            log.info("an offer was refused: %s: %s", type(error).__name__, error)
+            log.info("an offer was refused: %s", named_line(error))
             raise RequestError(f"the offer can't be answered; it must take {self._mime}", status=400) from error
         finally:
             if not admitted:

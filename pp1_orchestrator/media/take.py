@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pp1_orchestrator.errors import named_line
 from pp1_orchestrator.media.frames import Picture
 from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
 from pp1_orchestrator.media.settings import CLOCK_RATE, TIME_BASE, VideoSettings
@@ -88,7 +89,7 @@ class Take:
             self._state, self._ended = "ready", ended
         except Exception as error:  # the thread's boundary: the clip says what went wrong, the stream goes on
             log.exception("a clip could not be recorded")
-            self._state, self._ended = "failed", f"{type(error).__name__}: {error}"
+            self._state, self._ended = "failed", named_line(error)
             self.discard()
         self._on_end(self)
 

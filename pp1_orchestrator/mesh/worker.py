@@ -17,7 +17,7 @@ from torch import Tensor
 from pp1_orchestrator.contract import Envelope, PPResultV2, Result
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
-from pp1_orchestrator.errors import ChunkError, ContractError, first_line
+from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import Resolved
 from pp1_orchestrator.mesh.timer import Timer
@@ -159,8 +159,7 @@ def failure(envelope: Envelope, error: Exception) -> Result:
     """The error result for an envelope that could not be run."""
     meta = envelope.meta
     chunk = meta.plan.chunk_index if meta.plan else -1
-    message = f"{type(error).__name__}: {first_line(error)}"
     answer = PPResultV2(
-        call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=message
+        call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=named_line(error)
     )
     return Result(answer)

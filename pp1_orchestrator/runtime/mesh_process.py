@@ -13,7 +13,7 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.contract.versions import VERSIONS
-from pp1_orchestrator.errors import Pp1Error, first_line
+from pp1_orchestrator.errors import Pp1Error, named_line
 from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.timer import timer_of
@@ -59,7 +59,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     try:
         _run(rank, settings, config, store, folder)
     except Exception as error:  # noqa: BLE001 - the process's boundary: tell rank 0, then end
-        log.error("%s: %s", type(error).__name__, first_line(error))
+        log.error("%s", named_line(error))
         _try_to_tell(store, rank, error)
         sys.stderr.flush()
         # A collective may be half done: no clean-up may wait for peers.

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error
+from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error, named_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
@@ -184,7 +184,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
             self.failure = error
             self._parts.life.enter("failed")
-            log.error("the stream has ended: %s: %s", type(error).__name__, error)
+            log.error("the stream has ended: %s", named_line(error))
             self._parts.events.publish("failed", reason=str(error))
         finally:
             self.done.set()
