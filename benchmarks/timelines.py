@@ -129,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/images"))
     folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     traces = {overlap: trace_of(overlap) for overlap in OVERLAPS}
     with matplotlib.rc_context({**SETTINGS, "svg.hashsalt": "timelines"}):
         (folder / "overlaps.svg").write_text(overlaps(traces), encoding="utf-8")

@@ -51,6 +51,7 @@ def main() -> None:
     picture = Image.new("RGB", (width, 2 * height + PADDING), "white")
     for index, row in enumerate(rows):
         picture.paste(row, (0, index * (height + PADDING)))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(options.out, optimize=True)
 
 
