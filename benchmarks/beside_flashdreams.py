@@ -2,10 +2,11 @@
 
     pip install flashdreams==0.1.0
     python -m benchmarks.beside_flashdreams
+    python -m benchmarks.beside_flashdreams --device cpu --case small --sides "ours, eager"      # theirs needs CUDA
 
 Equal work: chunks of 3 latent frames, a window of 21 that is full, four denoising steps and a clean pass. Theirs is
 compiled in torch's default mode and replays CUDA graphs, as it does by itself but for the mode: with theirs compiling
-takes many minutes. Times are medians between device events, over all rounds.
+takes many minutes. Times are medians between device events, over all rounds; ratios are to the first side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,32 +24,34 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
-from benchmarks.real_sizes import CASES, FRAMES, PIXEL_FRAMES, STEPS, call_times
+from benchmarks.sizes import ALL_CASES, FRAMES, PIXEL_FRAMES, STEPS, Case
+from benchmarks.timing import call_times, spread, wait_for
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
-CASE = CASES["1.3B-480x832"]
-DEVICE, DTYPE = torch.device("cuda"), torch.bfloat16
+DTYPE = torch.bfloat16
+Maker = Callable[[Case, torch.device], Callable[[], Tensor]]
 
 
 class Theirs:
     """Makes chunk after chunk with FlashDreams' transformer."""
 
-    def __init__(self) -> None:
+    def __init__(self, case: Case, device: torch.device) -> None:
         from flashdreams.recipes.wan.transformer import wan21  # type: ignore[import-not-found]
 
         plain: Any = wan21
         plain.compile_module = torch.compile  # in the default mode
-        config = plain.Wan21TransformerConfig(len_t=FRAMES, window_size_t=CASE.window, dtype=DTYPE)
-        self._transformer: Any = config.setup().to(DEVICE)
-        text = torch.randn(1, CASE.sizes.text_len, CASE.sizes.text_dim, device=DEVICE, dtype=DTYPE)
+        config = plain.Wan21TransformerConfig(len_t=FRAMES, window_size_t=case.window, dtype=DTYPE)
+        self._transformer: Any = config.setup().to(device)
+        text = torch.randn(1, case.sizes.text_len, case.sizes.text_dim, device=device, dtype=DTYPE)
+        height, width = case.latent_size
         self._cache = self._transformer.initialize_autoregressive_cache(
-            height=CASE.height // 8, width=CASE.width // 8, text_embeddings=text
+            height=height, width=width, text_embeddings=text
         )
-        self._noise = torch.randn(self._transformer.latent_shape, device=DEVICE, dtype=DTYPE)
+        self._noise = torch.randn(self._transformer.latent_shape, device=device, dtype=DTYPE)
         self._levels = FlowSchedule(5.0, warp=True).steps(STEPS)
-        self._times = [torch.tensor(level.timestep, device=DEVICE, dtype=DTYPE) for level in self._levels]
-        self._clean_time = torch.zeros((), device=DEVICE, dtype=DTYPE)
+        self._times = [torch.tensor(level.timestep, device=device, dtype=DTYPE) for level in self._levels]
+        self._clean_time = torch.zeros((), device=device, dtype=DTYPE)
         self._index = 0
 
     def __call__(self) -> Tensor:
@@ -64,57 +67,68 @@ class Theirs:
         return clean
 
 
-def fill(chunks: Callable[[], Tensor]) -> None:
-    """Until nothing is new: the window is full, and what is captured is."""
-    for _ in range(3 * CASE.window // FRAMES):
-        chunks()
-
-
 @torch.inference_mode()
-def ours(way: str) -> Callable[[], Tensor]:
-    chunks = RankChunks(CASE, Place(0, 1), DEVICE, DTYPE, way)
-    fill(chunks)
+def ours(way: str, case: Case, device: torch.device) -> Callable[[], Tensor]:
+    chunks = RankChunks(case, Place(0, 1), device, DTYPE, way)
+    chunks.fill()
     return chunks
 
 
 @torch.no_grad()
-def theirs() -> Callable[[], Tensor]:
-    chunks = Theirs()
-    fill(chunks)
+def theirs(case: Case, device: torch.device) -> Callable[[], Tensor]:
+    chunks = Theirs(case, device)
+    for _ in range(case.chunks_until_steady):
+        chunks()
     return chunks
 
 
-def ready(name: str, make: Callable[[], Callable[[], Tensor]]) -> Callable[[], Tensor]:
+SIDES: dict[str, Maker] = {
+    "FlashDreams 0.1.0": theirs,
+    "ours": partial(ours, "captured"),
+    "ours, fp8": partial(ours, "captured, fp8"),
+    "ours, eager": partial(ours, "eager"),
+}
+USUAL = list(SIDES)[:3]
+
+
+def ready(name: str, make: Maker, case: Case, device: torch.device) -> Callable[[], Tensor]:
     """Made, and how long that took told: compiling is most of this benchmark's time."""
     start = time.monotonic()
-    made = make()
-    torch.cuda.synchronize()
+    made = make(case, device)
+    wait_for(device)
     sys.stderr.write(f"{name}: ready after {time.monotonic() - start:.0f} s\n")
     return made
 
 
-def main() -> None:
+@torch.no_grad()
+def in_turns(
+    sides: Mapping[str, Callable[[], Tensor]], rounds: int, repeats: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Milliseconds of each side's chunks."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            found[name] += call_times(call, repeats, device)
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=8)
-    options = parser.parse_args()
-    makers = {
-        "FlashDreams 0.1.0": theirs,
-        "ours": partial(ours, "captured"),
-        "ours, fp8": partial(ours, "captured, fp8"),
-    }
-    sides = {name: ready(name, make) for name, make in makers.items()}
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(options.rounds):
-        for name, call in sides.items():
-            with torch.no_grad():
-                found[name] += call_times(call, options.repeats)
+    parser.add_argument("--sides", nargs="*", default=USUAL, choices=list(SIDES))
+    parser.add_argument("--case", default="1.3B-480x832", choices=list(ALL_CASES))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    options = parser.parse_args(words)
+    case, device = ALL_CASES[options.case], options.device
+    sides = {name: ready(name, SIDES[name], case, device) for name in options.sides}
+    found = in_turns(sides, options.rounds, options.repeats, device)
     sys.stdout.write(f"{describe()}\n\n| generator | ms a chunk | FPS | times as fast |\n|---|---|---|---|\n")
-    base = statistics.median(found["FlashDreams 0.1.0"])
+    base = statistics.median(found[options.sides[0]])
     for name, times in found.items():
         middle = statistics.median(times)
-        spread = f"{middle:.1f} ({min(times):.1f}–{max(times):.1f})"
-        sys.stdout.write(f"| {name} | {spread} | {PIXEL_FRAMES * 1e3 / middle:.1f} | {base / middle:.3f} |\n")
+        text = spread((middle, min(times), max(times)))
+        sys.stdout.write(f"| {name} | {text} | {PIXEL_FRAMES * 1e3 / middle:.1f} | {base / middle:.3f} |\n")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
     python -m benchmarks.kernels --case 14B-320x576 --way captured
 
 Printed before the kernels: milliseconds a chunk without a profiler, a median between device events. The kernels' own
-times are means over the chunks that were watched.
+times are means over the chunks that were watched. On a CPU they are torch's operators (`--case small --way eager`).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch.autograd import DeviceType
@@ -18,12 +18,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
-from benchmarks.real_sizes import CASES, FRAMES, milliseconds
+from benchmarks.sizes import ALL_CASES, PIXEL_FRAMES
+from benchmarks.timing import milliseconds, spread, wait_for
 from pp1_orchestrator.models.wan.parallelize import Place
 
 KINDS = {
     "attention": ("sdpa", "flash", "fmha", "attention"),
-    "products": ("nvjet", "gemm", "cutlass", "gemv", "cublas", "splitk"),
+    "products": ("nvjet", "gemm", "cutlass", "gemv", "cublas", "splitk", "::mm", "::addmm", "::bmm"),
     "copies": ("memcpy", "memset"),
 }
 REST = "the rest"
@@ -37,14 +38,17 @@ def kind_of(name: str) -> str:
     return next((kind for kind, words in KINDS.items() if any(word in lower for word in words)), REST)
 
 
-def watched(chunks: RankChunks, count: int) -> list[Kernel]:
+def watched(chunks: RankChunks, count: int, device: torch.device) -> list[Kernel]:
     """All kernels of `count` chunks, the longest first."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:
         for _ in range(count):
             chunks()
-        torch.cuda.synchronize()
-    on_gpu = [event for event in seen.key_averages() if event.device_type == DeviceType.CUDA]
-    kernels = [(event.key, event.self_device_time_total / 1e3 / count, event.count // count) for event in on_gpu]
+        wait_for(device)
+    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    events = [event for event in seen.key_averages() if event.device_type == kind]
+    spent = [event.self_device_time_total if on_gpu else event.self_cpu_time_total for event in events]
+    kernels = [(event.key, us / 1e3 / count, event.count // count) for event, us in zip(events, spent, strict=True)]
     return sorted(kernels, key=lambda kernel: -kernel[1])
 
 
@@ -58,20 +62,20 @@ def kind_rows(kernels: Iterable[Kernel]) -> list[str]:
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=CASES, default="14B-320x576")
+    parser.add_argument("--case", choices=ALL_CASES, default="14B-320x576")
     parser.add_argument("--way", choices=WAYS, default="captured")
     parser.add_argument("--chunks", type=int, default=5)
     parser.add_argument("--top", type=int, default=20, help="kernels named")
-    options = parser.parse_args()
-    chunks = RankChunks(CASES[options.case], Place(0, 1), torch.device("cuda"), torch.bfloat16, options.way)
-    # Every position of the ring is visited twice before anything is timed: what is captured is there then.
-    chunks.fill(3 * CASES[options.case].window // FRAMES)
-    middle, least, most = milliseconds(chunks, options.chunks)
-    kernels = watched(chunks, options.chunks)
-    sys.stdout.write(f"{describe()}\n\n{options.case}, {options.way}: ")
-    sys.stdout.write(f"{middle:.1f} ({least:.1f}–{most:.1f}) ms a chunk\n")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    options = parser.parse_args(words)
+    chunks = RankChunks(ALL_CASES[options.case], Place(0, 1), options.device, torch.bfloat16, options.way)
+    chunks.fill()
+    times = milliseconds(chunks, options.chunks, options.device)
+    kernels = watched(chunks, options.chunks, options.device)
+    sys.stdout.write(f"{describe()}\n\n{options.case}, {options.way}: {spread(times)} ms a chunk, ")
+    sys.stdout.write(f"{PIXEL_FRAMES * 1e3 / times[0]:.1f} FPS\n")
     sys.stdout.write("\n| kind | ms | launches |\n|---|---|---|\n" + "\n".join(kind_rows(kernels)) + "\n")
     sys.stdout.write("\n| kernel | ms | launches |\n|---|---|---|\n")
     for name, ms, launches in kernels[: options.top]:

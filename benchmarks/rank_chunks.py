@@ -8,7 +8,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from benchmarks.real_sizes import FRAMES, STEPS, Case
+from benchmarks.sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.fast.passes import fast_passes
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -34,7 +34,7 @@ class RankChunks:
     def __init__(self, case: Case, shard: Shard, device: torch.device, dtype: torch.dtype, way: str) -> None:
         config = msgspec.structs.replace(case.sizes, chunk_frames=FRAMES, local_attn_size=case.window)
         self._case, self._start, self._last = case, 0, torch.empty(0)
-        plan, size = ShardPlan(), (case.height // 8, case.width // 8)
+        plan, size = ShardPlan(), case.latent_size
         place, source = Place(shard.rank, shard.degree), InitialWeights(whole_shapes(config), 0)
         model = assemble(config, read_part(config, source, place, plan, device, dtype), shard, plan)
         cache = KVCache.for_model(config, shard.degree, size, dtype, device)
@@ -57,8 +57,8 @@ class RankChunks:
         self._generator.close()
 
     def fill(self, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """So many chunks, by default two windows full: the first one's latents, and the last one's."""
+        """So many chunks, by default until the steady state: the first one's latents, and the last one's."""
         first = last = self()
-        for _ in range((count or 2 * self._case.window // FRAMES) - 1):
+        for _ in range((count or self._case.chunks_until_steady) - 1):
             last = self()
         return first, last

@@ -1,6 +1,7 @@
 """The generator's own kernels on one GPU, beside the same maths written out: error, microseconds, bytes a second.
 
     python -m benchmarks.row_kernels
+    python -m benchmarks.row_kernels --device cpu --only small      # the same operators' other form
 
 Inputs are random, at the sizes that a pass of Wan2.1 1.3B (480×832) and 14B (320×576) has. Errors are the norm of the
 difference by the norm of what is written out, in float32; of what is rounded to 8 bits, with its scales applied. Bytes
@@ -9,6 +10,8 @@ are those that must be read and written once. Times are those of launches replay
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,35 +21,33 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
 from benchmarks.machine import describe
-from benchmarks.real_sizes import milliseconds
+from benchmarks.sizes import ALL_CASES, FRAMES
+from benchmarks.timing import milliseconds
 from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
 from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
 from pp1_orchestrator.models.wan.fast.turning import real_table, rotate, turn_into
 from pp1_orchestrator.models.wan.rope import rope_table
 
-DEVICE, DTYPE, EPS, HEAD_DIM = torch.device("cuda"), torch.bfloat16, 1e-6, 128
-SIZES = {"1.3B": (12, 8960, 30, 52), "14B": (40, 13824, 20, 36)}
-"""Heads, width of the feed-forward, tokens in height and in width of a frame."""
+DTYPE, EPS = torch.bfloat16, 1e-6
+SIZES = ("1.3B-480x832", "14B-320x576")
 LAUNCHES, REPEATS = 20, 20
 Row = tuple[str, float, Callable[[], Any], int]
 """A kernel's name, its error, a call, and the bytes of that call."""
-
-
-def made(*shape: int) -> Tensor:
-    return torch.randn(shape, device=DEVICE, dtype=DTYPE)
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
     return float((found.float() - wanted.float()).norm() / wanted.float().norm())
 
 
-def microseconds(call: Callable[[], Any]) -> float:
+def microseconds(call: Callable[[], Any], device: torch.device) -> float:
     call()
+    if device.type != "cuda":
+        return milliseconds(call, REPEATS, device)[0] * 1e3
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(LAUNCHES):
             call()
-    return milliseconds(graph.replay, REPEATS)[0] * 1e3 / LAUNCHES
+    return milliseconds(graph.replay, REPEATS, device)[0] * 1e3 / LAUNCHES
 
 
 def wide(narrow: Tensor, scale: Tensor) -> Tensor:
@@ -58,41 +59,45 @@ def root_mean(x: Tensor, weight: Tensor) -> Tensor:
     return wide_x * torch.rsqrt(wide_x.square().mean(-1, keepdim=True) + EPS) * weight
 
 
-class Case:
-    """One size's inputs, and each kernel on them."""
+class Rows:
+    """One generator's inputs of a pass, and each kernel on them."""
 
-    def __init__(self, size: str) -> None:
-        self._heads, self._hidden, self._rows, self._columns = SIZES[size]
-        self._tokens, self._width = 3 * self._rows * self._columns, self._heads * HEAD_DIM
+    def __init__(self, name: str, device: torch.device) -> None:
+        case, self._device = ALL_CASES[name], device
+        sizes = case.sizes
+        self._heads, self._hidden, self._width = sizes.num_heads, sizes.ffn_dim, sizes.dim
+        self._head, (height, width) = sizes.dim // sizes.num_heads, case.latent_size
+        self._grid = FRAMES, height // 2, width // 2
+        self._tokens = math.prod(self._grid)
 
     def turning(self, ranks: int) -> Row:
         """As one of so many ranks does it, which holds the last heads; the means that it is given are those of all."""
-        table = real_table(rope_table(HEAD_DIM, 6, 3, self._rows, self._columns, DEVICE))
-        q, k, *weights = made(1, self._tokens, self._width), made(1, self._tokens, self._width), *self._pair()
+        table = real_table(rope_table(self._head, 6, *self._grid, self._device))
+        (q, k), weights = (self._made(), self._made()), self._values()
         heads = self._heads // ranks
-        cache = torch.zeros(1, 2 * self._tokens, heads, HEAD_DIM, device=DEVICE, dtype=DTYPE)
+        cache = torch.zeros(1, 2 * self._tokens, heads, self._head, device=self._device, dtype=DTYPE)
         keys = cache[:, self._tokens :]
         squares = None if ranks == 1 else mean_squares(torch.cat([q, k], -1), 2)
-        here = torch.cat([x[..., -heads * HEAD_DIM :] for x in (q, k)], -1)
-        parts = [weight[-heads * HEAD_DIM :].contiguous() for weight in weights]
+        here = torch.cat([x[..., -heads * self._head :] for x in (q, k)], -1)
+        parts = [weight[-heads * self._head :].contiguous() for weight in weights]
 
         def call() -> Tensor:
             return turn_into(here, squares, *parts, *table, EPS, 0, keys)
 
-        whole = [root_mean(x, w).unflatten(-1, (-1, HEAD_DIM)) for x, w in zip((q, k), weights, strict=True)]
+        whole = [root_mean(x, w).unflatten(-1, (-1, self._head)) for x, w in zip((q, k), weights, strict=True)]
         wanted = [rotate(x[:, :, -heads:], table) for x in whole]
         worst = max(error(call(), wanted[0]), error(keys, wanted[1]))
         assert not cache[:, : self._tokens].any(), "written where it must not"
-        return f"turn_into, {ranks} ranks", worst, call, 4 * keys.nbytes
+        return f"turn_into, 1/{ranks} of the heads", worst, call, 4 * keys.nbytes
 
     def mean_squares(self, ranks: int) -> Row:
-        qk = made(1, self._tokens, 2 * self._width // ranks)
+        qk = self._made(2 * self._width // ranks)
         wanted = torch.stack([x.float().square().mean(-1) for x in qk.chunk(2, -1)], -1)
         worst = error(mean_squares(qk, 2), wanted)
-        return f"mean_squares, {ranks} ranks", worst, lambda: mean_squares(qk, 2), qk.nbytes
+        return f"mean_squares, 1/{ranks} of the heads", worst, lambda: mean_squares(qk, 2), qk.nbytes
 
     def rounding(self, width: int, *, activate: bool) -> Row:
-        rows = made(1, self._tokens, width)
+        rows = self._made(width)
         wanted = gelu(rows.float(), approximate="tanh") if activate else rows
         name = "rounded, gelu" if activate else "rounded"
         return (
@@ -103,12 +108,12 @@ class Case:
         )
 
     def norm(self) -> Row:
-        x, affine = made(1, self._tokens, self._width), [made(self._width), made(self._width)]
+        x, affine = self._made(), self._values()
         worst = error(norm(x, affine, 1, EPS), self._normal(x, affine))
         return "norm", worst, lambda: norm(x, affine, 1, EPS), x.nbytes * 2
 
     def norm_rounded(self) -> Row:
-        x, affine = made(1, self._tokens, self._width), [made(self._width), made(self._width)]
+        x, affine = self._made(), self._values()
         worst = error(wide(*norm_rounded(x, affine, 1, EPS)), self._normal(x, affine))
         return "norm_rounded", worst, lambda: norm_rounded(x, affine, 1, EPS), x.nbytes * 3 // 2
 
@@ -125,17 +130,22 @@ class Case:
         return "add_norm_rounded", worst, lambda: add_norm_rounded(*inputs, affine, 1, EPS), total.nbytes * 7 // 2
 
     def rms(self) -> Row:
-        x, weight = made(1, self._tokens, self._width), made(self._width)
+        x, (weight, _) = self._made(), self._values()
         worst = error(rms(x, None, weight, EPS, 0), root_mean(x, weight))
         return "rms", worst, lambda: rms(x, None, weight, EPS, 0), x.nbytes * 2
 
-    def _pair(self) -> tuple[Tensor, Tensor]:
-        return made(self._width), made(self._width)
+    def _made(self, width: int | None = None) -> Tensor:
+        """Tokens' rows, as wide as the model where nothing else is said."""
+        return torch.randn(1, self._tokens, width or self._width, device=self._device, dtype=DTYPE)
+
+    def _values(self) -> list[Tensor]:
+        """A value for each column, twice."""
+        return [torch.randn(self._width, device=self._device, dtype=DTYPE) for _ in range(2)]
 
     def _addition(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, list[Tensor]]:
-        x, change, gate = made(1, self._tokens, self._width), made(1, self._tokens, self._width), made(self._width)
+        x, change, (gate, _) = self._made(), self._made(), self._values()
         wanted = x.float() + change.float() * gate.float()
-        return (x, change, gate), wanted, [made(self._width), made(self._width)]
+        return (x, change, gate), wanted, self._values()
 
     def _normal(self, x: Tensor, affine: Sequence[Tensor]) -> Tensor:
         scale, shift = (part.float() for part in affine)
@@ -157,11 +167,15 @@ class Case:
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(SIZES), choices=list(ALL_CASES))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    options = parser.parse_args(words)
     sys.stdout.write(f"{describe()}\n\n| size | kernel | error | µs | GB/s |\n|---|---|---|---|---|\n")
-    for size in SIZES:
-        for name, worst, call, nbytes in Case(size).all():
-            took = microseconds(call)
+    for size in options.only:
+        for name, worst, call, nbytes in Rows(size, options.device).all():
+            took = microseconds(call, options.device)
             sys.stdout.write(f"| {size} | {name} | {worst:.1e} | {took:.1f} | {nbytes / took / 1e3:.0f} |\n")
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
-from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
+from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES, Case
 from pp1_orchestrator.planning.work import CountingShard
 
 
@@ -120,22 +120,22 @@ def rows(name: str, case: Case, degrees: Sequence[int], measured: Callable[[Case
     return [row(name, each, found[0]) for each in found]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(ALL_CASES))
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--way", choices=list(WAYS), default="captured")
-    options = parser.parse_args()
-    device = torch.device("cuda")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    options = parser.parse_args(words)
 
     def measured(case: Case, degree: int) -> RankTime:
         torch.cuda.empty_cache()
-        return measure(case, degree, device, torch.bfloat16, options.repeats, options.way)
+        return measure(case, degree, options.device, torch.bfloat16, options.repeats, options.way)
 
     sys.stdout.write("\n".join([describe(), "", *header()]) + "\n")
     for name in options.only:
-        sys.stdout.write("\n".join(rows(name, CASES[name], options.degrees, measured)) + "\n")
+        sys.stdout.write("\n".join(rows(name, ALL_CASES[name], options.degrees, measured)) + "\n")
         sys.stdout.flush()
 
 

@@ -29,18 +29,15 @@ from torch import Tensor
 
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
-from benchmarks.real_sizes import CASES, PIXEL_FRAMES, Case
 from benchmarks.settings import settings_of
+from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES
 from pp1_orchestrator.measure.digest import ArrayDigest
-from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
 from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 WAIT_S = 300.0
-SMALL = WanConfig(dim=192, ffn_dim=640, num_heads=4, num_layers=2, freq_dim=128, text_dim=96, text_len=48)
-ALL_CASES = CASES | {"small": Case(SMALL, 64, 64, window=6)}
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -144,7 +141,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4])
     parser.add_argument("--ways", nargs="*", default=["eager", "captured"])
     parser.add_argument("--dtypes", nargs="*", default=["bfloat16"], choices=list(DTYPES))
-    parser.add_argument("--chunks", type=int, help="before the timed ones; by default two windows full")
+    parser.add_argument("--chunks", type=int, help="before the timed ones; by default until the steady state")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--shared", action="store_true")

@@ -3,15 +3,11 @@
 import pytest
 import torch
 
-from benchmarks.real_sizes import Case
+from benchmarks.sizes import ALL_CASES
 from benchmarks.tp_forecast import LINKS, Link, RankTime, header, measure, row
-from pp1_orchestrator.models.wan.config import WanConfig
 
-LAYERS, PASSES = 2, 5
-SIZES = WanConfig(
-    dim=192, ffn_dim=640, num_heads=4, num_layers=LAYERS, freq_dim=128, text_dim=96, text_len=48
-)  # fmt: skip
-CASE = Case(SIZES, 64, 64, window=6)
+CASE, PASSES = ALL_CASES["small"], 5
+LAYERS = CASE.sizes.num_layers
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +25,7 @@ def test_every_sum_of_a_chunk_is_counted(ranks):
     whole, stopped = 5 * LAYERS, 5 * (LAYERS - 1) + 1
     assert ranks[2].sums == (PASSES - 1) * whole + stopped
     tokens = 3 * 4 * 4
-    assert ranks[2].nbytes > 3 * LAYERS * (PASSES - 1) * tokens * SIZES.dim * 4
+    assert ranks[2].nbytes > 3 * LAYERS * (PASSES - 1) * tokens * CASE.sizes.dim * 4
 
 
 def test_a_sum_costs_its_latency_and_a_rings_way(ranks):
