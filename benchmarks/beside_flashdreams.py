@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
 from benchmarks.sizes import ALL_CASES, FRAMES, PIXEL_FRAMES, STEPS, Case
-from benchmarks.timing import call_times, spread, wait_for
+from benchmarks.timing import call_times, device_named, of, spread, wait_for
 from pp1_orchestrator.models.wan.parallelize import Place
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
@@ -82,8 +82,9 @@ def theirs(case: Case, device: torch.device) -> Callable[[], Tensor]:
     return chunks
 
 
+THEIRS, THEIR_CASES = "FlashDreams 0.1.0", ("1.3B-320x576", "1.3B-480x832")
 SIDES: dict[str, Maker] = {
-    "FlashDreams 0.1.0": theirs,
+    THEIRS: theirs,
     "ours": partial(ours, "captured"),
     "ours, fp8": partial(ours, "captured, fp8"),
     "ours, eager": partial(ours, "eager"),
@@ -116,19 +117,21 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=8)
-    parser.add_argument("--sides", nargs="*", default=USUAL, choices=list(SIDES))
+    parser.add_argument("--sides", nargs="+", default=USUAL, choices=list(SIDES))
     parser.add_argument("--case", default="1.3B-480x832", choices=list(ALL_CASES))
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--device", type=device_named, default="cuda")
     options = parser.parse_args(words)
     case, device = ALL_CASES[options.case], options.device
+    if THEIRS in options.sides and options.case not in THEIR_CASES:
+        parser.error(f"--case {options.case}: {THEIRS} is Wan2.1 1.3B; possible: {', '.join(THEIR_CASES)}")
     sides = {name: ready(name, SIDES[name], case, device) for name in options.sides}
     found = in_turns(sides, options.rounds, options.repeats, device)
     sys.stdout.write(f"{describe()}\n\n| generator | ms a chunk | FPS | times as fast |\n|---|---|---|---|\n")
     base = statistics.median(found[options.sides[0]])
     for name, times in found.items():
-        middle = statistics.median(times)
-        text = spread((middle, min(times), max(times)))
-        sys.stdout.write(f"| {name} | {text} | {PIXEL_FRAMES * 1e3 / middle:.1f} | {base / middle:.3f} |\n")
+        whole = of(times)
+        speed = f"{spread(whole)} | {PIXEL_FRAMES * 1e3 / whole[0]:.1f} | {base / whole[0]:.3f}"
+        sys.stdout.write(f"| {name} | {speed} |\n")
 
 
 if __name__ == "__main__":

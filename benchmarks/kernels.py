@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, PIXEL_FRAMES
-from benchmarks.timing import milliseconds, spread, wait_for
+from benchmarks.timing import device_named, milliseconds, spread, wait_for
 from pp1_orchestrator.models.wan.parallelize import Place
 
 KINDS = {
@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--way", choices=WAYS, default="captured")
     parser.add_argument("--chunks", type=int, default=5)
     parser.add_argument("--top", type=int, default=20, help="kernels named")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--device", type=device_named, default="cuda")
     options = parser.parse_args(words)
     chunks = RankChunks(ALL_CASES[options.case], Place(0, 1), options.device, torch.bfloat16, options.way)
     chunks.fill()

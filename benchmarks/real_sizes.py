@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, CASES, FRAMES, PIXEL_FRAMES
-from benchmarks.timing import Peak, Times, milliseconds, spread, wait_for
+from benchmarks.timing import Peak, Times, device_named, distance, milliseconds, spread, wait_for
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
 from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.encode import FrameEncoder
@@ -72,9 +72,8 @@ class Bench:
             ready_s = time.monotonic() - start
             times = milliseconds(chunks, self._repeats, self._device)
             eager = latents if eager is None else eager
-            distance = float((latents.float() - eager.float()).norm() / eager.float().norm())
             del chunks
-            yield row(f"{name} {way}", times, peak, ready_s, f"{distance:.1e}")
+            yield row(f"{name} {way}", times, peak, ready_s, f"{distance(latents, eager):.1e}")
 
     def decode_rows(self, name: str, size: tuple[int, int]) -> Iterator[str]:
         latents = self._latents(size)
@@ -155,7 +154,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", type=name_of, default=[*CASES, *DECODES])
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--device", type=device_named, default="cuda")
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args(words)
     sys.stdout.write(f"{describe()}\n\n{HEADER}")

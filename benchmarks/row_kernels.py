@@ -22,7 +22,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from benchmarks.machine import describe
 from benchmarks.sizes import ALL_CASES, FRAMES
-from benchmarks.timing import milliseconds
+from benchmarks.timing import device_named, distance, milliseconds
 from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
 from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
 from pp1_orchestrator.models.wan.fast.turning import real_table, rotate, turn_into
@@ -33,10 +33,6 @@ SIZES = ("1.3B-480x832", "14B-320x576")
 LAUNCHES, REPEATS = 20, 20
 Row = tuple[str, float, Callable[[], Any], int]
 """A kernel's name, its error, a call, and the bytes of that call."""
-
-
-def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
 
 
 def microseconds(call: Callable[[], Any], device: torch.device) -> float:
@@ -86,14 +82,14 @@ class Rows:
 
         whole = [root_mean(x, w).unflatten(-1, (-1, self._head)) for x, w in zip((q, k), weights, strict=True)]
         wanted = [rotate(x[:, :, -heads:], table) for x in whole]
-        worst = max(error(call(), wanted[0]), error(keys, wanted[1]))
+        worst = max(distance(call(), wanted[0]), distance(keys, wanted[1]))
         assert not cache[:, : self._tokens].any(), "written where it must not"
         return f"turn_into, 1/{ranks} of the heads", worst, call, 4 * keys.nbytes
 
     def mean_squares(self, ranks: int) -> Row:
         qk = self._made(2 * self._width // ranks)
         wanted = torch.stack([x.float().square().mean(-1) for x in qk.chunk(2, -1)], -1)
-        worst = error(mean_squares(qk, 2), wanted)
+        worst = distance(mean_squares(qk, 2), wanted)
         return f"mean_squares, 1/{ranks} of the heads", worst, lambda: mean_squares(qk, 2), qk.nbytes
 
     def rounding(self, width: int, *, activate: bool) -> Row:
@@ -102,36 +98,36 @@ class Rows:
         name = "rounded, gelu" if activate else "rounded"
         return (
             name,
-            error(wide(*rounded(rows, activate)), wanted),
+            distance(wide(*rounded(rows, activate)), wanted),
             lambda: rounded(rows, activate),
             rows.nbytes * 3 // 2,
         )
 
     def norm(self) -> Row:
         x, affine = self._made(), self._values()
-        worst = error(norm(x, affine, 1, EPS), self._normal(x, affine))
+        worst = distance(norm(x, affine, 1, EPS), self._normal(x, affine))
         return "norm", worst, lambda: norm(x, affine, 1, EPS), x.nbytes * 2
 
     def norm_rounded(self) -> Row:
         x, affine = self._made(), self._values()
-        worst = error(wide(*norm_rounded(x, affine, 1, EPS)), self._normal(x, affine))
+        worst = distance(wide(*norm_rounded(x, affine, 1, EPS)), self._normal(x, affine))
         return "norm_rounded", worst, lambda: norm_rounded(x, affine, 1, EPS), x.nbytes * 3 // 2
 
     def add_norm(self) -> Row:
         inputs, wanted, affine = self._addition()
         total, out = add_norm(*inputs, affine, 1, EPS)
-        worst = max(error(total, wanted), error(out, self._normal(wanted.to(DTYPE), affine)))
+        worst = max(distance(total, wanted), distance(out, self._normal(wanted.to(DTYPE), affine)))
         return "add_norm", worst, lambda: add_norm(*inputs, affine, 1, EPS), total.nbytes * 4
 
     def add_norm_rounded(self) -> Row:
         inputs, wanted, affine = self._addition()
         total, *rows = add_norm_rounded(*inputs, affine, 1, EPS)
-        worst = max(error(total, wanted), error(wide(*rows), self._normal(wanted.to(DTYPE), affine)))
+        worst = max(distance(total, wanted), distance(wide(*rows), self._normal(wanted.to(DTYPE), affine)))
         return "add_norm_rounded", worst, lambda: add_norm_rounded(*inputs, affine, 1, EPS), total.nbytes * 7 // 2
 
     def rms(self) -> Row:
         x, (weight, _) = self._made(), self._values()
-        worst = error(rms(x, None, weight, EPS, 0), root_mean(x, weight))
+        worst = distance(rms(x, None, weight, EPS, 0), root_mean(x, weight))
         return "rms", worst, lambda: rms(x, None, weight, EPS, 0), x.nbytes * 2
 
     def _made(self, width: int | None = None) -> Tensor:
@@ -170,7 +166,7 @@ class Rows:
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(SIZES), choices=list(ALL_CASES))
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--device", type=device_named, default="cuda")
     options = parser.parse_args(words)
     sys.stdout.write(f"{describe()}\n\n| size | kernel | error | µs | GB/s |\n|---|---|---|---|---|\n")
     for size in options.only:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -31,12 +31,38 @@ def call_times(call: Callable[[], object], repeats: int, device: torch.device) -
 
 
 def milliseconds(call: Callable[[], object], repeats: int, device: torch.device) -> Times:
-    times = call_times(call, repeats, device)
+    return of(call_times(call, repeats, device))
+
+
+def waited_for(call: Callable[[], torch.Tensor], repeats: int) -> list[float]:
+    """Milliseconds of calls each of whose results is waited for on the host."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call().sum().item()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def distance(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Relative."""
+    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
+
+
+def of(times: Sequence[float]) -> Times:
     return statistics.median(times), min(times), max(times)
 
 
 def spread(times: Times) -> str:
     return f"{times[0]:.1f} ({times[1]:.1f}–{times[2]:.1f})"
+
+
+def device_named(word: str) -> torch.device:
+    """For a command line: the device, which is the current one from then on, whose streams events are recorded on."""
+    device = torch.device(word)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return device
 
 
 def wait_for(device: torch.device) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES, Case
+from benchmarks.timing import device_named, waited_for
 from pp1_orchestrator.planning.work import CountingShard
 
 
@@ -73,16 +73,6 @@ class Unsummed:
         return tensor
 
 
-def seconds(call: Callable[[], Tensor], repeats: int) -> float:
-    """Median of calls whose results are waited for."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call().sum().item()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 @torch.inference_mode()
 def measure(
     case: Case, degree: int, device: torch.device, dtype: torch.dtype, repeats: int, way: str = "eager"
@@ -98,7 +88,7 @@ def measure(
         del chunks
         chunks = RankChunks(case, Unsummed(degree), device, dtype, way)
         chunks.fill()
-    return RankTime(degree, seconds(chunks, repeats), sums, nbytes)
+    return RankTime(degree, statistics.median(waited_for(chunks, repeats)) / 1e3, sums, nbytes)
 
 
 def row(name: str, found: RankTime, one: RankTime) -> str:
@@ -126,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--way", choices=list(WAYS), default="captured")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
+    parser.add_argument("--device", type=device_named, default="cuda")
     options = parser.parse_args(words)
 
     def measured(case: Case, degree: int) -> RankTime:

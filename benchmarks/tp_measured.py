@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
 from benchmarks.settings import settings_of
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES
+from benchmarks.timing import distance, of, spread, waited_for
 from pp1_orchestrator.measure.digest import ArrayDigest
 from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
 from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
@@ -62,16 +61,6 @@ class Task:
         return torch.device("cuda", 0 if self.shared else rank - LEADER)
 
 
-def milliseconds(call: Callable[[], Tensor], repeats: int) -> list[float]:
-    """Of calls one after the other, each waited for."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call().sum().item()
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
-
-
 @torch.inference_mode()
 def act(index: int, task: Task) -> None:
     """A rank's whole life; rank 0 makes the groups, as everywhere, and waits."""
@@ -88,7 +77,7 @@ def act(index: int, task: Task) -> None:
     if index != STAGE0:
         chunks = RankChunks(ALL_CASES[task.case], MeshShard(topology), device, DTYPES[task.dtype], task.way)
         first, last = chunks.fill(task.chunks)
-        left = {"first": first.cpu(), "last": last.cpu(), "ms": torch.tensor(milliseconds(chunks, task.repeats))}
+        left = {"first": first.cpu(), "last": last.cpu(), "ms": torch.tensor(waited_for(chunks, task.repeats))}
         save_file(left, task.folder / f"{index}.safetensors")
         chunks.close()
     dist.barrier()  # of all ranks, through the host
@@ -102,22 +91,17 @@ def run(task: Task) -> list[dict[str, Tensor]]:
     return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
 
 
-def distance(found: Tensor, wanted: Tensor) -> float:
-    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
-
-
 def row(task: Task, ranks: Sequence[dict[str, Tensor]], one: dict[str, Tensor]) -> str:
     """one: what one eager rank has left."""
-    times = ranks[0]["ms"].tolist()
-    middle = statistics.median(times)
+    times = of(ranks[0]["ms"].tolist())
     off = " | ".join(f"{distance(ranks[0][name], one[name]):.1e}" for name in ("first", "last"))
     alike = all(torch.equal(ranks[0]["last"], rank["last"]) for rank in ranks)
     apart = "yes" if alike else f"{max(distance(rank['last'], ranks[0]['last']) for rank in ranks):.1e} apart"
-    spread = f"{middle:.1f} ({min(times):.1f}–{max(times):.1f}) | {PIXEL_FRAMES * 1e3 / middle:.1f}"
+    speed = f"{spread(times)} | {PIXEL_FRAMES * 1e3 / times[0]:.1f}"
     latents = ArrayDigest()
     latents.update(ranks[0]["last"].float().numpy())
     bits = f"{apart} | {latents.hexdigest()[:12]}"
-    return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {spread} | {off} | {bits} |"
+    return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {speed} | {off} | {bits} |"
 
 
 def rows(options: argparse.Namespace, case: str, dtype: str) -> None:

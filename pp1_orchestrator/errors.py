@@ -14,6 +14,8 @@ Each text is one line that names the key, the value and what is allowed.
 
 from __future__ import annotations
 
+import traceback
+
 
 class Pp1Error(Exception):
     """Base of every error that this project raises on purpose."""
@@ -49,6 +51,14 @@ class PeerError(MeshError):
 
 class Stage0Error(Pp1Error):
     """Rank 0's own part of the pipeline failed."""
+
+
+def let_frames_go(error: BaseException) -> None:
+    """Of what was in use where it was raised, tensors above all: an error is told for longer than that is needed."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def first_line(error: BaseException) -> str:

@@ -34,7 +34,7 @@ class _Attempt:
     def __init__(self, make: Callable[[], Topology]) -> None:
         self._make, self._lock = make, threading.Lock()
         self._made: Topology | None = None
-        self._error: RuntimeError | None = None
+        self._error: Exception | None = None
         self._left_alone = False
         self.done = threading.Event()
         threading.Thread(target=self._run, name="join-groups", daemon=True).start()
@@ -54,7 +54,7 @@ class _Attempt:
     def _run(self) -> None:
         try:
             made = self._make()
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits is told
             self._error = error
         else:
             with self._lock:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import MeshError, PeerError
+from pp1_orchestrator.errors import MeshError, PeerError, let_frames_go
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -78,6 +78,7 @@ class Supervisor:
         loss, self._late = found or self._late or Loss("error", str(error)), None
         self._mesh.kill()
         self._pause_s = self._spend(loss, error)
+        let_frames_go(error)
 
     def renew(self, stopped: Callable[[], bool]) -> MeshLink | None:
         while not self._pause(stopped):

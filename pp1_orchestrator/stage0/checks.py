@@ -11,6 +11,8 @@ from pp1_orchestrator.ports import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate,
 from pp1_orchestrator.stage0.conditioning import Aim
 
 MAX_ENTRIES = 10_000
+MAX_CHUNK = 2**31 - 1
+"""More than a decade of chunks."""
 
 
 def read_aim(update: PromptUpdate) -> Aim:
@@ -39,9 +41,10 @@ def check_entries(entries: Sequence[TimelineEntry]) -> None:
         raise RequestError(f"entries has {len(entries)} of them; at most {MAX_ENTRIES} are taken")
     seen: set[int] = set()
     for index, entry in enumerate(entries):
-        if entry.chunk < 0 or entry.chunk in seen:
-            problem = "is negative" if entry.chunk < 0 else "appears twice"
-            raise RequestError(f"entry {index}: chunk {entry.chunk} {problem}")
+        if not 0 <= entry.chunk <= MAX_CHUNK:
+            raise RequestError(f"entry {index}: chunk is {entry.chunk}; 0 to {MAX_CHUNK} are possible")
+        if entry.chunk in seen:
+            raise RequestError(f"entry {index}: chunk {entry.chunk} appears twice")
         seen.add(entry.chunk)
         try:
             _check_entry(entry)

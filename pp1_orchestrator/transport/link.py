@@ -137,3 +137,11 @@ class InlineLink:
 
     def settle(self) -> None:
         self._worker.settle()
+
+    def let_go(self) -> None:
+        """Of the worker, and with it of the generator, whoever still holds this link: it is of no use any more.
+
+        Once more is nothing more: a mesh that could not be replaced is stopped again.
+        """
+        for name in ("_worker", "_text"):
+            vars(self).pop(name, None)

@@ -97,8 +97,15 @@ def _new_memory(room: Room) -> int:
     """A file without a name; -1 where this can't be done."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return -1
-    offered = os.memfd_create("pp1")
-    os.truncate(offered, room.nbytes)
+    with contextlib.ExitStack() as undo:
+        try:
+            offered = os.memfd_create("pp1")
+            undo.callback(os.close, offered)
+            os.truncate(offered, room.nbytes)
+        except OSError as error:
+            log.warning("ranks use sockets, which is slower: no memory can be made to share: %s", error)
+            return -1
+        undo.pop_all()
     return offered
 
 

@@ -55,7 +55,7 @@ def test_a_timeline_is_taken_told_and_cleared(client, parts):
 
 def test_a_timeline_that_cannot_be_run_is_refused(client, parts):
     answer = client.put("/api/timeline", json={"entries": [{"chunk": -1, "prompt": "a"}]})
-    assert (answer.status_code, answer.json()) == (422, {"error": "entry 0: chunk -1 is negative"})
+    assert (answer.status_code, answer.json()) == (422, {"error": "entry 0: chunk is -1; 0 to 2147483647 are possible"})
     answer = client.put("/api/timeline", json={"entries": [{"prompt": "a"}]})
     assert (answer.status_code, "chunk" in answer.json()["error"]) == (422, True)
     assert parts.stream.entries == []

@@ -37,7 +37,8 @@ def test_what_cannot_be_shown_is_one_line_that_names_it(update, words):
     ("entry", "words"),
     [
         (TimelineEntry(chunk=0), "changes nothing"),
-        (TimelineEntry(chunk=-1, prompt="a"), "chunk -1 is negative"),
+        (TimelineEntry(chunk=-1, prompt="a"), "chunk is -1; 0 to 2147483647"),
+        (TimelineEntry(chunk=2**31, prompt="a"), "chunk is 2147483648; 0 to 2147483647"),
         (TimelineEntry(chunk=1, prompt="taken"), "chunk 1 appears twice"),
         (TimelineEntry(chunk=2, seed=-1), "seed is a whole number"),
         (TimelineEntry(chunk=2, cut="recache"), "recache needs a prompt"),
@@ -96,3 +97,15 @@ def test_a_bad_file_is_one_line(tmp_path):
             read_script(path)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(f"run.script={path}: ")
+
+
+def test_what_a_replay_threw_away_costs_no_memory_and_a_replaced_timelines_past_is_forgotten():
+    far = 2_000_000_000
+    timeline = Timeline([TimelineEntry(chunk=far, cut="hard", dropped=far)])
+    assert timeline.drops(0)
+    assert timeline.drops(far - 1)
+    assert not timeline.drops(far)
+    timeline.replace([TimelineEntry(chunk=far + 5000, prompt="a")], far + 10)
+    assert timeline.at(far) is not None  # may still be under way
+    timeline.replace([], far + 4000)
+    assert timeline.at(far) is None

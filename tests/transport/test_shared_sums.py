@@ -1,8 +1,12 @@
 """Sums through shared memory: right each time, and no wait without an end."""
 
+import os
+import resource
+
 import pytest
 import torch
 
+from pp1_orchestrator.transport.shared_memory import Room, _new_memory
 from tests.transport.sums_acts import MESH, act
 from tests.transport.world import run_world
 
@@ -26,3 +30,15 @@ def test_what_does_not_lie_in_one_piece_is_summed_too(ranks):
 
 def test_a_silent_rank_is_not_waited_for_longer_than_the_limit(ranks):
     assert ranks[0]["silent"] == "a rank of the mesh was silent for too long"
+
+
+def test_where_no_memory_can_be_made_none_is_offered_and_no_file_stays_open():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = os.listdir("/proc/self/fd")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        offered = _new_memory(Room(counters=4, data_bytes=1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert offered == -1
+    assert os.listdir("/proc/self/fd") == before

@@ -63,11 +63,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        return self.scaled(x, mean_square).to(x.dtype)
-
-    def scaled(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        """Before it is rounded, float32."""
-        return x.float() * torch.rsqrt(mean_square + self.eps) * self.weight
+        return (x.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
 
 
 class Attention(nn.Module):

@@ -102,8 +102,8 @@ class HeadSliceNorm(RMSNorm):
         self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
         self.start = shard.rank * len(self.weight)
 
-    def scaled(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        return super().scaled(x.narrow(-1, self.start, len(self.weight)), mean_square)
+    def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        return super().forward(x.narrow(-1, self.start, len(self.weight)), mean_square)
 
 
 def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,9 @@ class InlineMesh:
         """There is no process to end."""
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
+        """The generator is gone then: another mesh may need its memory."""
+        self._link.let_go()
+        gc.collect()
         if self._folder is not None:
             leave_part(self._spans, self._folder)
 

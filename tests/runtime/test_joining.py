@@ -1,0 +1,19 @@
+"""Groups that can't be made: whoever waits is told why, and soon."""
+
+import time
+
+import pytest
+
+from pp1_orchestrator.errors import MeshError, PeerError
+from pp1_orchestrator.runtime.joining import join_groups
+
+
+@pytest.mark.parametrize("error", [OSError("no memory can be shared"), PeerError("the leader has ended"), ValueError()])
+def test_the_reason_is_told_at_once(error):
+    def fail():
+        raise error
+
+    start = time.monotonic()
+    with pytest.raises(MeshError, match=f"could not be made: {error}"):
+        join_groups(fail, dict, 60.0)
+    assert time.monotonic() - start < 5
