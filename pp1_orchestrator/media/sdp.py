@@ -35,7 +35,7 @@ class CandidatePolicy:
     Bound to loopback: only loopback on both sides, so that nothing leaves the machine and none of its networks is
     needed. Bound elsewhere: only public addresses, so that no offer makes this machine send anything to its own network
     or to itself. Names are never looked up. A browser on the same network, and one that hides its address behind a
-    name, is found by its own connectivity checks.
+    name, is found by its own connectivity checks. bind_host: an address, or localhost.
     """
 
     bind_host: str

@@ -40,7 +40,7 @@ class Web:
         serving, stream = settings.serving, settings.stream
         self._loop_limit_s = settings.deadlines.loop
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
-        check_port(serving.host, serving.port)
+        self._address = check_port(serving.host, serving.port)  # one for all: a name may soon mean another
         logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
         self._video = VideoSettings(
@@ -72,7 +72,7 @@ class Web:
         assert self._broadcaster is not None
         assert self._clips is not None
         settings = self._server_settings
-        policy = CandidatePolicy(settings.host)
+        policy = CandidatePolicy(self._address)
         peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, instruments.metrics)
         registry = instruments.metrics.registry
         app = create_app(
@@ -104,7 +104,7 @@ class Web:
         with watches:
             serve(
                 app,
-                settings.host,
+                self._address,
                 settings.port,
                 settings.limits,
                 on_started=started,

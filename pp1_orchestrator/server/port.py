@@ -9,12 +9,14 @@ import socket
 import psutil
 
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.media.sdp import LOCAL_NAMES
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Take a TCP port. Raises ConfigError that names serving.host or serving.port."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(LOCAL_NAMES.get(host, host), port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         taken = socket.socket(family, kind, protocol)
     except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(f"serving.host={host}: it is no address of this machine ({error})") from error
@@ -27,9 +29,10 @@ def bind(host: str, port: int) -> socket.socket:
     return taken
 
 
-def check_port(host: str, port: int) -> None:
-    """Find out early whether a port can be had. Raises ConfigError."""
-    bind(host, port).close()
+def check_port(host: str, port: int) -> str:
+    """Find out early whether a port can be had, and which address the host's name stands for. Raises ConfigError."""
+    with bind(host, port) as taken:
+        return taken.getsockname()[0]
 
 
 def _by_whom(port: int) -> str:

@@ -47,6 +47,14 @@ def test_a_taken_port_is_one_line_that_names_the_setting():
     check_port("127.0.0.1", port)
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0")],
+)
+def test_a_host_is_an_address_from_the_start(host, address):
+    assert check_port(host, free_port()) == address
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "999.1.1.1"])
 def test_a_host_that_is_not_ours_is_one_line_that_names_the_setting(host):
     with pytest.raises(ConfigError, match=f"^serving.host={host}: ") as refused:

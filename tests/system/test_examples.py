@@ -11,8 +11,10 @@ import httpx
 import msgspec
 import pytest
 
+from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.answers import StreamState
 from pp1_orchestrator.server.notices import Notice, Visible
+from tests.fault.offers_made import seeds
 
 from .program import Running, running
 from .warm import ROOT
@@ -20,7 +22,9 @@ from .warm import ROOT
 TOKEN = "a token for the examples"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 EXAMPLES = ROOT / "examples"
-OPTIONS = ("layout=inline", f"serving.token={TOKEN}")
+NAME = "127.0.1"
+"""Of 127.0.0.1: no address in full, so it is looked up as any name is."""
+OPTIONS = ("layout=inline", f"serving.token={TOKEN}", f"serving.host={NAME}")
 
 
 class Heard:
@@ -75,6 +79,16 @@ def test_the_client_waits_for_its_receipt(program):
     assert done.returncode == 0, done.stderr
     assert [word for word in ("accepted", "applied", "visible") if word not in done.stdout] == []
     assert "superseded" not in done.stdout
+
+
+def test_a_viewer_is_answered_by_a_server_whose_host_is_a_name(program):
+    assert not is_loopback_host(NAME)
+    headers = BEARER | {"Content-Type": "application/sdp"}
+    answer = httpx.post(f"{url_of(program)}/whep", content=seeds()[0], headers=headers, timeout=20)
+    assert answer.status_code == 201, answer.text
+    candidates = [line.split() for line in answer.text.splitlines() if line.startswith("a=candidate:")]
+    assert {fields[4] for fields in candidates} == {"127.0.0.1"}
+    assert httpx.delete(url_of(program) + answer.headers["location"], headers=BEARER).is_success
 
 
 def test_the_client_says_when_it_is_refused(program):
