@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -85,13 +86,23 @@ class Take:
         try:
             with Mp4File(self.path, video.fps, video.height, video.width, TIME_BASE, INDEXED) as file:
                 ended = self._record(file)
+                self._take_no_more()  # finishing a long file takes its time
             self._bytes = self.path.stat().st_size
             self._state, self._ended = "ready", ended
         except Exception as error:  # the thread's boundary: the clip says what went wrong, the stream goes on
             log.exception("a clip could not be recorded")
             self._state, self._ended = "failed", named_line(error)
             self.discard()
+        finally:
+            self._take_no_more()  # of a file that failed; or that came at the very end
         self._on_end(self)
+
+    def _take_no_more(self) -> None:
+        """Nothing will be written any more: let pictures go, each of which keeps its whole chunk in memory."""
+        self._stop.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._pictures.get_nowait()
 
     def _record(self, file: Mp4File) -> str:
         """Write pictures until there is a reason to end, and return it."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import av
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.settings import VideoSettings
-from pp1_orchestrator.media.take import ClipLimits
+from pp1_orchestrator.media.take import ClipLimits, Take
 
 from .source import SIZE, Counted, numbered, read_number
 
@@ -84,6 +85,32 @@ def test_a_clip_ends_by_itself_at_its_limits(tmp_path, limits, ended):
     assert len(scene.read("c1")[0]) == clip.frames
     with pytest.raises(RequestError, match="no clip is being recorded"):
         scene.recorder.stop()
+
+
+@pytest.mark.parametrize("state", ["ready", "failed"])
+def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, state):
+    """From the moment it ends, before anybody has been told so."""
+    path, ended, told = tmp_path / "c1.mp4", threading.Event(), threading.Event()
+    if state == "failed":
+        path.mkdir()
+
+    def on_end(_) -> None:
+        ended.set()
+        assert told.wait(20)
+
+    take = Take("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
+    shown = []
+    for second in range(90):
+        if second == 20:
+            assert ended.wait(20)
+        picture = numbered(second)
+        shown.append(weakref.ref(picture))
+        assert take.add(picture, second)
+    del picture
+    told.set()
+    take.stop("asked")
+    assert take.clip().state == state
+    assert [ref for ref in shown if ref() is not None] == []
 
 
 def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path):
