@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from weakref import WeakSet
 
 import msgspec
 
@@ -26,7 +27,8 @@ class EventStreams:
 
     def __init__(self, bus: EventBus, limits: Limits) -> None:
         self._bus, self._limits = bus, limits
-        self._wakes: set[asyncio.Event] = set()
+        self._wakes: WeakSet[asyncio.Event] = WeakSet()
+        """One for each place. Weakly: a stream whose client goes before it begins never ends, it is only let go."""
         self._closing = False
 
     @property
@@ -37,7 +39,9 @@ class EventStreams:
         """A new client's events, from now on. Raises RequestError 503 when there are too many."""
         if self.count >= self._limits.event_streams or self._closing:
             raise RequestError(f"at most {self._limits.event_streams} event streams are open", status=503)
-        return self._stream()
+        wake = asyncio.Event()
+        self._wakes.add(wake)  # now: others may ask before this one begins
+        return self._stream(wake)
 
     def close_all(self) -> None:
         """End every stream now."""
@@ -45,15 +49,14 @@ class EventStreams:
         for wake in self._wakes:
             wake.set()
 
-    async def _stream(self) -> AsyncIterator[str]:
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+    async def _stream(self, wake: asyncio.Event) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
 
         def wake_from_any_thread() -> None:
             with contextlib.suppress(RuntimeError):  # the loop ended between the last event and this one
                 loop.call_soon_threadsafe(wake.set)
 
         subscription = self._bus.subscribe(wake_from_any_thread)
-        self._wakes.add(wake)
         try:
             yield OPENING
             while not self._closing:

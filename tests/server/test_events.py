@@ -1,5 +1,6 @@
 """Server-sent events over a real connection."""
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -8,7 +9,11 @@ import time
 import httpx
 import pytest
 
+from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import QUEUE_LIMIT, EventBus
+from pp1_orchestrator.server.sse import OPENING, EventStreams
+
+from .conftest import LIMITS
 
 
 class Follower:
@@ -82,6 +87,22 @@ def test_one_stream_too_many_is_refused_and_a_closed_one_makes_room(listening):
             if again.status_code == 200:
                 break
         assert time.monotonic() < deadline
+
+
+def test_a_place_is_taken_when_it_is_asked_for_and_left_even_by_a_stream_that_never_began():
+    async def scene():
+        streams = EventStreams(EventBus(), LIMITS)
+        begun, waiting = streams.open(), streams.open()
+        with pytest.raises(RequestError, match="at most 2 event streams are open"):
+            streams.open()
+        assert await anext(begun) == OPENING
+        del waiting
+        assert streams.count == 1
+        streams.close_all()
+        assert [part async for part in begun] == []
+        return streams.count
+
+    assert asyncio.run(scene()) == 0
 
 
 def test_open_streams_end_when_the_server_does(listening):
