@@ -62,7 +62,10 @@ class ClipRecorder:
         return clip
 
     def stop(self, why: str = "asked") -> Clip:
-        """End the clip; returns when its file can be read. Raises RequestError 409 when there is none."""
+        """End the clip; returns when its file can be read. Raises RequestError 409 when there is none.
+
+        A disk that hangs is not waited for: the clip is then still being recorded.
+        """
         take = self._running
         if take is None:
             raise RequestError("no clip is being recorded", status=409)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 from fractions import Fraction
@@ -17,14 +18,17 @@ log = logging.getLogger(__name__)
 
 CHUNKS_QUEUED = 8
 POLL_S = 0.5
-STALL_POLLS = 60
 
 
 class Mp4Recorder:
-    """A FrameSink without a clock: it takes chunks as fast as they come and drops none."""
+    """A FrameSink without a clock: it takes chunks as fast as they come and drops none.
 
-    def __init__(self, path: Path, fps: float, height: int, width: int) -> None:
-        self._path, self._shape = path, (fps, height, width)
+    stall_s: a disk that takes nothing for so long has failed.
+    """
+
+    def __init__(self, path: Path, fps: float, height: int, width: int, stall_s: float = 30.0) -> None:
+        self._path, self._shape, self._stall_s = path, (fps, height, width), stall_s
+        self._frames = 0
         self._tick = 1 / Fraction(fps).limit_denominator(1001)
         self._chunks: queue.Queue[DecodedChunk | None] = queue.Queue(CHUNKS_QUEUED)
         self._failure: Exception | None = None
@@ -45,17 +49,35 @@ class Mp4Recorder:
         """Write what is queued and finish the file. Raises Stage0Error when it can't be written."""
         if self._thread.is_alive():
             self._enqueue(None)
-            self._thread.join()
+            self._join()
         self._check()
 
     def _enqueue(self, chunk: DecodedChunk | None) -> None:
-        for _ in range(STALL_POLLS):
+        for _ in range(self._polls):
             self._check()
             try:
                 return self._chunks.put(chunk, timeout=POLL_S)
             except queue.Full:
                 continue
-        raise Stage0Error(f"{self._path}: nothing could be written for {POLL_S * STALL_POLLS:.0f} s")
+        raise self._stalled()
+
+    def _join(self) -> None:
+        """Wait for the thread as long as it gets on."""
+        frames, polls = self._frames, 0
+        while polls < self._polls:
+            self._thread.join(POLL_S)
+            if not self._thread.is_alive():
+                return
+            polls = polls + 1 if frames == self._frames else 0
+            frames = self._frames
+        raise self._stalled()
+
+    @property
+    def _polls(self) -> int:
+        return math.ceil(self._stall_s / POLL_S)
+
+    def _stalled(self) -> Stage0Error:
+        return Stage0Error(f"{self._path}: nothing could be written for {self._stall_s:g} s")
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -70,8 +92,7 @@ class Mp4Recorder:
             self._failure = error
 
     def _write(self, file: Mp4File) -> None:
-        count = 0
         while (chunk := self._chunks.get()) is not None:
             for picture in as_arrays(chunk.frames):
-                file.write(picture, count)
-                count += 1
+                file.write(picture, self._frames)
+                self._frames += 1

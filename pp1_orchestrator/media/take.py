@@ -24,11 +24,12 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ClipLimits:
-    """Of one clip, in seconds and bytes; and how many files are kept."""
+    """Of one clip, in seconds and bytes; and how many files are kept. finish_s: so long may it take to finish one."""
 
     seconds: float
     bytes: int
     kept: int
+    finish_s: float = 30.0
 
 
 class Take:
@@ -59,10 +60,12 @@ class Take:
         return True
 
     def stop(self, why: str) -> None:
-        """Finish the file; returns when it can be read."""
+        """Finish the file; returns when it can be read, or when the disk has not taken it for too long."""
         self._why = why
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._limits.finish_s)
+        if self._thread.is_alive():
+            log.warning("clip %s is not finished after %g s; is its disk there?", self._name, self._limits.finish_s)
 
     def discard(self) -> None:
         """Nobody wants the file any more."""

@@ -94,6 +94,7 @@ class Web:
             threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
 
         watches = ExitStack()
+        watches.callback(self._clips.close)  # in the end, whatever ends it: a clip without its index can't be read
 
         def started() -> None:
             log.info("the page is at http://%s:%d/", settings.host, settings.port)
@@ -111,4 +112,3 @@ class Web:
                 on_server=stop_with_stream,
                 on_signal=end_at_next,
             )
-        self._clips.close()

@@ -113,6 +113,21 @@ def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, 
     assert [ref for ref in shown if ref() is not None] == []
 
 
+def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
+    """Its thread is held where it says that the file is complete."""
+    told = threading.Event()
+
+    def on_end(_) -> None:
+        told.wait(20)
+
+    take = Take("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
+    take.stop("stopped")
+    assert caplog.messages == ["clip c1 is not finished after 0.2 s; is its disk there?"]
+    told.set()
+    take.stop("stopped")
+    assert len(caplog.messages) == 1
+
+
 def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path):
     scene = Scene(tmp_path)
     scene.recorder.present(numbered(1), scene.now)

@@ -1,5 +1,6 @@
 """The recorder: every frame is in the file, also after a kill, and failures reach the producer."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pp1_orchestrator.media.recorder import Mp4Recorder
 from .source import SIZE, chunk, read_number
 
 ROOT = Path(__file__).parents[2]
+PAGE_BYTES = 4096
 
 
 def numbers_in(path) -> list[int]:
@@ -56,6 +58,23 @@ def test_a_file_of_a_killed_program_can_be_read(tmp_path):
     numbers = numbers_in(path)
     assert len(numbers) > 150
     assert numbers == list(range(len(numbers)))
+
+
+def test_a_disk_that_hangs_is_given_up(tmp_path):
+    """A pipe that nobody reads takes a page, and then nothing, as a network's disk that has gone."""
+    path = tmp_path / "stream.mp4"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
+    recorder = Mp4Recorder(path, fps=16, height=SIZE, width=SIZE, stall_s=1.0)
+    try:
+        recorder.put(chunk(0, frames=150))
+        with pytest.raises(Stage0Error, match=r"stream\.mp4: nothing could be written for 1 s"):
+            recorder.close()
+    finally:
+        os.close(reader)
+    recorder._thread.join(20)
+    assert not recorder._thread.is_alive()
 
 
 def test_a_file_that_cannot_be_written_is_an_error_for_the_producer(tmp_path):
