@@ -1,15 +1,19 @@
 """run=bench from the command line: every file of the run, and the same pixels from every overlap."""
 
 import json
+import threading
 from pathlib import Path
 
 import av
 import pytest
 import yaml
 
+from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.measure.summary import Summary, read_summary
 from pp1_orchestrator.planning.plan import read_plan
+from pp1_orchestrator.runtime.modes.bench import run_bench
 
+from .in_process import SMALL, make_settings
 from .program import run_to_end
 
 CHUNKS, WARMUP = 7, 2
@@ -178,3 +182,11 @@ def test_the_same_script_and_seed_give_the_same_latents_again(bench):
     first, again = bench("cpu", "stage0_owned")[1], bench("cpu", "stage0_owned", repetition=1)[1]
     assert first.latents_sha256 == again.latents_sha256
     assert first.pixels_sha256 == again.pixels_sha256
+
+
+def test_a_start_that_fails_leaves_no_recorder_to_the_next_job_of_a_sweep(tmp_path):
+    settings, config = make_settings(*SMALL, "run.chunks=1", f"model.root={tmp_path / 'nowhere'}")
+    with pytest.raises(ConfigError, match=r"model\.root="):
+        run_bench(settings, config, [], tmp_path)
+    assert (tmp_path / "stream.mp4").exists()  # it had begun
+    assert [thread for thread in threading.enumerate() if thread.name == "recorder"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -32,23 +33,22 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
     write_plan(make_plan(settings, config), out / "plan.json")
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     video = settings.stream
-    recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
-    stream = Stream(
-        settings, config, script, instruments, recorder, [digests], trace_folder=out if settings.trace else None
-    )
     stopped = threading.Event()
+    with ExitStack() as opened:
+        recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
+        opened.callback(recorder.close)
+        stream = Stream(
+            settings, config, script, instruments, recorder, [digests], trace_folder=out if settings.trace else None
+        )
+        opened.callback(stream.close)
 
-    def stop() -> None:
-        stopped.set()
-        stream.session.request_stop()
+        def stop() -> None:
+            stopped.set()
+            stream.session.request_stop()
 
-    try:
         with on_signals(stop):
             stream.session.start()
             _follow(stream.session, instruments, settings.run.chunks)
-    finally:
-        stream.close()
-        recorder.close()
     _report(write_results(settings, instruments, digests, stream, out), out)
     if stream.session.failure is not None:
         raise stream.session.failure
