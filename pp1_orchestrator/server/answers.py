@@ -114,8 +114,8 @@ class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stream as it is now. `chunk` is the newest one that was planned; `failed` says why the stream has ended.
-    clip: the newest one.
+    """The stream as it is now. `chunk` is the newest one that has been generated, -1 before the first; later ones may
+    be planned already. `failed` says why the stream has ended. clip: the newest one.
 
     state: starting, ready, restarting, draining, failed or stopped. truncated: the end of `prompt` has no effect.
     """

@@ -16,7 +16,7 @@ class _Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Accepted(_Notice, frozen=True, tag="accepted", kw_only=True):
-    """A prompt update was taken while `chunk` was the newest planned one."""
+    """A prompt update was taken while `chunk` was the newest one that had been generated."""
 
     update: str
     prompt: str
