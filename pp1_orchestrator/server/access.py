@@ -1,7 +1,8 @@
 """Who may talk to the server: decided for every route alike, before any of them is looked up.
 
 Four checks in this order: the Host a browser was told (against DNS rebinding), the token, what it is good for, and the
-Origin of whatever changes something (against requests forged by other pages).
+Origin of whatever changes something (against requests forged by other pages). Whoever has guessed too many tokens is
+not even told whether the next one is right.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pp1_orchestrator.server.rates import Buckets, client_of, too_often
 from pp1_orchestrator.server.replies import error_reply
 from pp1_orchestrator.server.settings import ServerSettings
 
@@ -60,6 +62,8 @@ class AccessGuard:
         self._app = app
         self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
         self._keys = [_Key(token, _session_of(token), may_change) for token, may_change in settings.tokens().items()]
+        self._rate = settings.limits.guesses
+        self._guesses = Buckets(self._rate, settings.limits.clients)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -94,24 +98,38 @@ class AccessGuard:
         """None for whoever has a token that is good for this; a page that brings one in its address gets a cookie."""
         if not self._keys:
             return None
-        method, path = scope["method"], scope["path"]
-        key = self._shown(headers)
+        method, path, client = scope["method"], scope["path"], client_of(scope)
+        bearer, cookie, offered = _claims(scope, headers)
+        is_guess = bool(bearer or cookie or offered)
+        if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
+            return too_often("wrong tokens", self._rate, wait_s)
+        key = self._having(token=bearer) if bearer else self._having(session=cookie)
         if key is not None:
             return None if key.may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
-        offered = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        key = next((key for key in self._keys if _same(offered, key.token)), None)
+        key = self._having(token=offered)
         if method == "GET" and path == "/" and key is not None:
-            welcome = RedirectResponse("/", status_code=303)
-            welcome.set_cookie(COOKIE, key.session, httponly=True, samesite="lax")
-            return welcome
+            return _welcome(key, scope)
+        if is_guess:
+            self._guesses.wait_s(client)
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
 
-    def _shown(self, headers: Headers) -> _Key | None:
-        """The key that a request proves to have."""
-        scheme, _, credential = headers.get("authorization", "").partition(" ")
-        bearer = credential if scheme.lower() == "bearer" else ""
-        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        return next((key for key in self._keys if _same(bearer, key.token) or _same(cookie, key.session)), None)
+    def _having(self, token: str = "", session: str = "") -> _Key | None:
+        return next((key for key in self._keys if _same(token, key.token) or _same(session, key.session)), None)
+
+
+def _claims(scope: Scope, headers: Headers) -> tuple[str, str, str]:
+    """What a request brings to be let in: a bearer, a cookie, a token in its address."""
+    scheme, _, credential = headers.get("authorization", "").partition(" ")
+    bearer = credential if scheme.lower() == "bearer" else ""
+    cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+
+
+def _welcome(key: _Key, scope: Scope) -> Response:
+    """The page again, without the token in its address."""
+    welcome = RedirectResponse("/", status_code=303)
+    welcome.set_cookie(COOKIE, key.session, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    return welcome
 
 
 def _parts(address: str) -> SplitResult:

@@ -21,7 +21,7 @@ REFUSALS: Mapping[int, str] = {
     413: "The body is too long",
     415: "The body is declared as something else than what is taken",
     422: "The body is understood, but not possible; the line names the field and what is allowed",
-    429: "Too many of them from one address; Retry-After says when to come again",
+    429: "Too many of them, or of wrong tokens, from one address; Retry-After says when to come again",
     503: "No room for now; Retry-After says when to come again",
 }
 BODY = (400, 408, 413, 415, 422, 429)

@@ -89,7 +89,7 @@ def _lease(operation: dict[str, Any]) -> None:
 
 def _guard(operation: dict[str, Any], is_open: bool, has_token: bool) -> None:
     """Say who may ask, and the refusals of the access rules."""
-    general = refuses(403) if is_open else refuses(401, 403)
+    general = refuses(403) if is_open else refuses(401, 403, 429)
     described = operation["responses"] | {str(status): answer for status, answer in general.items()}
     operation["responses"] = {status: described[status] for status in sorted(described)}
     if not is_open and has_token:

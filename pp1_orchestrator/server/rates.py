@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pp1_orchestrator.measure.catalogue import Limited
@@ -59,13 +60,30 @@ class Buckets:
     def wait_s(self, client: str) -> float:
         """Take a token: 0, or when there is none the seconds until there will be one."""
         now = self._now()
-        tokens, at_s = self._tokens.pop(client, (float(self._rate.burst), now))
-        tokens = min(self._rate.burst, tokens + (now - at_s) * self._rate.per_s)
+        tokens = self._left(client, now)
         is_free = tokens >= 1
+        self._tokens.pop(client, None)
         self._tokens[client] = (tokens - is_free, now)
         if len(self._tokens) > self._clients:
             self._tokens.popitem(last=False)
-        return 0.0 if is_free else (1 - tokens) / self._rate.per_s
+        return self._until_one(tokens)
+
+    def would_wait_s(self, client: str) -> float:
+        """The same, without taking one."""
+        return self._until_one(self._left(client, self._now()))
+
+    def _left(self, client: str, now: float) -> float:
+        tokens, at_s = self._tokens.get(client, (float(self._rate.burst), now))
+        return min(self._rate.burst, tokens + (now - at_s) * self._rate.per_s)
+
+    def _until_one(self, tokens: float) -> float:
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s
+
+
+def too_often(what: str, rate: Rate, wait_s: float) -> Response:
+    """429 in one line, and when to come again."""
+    line = f"too many {what}: at most {rate.per_s:g} a second from one address"
+    return error_reply(line, 429, {"Retry-After": str(math.ceil(wait_s))})
 
 
 class RateLimit:
@@ -86,6 +104,4 @@ class RateLimit:
         if kind is None or wait_s == 0:
             return await self._app(scope, receive, send)
         self._on_limited(kind)
-        line = f"too many {kind}: at most {self._rates[kind].per_s:g} a second from one address"
-        reply = error_reply(line, 429, {"Retry-After": str(math.ceil(wait_s))})
-        await reply(scope, receive, send)
+        await too_often(kind, self._rates[kind], wait_s)(scope, receive, send)

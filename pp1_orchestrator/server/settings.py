@@ -34,6 +34,8 @@ class Limits:
     prompt_updates: Rate = Rate(2, 20)
     changes: Rate = Rate(5, 40)
     """Of one client, as the two above: commands and timelines."""
+    guesses: Rate = Rate(5, 40)
+    """Of one client, too: tokens that are wrong."""
     clients: int = 1024
     """So many are remembered for the rates."""
     lease_s: float = 10.0

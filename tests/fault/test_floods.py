@@ -19,6 +19,7 @@ from pp1_orchestrator.server.settings import Limits, Rate
 from tests.media.source import SIZE, Counted
 from tests.server.conftest import LIMITS, Listening, build
 from tests.server.fakes import CountedPeers
+from tests.server.test_access import BEARER, COOKIE, TOKEN
 
 from .offers_made import seeds
 from .test_signalling import listening
@@ -48,6 +49,11 @@ class TestBuckets:
         assert [buckets.wait_s("a"), buckets.wait_s("a")] == [0, 0.5]
         now += 3600
         assert [buckets.wait_s("a") for _ in range(4)] == [0, 0, 0, 0.5]
+
+    def test_a_look_takes_nothing(self):
+        buckets = Buckets(Rate(2, 1), 8, lambda: 100.0)
+        assert [buckets.would_wait_s("a"), buckets.would_wait_s("a"), len(buckets)] == [0, 0, 0]
+        assert [buckets.wait_s("a"), buckets.would_wait_s("a"), buckets.wait_s("a")] == [0, 0.5, 0.5]
 
     def test_clients_do_not_pay_for_each_other(self):
         buckets = Buckets(Rate(1, 1), 8, lambda: 0.0)
@@ -109,6 +115,33 @@ def test_every_change_has_a_rate(limit, kind, method, path, body):
     assert count(parts, kind) == 2
 
 
+@pytest.mark.parametrize(
+    "guess",
+    [
+        {"headers": {"Authorization": "Bearer wrong"}},
+        {"headers": {"Cookie": f"{COOKIE}=wrong"}},
+        {"params": {"token": "wrong"}},
+        {"headers": {"Authorization": "Bearer wrong", "Cookie": f"{COOKIE}=right"}},
+    ],
+    ids=["bearer", "cookie", "address", "a bearer beside a cookie that is right"],
+)
+def test_tokens_can_not_be_guessed_at_any_speed(guess):
+    """Even the right one is not told from others after too many that were wrong; nobody else notices."""
+    parts = build(token=TOKEN, view_token="looks", limits=replace(LIMITS, guesses=SELDOM))
+    guessing, other = browse(parts, "10.0.0.1"), browse(parts, "10.0.0.2")
+    welcome = browse(parts, "10.0.0.3").get("/", params={"token": "looks"}, follow_redirects=False)
+    headers = {k: v.replace("=right", f"={welcome.cookies[COOKIE]}") for k, v in guess.get("headers", {}).items()}
+    answers = [guessing.get("/", params=guess.get("params"), headers=headers) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 2
+    assert answers[-1].json() == {"error": "too many wrong tokens: at most 0.001 a second from one address"}
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 1000
+    assert guessing.get("/api/state", headers=BEARER).status_code == 429
+    assert guessing.get("/healthz").status_code == 200
+    for _ in range(5):
+        assert other.get("/api/state").status_code == 401  # it guesses nothing
+    assert other.get("/api/state", headers=BEARER).status_code == 200
+
+
 def test_a_refused_request_is_not_read():
     """Its body, which is too long, is not what it is refused for."""
     parts = build(limits=replace(LIMITS, prompt_updates=Rate(0.001, 1)))
@@ -118,7 +151,8 @@ def test_a_refused_request_is_not_read():
 
 def test_the_shipped_rates_are_the_documented_ones():
     limits = Limits()
-    assert (limits.offers.per_s, limits.prompt_updates.per_s, limits.changes.per_s) == (2, 2, 5)
+    rates = (limits.offers, limits.prompt_updates, limits.changes, limits.guesses)
+    assert [rate.per_s for rate in rates] == [2, 2, 5, 5]
 
 
 async def refusal(peers: WhepPeers, address: str) -> str:

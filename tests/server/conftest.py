@@ -30,8 +30,9 @@ CLIPS, NUMBERS = Path(tempfile.mkdtemp()), itertools.count()
 atexit.register(shutil.rmtree, CLIPS, ignore_errors=True)
 PLENTY = Rate(1e6, 1_000_000)
 LIMITS = Limits(
-    heartbeat_s=0.2, body_s=0.5, header_s=1, event_streams=2, offers=PLENTY, prompt_updates=PLENTY, changes=PLENTY
-)
+    heartbeat_s=0.2, body_s=0.5, header_s=1, event_streams=2,
+    offers=PLENTY, prompt_updates=PLENTY, changes=PLENTY, guesses=PLENTY,
+)  # fmt: skip
 
 
 def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> ClipRecorder:

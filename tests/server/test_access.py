@@ -80,6 +80,13 @@ def test_a_page_brings_the_token_once_and_has_a_cookie_from_then_on():
     assert client.get("/api/state").status_code == 200
 
 
+@pytest.mark.parametrize(("scheme", "secure"), [("http", False), ("https", True)])
+def test_a_cookie_that_was_given_over_tls_never_goes_without(scheme, secure):
+    client = browse(f"{scheme}://127.0.0.1:7860", token=TOKEN)
+    cookie = client.get("/", params={"token": TOKEN}).headers["set-cookie"]
+    assert ("secure" in cookie.lower().split("; ")) is secure
+
+
 @pytest.mark.parametrize(("method", "path"), [*all_routes(), ("GET", "/")])
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "10.0.0.1", "[::1", ""]
