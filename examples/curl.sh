@@ -19,7 +19,7 @@ curl "$URL/api/prompt" -H "$JSON" -d '{"blend": "slerp",
   "prompts": [{"text": "a red circle on a black background", "weight": 1},
               {"text": "a blue circle on a black background", "weight": 3}]}'
 curl "$URL/api/prompt" -H "$JSON" \
-  -d '{"prompt": "a green square on a white background", "transition": {"steps": 6, "method": "linear"}}'
+  -d '{"prompt": "a green square on a purple background", "transition": {"steps": 6, "method": "linear"}}'
 curl "$URL/api/prompt" -H "$JSON" -d '{"prompt": "a yellow star on a black background", "cut": "hard"}'
 
 # Commands

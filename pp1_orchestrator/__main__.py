@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import hydra
@@ -72,6 +73,12 @@ def main() -> int:
         log.info("stopped")
     except (HydraException, OmegaConfBaseException) as error:
         return report(error)
+    except OSError as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames):
+            raise
+        # Nothing of ours has begun: Hydra makes the folder that a run leaves its files in.
+        return report(ConfigError(f"hydra.run.dir: no run can leave its files in {error.filename}: {error.strerror}"))
     return 0
 
 

@@ -9,7 +9,7 @@ MAX_TRANSITION_STEPS = 1000
 EXAMPLES = (
     "a red circle moving left on a blue background",
     "a yellow star spinning on a black background",
-    "a small green triangle bouncing on a white background",
+    "a small green triangle bouncing on a purple background",
     "a large purple square moving up on a brown background",
     "a white star moving right on a red background",
 )

@@ -114,12 +114,14 @@
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
 
-  // What the stream shows when the page comes; a blend is not put into the form, where it would be hidden.
+  // What the stream has shown when the page comes, the newest last; a blend that is shown is not put into the form,
+  // where it would be hidden.
   const greet = async () => {
     const { entries } = await ask("GET", "/api/recording").catch(() => ({})); // the next state asks again
     if (!entries) return;
-    const newest = entries.findLast((entry) => entry.prompt || entry.prompts?.length);
-    if (newest && !history.updates.length) history.push(plain(newest));
+    const shown = entries.filter((entry) => entry.prompt || entry.prompts?.length);
+    const newest = shown.at(-1);
+    if (!history.updates.length) shown.slice(-window.pp1.History.KEPT).forEach((entry) => history.push(plain(entry)));
     if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
     page.greeted = true;
   };

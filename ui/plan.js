@@ -22,7 +22,7 @@ window.pp1.Plan = class {
     this.draw();
   }
 
-  // chunk: the newest one that was planned.
+  // chunk: the newest one that has been generated.
   reached(chunk) {
     if (chunk === this.chunk) return;
     this.chunk = chunk;

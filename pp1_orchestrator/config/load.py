@@ -39,4 +39,8 @@ def _one_line(text: str, plain: Any) -> str:
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(value, dict):
             value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)]
+    if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
+        return f"{path}: {problem}; text that looks like a number or a truth value is quoted: \"{path}='…'\""
     return f"{path}={value}: {problem}"

@@ -6,7 +6,7 @@ import re
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
-UNREADABLE = "can't be read as key=value; a value with one of , = [ ] { } is quoted once more: \"a='b,c'\""
+UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
 
 
 def one_line(error: BaseException) -> str:
@@ -17,6 +17,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {UNREADABLE}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    if several := re.match(r"Ambiguous value for argument '(.+?)' 1\. ", text):
+        return f"{several[1]}: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m"
     if unknown := re.match(r"Could not override '(.+?)'", text):
         return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
     return text

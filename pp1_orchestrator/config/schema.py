@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
+Pixels = Annotated[int, Meta(ge=1, le=8192)]
 Seconds = Annotated[float, Meta(gt=0)]
 Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
@@ -212,8 +213,8 @@ class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Pixels and frames a second."""
 
     fps: Annotated[int, Meta(ge=1, le=120)]
-    height: Positive
-    width: Positive
+    height: Pixels
+    width: Pixels
 
 
 class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 RANK0 = "0"
 
 
+def check_parts(settings: Settings, config: WanConfig) -> None:
+    """What can be known of all models' files before anything is started. Raises ConfigError."""
+    check_checkpoint(settings, config)
+    check_models(settings)
+
+
 class Stream:
     """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete.
 
@@ -54,8 +60,7 @@ class Stream:
         observers: Sequence[Observer] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        check_checkpoint(settings, config)
-        check_models(settings)
+        check_parts(settings, config)
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}

@@ -12,6 +12,8 @@ from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
@@ -38,6 +40,7 @@ from pp1_orchestrator.server.surface import Surface
 
 log = logging.getLogger(__name__)
 Mount = Callable[[FastAPI], None]
+WHATEVER = ("/api/{rest:path}", "/whep{rest:path}")
 
 
 def create_app(
@@ -87,6 +90,8 @@ def create_app(
     app.include_router(event_routes(streams))
     app.include_router(health_routes(stream, registry))
     app.include_router(document_routes(app.state.document))
+    for path in WHATEVER:  # the page is asked for whatever no route fits wholly: a wrong method, too
+        app.router.routes.append(Route(path, Elsewhere(), include_in_schema=False))
     if mount_panel is not None:
         mount_panel(app)
     return app
@@ -109,12 +114,23 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _not_routed(request: Request, error: HTTPException) -> Response:
-    method, path = request.method, request.url.path
-    if error.status_code == 404:
-        return nothing_at(path)
-    if error.status_code == 405:
-        return not_possible(method, path, ", ".join(methods_at(path, request.app.state.document())))
+    if error.status_code in {404, 405}:
+        return _elsewhere(request)
     return error_reply(str(error.detail), error.status_code)
+
+
+def _elsewhere(request: Request) -> Response:
+    """405 for a path of the interface, 404 for any other one."""
+    method, path = request.method, request.url.path
+    allowed = methods_at(path, request.app.state.document())
+    return not_possible(method, path, ", ".join(allowed)) if allowed else nothing_at(path)
+
+
+class Elsewhere:
+    """An endpoint for all methods."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _elsewhere(Request(scope))(scope, receive, send)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -40,16 +40,16 @@ def check_entries(entries: Sequence[TimelineEntry]) -> None:
     if len(entries) > MAX_ENTRIES:
         raise RequestError(f"entries has {len(entries)} of them; at most {MAX_ENTRIES} are taken")
     seen: set[int] = set()
-    for index, entry in enumerate(entries):
+    for entry in entries:
         if not 0 <= entry.chunk <= MAX_CHUNK:
-            raise RequestError(f"entry {index}: chunk is {entry.chunk}; 0 to {MAX_CHUNK} are possible")
+            raise RequestError(f"chunk is {entry.chunk}; 0 to {MAX_CHUNK} are possible")
         if entry.chunk in seen:
-            raise RequestError(f"entry {index}: chunk {entry.chunk} appears twice")
+            raise RequestError(f"chunk {entry.chunk} has two entries")
         seen.add(entry.chunk)
         try:
             _check_entry(entry)
         except RequestError as error:
-            raise RequestError(f"entry {index}: {error}") from error
+            raise RequestError(f"chunk {entry.chunk}: {error}") from error
 
 
 def check_seed(seed: int | None) -> int:

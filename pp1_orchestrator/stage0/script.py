@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -23,7 +24,7 @@ def read_script(path: Path) -> Script:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"run.script={path}: can't be read: {reason}") from error
     try:
-        entries = msgspec.convert(yaml.safe_load(text) or [], Script)
+        entries = msgspec.convert(_listed(yaml.safe_load(text)), Script)
         check_entries(entries)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
@@ -32,6 +33,13 @@ def read_script(path: Path) -> Script:
     except (msgspec.ValidationError, RequestError) as error:
         raise ConfigError(f"run.script={path}: {error}") from error
     return entries
+
+
+def _listed(data: Any) -> Any:
+    """The list alone, where a timeline comes as the API and the page have it: under `entries`."""
+    if isinstance(data, dict) and data.keys() == {"entries"}:
+        data = data["entries"]
+    return data or []
 
 
 def write_script(entries: Sequence[TimelineEntry], path: Path, heading: str) -> None:

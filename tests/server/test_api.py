@@ -4,8 +4,19 @@ import json
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
 
+import ui
 from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
+
+from .conftest import build
+
+
+@pytest.fixture(scope="module")
+def client_with_page():
+    """The page is mounted at `/`, below which everything lies."""
+    with TestClient(build(mount_panel=ui.mount_panel).app, base_url="http://127.0.0.1:7860") as client:
+        yield client
 
 
 def post(client, path, body, content_type="application/json"):
@@ -55,7 +66,7 @@ def test_a_timeline_is_taken_told_and_cleared(client, parts):
 
 def test_a_timeline_that_cannot_be_run_is_refused(client, parts):
     answer = client.put("/api/timeline", json={"entries": [{"chunk": -1, "prompt": "a"}]})
-    assert (answer.status_code, answer.json()) == (422, {"error": "entry 0: chunk is -1; 0 to 2147483647 are possible"})
+    assert (answer.status_code, answer.json()) == (422, {"error": "chunk is -1; 0 to 2147483647 are possible"})
     answer = client.put("/api/timeline", json={"entries": [{"prompt": "a"}]})
     assert (answer.status_code, "chunk" in answer.json()["error"]) == (422, True)
     assert parts.stream.entries == []
@@ -220,16 +231,21 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
         ("GET", "/whep", 405, "GET is not possible at /whep; allowed: POST"),
         ("PUT", "/api/prompt", 405, "PUT is not possible at /api/prompt; allowed: POST"),
         ("POST", "/api/timeline", 405, "POST is not possible at /api/timeline; allowed: DELETE, GET, PUT"),
+        ("POST", "/api/state", 405, "POST is not possible at /api/state; allowed: GET"),
+        ("DELETE", "/api/clips/c1", 405, "DELETE is not possible at /api/clips/c1; allowed: GET"),
+        ("GET", "/api/prompt/", 404, "there is nothing at /api/prompt/; "),
+        ("GET", "/whepper", 404, "there is nothing at /whepper; "),
         ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET, HEAD"),
         ("DELETE", "/whep/nobody", 404, "there is no such viewer"),
     ],
 )
-def test_other_paths_and_methods_get_one_line(client, method, path, status, says):
-    answer = client.request(method, path)
-    assert answer.status_code == status
-    assert answer.json()["error"].startswith(says)
-    if status == 405:
-        assert answer.headers["allow"] == says.partition("allowed: ")[2]
+def test_other_paths_and_methods_get_one_line(client, client_with_page, method, path, status, says):
+    for each in (client, client_with_page):
+        answer = each.request(method, path)
+        assert answer.status_code == status
+        assert answer.json()["error"].startswith(says)
+        if status == 405:
+            assert answer.headers["allow"] == says.partition("allowed: ")[2]
 
 
 def test_the_peers_live_as_long_as_the_server(parts, client):

@@ -34,9 +34,21 @@ CASES = {
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
     "a value that needs quotes": (
         ["layout.mesh_device=cuda:{index}"],
-        "layout.mesh_device=cuda:{index}: can't be read as key=value; a value with one of , = [ ] { } is quoted "
-        "once more: \"a='b,c'\"",
+        "layout.mesh_device=cuda:{index}: can't be read as key=value; a value with other signs than . - / : is quoted "
+        "once more: \"a='b, c!'\"",
     ),
+    "a text with a comma": (
+        ["run.prompt=a red circle, big"],
+        "run.prompt=a red circle, big: one text is quoted once more, \"a='b,c'\"; to try each of several values, "
+        "add -m",
+    ),
+    "a text that looks like a number": (
+        ["serving.token=123456"],
+        "serving.token: expected `str | null`, got `int`; text that looks like a number or a truth value is quoted: "
+        "\"serving.token='…'\"",
+    ),
+    "one of a list": (["model.steps=[a]"], "model.steps[0]=a: expected `float`, got `str`"),
+    "a picture that no memory holds": (["stream.height=160000"], "stream.height=160000: expected `int` <= 8192"),
     "a value of the wrong type": (["stream.height=tall"], "stream.height=tall: expected `int`, got `str`"),
     "a height that does not fit the model": (
         ["stream.height=100"],
@@ -94,6 +106,15 @@ def test_a_mesh_that_speaks_an_older_contract_makes_the_same_video(tmp_path):
         summary = read_summary(out / "summary.json")
         digests.append(summary.latents_sha256)
     assert digests[0] == digests[1]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    taken = tmp_path / "file"
+    taken.touch()
+    done = run_to_end("run=plan", f"hydra.run.dir={taken / 'run'}", out=tmp_path / "out", timeout_s=60)
+    assert done.returncode == 2, done.stderr
+    line = f"hydra.run.dir: no run can leave its files in {taken / 'run'}: Not a directory"
+    assert done.stderr == f"configuration error: {line}\n"
 
 
 @pytest.mark.alone

@@ -55,9 +55,11 @@ def test_one_click_brings_a_whole_update_back(page, site):
 
 
 def test_a_new_page_begins_with_what_is_shown(page, site):
-    site.stream.update_prompt(PromptUpdate("a red star"))
+    for prompt in ("a blue star", "a red star"):
+        site.stream.update_prompt(PromptUpdate(prompt))
     page.page.reload()
     wait_newest(page, "a red star")
+    assert page.page.locator(CHIPS).nth(1).inner_text() == "a blue star"
     assert page.page.input_value("#pp1-prompt textarea") == "a red star"
     page.page.wait_for_selector(f"{CHIPS}[aria-current=true]")
 

@@ -146,7 +146,7 @@ def test_the_servers_refusal_is_said(table, site):
     add(table, 1, 3, "a red circle")
     add(table, 2, 3, "a blue circle")
     table.page.click("#pp1-run")
-    wait_error(table, "entry 1: chunk 3 appears twice")
+    wait_error(table, "chunk 3 has two entries")
     table.page.fill(ROW.format(2, "chunk"), "")
     table.page.click("#pp1-run")
     wait_error(table, "Entry 2: a chunk is a whole number from 0.")

@@ -15,7 +15,7 @@ from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.media.recorder import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.plan import write_plan
-from pp1_orchestrator.runtime.compose import Stream
+from pp1_orchestrator.runtime.compose import Stream, check_parts
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.modes.plan import make_plan
 from pp1_orchestrator.runtime.results import write_results
@@ -30,6 +30,7 @@ REFRESH_S = 0.2
 
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Raises the stream's failure, or StopRequested after a signal, once what was measured has been written."""
+    check_parts(settings, config)  # at once: measuring for the plan may take minutes
     write_plan(make_plan(settings, config), out / "plan.json")
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     video = settings.stream
@@ -69,12 +70,16 @@ def _report(summary: Summary, out: Path) -> None:
     def figure(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}"
 
+    period = summary.phases_ms.period.p50
+
     log.info(
-        "%d chunks, %d frames: %s FPS, overlap score %s, period p50 %.0f ms; see %s",
+        "%d chunks, %d frames: %s FPS, overlap score %s, period p50 %s ms; see %s",
         summary.chunks,
         summary.frames,
         figure(summary.fps),
         figure(summary.overlap_score),
-        summary.phases_ms.period.p50,
+        f"{period:.0f}" if period else "–",
         out,
     )
+    if summary.fps is None:
+        log.info("no chunk counts: the first ones are warm-up; make more, or set run.warmup_chunks=0")
