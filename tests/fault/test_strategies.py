@@ -48,6 +48,17 @@ def test_every_overlap_goes_on_with_a_new_mesh(overlap):
     assert run.session.state()["state"] == "stopped"
 
 
+def test_a_mesh_that_is_lost_while_rank_0_decodes_is_started_anew():
+    """The next envelope has been sent by then, and nobody has waited for it yet."""
+    with open_stream(*CHOICES, "overlap=loop_ahead", "debug.decode_s=0.6") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.kept.flights) - len(run.sink.chunks) == 2 and run.sink.chunks)
+        kill_leader(run)
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+        assert restarts(run) == 1
+    assert run.session.failure is None
+
+
 @pytest.mark.parametrize("routing", ["rank0_encoder", "mesh_encoder", "hybrid_cache"])
 def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
     """The update is promised to become visible, and the new mesh knows nothing of where the transition came from."""
