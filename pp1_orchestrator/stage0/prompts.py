@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pp1_orchestrator.errors import Pp1Error
+from pp1_orchestrator.errors import named_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.records import UpdateRecord
@@ -121,13 +121,13 @@ class PromptBook:
     def _try(self, aim: Aim) -> None:
         try:
             self._routing.prepare([term.text for term in aim.terms])
-        except (Pp1Error, RuntimeError) as error:
-            log.warning("a prompt of the timeline could not be encoded yet: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread is there for the next one
+            log.warning("a prompt of the timeline could not be encoded yet: %s", named_line(error))
 
     def _make_ready(self, record: UpdateRecord, update: PromptUpdate, aim: Aim) -> None:
         try:
             ready = self._ready_update(record, update, aim)
-        except (Pp1Error, RuntimeError) as error:
+        except Exception as error:  # whatever an encoder raises, the thread is there for the next one
             log.exception("update %s could not be encoded", record.id, extra={"update": record.id})
             self._metrics.prompt_update("failed")
             self._events.publish("failed", update=record.id, reason=str(error))

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from pp1_orchestrator.events import EventBus
@@ -22,6 +23,8 @@ LONG = 20
 class GatedEncoder:
     """Encodes when it may, and remembers what; a prompt named "broken" can't be encoded."""
 
+    error: Exception = RuntimeError("no such word")
+
     def __init__(self) -> None:
         self.may = threading.Event()
         self.texts: list[str] = []
@@ -30,7 +33,7 @@ class GatedEncoder:
         assert self.may.wait(30)
         self.texts += prompts
         if "broken" in prompts:
-            raise RuntimeError("no such word")
+            raise self.error
         return torch.zeros(len(prompts), 2, 2)
 
 
@@ -89,8 +92,10 @@ def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
     desk.book.close(5.0)
 
 
-def test_a_prompt_that_cannot_be_encoded_fails_alone():
+@pytest.mark.parametrize("error", [RuntimeError("no such word"), IndexError("index 9 is out of range")])
+def test_a_prompt_that_cannot_be_encoded_fails_alone(error):
     desk = Desk()
+    desk.encoder.error = error
     desk.encoder.may.set()
     desk.book.accept(PromptUpdate(prompt="broken"), 0)
     wait_for(lambda: desk.encoder.texts == ["broken"])
@@ -98,6 +103,15 @@ def test_a_prompt_that_cannot_be_encoded_fails_alone():
     wait_for(lambda: desk.book.next_cut() is not None)
     assert ("failed", "u1") in desk.events()
     assert desk.count("failed") == 1
+    desk.book.close(5.0)
+
+
+def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_from_it():
+    desk = Desk()
+    desk.encoder.error = IndexError("index 9 is out of range")
+    desk.encoder.may.set()
+    desk.book.foresee([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
+    wait_for(lambda: desk.encoder.texts == ["broken", "fine"])
     desk.book.close(5.0)
 
 
