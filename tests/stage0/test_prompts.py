@@ -115,6 +115,23 @@ def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_
     desk.book.close(5.0)
 
 
+def test_a_planned_prompt_that_cannot_be_encoded_fails_alone_where_there_is_another_to_go_on_with():
+    desk = Desk()
+    desk.encoder.may.set()
+    wishes = StreamWishes(desk.book, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None)
+    with pytest.raises(RuntimeError, match="no such word"):
+        wishes.take(0, -1, settled=True)
+    desk.book.accept(PromptUpdate(prompt="live"), 3)
+    wait_for(lambda: desk.book.next_cut() is not None)
+    assert wishes.take(5, 4, settled=True).update is None
+    live = wishes.take(6, 5, settled=True).update
+    assert live is not None
+    assert live.record.prompt == "live"
+    assert [update for kind, update in desk.events() if kind == "failed"] == ["u1", "u3"]
+    assert desk.count("failed") == 2
+    desk.book.close(5.0)
+
+
 def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     desk = Desk()
     timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in (5, 9)])
