@@ -92,8 +92,11 @@ def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
     desk.book.close(5.0)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no such word"), IndexError("index 9 is out of range")])
-def test_a_prompt_that_cannot_be_encoded_fails_alone(error):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RuntimeError("no such word\nfor this"), "RuntimeError: no such word"), (IndexError(), "IndexError")],
+)
+def test_a_prompt_that_cannot_be_encoded_fails_alone(error, reason):
     desk = Desk()
     desk.encoder.error = error
     desk.encoder.may.set()
@@ -101,7 +104,8 @@ def test_a_prompt_that_cannot_be_encoded_fails_alone(error):
     wait_for(lambda: desk.encoder.texts == ["broken"])
     desk.book.accept(PromptUpdate(prompt="fine"), 0)
     wait_for(lambda: desk.book.next_cut() is not None)
-    assert ("failed", "u1") in desk.events()
+    failed = [event for event in desk.subscription.drain() if event["event"] == "failed"]
+    assert [(event["update"], event["reason"]) for event in failed] == [("u1", reason)]
     assert desk.count("failed") == 1
     desk.book.close(5.0)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.errors import Stage0Error, named_line
 from pp1_orchestrator.stage0.flight import Accepted
 from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, OverlapParts, Steps, exchange
 from pp1_orchestrator.transport.lanes import own_lane
@@ -79,7 +79,7 @@ class DecodeThread:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise Stage0Error(f"decoding failed: {self._failure}") from self._failure
+            raise Stage0Error(f"decoding failed: {named_line(self._failure)}") from self._failure
 
     def _decode(self) -> None:
         try:
