@@ -221,7 +221,7 @@ class Session:
         parts.life.enter("restarting")
         parts.keeper.fail(error)
         if not self._overlap.close(self._info.release_s):
-            raise Stage0Error("the link to a lost mesh was not given up in time") from error
+            raise Stage0Error("what rank 0 still did for a lost mesh did not end in time") from error
         parts.stage.abandon()
         link = parts.keeper.renew(lambda: parts.wishes.stopped)
         if link is not None:
