@@ -70,3 +70,8 @@ def named_line(error: BaseException) -> str:
     """`first_line` behind the error's name, for those that nobody expected."""
     name, line = type(error).__name__, first_line(error)
     return name if line == name else f"{name}: {line}"
+
+
+def told_line(error: BaseException) -> str:
+    """What people are told: our own errors' words are made for them, all others need their names."""
+    return first_line(error) if isinstance(error, Pp1Error) else named_line(error)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import MeshError, PeerError, let_frames_go
+from pp1_orchestrator.errors import MeshError, PeerError, first_line, let_frames_go
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -75,7 +75,7 @@ class Supervisor:
 
     def fail(self, error: Exception) -> None:
         found = self._unwatch(LOOK_S if isinstance(error, PeerError) else 0.0)
-        loss, self._late = found or self._late or Loss("error", str(error)), None
+        loss, self._late = found or self._late or Loss("error", first_line(error)), None
         self._mesh.kill()
         self._pause_s = self._spend(loss, error)
         let_frames_go(error)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pp1_orchestrator.errors import Pp1Error
+from pp1_orchestrator.errors import named_line, told_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.measure.records import UpdateRecord
@@ -62,10 +62,20 @@ class PromptBook:
         self._pending.put((record, update, aim))
         return PromptReceipt(record.id, record.truncated)
 
-    def prepare(self, update: PromptUpdate, head_chunk: int) -> ReadyUpdate:
-        """A scripted update, here and now; quick when `foresee` has been told of it in time."""
+    def prepare(self, update: PromptUpdate, head_chunk: int, needed: bool = False) -> ReadyUpdate | None:
+        """A scripted update, here and now; quick when `foresee` has been told of it in time.
+
+        None when it can't be encoded; needed: then raise the reason instead, as there is nothing else to show.
+        """
         aim = read_aim(update)
-        return self._ready_update(self._record(aim, head_chunk), update, aim)
+        record = self._record(aim, head_chunk)
+        try:
+            return self._ready_update(record, update, aim)
+        except Exception as error:
+            self._fail(record, error)
+            if needed:
+                raise
+            return None
 
     def foresee(self, updates: Iterable[PromptUpdate]) -> None:
         """Do the slow work on the next few updates to come, beside the running stream, in place of those before."""
@@ -121,21 +131,25 @@ class PromptBook:
     def _try(self, aim: Aim) -> None:
         try:
             self._routing.prepare([term.text for term in aim.terms])
-        except (Pp1Error, RuntimeError) as error:
-            log.warning("a prompt of the timeline could not be encoded yet: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread is there for the next one
+            log.warning("a prompt of the timeline could not be encoded yet: %s", named_line(error))
 
     def _make_ready(self, record: UpdateRecord, update: PromptUpdate, aim: Aim) -> None:
         try:
             ready = self._ready_update(record, update, aim)
-        except (Pp1Error, RuntimeError) as error:
-            log.exception("update %s could not be encoded", record.id, extra={"update": record.id})
-            self._metrics.prompt_update("failed")
-            self._events.publish("failed", update=record.id, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread is there for the next one
+            self._fail(record, error)
             return
         with self._lock:
             overtaken, self._ready = self._ready, ready
         if overtaken is not None:
             self._supersede(overtaken.record, record)
+
+    def _fail(self, record: UpdateRecord, error: Exception) -> None:
+        """The stream goes on with what it shows."""
+        log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
+        self._metrics.prompt_update("failed")
+        self._events.publish("failed", update=record.id, reason=told_line(error))
 
     def _newest_pending(self) -> tuple[UpdateRecord, PromptUpdate, Aim] | None:
         """Wait for something to do; of several updates the newest."""

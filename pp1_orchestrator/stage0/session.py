@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error, named_line
+from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error, named_line, told_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
@@ -154,7 +154,7 @@ class Session:
             "chunk": parts.stage.head,
             "figures": recent_figures(parts.chunk_log, parts.book.records),
             "ranks": dict(self._info.ranks()),
-            "failed": None if self.failure is None else str(self.failure),
+            "failed": None if self.failure is None else told_line(self.failure),
         }
 
     def updates(self) -> list[UpdateRecord]:
@@ -185,7 +185,7 @@ class Session:
             self.failure = error
             self._parts.life.enter("failed")
             log.error("the stream has ended: %s", named_line(error))
-            self._parts.events.publish("failed", reason=str(error))
+            self._parts.events.publish("failed", reason=told_line(error))
         finally:
             self.done.set()
 
@@ -221,7 +221,7 @@ class Session:
         parts.life.enter("restarting")
         parts.keeper.fail(error)
         if not self._overlap.close(self._info.release_s):
-            raise Stage0Error("the link to a lost mesh was not given up in time") from error
+            raise Stage0Error("what rank 0 still did for a lost mesh did not end in time") from error
         parts.stage.abandon()
         link = parts.keeper.renew(lambda: parts.wishes.stopped)
         if link is not None:

@@ -75,7 +75,7 @@ class StreamWishes:
         """
         entry = self._timeline.at(chunk)
         if entry is not None and entry.has_prompt:
-            update = self._book.prepare(entry, head)
+            update = self._book.prepare(entry, head, needed=chunk == 0)
             self.foresee(chunk + 1)
         else:
             update = self._book.take(settled)

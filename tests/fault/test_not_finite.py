@@ -58,8 +58,10 @@ def broken(tmp_path) -> str:
     return f"model.root={tmp_path / 'model'}"
 
 
-def test_a_mesh_that_makes_nothing_else_is_started_anew_then_given_up(broken):
-    with open_stream(*INLINE, broken, "run.restarts=1", "supervision.pauses_s=[0]", "run.chunks=100") as run:
+@pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])
+def test_a_mesh_that_makes_nothing_else_is_started_anew_then_given_up(broken, overlap):
+    choices = ("run.restarts=1", "supervision.pauses_s=[0]", "run.chunks=100", f"overlap={overlap}")
+    with open_stream(*INLINE, broken, *choices) as run:
         stream = Faulty(run)
         run.session.start()
         assert run.session.done.wait(60)

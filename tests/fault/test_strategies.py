@@ -48,6 +48,41 @@ def test_every_overlap_goes_on_with_a_new_mesh(overlap):
     assert run.session.state()["state"] == "stopped"
 
 
+def test_a_mesh_that_is_lost_while_rank_0_decodes_is_started_anew():
+    """The next envelope has been sent by then, and nobody has waited for it yet."""
+    with open_stream(*CHOICES, "overlap=loop_ahead", "debug.decode_s=0.6") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.kept.flights) - len(run.sink.chunks) == 2 and run.sink.chunks)
+        kill_leader(run)
+        wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
+        assert restarts(run) == 1
+    assert run.session.failure is None
+
+
+HANGS = ("debug=fault", "debug.fault.kind=hang_decoding", "debug.fault.chunk=2", "debug.fault.seconds=6")
+
+
+def test_a_lost_mesh_has_no_successor_while_its_chunk_is_being_decoded():
+    """Two threads would use one decoder."""
+    with open_stream(*CHOICES, *HANGS, "overlap=decode_thread", "deadlines.stop=1") as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.kept.flights) > 4)
+        kill_leader(run)
+        assert run.session.done.wait(WAIT_S)
+        assert str(run.session.failure) == "what rank 0 still did for a lost mesh did not end in time"
+
+
+def test_results_of_a_lost_mesh_that_wait_for_the_decoder_are_not_waited_for():
+    slow = ("overlap=decode_thread", "overlap.d_out=4", "debug.decode_s=1", "deadlines.stop=3")
+    with open_stream(*CHOICES, *slow) as run:
+        run.session.start()
+        wait_for(run, lambda: len(run.kept.flights) - len(run.sink.chunks) > 5)
+        kill_leader(run)
+        wait_for(run, lambda: run.session.state()["epoch"] == 1)
+        assert len(run.sink.chunks) < 3
+        wait_for(run, lambda: restarts(run) == 1 and run.session.state()["state"] == "starting")
+
+
 @pytest.mark.parametrize("routing", ["rank0_encoder", "mesh_encoder", "hybrid_cache"])
 def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
     """The update is promised to become visible, and the new mesh knows nothing of where the transition came from."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.errors import first_line, named_line
+from pp1_orchestrator.errors import MeshError, first_line, named_line, told_line
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,11 @@ from pp1_orchestrator.errors import first_line, named_line
 )
 def test_an_error_says_what_it_has_to_say_once(error, line, named):
     assert (first_line(error), named_line(error)) == (line, named)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(MeshError("a\nb"), "a"), (MeshError(), "MeshError"), (AssertionError(), "AssertionError")]
+)
+def test_people_are_told_in_words_whatever_it_is(error, line):
+    assert told_line(error) == line
+    assert told_line(ValueError(3)) == "ValueError: 3"

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from pp1_orchestrator.events import EventBus
@@ -22,6 +23,8 @@ LONG = 20
 class GatedEncoder:
     """Encodes when it may, and remembers what; a prompt named "broken" can't be encoded."""
 
+    error: Exception = RuntimeError("no such word")
+
     def __init__(self) -> None:
         self.may = threading.Event()
         self.texts: list[str] = []
@@ -30,7 +33,7 @@ class GatedEncoder:
         assert self.may.wait(30)
         self.texts += prompts
         if "broken" in prompts:
-            raise RuntimeError("no such word")
+            raise self.error
         return torch.zeros(len(prompts), 2, 2)
 
 
@@ -89,15 +92,47 @@ def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
     desk.book.close(5.0)
 
 
-def test_a_prompt_that_cannot_be_encoded_fails_alone():
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RuntimeError("no such word\nfor this"), "RuntimeError: no such word"), (IndexError(), "IndexError")],
+)
+def test_a_prompt_that_cannot_be_encoded_fails_alone(error, reason):
     desk = Desk()
+    desk.encoder.error = error
     desk.encoder.may.set()
     desk.book.accept(PromptUpdate(prompt="broken"), 0)
     wait_for(lambda: desk.encoder.texts == ["broken"])
     desk.book.accept(PromptUpdate(prompt="fine"), 0)
     wait_for(lambda: desk.book.next_cut() is not None)
-    assert ("failed", "u1") in desk.events()
+    failed = [event for event in desk.subscription.drain() if event["event"] == "failed"]
+    assert [(event["update"], event["reason"]) for event in failed] == [("u1", reason)]
     assert desk.count("failed") == 1
+    desk.book.close(5.0)
+
+
+def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_from_it():
+    desk = Desk()
+    desk.encoder.error = IndexError("index 9 is out of range")
+    desk.encoder.may.set()
+    desk.book.foresee([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
+    wait_for(lambda: desk.encoder.texts == ["broken", "fine"])
+    desk.book.close(5.0)
+
+
+def test_a_planned_prompt_that_cannot_be_encoded_fails_alone_where_there_is_another_to_go_on_with():
+    desk = Desk()
+    desk.encoder.may.set()
+    wishes = StreamWishes(desk.book, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None)
+    with pytest.raises(RuntimeError, match="no such word"):
+        wishes.take(0, -1, settled=True)
+    desk.book.accept(PromptUpdate(prompt="live"), 3)
+    wait_for(lambda: desk.book.next_cut() is not None)
+    assert wishes.take(5, 4, settled=True).update is None
+    live = wishes.take(6, 5, settled=True).update
+    assert live is not None
+    assert live.record.prompt == "live"
+    assert [update for kind, update in desk.events() if kind == "failed"] == ["u1", "u3"]
+    assert desk.count("failed") == 2
     desk.book.close(5.0)
 
 

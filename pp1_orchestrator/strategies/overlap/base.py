@@ -67,7 +67,8 @@ class Overlap(Protocol):
         ...
 
     def close(self, timeout_s: float) -> bool:
-        """Stop using the link. False when that did not happen in time: then nobody may use it any more."""
+        """End what runs beside the session's thread. False when that did not happen in time: then nobody may use
+        the link or the decoder any more."""
         ...
 
 

@@ -6,18 +6,21 @@ this chunk it waits for those, and only for those.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.errors import Stage0Error, named_line
 from pp1_orchestrator.stage0.flight import Accepted
 from pp1_orchestrator.strategies.overlap.base import DECODED_NEXT, OverlapParts, Steps, exchange
 from pp1_orchestrator.transport.lanes import own_lane
 
 POLL_S = 0.5
+CLOSE_POLL_S = 0.01
 
 Job = tuple[Steps, Accepted, threading.Event]
 
@@ -49,14 +52,18 @@ class DecodeThread:
         self._parts.link.send(parcel)
 
     def close(self, timeout_s: float) -> bool:
-        """The link is free either way; a decode that hangs must not keep the mesh from being told to stop."""
-        if self._thread.is_alive() and self._failure is None:
-            try:
-                self._results.put(None, timeout=timeout_s)
-            except queue.Full:
-                return True
-            self._thread.join(timeout_s)
-        return True
+        """Results that nobody waits for any more are thrown away: the thread comes to its end after one chunk."""
+        end = time.monotonic() + timeout_s
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._results.get_nowait()
+            with contextlib.suppress(queue.Full):
+                self._results.put_nowait(None)
+            self._thread.join(CLOSE_POLL_S)
+            if time.monotonic() >= end:
+                break
+        return not self._thread.is_alive()
 
     def _hand_over(self, stage: Steps, accepted: Accepted) -> None:
         prepared = threading.Event()
@@ -79,7 +86,7 @@ class DecodeThread:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise Stage0Error(f"decoding failed: {self._failure}") from self._failure
+            raise Stage0Error(f"decoding failed: {named_line(self._failure)}") from self._failure
 
     def _decode(self) -> None:
         try:

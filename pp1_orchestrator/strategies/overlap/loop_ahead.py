@@ -44,7 +44,9 @@ class LoopAhead:
         self._parts.link.send(parcel)
 
     def close(self, timeout_s: float) -> bool:
-        return self._ahead is None
+        """An envelope that nobody has waited for yet went to a mesh that is lost: a stream ends with none under way."""
+        self._ahead = None
+        return True
 
     def _submit(self, flight: Flight | None) -> bool:
         """Begin to send; the leader takes it when it has finished the last chunk's context pass."""
