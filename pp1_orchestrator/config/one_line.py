@@ -17,7 +17,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {UNREADABLE}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
-    if several := re.match(r"Ambiguous value for argument '(.+?)' 1\. ", text):
+    if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
         return f"{several[1]}: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m"
     if unknown := re.match(r"Could not override '(.+?)'", text):
         return f"{unknown[1]}: no such key; `--cfg job` lists all of them"

@@ -39,7 +39,7 @@ CASES = {
     ),
     "a text with a comma": (
         ["run.prompt=a red circle, big"],
-        "run.prompt=a red circle, big: one text is quoted once more, \"a='b,c'\"; to try each of several values, "
+        "run.prompt: one text is quoted once more, \"a='b,c'\"; to try each of several values, "
         "add -m",
     ),
     "a text that looks like a number": (
@@ -109,11 +109,11 @@ def test_a_mesh_that_speaks_an_older_contract_makes_the_same_video(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
-    taken = tmp_path / "file"
+    taken = tmp_path / "out"
     taken.touch()
-    done = run_to_end("run=plan", f"hydra.run.dir={taken / 'run'}", out=tmp_path / "out", timeout_s=60)
+    done = run_to_end("run=plan", out=taken, timeout_s=60)
     assert done.returncode == 2, done.stderr
-    line = f"hydra.run.dir: no run can leave its files in {taken / 'run'}: Not a directory"
+    line = f"hydra.run.dir: no run can leave its files in {taken}: File exists"
     assert done.stderr == f"configuration error: {line}\n"
 
 
