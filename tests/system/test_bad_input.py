@@ -39,8 +39,7 @@ CASES = {
     ),
     "a text with a comma": (
         ["run.prompt=a red circle, big"],
-        "run.prompt: one text is quoted once more, \"a='b,c'\"; to try each of several values, "
-        "add -m",
+        "run.prompt: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m",
     ),
     "a text that looks like a number": (
         ["serving.token=123456"],
