@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -35,11 +36,23 @@ def report(error: Exception) -> int:
     return EXIT_CONFIG
 
 
+def keep_private(job: HydraConf) -> None:
+    """All settings lie there, a token too: for its owner alone."""
+    if job.output_subdir is None:
+        return
+    folder = Path(job.runtime.output_dir) / job.output_subdir
+    try:
+        folder.chmod(0o700)
+    except OSError as error:  # some disks know no such thing
+        log.warning("%s, where all settings lie, may be read by others: %s", folder, error.strerror)
+
+
 def run_job(composed: DictConfig) -> None:
     """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
     from pp1_orchestrator.config.load import load_settings
     from pp1_orchestrator.server.port import check_port
 
+    keep_private(HydraConfig.get())
     settings = load_settings(composed)
     if settings.run.name == "serve":
         check_port(settings.serving.host, settings.serving.port)  # known at once, where torch would take seconds

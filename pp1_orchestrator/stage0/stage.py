@@ -140,10 +140,10 @@ class Stage:
         parcel = self._pack(envelope)
         record = self._record(start, wish, envelope.meta.call_id, parcel)
         requested = wish.update.update if wish.update else None
-        flight = Flight(envelope, parcel, Fence(parcel.device), record, self._updates(wish), requested)
-        flight.record.update_ids = tuple(update.id for update in flight.updates)
-        self._flights.append(flight)
-        with self._emitting:
+        with self._emitting:  # a chunk that is dropped meanwhile hands its updates on to this one, before or after
+            flight = Flight(envelope, parcel, Fence(parcel.device), record, self._updates(wish), requested)
+            flight.record.update_ids = tuple(update.id for update in flight.updates)
+            self._flights.append(flight)
             self._open[chunk] = flight
             self._tell(lambda o: o.planned(flight))
         return flight

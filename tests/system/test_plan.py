@@ -43,6 +43,7 @@ def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
     shown = [line for line in done.stdout.splitlines() if str(out) not in line]  # a folder's name is as long as it is
     assert max(map(len, shown)) <= COLUMNS
     assert not list(out.glob("*.mp4"))
+    assert (out / ".hydra").stat().st_mode & 0o077 == 0  # a token may lie there
 
 
 def test_a_model_without_its_vae_is_one_line(tmp_path, weightless):
