@@ -37,8 +37,8 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
 def make_plan(settings: Settings, config: WanConfig) -> Plan:
     """Measure this machine for a moment, then predict the run on it."""
     limit_threads(settings.layout.threads)
-    log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     found = survey(settings, config)
+    log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
     machine = calibrate(settings, found, lambda between_s: _link(settings, found, between_s))
     return predict(settings, config, machine, delays, found)
