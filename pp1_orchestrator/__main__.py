@@ -88,7 +88,8 @@ def main() -> int:
         return report(error)
     except OSError as error:
         frames = traceback.extract_tb(error.__traceback__)
-        if any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames):
+        has_begun = any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames)
+        if has_begun or error.filename is None:
             raise
         # Nothing of ours has begun: Hydra makes the folder that a run leaves its files in.
         return report(ConfigError(f"hydra.run.dir: no run can leave its files in {error.filename}: {error.strerror}"))
