@@ -60,7 +60,6 @@ class Stream:
         observers: Sequence[Observer] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        check_parts(settings, config)
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._components: Components = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.runtime.compose import check_parts
 from pp1_orchestrator.runtime.interconnect import advice, topology
 from pp1_orchestrator.runtime.layouts.torchrun import take_part
 from pp1_orchestrator.runtime.logs import spare_errors, use_format
@@ -43,6 +44,8 @@ def run_program(settings: Settings, out: Path) -> None:
     _advise(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
+    if settings.run.name not in ALONE:
+        check_parts(settings, config)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, script, out)
 

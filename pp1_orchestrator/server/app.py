@@ -36,11 +36,10 @@ from pp1_orchestrator.server.routes.timeline import timeline_routes
 from pp1_orchestrator.server.routes.whep import Peers, whep_routes
 from pp1_orchestrator.server.settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams
-from pp1_orchestrator.server.surface import Surface
+from pp1_orchestrator.server.surface import INTERFACE, Surface
 
 log = logging.getLogger(__name__)
 Mount = Callable[[FastAPI], None]
-WHATEVER = ("/api/{rest:path}", "/whep{rest:path}")
 
 
 def create_app(
@@ -90,8 +89,8 @@ def create_app(
     app.include_router(event_routes(streams))
     app.include_router(health_routes(stream, registry))
     app.include_router(document_routes(app.state.document))
-    for path in WHATEVER:  # the page is asked for whatever no route fits wholly: a wrong method, too
-        app.router.routes.append(Route(path, Elsewhere(), include_in_schema=False))
+    for prefix in INTERFACE:  # else the page is asked for whatever no route fits wholly: a wrong method, too
+        app.router.routes.append(Route(prefix + "{rest:path}", Elsewhere(), include_in_schema=False))
     if mount_panel is not None:
         mount_panel(app)
     return app

@@ -15,7 +15,7 @@ from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.media.recorder import Mp4Recorder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.plan import write_plan
-from pp1_orchestrator.runtime.compose import Stream, check_parts
+from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.modes.plan import make_plan
 from pp1_orchestrator.runtime.results import write_results
@@ -30,7 +30,6 @@ REFRESH_S = 0.2
 
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Raises the stream's failure, or StopRequested after a signal, once what was measured has been written."""
-    check_parts(settings, config)  # at once: measuring for the plan may take minutes
     write_plan(make_plan(settings, config), out / "plan.json")
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     video = settings.stream
