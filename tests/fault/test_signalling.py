@@ -16,6 +16,7 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.runtime.process import keep_collections_short
 from tests.media.source import SIZE, Counted
+from tests.timing import stopwatch
 
 from .loop_delay import LoopDelay
 from .offers_made import mutants, seeds
@@ -53,7 +54,7 @@ def frozen_heap():
 
 async def settle() -> None:
     """Until only this task and the peers' own are left."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(asyncio.all_tasks()) > 2:
             await asyncio.sleep(0.02)
 
@@ -82,7 +83,7 @@ def test_the_offers_that_are_damaged_are_good_ones():
     assert asyncio.run(scene()) == ["answered"] * 3
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(caplog):
     caplog.set_level(logging.WARNING)
 
@@ -104,14 +105,14 @@ def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(cap
             assert psutil.Process().num_fds() == files
             return outcomes, delays
 
-    with frozen_heap():
+    with frozen_heap(), stopwatch() as watch:
         outcomes, delays = asyncio.run(scene())
         assert open_connections() == 0
     assert set(outcomes) == {"refused", "answered"}
     assert [record.getMessage() for record in caplog.records] == []
     usual, longest = map(min, zip(*delays, strict=True))
-    assert usual < DELAY_S
-    assert longest < LONGEST_S
+    assert usual < DELAY_S * watch.scale
+    assert longest < LONGEST_S * watch.scale
 
 
 @pytest.mark.parametrize(
