@@ -58,6 +58,7 @@ class Supervisor:
         self.own_clock: AnswerClock | None = None
         """Of a mesh in this process: what hangs there can't be ended alone."""
         self._swap = threading.Lock()
+        """Guards `_closed`, `_guard`, and the exchange of one mesh for the next."""
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
@@ -117,15 +118,18 @@ class Supervisor:
             self._late = hang(self._mesh.processes, str(error), self._folder)
             log.error("%s%s", self._late.text, self._late.detail)
             raise MeshError(self._late.text) from error
-        if self._mesh.processes:
-            self._guard = MeshGuard(self._mesh, clock, self._folder)
-        else:
+        if not self._mesh.processes:
             self.own_clock = clock
+            return link
+        with self._swap:
+            if not self._closed:  # `stop` has looked for a guard already, and ends this mesh
+                self._guard = MeshGuard(self._mesh, clock, self._folder)
         return link
 
     def _unwatch(self, look_s: float = 0.0) -> Loss | None:
         """look_s: how long to wait for the reason of what the link has noticed."""
-        guard, self._guard = self._guard, None
+        with self._swap:
+            guard, self._guard = self._guard, None
         if guard is None:
             return None
         guard.close(look_s)
