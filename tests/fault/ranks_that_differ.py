@@ -5,6 +5,7 @@ import os
 import msgspec
 import torch
 
+from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.runtime import mesh_process
 
 
@@ -42,7 +43,7 @@ def with_another_torch(rank, settings, config, port, folder):
 
 def with_another_contract(rank, settings, config, port, folder):
     if rank == 2:
-        mesh_process.VERSIONS = (7, 8)
+        handshake.VERSION = 7
     mesh_process.main(rank, settings, config, port, folder)
 
 
