@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.system.program import free_port
 
 BINARY = shutil.which("prometheus")
-WAIT_S = 90
+WAIT_S = 240
 
 
 class Prometheus:

@@ -18,7 +18,7 @@ from .faulty import MESH
 
 SETTINGS = settings("run=bench", *MESH, "layout.mesh_ranks=2")
 CONFIG = read_config(SETTINGS.model.folder / "generator")
-END_S = 60
+END_S = 240
 CALL_ID, META_BYTES, TENSOR_COUNT = 3, 4, 5
 """Places in a header."""
 

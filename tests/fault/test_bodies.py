@@ -32,7 +32,7 @@ def listening(parts):
 # Every request here asks for the connection to be closed, so that an answer has an end.
 def answer_to(listening, data: bytes) -> bytes:
     """What the server says to these bytes until it closes the connection."""
-    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=120) as client:
         client.sendall(data)
         answer = b""
         while part := client.recv(65536):
@@ -98,7 +98,7 @@ def test_headers_that_do_not_come_are_given_up(listening, start):
 
 
 def test_headers_that_trickle_in_are_given_up_too(listening):
-    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=120) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\n")
         client.settimeout(LIMITS.header_s / 10)
         for number in range(1000):
@@ -114,7 +114,7 @@ def test_headers_that_trickle_in_are_given_up_too(listening):
 
 
 def test_a_connection_that_is_used_again_has_its_full_time(listening):
-    with socket.create_connection(("127.0.0.1", listening.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", listening.port), timeout=120) as client:
         for _ in range(3):
             client.sendall(b"GET /healthz HTTP/1.1\r\n")
             client.sendall(b"Host: 127.0.0.1\r\n\r\n")

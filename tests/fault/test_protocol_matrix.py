@@ -54,6 +54,7 @@ from pp1_orchestrator.transport.groups import Topology
 from pp1_orchestrator.transport.rendezvous import host_store
 from tests.config.test_conf import settings
 from tests.forked import helped
+from tests.timing import scaled
 
 from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh, message
 from .faulty import MESH, faulty
@@ -109,7 +110,7 @@ def test_an_answer_that_is_none(kind, choices, reason, words):
 
 
 def test_a_late_answer_is_dropped_after_a_hard_cut():
-    with faulty("delay", "overlap.d_in=2", "debug.fault.seconds=1", chunk=BAD) as stream:
+    with faulty("delay", "overlap.d_in=2", "debug.fault.seconds=4", chunk=BAD) as stream:
         stream.wait_for(lambda: len(stream.run.kept.flights) > BAD)
         stream.session.control(Control(action="hard_cut"))
         stream.wait_for_epoch(1)
@@ -131,11 +132,13 @@ def test_a_poisoned_cache_of_one_follower_costs_an_epoch_and_no_mesh():
 
 
 def test_an_idle_mesh_outlives_every_wait():
-    with faulty("none", "deadlines.message=3", "deadlines.answer=3", "deadlines.heartbeat=0.3", ranks=2) as stream:
+    longest_s = min(20.0, scaled(3))
+    choices = (f"deadlines.message={longest_s}", f"deadlines.answer={longest_s}", "deadlines.heartbeat=0.3")
+    with faulty("none", *choices, ranks=2) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)
         stream.session.control(Control(action="pause"))
         stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
-        time.sleep(4.5)  # longer than a group waits
+        time.sleep(1.5 * longest_s)  # longer than a group waits
         before = len(stream.chunks)
         stream.session.control(Control(action="resume"))
         stream.wait_for(lambda: len(stream.chunks) > before + 1)

@@ -8,9 +8,10 @@ import pytest
 
 from pp1_orchestrator.ports import Control, PromptUpdate, Transition
 from tests.system.in_process import open_stream, run_script
+from tests.timing import scaled
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=1", "run.restarts=3", "supervision.pauses_s=[0]", "run.chunks=100000")
-WAIT_S = 60
+WAIT_S = 240
 BLUE = "a blue square moving up on a white background"
 
 
@@ -59,12 +60,13 @@ def test_a_mesh_that_is_lost_while_rank_0_decodes_is_started_anew():
     assert run.session.failure is None
 
 
-HANGS = ("debug=fault", "debug.fault.kind=hang_decoding", "debug.fault.chunk=2", "debug.fault.seconds=6")
+HANGS = ("debug=fault", "debug.fault.kind=hang_decoding", "debug.fault.chunk=2")
 
 
 def test_a_lost_mesh_has_no_successor_while_its_chunk_is_being_decoded():
     """Two threads would use one decoder."""
-    with open_stream(*CHOICES, *HANGS, "overlap=decode_thread", "deadlines.stop=1") as run:
+    hangs = (*HANGS, f"debug.fault.seconds={min(40, scaled(6)):.0f}")
+    with open_stream(*CHOICES, *hangs, "overlap=decode_thread", "deadlines.stop=1") as run:
         run.session.start()
         wait_for(run, lambda: len(run.kept.flights) > 4)
         kill_leader(run)

@@ -78,7 +78,7 @@ def test_a_clip_ends_by_itself_at_its_limits(tmp_path, limits, ended):
     scene = Scene(tmp_path, limits)
     scene.recorder.start()
     scene.show(range(200))
-    assert scene.ended.wait(20)
+    assert scene.ended.wait(120)
     (clip,) = scene.recorder.clips()
     assert (clip.state, clip.ended) == ("ready", ended)
     assert clip.seconds <= limits.seconds
@@ -96,13 +96,13 @@ def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, 
 
     def on_end(_) -> None:
         ended.set()
-        assert told.wait(20)
+        assert told.wait(120)
 
     take = Take("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
     shown = []
     for second in range(90):
         if second == 20:
-            assert ended.wait(20)
+            assert ended.wait(120)
         picture = numbered(second)
         shown.append(weakref.ref(picture))
         assert take.add(picture, second)
@@ -118,7 +118,7 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
     told = threading.Event()
 
     def on_end(_) -> None:
-        told.wait(20)
+        told.wait(120)
 
     take = Take("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
     take.stop("stopped")
@@ -150,7 +150,7 @@ def test_a_disk_without_room_refuses_and_a_file_that_cannot_be_written_fails_alo
     scene = Scene(tmp_path / "clips")
     (tmp_path / "clips" / "c1.mp4").mkdir(parents=True)
     scene.recorder.start()
-    assert scene.ended.wait(20)
+    assert scene.ended.wait(120)
     failed = scene.recorder.newest()
     assert failed is not None
     assert failed.state == "failed"

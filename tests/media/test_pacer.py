@@ -12,7 +12,7 @@ from pp1_orchestrator.media.pacer import MAX_CHUNKS, PacedSink
 from .source import SIZE, Counted, chunk, read_number
 
 FPS = 60
-WAIT_S = 20
+WAIT_S = 120
 
 
 class Screen:

@@ -64,7 +64,7 @@ class Stream:
         await client.take(answer)
         return client, viewer_id
 
-    async def until(self, predicate, seconds=20.0) -> None:
+    async def until(self, predicate, seconds=120.0) -> None:
         async with asyncio.timeout(seconds):
             while not predicate():
                 await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from aiortc.mediastreams import MediaStreamError
 from pp1_orchestrator.media import hooks
 
 LOOPBACK = ["127.0.0.1"]
-WAIT_S = 20
+WAIT_S = 120
 
 
 class Client:

@@ -68,7 +68,7 @@ class Listening:
         self._thread.start()
         assert started.wait(30)
 
-    def stop(self, timeout_s: float = 30.0) -> bool:
+    def stop(self, timeout_s: float = 120.0) -> bool:
         """True when it ended in time."""
         self.server.stop()
         self._thread.join(timeout_s)

@@ -102,7 +102,7 @@ def run_script(*choices: str, chunks: int, script: Sequence[TimelineEntry] = ())
     """Run a script to its end. Raises the stream's failure."""
     with open_stream(*choices, f"run.chunks={chunks}", script=script) as run:
         run.session.start()
-        assert run.session.done.wait(120)
+        assert run.session.done.wait(240)
     if run.session.failure is not None:
         raise run.session.failure
     return run.summary(), run

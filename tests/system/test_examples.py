@@ -35,16 +35,16 @@ class Heard:
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._read, args=(url,))
         self._thread.start()
-        assert self._begun.wait(20)
+        assert self._begun.wait(120)
 
     def all(self) -> list[dict]:
         """To be called when the program has been told to stop."""
-        self._thread.join(30)
+        self._thread.join(120)
         assert not self._thread.is_alive()
         return self.events
 
     def _read(self, url: str) -> None:
-        with httpx.stream("GET", f"{url}/api/events", headers=BEARER, timeout=30) as answer:
+        with httpx.stream("GET", f"{url}/api/events", headers=BEARER, timeout=120) as answer:
             for line in answer.iter_lines():
                 self._begun.set()
                 if line.startswith("data: "):
@@ -70,7 +70,7 @@ def url_of(program: Running) -> str:
 
 def run_example(*command: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"TOKEN": token}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
 def test_the_client_waits_for_its_receipt(program):
@@ -84,7 +84,7 @@ def test_the_client_waits_for_its_receipt(program):
 def test_a_viewer_is_answered_by_a_server_whose_host_is_a_name(program):
     assert not is_loopback_host(NAME)
     headers = BEARER | {"Content-Type": "application/sdp"}
-    answer = httpx.post(f"{url_of(program)}/whep", content=seeds()[0], headers=headers, timeout=20)
+    answer = httpx.post(f"{url_of(program)}/whep", content=seeds()[0], headers=headers, timeout=120)
     assert answer.status_code == 201, answer.text
     candidates = [line.split() for line in answer.text.splitlines() if line.startswith("a=candidate:")]
     assert {fields[4] for fields in candidates} == {"127.0.0.1"}

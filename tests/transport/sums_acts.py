@@ -10,7 +10,7 @@ import torch
 from pp1_orchestrator.errors import PeerError
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Topology
 from pp1_orchestrator.transport.shared_sums import SharedSums, meet
-from tests.transport.world import Report, Seat
+from tests.transport.world import WAIT_S, Report, Seat
 
 MESH, ROUNDS, SILENT_S = 3, 300, 0.5
 KINDS = [((2, 5), torch.float32), ((7,), torch.bfloat16), ((1, 192, 192), torch.float32), ((3, 1), torch.int64)]
@@ -24,15 +24,15 @@ def act(seat: Seat) -> Report:
 
 
 def _sum(seat: Seat, topology: Topology) -> Report:
-    crowded = _meet_without_files(topology) if seat.rank == MESH else meet(topology.mesh, SILENT_S)
-    sums = meet(topology.mesh, SILENT_S)
-    if sums is None:
+    crowded = _meet_without_files(topology) if seat.rank == MESH else meet(topology.mesh, WAIT_S)
+    sums, impatient = meet(topology.mesh, WAIT_S), meet(topology.mesh, SILENT_S)
+    if sums is None or impatient is None:
         return {"crowded": crowded is None}
     report: Report = {"crowded": crowded is None, "wrong": [n for n in range(ROUNDS) if not _right(sums, seat.rank, n)]}
     shard = MeshShard(topology)
     turned = torch.arange(6.0).view(2, 3).t()
     report["turned"] = shard.all_reduce(turned).tolist()
-    report["silent"] = "" if seat.rank > LEADER else _silence(sums)
+    report["silent"] = "" if seat.rank > LEADER else _silence(impatient)
     shard.broadcast(torch.zeros(1))  # whoever was silent has not ended meanwhile
     return report
 
@@ -45,7 +45,7 @@ def _meet_without_files(topology: Topology) -> SharedSums | None:
         os.close(file)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(own) + 1, last))
     try:
-        return meet(topology.mesh, SILENT_S)
+        return meet(topology.mesh, WAIT_S)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, last))
 

@@ -4,7 +4,7 @@ import psutil
 
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 def listening() -> dict[int, str]:

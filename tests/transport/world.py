@@ -19,7 +19,7 @@ from pp1_orchestrator.transport.groups import Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import LOOPBACK, host_store, join_store
 from tests.forked import METHOD, helped
 
-WAIT_S = 60.0
+WAIT_S = 240.0
 
 Report = dict[str, Any]
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
 
 Scheme = Literal["light", "dark"]
+WAIT_S = 120.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -52,11 +53,11 @@ class Visit:
     def status(self) -> str:
         return self.page.inner_text("#pp1-status")
 
-    def wait_status(self, word: str, seconds: float = 30) -> None:
+    def wait_status(self, word: str, seconds: float = WAIT_S) -> None:
         check = "word => document.querySelector('#pp1-status span')?.textContent === word"
         self.page.wait_for_function(check, arg=word, timeout=seconds * 1000)
 
-    def wait_playing(self, seconds: float = 30) -> None:
+    def wait_playing(self, seconds: float = WAIT_S) -> None:
         """Until the video has shown a few pictures. (Its time goes on even while there are none.)"""
         check = "() => document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 3"
         try:
@@ -69,7 +70,7 @@ class Visit:
         """Red, green, blue from 0 to 255, over the whole picture."""
         return self.page.evaluate(MEAN_COLOUR)
 
-    def wait_colour(self, test: str, seconds: float = 30) -> None:
+    def wait_colour(self, test: str, seconds: float = WAIT_S) -> None:
         """test: a JavaScript expression of r, g and b."""
         check = f"() => {{ const [r, g, b] = ({MEAN_COLOUR})(); return {test}; }}"
         self.page.wait_for_function(check, timeout=seconds * 1000, polling=40)
@@ -79,7 +80,9 @@ class Visit:
 
 
 def new_context(browser: Browser, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> BrowserContext:
-    return browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(WAIT_S * 1000)
+    return context
 
 
 def open_page(context: BrowserContext, url: str) -> Visit:

@@ -42,7 +42,7 @@ class Site:
         self.stream.close()
 
     def until(self, predicate) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not predicate():
             assert time.monotonic() < deadline
             time.sleep(0.02)

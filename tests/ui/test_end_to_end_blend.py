@@ -38,12 +38,12 @@ def test_a_blend_with_a_transition_changes_the_picture(program, browser, record_
     page.wait_colour(f"r < {BLACK_AT_MOST}")
     record_property("before", page.mean_colour())
     ask_blend(page)
-    page.wait_colour(f"r > {WHITE_AT_LEAST}", seconds=60)
+    page.wait_colour(f"r > {WHITE_AT_LEAST}")
     record_property("after", page.mean_colour())
     page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
     assert all(text in page.page.inner_text("#pp1-caption span") for text in WHITE)
     page.page.locator("#pp1-history .chips button").nth(1).click()
-    page.wait_colour(f"r < {BLACK_AT_MOST}", seconds=60)
+    page.wait_colour(f"r < {BLACK_AT_MOST}")
     assert page.page.inner_text("#pp1-mix summary span") == ""
     entries = [entry for entry in json.loads(program.get("/api/recording")[1])["entries"] if "prompts" in entry]
     assert [(entry["transition"]["steps"], entry["prompts"][1]["weight"]) for entry in entries] == [(STEPS, 0.5)]

@@ -69,7 +69,7 @@ def viewers(url: str) -> int:
 
 
 def until(predicate) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not predicate():
         assert time.monotonic() < deadline
         time.sleep(0.02)
