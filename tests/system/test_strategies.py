@@ -11,6 +11,7 @@ from pp1_orchestrator.ports import TimelineEntry, Transition, WeightedPrompt
 from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
 from pp1_orchestrator.runtime.choices import check
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
+from tests.timing import scaled
 
 from .in_process import open_stream, run_script
 
@@ -140,7 +141,8 @@ def test_attention_bias_changes_the_video_and_one_does_not():
 
 def test_stages_that_sleep_hide_behind_each_other_except_in_sync():
     """Delays need no core, so the score tells the order of things and not how busy this machine is."""
-    slow, scores = ["debug.mesh_s=0.15", "debug.decode_s=0.15", "context=none"], {}
+    delay_s = min(2.0, scaled(0.15))  # much longer than what is computed
+    slow, scores = [f"debug.mesh_s={delay_s}", f"debug.decode_s={delay_s}", "context=none"], {}
     for overlap in OVERLAPS:
         score = run_script(f"overlap={overlap}", *slow, chunks=5)[0].overlap_score
         assert score is not None

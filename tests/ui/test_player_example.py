@@ -13,7 +13,7 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.settings import ServerSettings
 from tests.server.conftest import Listening
 
-from .browser import Visit, visit
+from .browser import Visit, new_context, visit
 from .painted import PaintedStream
 
 PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
@@ -54,7 +54,7 @@ def test_it_plays_the_stream_and_leaves_with_its_page(browser):
 @pytest.mark.parametrize(("token", "plays"), [(TOKEN, True), ("wrong", False)])
 def test_it_brings_a_token_or_says_why_there_is_no_picture(browser, token, plays):
     """Served by a proxy in front of a stream, as docs/api.md has it: only the stream asks for the token."""
-    with served(TOKEN) as (_, url), contextlib.closing(browser.new_context()) as context:
+    with served(TOKEN) as (_, url), contextlib.closing(new_context(browser)) as context:
         context.route(f"{url}/player.html", lambda route: route.fulfill(path=PLAYER))
         page = Visit(context.new_page())
         page.page.goto(f"{url}/player.html#token={token}")

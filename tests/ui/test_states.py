@@ -8,7 +8,7 @@ from PIL import Image
 
 from pp1_orchestrator.media.settings import PeerLimits
 
-from .browser import Visit, visit
+from .browser import Visit, new_context, visit
 from .painted import COLOURS, SIZE
 from .site import RED, ask
 
@@ -165,13 +165,13 @@ def test_an_offer_that_is_never_answered_is_made_again(site, browser):
         if len(offers) > 1:
             route.continue_()
 
-    with browser.new_context() as context:
+    with new_context(browser) as context:
         context.add_init_script(GIVES_UP_SOON)
         page = context.new_page()
         page.route("**/whep", answer_all_but_the_first)
         page.goto(site.url)
         Visit(page).wait_playing()
-    assert len(offers) == 2
+    assert len(offers) >= 2
 
 
 def test_a_receipt_whose_line_broke_does_not_wait_for_ever(page, site):
