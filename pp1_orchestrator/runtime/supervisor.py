@@ -29,8 +29,7 @@ from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.groups import LEADER
 from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.ordered import OrderedLink
-from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
+from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05
@@ -53,7 +52,7 @@ class Supervisor:
         self._ranks = settings.layout
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
-        self._needs, self._pause_s = (1, ""), 0.0
+        self._pause_s = 0.0
         self._guard: MeshGuard | None = None
         self._late: Loss | None = None
         self.own_clock: AnswerClock | None = None
@@ -65,9 +64,8 @@ class Supervisor:
         """Meshes before this one."""
         self._mesh: Mesh = make_layout(settings, config).start(folder, self.generation)
 
-    def connect(self, needed_version: int, reason: str) -> MeshLink:
+    def connect(self) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""
-        self._needs = (needed_version, reason)
         return self._join()
 
     def check(self) -> None:
@@ -115,8 +113,7 @@ class Supervisor:
     def _join(self) -> MeshLink:
         clock = self._make_clock()
         try:
-            ordered = OrderedLink(self._mesh.connect(*self._needs), self._metrics.result_repeated)
-            link = WatchedLink(ordered, clock)
+            link = self._mesh.connect(clock, self._metrics.result_repeated)
         except PeerError as error:
             self._late = hang(self._mesh.processes, str(error), self._folder)
             log.error("%s%s", self._late.text, self._late.detail)

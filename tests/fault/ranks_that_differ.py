@@ -6,6 +6,7 @@ import time
 import msgspec
 import torch
 
+from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.runtime import mesh_process
 
 
@@ -54,7 +55,7 @@ def with_another_torch(rank, settings, config, port, folder):
 def with_another_contract(rank, settings, config, port, folder):
     up(rank, folder)
     if rank == 2:
-        mesh_process.VERSIONS = (7, 8)
+        handshake.VERSION = 7
     mesh_process.main(rank, settings, config, port, folder)
 
 

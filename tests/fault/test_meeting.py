@@ -25,7 +25,7 @@ def connect_and_kill(mesh, rank):
 
     def connect():
         try:
-            mesh.connect(1, "a test")
+            mesh.connect()
         except MeshError as error:
             said.extend((time.monotonic(), str(error)))
 
@@ -57,6 +57,6 @@ def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     assert not torch.distributed.is_initialized()
     after = SpawnedLayout(settings, config).start(None, 0)
     try:
-        assert after.connect(1, "a test").version
+        assert after.connect()
     finally:
         after.stop(None, 0.0)

@@ -81,4 +81,4 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
         process.join(END_S)
         assert process.exitcode == mesh_process.EXIT_FAILED
         with pytest.raises(MeshError, match=f"^rank {rank}: ranks disagree on {key}: .+ on rank {rank}, .+ on rank 0$"):
-            wait_for_all(store, "speaks", range(rank, rank + 1), END_S, dict)
+            wait_for_all(store, "agreed", range(rank, rank + 1), END_S, dict)

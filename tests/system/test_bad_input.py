@@ -8,8 +8,6 @@ import psutil
 import pytest
 import torch
 
-from pp1_orchestrator.measure.summary import read_summary
-
 from .program import free_port, run_to_end
 
 REFUSED_S = 5
@@ -85,26 +83,6 @@ def test_one_line_and_exit_code_2(tmp_path, options, line):
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"configuration error: {line}\n"
     assert done.stdout == ""
-
-
-def test_a_mesh_that_speaks_an_older_contract_is_refused_by_name(tmp_path):
-    options = ["run=bench", "run.chunks=2", "routing=mesh_encoder", "debug.mesh_versions=[1]"]
-    done = run_to_end(*options, out=tmp_path / "out", timeout_s=90)
-    assert done.returncode == 1, done.stderr
-    last = done.stdout.strip().splitlines()[-1]
-    assert last.endswith("failed: rank 1 speaks contract version 1; routing=mesh_encoder needs 2 or newer")
-
-
-def test_a_mesh_that_speaks_an_older_contract_makes_the_same_video(tmp_path):
-    digests = []
-    for name, extra in (("old", ["debug.mesh_versions=[1]"]), ("new", [])):
-        out = tmp_path / name
-        options = ["run=bench", "run.chunks=3", "run.warmup_chunks=1", "layout.mesh_ranks=1", *extra]
-        done = run_to_end(*options, out=out, timeout_s=90)
-        assert done.returncode == 0, done.stderr
-        summary = read_summary(out / "summary.json")
-        digests.append(summary.latents_sha256)
-    assert digests[0] == digests[1]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -11,7 +11,7 @@ from typing import ClassVar
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.strategies.overlap.base import IN_FLIGHT, OverlapParts, Steps, collect, note_sent
-from pp1_orchestrator.transport.groups import Sending
+from pp1_orchestrator.transport.link import PendingSend
 
 
 class LoopAhead:
@@ -21,7 +21,7 @@ class LoopAhead:
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
-        self._ahead: tuple[Flight, Sending] | None = None
+        self._ahead: tuple[Flight, PendingSend] | None = None
 
     def step(self, stage: Steps) -> bool:
         if self._ahead is None and not self._submit(stage.plan(block=True)):

@@ -29,8 +29,6 @@ class Routing(Protocol):
 
     home: ClassVar[EncoderHome]
     """Which rank holds the text encoder."""
-    needs_version: ClassVar[int]
-    """The oldest contract version that can carry this routing's payloads."""
 
     def __init__(self, encoder: PromptEncoder | None) -> None:
         """encoder: where `home` is rank 0, otherwise None."""

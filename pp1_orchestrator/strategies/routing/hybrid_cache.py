@@ -28,7 +28,6 @@ class HybridCache:
     """
 
     home: ClassVar[EncoderHome] = "leader"
-    needs_version: ClassVar[int] = 2
 
     def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is None

@@ -15,7 +15,6 @@ class MeshEncoder:
     """routing=mesh_encoder."""
 
     home: ClassVar[EncoderHome] = "leader"
-    needs_version: ClassVar[int] = 2
 
     def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is None

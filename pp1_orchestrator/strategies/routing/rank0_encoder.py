@@ -17,7 +17,6 @@ class Rank0Encoder:
     """routing=rank0_encoder."""
 
     home: ClassVar[EncoderHome] = "rank0"
-    needs_version: ClassVar[int] = 1
 
     def __init__(self, encoder: PromptEncoder | None) -> None:
         assert encoder is not None
