@@ -12,7 +12,6 @@ from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import write_results
 from pp1_orchestrator.runtime.vitals import Vitals
-from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
 
 log = logging.getLogger(__name__)
@@ -24,12 +23,10 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
     from pp1_orchestrator.runtime.web import Web
 
     web = Web(settings)
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments = Instruments.make(settings.run.warmup_chunks)
     sink = web.make_sink(instruments, out)
     try:
-        stream = Stream(
-            settings, config, script, instruments, sink, [digests], trace_folder=out if settings.trace else None
-        )
+        stream = Stream(settings, config, script, instruments, sink, trace_folder=out if settings.trace else None)
         try:
             vitals = Vitals(stream, instruments.metrics, instruments.events)
             stream.session.start()
@@ -40,7 +37,7 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
     finally:
         sink.close()
     try:
-        write_results(settings, instruments, digests, stream, out)
+        write_results(settings, instruments, None, stream, out)
     except Stage0Error as error:  # what was shown was shown
         log.warning("%s", error)
     log.info("stopped; see %s", out)
