@@ -44,6 +44,7 @@ class Station:
         self._book = PromptBook(
             Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics, too_long=lambda _: False
         )
+        self._book.start()
         self._haste, self._stop = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self._produce)]
         self._threads[0].start()
