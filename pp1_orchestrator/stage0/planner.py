@@ -13,9 +13,8 @@ from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
 from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, LATENTS_IN, InferPlan, latent_size
 from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
-from pp1_orchestrator.stage0.history import StreamHistory
-from pp1_orchestrator.strategies.context.base import ContextPolicy
-from pp1_orchestrator.strategies.routing.base import Payload, Routing
+from pp1_orchestrator.stage0.context import ContextPolicy, StreamHistory
+from pp1_orchestrator.stage0.routing import Payload, Routing
 
 SEEDED_NOISE = 2
 """From this contract version on noise need not travel: the mesh draws it from the seed."""

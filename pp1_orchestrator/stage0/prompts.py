@@ -21,7 +21,7 @@ from pp1_orchestrator.measure.records import UpdateRecord
 from pp1_orchestrator.ports import Cut, PromptReceipt, PromptUpdate
 from pp1_orchestrator.stage0.checks import label, read_aim
 from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.strategies.routing.base import Routing
+from pp1_orchestrator.stage0.routing import Routing
 
 log = logging.getLogger(__name__)
 KEPT_RECORDS = 10_000

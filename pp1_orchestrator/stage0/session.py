@@ -19,6 +19,7 @@ from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, Timelin
 from pp1_orchestrator.stage0.checks import check_entries, check_seed
 from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Receipts, Telemetry
+from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.prompts import PromptBook
 from pp1_orchestrator.stage0.recording import Recording
@@ -27,7 +28,6 @@ from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.stage0.state import recent_figures
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.overlap.base import Overlap
 from pp1_orchestrator.transport.link import MeshLink
 
 log = logging.getLogger(__name__)

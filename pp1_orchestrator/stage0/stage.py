@@ -25,9 +25,9 @@ from pp1_orchestrator.ports import DecodedChunk, FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
 from pp1_orchestrator.stage0.flight import FAILED, RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
+from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.spoilage import BRIDGED, Spoilage
 from pp1_orchestrator.stage0.wishes import Wish
-from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.lanes import Fence
 from pp1_orchestrator.transport.messages import Received
 

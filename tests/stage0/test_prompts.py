@@ -13,9 +13,9 @@ from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.models.text.cached import KEPT, CachedEncoder
 from pp1_orchestrator.ports import MAX_PROMPTS, PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
 from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
 
 LONG = 20
 """Characters that the encoder reads."""
