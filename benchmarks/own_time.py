@@ -29,7 +29,6 @@ from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
-from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.text import LeaderText
@@ -42,8 +41,8 @@ from pp1_orchestrator.stage0.context import RecomputeLatent, StreamHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
 from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
 from pp1_orchestrator.stage0.stage import all_finite
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Timeouts, Topology
-from pp1_orchestrator.transport.link import DistLink
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology, open_channel
+from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
 
 CPU = torch.device("cpu")
@@ -90,7 +89,6 @@ class OneEmbedding(Routing):
     """A routing whose prompts are all one embedding that is here already."""
 
     home: ClassVar[EncoderHome] = "rank0"
-    needs_version: ClassVar[int] = 1
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         self.embeds = torch.empty(0)
@@ -105,17 +103,17 @@ def lead(port: int) -> None:
     topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
     spans = SpanRecorder(LEADER)
     worker = MeshWorker(NoGenerator(), spans, HostTimer())
-    parts = LeaderParts(DistLink(PeerPipe(topology), LATEST), MeshShard(topology), LeaderText(None, spans), worker)
+    parts = LeaderParts(MeshLink(open_channel(topology)), MeshShard(topology), LeaderText(None, spans), worker)
     Leader(parts, spans).run()
     topology.close()
 
 
-def one_chunk(planner: Planner, link: DistLink) -> list[int]:
+def one_chunk(planner: Planner, link: MeshLink) -> list[int]:
     """Nanoseconds of each of the PARTS."""
     start = time.monotonic_ns()
     envelope = planner.plan()
     built = time.monotonic_ns()
-    parcel = wire.pack_envelope(envelope, CPU, LATEST)
+    parcel = wire.pack_envelope(envelope, CPU)
     packed = time.monotonic_ns()
     link.send(parcel)
     sent = time.monotonic_ns()
@@ -145,8 +143,8 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     process = mp.get_context("spawn").Process(target=lead, args=(store.port,), daemon=True)
     process.start()
     topology = Topology(join_store(store.port, 2, LIMITS.start), STAGE0, 1, "gloo", LIMITS)
-    link = DistLink(PeerPipe(topology), LATEST)
-    rules = PlanRules(STEPS, recompute_every=1, bias=1.0, version=LATEST)
+    link = MeshLink(open_channel(topology))
+    rules = PlanRules(STEPS, recompute_every=1, bias=1.0)
     shape = ChunkShape(3, 16, sizes.height, sizes.width)
     routing = OneEmbedding(None)
     routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
@@ -159,7 +157,7 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
         took = one_chunk(planner, link)
         if chunk >= 0:
             found[new].append([ns / 1e6 for ns in took])
-    link.send(wire.pack_envelope(planner.message(Action.SHUTDOWN), CPU, LATEST))
+    link.send(wire.pack_envelope(planner.message(Action.SHUTDOWN), CPU))
     process.join()
     topology.close()
     return found

@@ -152,13 +152,12 @@ class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds that stages are made slower by, and contract versions that the mesh claims; see conf/debug/none.yaml."""
+    """Seconds that stages are made slower by, and a scripted fault; see conf/debug/none.yaml."""
 
     name: str
     mesh_s: Delay
     decode_s: Delay
     encode_s: Delay
-    mesh_versions: tuple[int, ...] | None
     fault: FaultSettings
 
 

@@ -1,9 +1,8 @@
 """What rank 0 asks of the mesh. One planner fills it in; the mesh infers nothing.
 
-Version 1 carries noise and embeddings as tensors. Version 2 can also carry a text recipe in the embedding's place, ask
-for embeddings back, and leave the noise out: both sides draw it from seed and start frame.
-Rules that a reader can't see in a type are in `check`, which the sender runs before the first byte and the leader
-before the first collective. Shapes: F latent frames, z latent channels, h, w latent sizes, L text tokens.
+Noise does not travel: the mesh draws it from the seed and the start frame. Rules that a type can't express are in
+`check`, which the sender runs before the first byte and the leader before the first collective.
+Shapes: F latent frames, z latent channels, h, w latent sizes, L text tokens.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from torch import Tensor
 from pp1_orchestrator.contract.text import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
 
-ENVELOPE_VERSIONS = (1, 2)
+VERSION = 2
+"""The version of the contract that this program speaks; envelope and result change together."""
 SIZE_MULTIPLE = 16
 """Pixel sizes are multiples of the VAE's stride times the patch size."""
 VAE_STRIDE = 8
 VAE_TEMPORAL_STRIDE = 4
 """Pixel frames of a latent frame. An epoch's first latent frame gives a single one."""
 
-LATENTS_IN = "latents_in"
 CONDITIONING = "conditioning_embeds"
 CONTEXT_FRAMES = "context_frames"
-TENSORS = frozenset({LATENTS_IN, CONDITIONING, CONTEXT_FRAMES})
+TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES})
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
@@ -49,12 +48,14 @@ class Action(enum.IntEnum):
     SHUTDOWN = 2
 
 
-class InferPlanV1(msgspec.Struct, frozen=True, kw_only=True):
+class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one chunk.
 
     expected_generator_calls: passes from the previous result's sending to this one's: the previous chunk's context
     pass, if it has one, the passes that rebuild the cache, this chunk's denoising steps.
     conditioning_epoch: rises with every change of the embedding, which travels only then.
+    latents_shape: [1, F, z, h, w] of the chunk. recipe: makes the embedding in place of a tensor.
+    return_embeds: the result brings the embedding of each of the recipe's prompts.
     """
 
     chunk_index: int
@@ -71,45 +72,27 @@ class InferPlanV1(msgspec.Struct, frozen=True, kw_only=True):
     conditioning_epoch: int
     base_seed: int
     kv_cache_attention_bias: float = 1.0
-
-
-class InferPlan(InferPlanV1, frozen=True, kw_only=True):
-    """latents_shape: [1, F, z, h, w] of the chunk. recipe: makes the embedding in place of a tensor.
-
-    return_embeds: the result brings the embedding of each of the recipe's prompts.
-    """
-
     latents_shape: tuple[int, int, int, int, int]
     recipe: TextRecipe | None = None
     return_embeds: bool = False
 
 
-class PPEnvelopeV1(msgspec.Struct, frozen=True, kw_only=True):
+class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
     """call_id rises over all actions; cache_epoch rises by one exactly when the caches are reset."""
 
     action: Action
     call_id: int
     cache_epoch: int
-    plan: InferPlanV1 | None = None
-    version: int = 1
-
-
-class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
-    """As PPEnvelopeV1, with version 2's plan. The program works with this type alone."""
-
-    action: Action
-    call_id: int
-    cache_epoch: int
     plan: InferPlan | None = None
-    version: int = 2
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """An envelope with its tensors.
 
-    latents_in: [1, F, z, h, w] float32 noise, left out when it follows from the seed. conditioning_embeds:
-    [1, L, text_dim], only when it changed. context_frames: [1, m, z, h, w], exactly when do_kv_recompute is set.
+    conditioning_embeds: [1, L, text_dim], only when it changed. context_frames: [1, m, z, h, w], exactly when
+    do_kv_recompute is set.
     """
 
     meta: PPEnvelopeV2
@@ -123,7 +106,7 @@ class Envelope:
 
 
 def _plan_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
-    problems = _size_problems(plan, tensors) + _call_problems(plan, tensors)
+    problems = _size_problems(plan) + _call_problems(plan, tensors)
     if (plan.recipe is not None) + (CONDITIONING in tensors) != plan.reset_crossattn_cache:
         problems.append(f"{CONDITIONING} or a recipe must be present exactly when reset_crossattn_cache is set")
     if plan.recipe is not None:
@@ -137,16 +120,13 @@ def _plan_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
     return problems
 
 
-def _size_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
+def _size_problems(plan: InferPlan) -> list[str]:
     problems = []
     if plan.height % SIZE_MULTIPLE or plan.width % SIZE_MULTIPLE:
         problems.append(f"size {plan.height}×{plan.width} is not a multiple of {SIZE_MULTIPLE}")
     size = latent_size(plan.height, plan.width)
     if plan.latents_shape[-2:] != size or min(plan.latents_shape) < 1:
         problems.append(f"latents_shape must be [1, F, z, {size[0]}, {size[1]}], not {list(plan.latents_shape)}")
-    latents = tensors.get(LATENTS_IN)
-    if latents is not None and tuple(latents.shape) != plan.latents_shape:
-        problems.append(f"{LATENTS_IN} must be {list(plan.latents_shape)}, not {list(latents.shape)}")
     return problems
 
 

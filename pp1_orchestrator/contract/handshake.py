@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pp1_orchestrator.contract.envelope import VERSION
 from pp1_orchestrator.errors import ContractError
 
 Facts = dict[str, Any]
@@ -16,11 +17,11 @@ SEAL_CHARS = hashlib.sha256().digest_size * 2
 
 
 def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> Facts:
-    """Flat facts of one rank: versions of what computes, what tells its weights from others, and every setting by its
-    dotted key, but for those of the server."""
+    """Flat facts of one rank: versions of the contract and of what computes, what tells its weights from others, and
+    every setting by its dotted key, but for those of the server."""
     shared = msgspec.to_builtins(settings)
     shared.pop("serving", None)
-    return {**versions, "checkpoint": checkpoint} | _flat(shared, "")
+    return {"contract version": VERSION, **versions, "checkpoint": checkpoint} | _flat(shared, "")
 
 
 def _flat(value: Any, prefix: str) -> Facts:

@@ -1,7 +1,4 @@
-"""The mesh's answer, exactly one for every INFER, and the order in which rank 0 accepts it.
-
-Version 2 can bring embeddings back and says what encoding text cost the mesh.
-"""
+"""The mesh's answer, exactly one for every INFER, and the order in which rank 0 accepts it."""
 
 from __future__ import annotations
 
@@ -11,10 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 from torch import Tensor
 
-from pp1_orchestrator.contract.envelope import Envelope
+from pp1_orchestrator.contract.envelope import VERSION, Envelope
 from pp1_orchestrator.errors import ChunkError, ContractError, MeshError, PeerError
 
-RESULT_VERSIONS = (1, 2)
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
 GOES_ON = f"{ChunkError.__name__}: "
@@ -24,9 +20,10 @@ MISSES = f"{PeerError.__name__}: "
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 
-class PPResultV1(msgspec.Struct, frozen=True, kw_only=True):
-    """denoise_ms is this chunk's, rebuilding the cache included; context_ms the context pass that ran since the
-    previous result; mesh_idle_ms the leader's wait for the envelope."""
+class PPResultV2(msgspec.Struct, frozen=True, kw_only=True):
+    """denoise_ms: this chunk's, including a rebuild of the cache. context_ms: the context pass that ran since the
+    previous result. mesh_idle_ms: the leader's wait for the envelope. text_ms: the leader's time to encode text.
+    """
 
     call_id: int
     chunk_index: int
@@ -38,14 +35,8 @@ class PPResultV1(msgspec.Struct, frozen=True, kw_only=True):
     denoise_ms: float = 0.0
     context_ms: float = 0.0
     mesh_idle_ms: float = 0.0
-    version: int = 1
-
-
-class PPResultV2(PPResultV1, frozen=True, kw_only=True):
-    """text_ms: how long the mesh was held up by encoding text. The program works with this type alone."""
-
+    version: int = VERSION
     text_ms: float = 0.0
-    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)

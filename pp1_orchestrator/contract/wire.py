@@ -17,18 +17,10 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import envelope as env
 from pp1_orchestrator.contract import result as res
-from pp1_orchestrator.contract.versions import (
-    ENVELOPE,
-    LATEST,
-    RESULT,
-    TYPES,
-    VERSIONS,
-    envelope_for,
-    newest,
-    result_for,
-)
 from pp1_orchestrator.errors import ContractError
 
+ENVELOPE, RESULT = 1, 2
+"""Kinds of messages."""
 MAGIC = 0x50503157495245  # "PP1WIRE"
 HEADER_FIELDS = 6
 MAX_META_BYTES = 64 * 1024
@@ -46,6 +38,7 @@ _DTYPES: dict[str, torch.dtype] = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _KINDS = {ENVELOPE: "envelope", RESULT: "result"}
+_TYPES = {ENVELOPE: env.PPEnvelopeV2, RESULT: res.PPResultV2}
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -128,16 +121,16 @@ def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.dev
     )
 
 
-def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu", version: int = LATEST) -> Parcel:
-    """Check and serialise for a peer that speaks `version`. Raises ContractError before anything has been sent."""
+def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> Parcel:
+    """Check and serialise. Raises ContractError before anything has been sent."""
     env.check(envelope)
-    return _pack(ENVELOPE, envelope_for(envelope, version), envelope.tensors, device)
+    return _pack(ENVELOPE, envelope.meta, envelope.tensors, device)
 
 
-def pack_result(result: res.Result, device: torch.device | str = "cpu", version: int = LATEST) -> Parcel:
-    """Check and serialise for a peer that speaks `version`. Raises ContractError before anything has been sent."""
+def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Parcel:
+    """Check and serialise. Raises ContractError before anything has been sent."""
     res.check_result(result)
-    return _pack(RESULT, result_for(result, version), result.tensors, device)
+    return _pack(RESULT, result.meta, result.tensors, device)
 
 
 def read_header(header: Tensor) -> Header:
@@ -145,20 +138,19 @@ def read_header(header: Tensor) -> Header:
     magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
     if magic != MAGIC or kind not in _KINDS:
         raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
-    if version not in VERSIONS:
-        spoken = ", ".join(map(str, VERSIONS))
-        raise ContractError(f"{_KINDS[kind]} version {version} is unknown; this side speaks {spoken}")
+    if version != env.VERSION:
+        raise ContractError(f"{_KINDS[kind]} version {version} is unknown; this side speaks {env.VERSION}")
     if not 0 < meta_bytes <= MAX_META_BYTES or not 0 <= tensor_count <= MAX_TENSORS:
         raise ContractError(f"call {call_id}: header announces {meta_bytes} bytes of metadata, {tensor_count} tensors")
     return Header(kind, version, call_id, meta_bytes, tensor_count)
 
 
 def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """Metadata bytes -> (the version's struct, what to allocate). Unknown fields are ignored."""
+    """Metadata bytes -> (the message's struct, what to allocate). Unknown fields are ignored."""
     try:
         parts = msgspec.msgpack.decode(meta.cpu().numpy().tobytes(), type=_Meta)
-        body: Any = msgspec.msgpack.decode(parts.body, type=TYPES[header.kind, header.version])
-    except msgspec.MsgspecError as error:
+        body: Any = msgspec.msgpack.decode(parts.body, type=_TYPES[header.kind])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
     for spec in parts.tensors:
         if not _possible(spec):
@@ -182,15 +174,14 @@ def _possible(spec: TensorSpec) -> bool:
 
 
 def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> env.Envelope | res.Result:
-    """The received parts as a message of the newest version, checked once more."""
+    """The received parts as a message, checked once more."""
     named = {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
     if len(named) != len(specs):
         raise ContractError(f"call {meta.call_id}: a tensor is described twice")
-    upgraded = newest(meta, named)
-    if isinstance(upgraded, env.PPEnvelopeV2):
-        envelope = env.Envelope(upgraded, named)
+    if isinstance(meta, env.PPEnvelopeV2):
+        envelope = env.Envelope(meta, named)
         env.check(envelope)
         return envelope
-    result = res.Result(upgraded, named)
+    result = res.Result(meta, named)
     res.check_result(result)
     return result

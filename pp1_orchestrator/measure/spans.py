@@ -103,6 +103,8 @@ class SpanRecorder:
         self._open = _OpenPhases()
         self._clock = clock
         self._pending: deque[_Pending] = deque(maxlen=PENDING_LIMIT)
+        self._device_lock = threading.Lock()
+        """Guards `_pending` and the clock. Taken before `_lock`."""
 
     def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
         """Context manager: one span from entering to leaving, also when the body raises."""
@@ -116,7 +118,9 @@ class SpanRecorder:
             return
         start = self._clock.mark()
         yield
-        self._pending.append(_Pending(phase, ids, start, self._clock.mark()))
+        end = self._clock.mark()
+        with self._device_lock:
+            self._pending.append(_Pending(phase, ids, start, end))
         self._add_reached(self._clock)
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
@@ -153,10 +157,11 @@ class SpanRecorder:
         self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self._open.innermost(), at_ns))
 
     def _add_reached(self, clock: DeviceClock) -> None:
-        """A device comes to the ends in their order."""
-        while self._pending and clock.reached(self._pending[0].end):
-            done = self._pending.popleft()
-            self.add(f"{DEVICE_PREFIX}{done.phase}", clock.ns(done.start), clock.ns(done.end), **done.ids)
+        """A device reaches the ends in their order."""
+        with self._device_lock:
+            while self._pending and clock.reached(self._pending[0].end):
+                done = self._pending.popleft()
+                self.add(f"{DEVICE_PREFIX}{done.phase}", clock.ns(done.start), clock.ns(done.end), **done.ids)
 
     def _keep(self, ring: deque[Item], item: Item) -> None:
         with self._lock:

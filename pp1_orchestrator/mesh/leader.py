@@ -9,37 +9,23 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
-from pp1_orchestrator.transport.groups import MeshShard, Sending
-from pp1_orchestrator.transport.messages import Received, send_parcel
-from pp1_orchestrator.transport.ordered import Rising
+from pp1_orchestrator.transport.groups import MeshShard
+from pp1_orchestrator.transport.link import MeshLink, PendingSend
+from pp1_orchestrator.transport.messages import send_parcel
 
 log = logging.getLogger(__name__)
-
-
-class Link(Protocol):
-    """The leader's way to rank 0 (`transport.link.DistLink`). device: where messages are met. version: as agreed."""
-
-    device: torch.device
-    version: int
-
-    def start_send(self, parcel: wire.Parcel) -> Sending: ...
-
-    def receive(self) -> Received: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderParts:
     """What a leader works with."""
 
-    link: Link
+    link: MeshLink
     shard: MeshShard
     text: LeaderText
     worker: MeshWorker
@@ -50,13 +36,12 @@ class Leader:
 
     def __init__(self, parts: LeaderParts, spans: SpanRecorder) -> None:
         self._parts, self._spans = parts, spans
-        self._answer_under_way: Sending | None = None
+        self._answer_under_way: PendingSend | None = None
 
     def run(self) -> None:
-        envelopes = Rising(self._parts.link.receive, dropped=lambda: None)  # its warning is all that a mesh rank can do
         idle_since = time.monotonic_ns()
         while True:
-            received = envelopes.receive()
+            received = self._parts.link.receive()
             envelope: Envelope = received.message
             plan = envelope.meta.plan
             ids = {} if plan is None else {"chunk": plan.chunk_index}
@@ -90,7 +75,7 @@ class Leader:
     def _answer(self, result: Result) -> None:
         """Rank 0 has asked for it and takes what is under way before it, so that there is never more than one more."""
         self._wait_until_taken()
-        parcel = wire.pack_result(result, self._parts.link.device, self._parts.link.version)
+        parcel = wire.pack_result(result, self._parts.link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
             self._answer_under_way = self._parts.link.start_send(parcel)
@@ -100,6 +85,5 @@ class Leader:
             self._answer_under_way.wait()
 
     def _relay(self, envelope: Envelope) -> None:
-        """The mesh's own messages are of the newest version: its ranks are of one program."""
         if self._parts.shard.degree > 1:
             send_parcel(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)

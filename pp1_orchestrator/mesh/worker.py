@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope, PPResultV2, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.measure.spans import SpanRecorder
@@ -128,9 +128,7 @@ class MeshWorker:
         if context is not None:
             with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id):
                 self._generator.rebuild(context, frame - context.shape[1])
-        noise = envelope.tensors.get(LATENTS_IN)
-        if noise is None:
-            noise = initial_noise(seed, frame, plan.latents_shape)
+        noise = initial_noise(seed, frame, plan.latents_shape)
         ids = {"chunk": plan.chunk_index, "call_id": envelope.meta.call_id}
         with self._spans.span("denoise", **ids):
             with self._spans.on_device("denoise", **ids):

@@ -68,17 +68,17 @@ class Assembly:
     ) -> tuple[Stage, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing
-        link = self._mesh.connect(routing.needs_version, f"routing={settings.routing.name}")
+        link = self._mesh.connect()
         book = PromptBook(routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = StreamHistory(self._kept_chunks())
-        planner = self._make_planner(history, link.version)
+        planner = self._make_planner(history)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         wishes = StreamWishes(book, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
         decoding = WatchedDecoding(self._pixels, history, self._spans, self.decode_clock)
         life = Life(instruments.metrics)
         watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
-        pack = partial(wire.pack_envelope, device=link.device, version=link.version)
+        pack = partial(wire.pack_envelope, device=link.device)
         # Figures of a run that was mended on the way would be worth nothing.
         spoiled_limit = SPOILED_LIMIT if settings.supervision.restarts else 1
         stage = Stage(planner, routing, wishes, decoding, sink, watchers, self._spans, pack, spoiled_limit)
@@ -112,11 +112,11 @@ class Assembly:
             encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device, device)
         return kind(encoder)
 
-    def _make_planner(self, history: StreamHistory, version: int) -> Planner:
+    def _make_planner(self, history: StreamHistory) -> Planner:
         settings, config = self._settings, self._config
         shape = ChunkShape(config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width)
         context = settings.context
-        rules = PlanRules(settings.model.steps, context.recompute_every, context.attention_bias, version)
+        rules = PlanRules(settings.model.steps, context.recompute_every, context.attention_bias)
         return Planner(shape, rules, settings.seed, self._context, self._routing, history)
 
     def _kept_chunks(self) -> int:

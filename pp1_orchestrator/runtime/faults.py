@@ -1,7 +1,7 @@
 """Scripted faults: a mesh rank that fails in a chosen way at a chosen chunk, for testing what is done about it.
 
-Wrappers, put around a rank's generator or the leader's link when they are made; where no fault is asked for, they are
-not there. A fault happens to a run's first mesh, once: the mesh that comes after it is a good one, but for `LASTING`.
+Wrappers around a rank's generator or the leader's channel, made only where a fault is asked for. A fault happens to a
+run's first mesh, once: the mesh that comes after it is a good one, but for `LASTING`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -18,16 +17,13 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.config.schema import FaultSettings, Settings
-from pp1_orchestrator.contract import wire
-from pp1_orchestrator.mesh.leader import Link
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.runtime.around import AroundGenerator
-from pp1_orchestrator.transport.groups import LEADER, Sending
-from pp1_orchestrator.transport.messages import Received
+from pp1_orchestrator.transport.groups import LEADER
+from pp1_orchestrator.transport.link import Channel
 
 NO_FAULT = "none"
 EXIT_CODE = 3
-Send = Callable[[wire.Parcel], Sending]
 
 
 class WorkFault(Protocol):
@@ -39,11 +35,11 @@ class WorkFault(Protocol):
 
 
 class AnswerFault(Protocol):
-    """Goes wrong in place of beginning to send the leader's answer."""
+    """What is sent in place of the leader's answer. message: its tensors, the header first."""
 
     def __init__(self, settings: FaultSettings) -> None: ...
 
-    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]: ...
+    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]: ...
 
 
 class _Fault:
@@ -122,30 +118,30 @@ class NotFinite(_Fault):
 class Corrupt(_Fault):
     """A header that is not one of this contract."""
 
-    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
-        return [send(replace(parcel, header=parcel.header + 1))]
+    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [message[0] + 1, *message[1:]]
 
 
 class Drop(_Fault):
     """Nothing is sent."""
 
-    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
+    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
         return []
 
 
 class Delay(_Fault):
     """Sent so many seconds later."""
 
-    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
+    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
         time.sleep(self._seconds)
-        return [send(parcel)]
+        return message
 
 
 class Repeat(_Fault):
     """Sent twice."""
 
-    def run(self, parcel: wire.Parcel, send: Send) -> Sequence[Sending]:
-        return [send(parcel), send(parcel)]
+    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [*message, *message]
 
 
 WORK_FAULTS: Mapping[str, type[WorkFault]] = {
@@ -190,12 +186,12 @@ def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Gene
     return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk, TIMES.get(fault.kind, 1))
 
 
-def with_answer_fault(link: Link, settings: Settings) -> Link:
-    """The leader's link to rank 0, with the fault that it is to have."""
+def with_answer_fault(channel: Channel, settings: Settings) -> Channel:
+    """The leader's channel to rank 0, with the fault that it is to have."""
     fault = settings.debug.fault
     if fault.kind not in ANSWER_FAULTS or fault.rank != LEADER:
-        return link
-    return FaultyLink(link, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
+        return channel
+    return FaultyChannel(channel, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
 
 
 def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
@@ -230,29 +226,16 @@ class FaultyGenerator(AroundGenerator):
         return self._fault.run(noise, work) if -self._times <= self._left < 0 else work()
 
 
-class FaultyLink:
+class FaultyChannel(Channel):
     """chunk: which of a first mesh's answers goes wrong; each is sent once, in order."""
 
-    def __init__(self, link: Link, fault: AnswerFault, chunk: int) -> None:
-        self._link, self._fault, self._left = link, fault, chunk
-        self.device, self.version = link.device, link.version
+    def __init__(self, channel: Channel, fault: AnswerFault, chunk: int) -> None:
+        self._channel, self._fault, self._left = channel, fault, chunk
+        self.device = channel.device
 
-    def receive(self) -> Received:
-        return self._link.receive()
+    def receive(self, tensor: Tensor) -> None:
+        self._channel.receive(tensor)
 
-    def start_send(self, parcel: wire.Parcel) -> Sending:
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
         self._left -= 1
-        if self._left == -1:
-            return _All(self._fault.run(parcel, self._link.start_send))
-        return self._link.start_send(parcel)
-
-
-class _All:
-    """What was sent in place of one answer."""
-
-    def __init__(self, sendings: Sequence[Sending]) -> None:
-        self._sendings = sendings
-
-    def wait(self) -> None:
-        for sending in self._sendings:
-            sending.wait()
+        return self._channel.start_send(self._fault.run(tensors) if self._left == -1 else tensors)

@@ -1,6 +1,6 @@
 """How the ranks meet: facts are compared, weights loaded, groups made, in that order, each step told through the store.
 
-Keys of the store, by rank r: `facts/0`, `speaks/r`, `version/0`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`.
+Keys of the store, by rank r: `facts/0`, `generation/0`, `agreed/r`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`.
 Values are JSON, sealed with the secret of the run, which `multiprocessing` makes and hands to the processes
 that it spawns. What another program writes into the store is not believed.
 """
@@ -25,7 +25,7 @@ GRACE_S = 0.2
 """From the end of a rank to the last word of another one that needed it, and back, nearly always."""
 LATER = 1.25
 """A group gives up so much later than whoever watches over it, who can say why."""
-STEPS = {"speaks": "had agreed", "loaded": "had loaded", "memory": "had joined"}
+STEPS = {"agreed": "had agreed", "loaded": "had loaded", "memory": "had joined"}
 """What a rank has done when it tells a key, in words."""
 
 

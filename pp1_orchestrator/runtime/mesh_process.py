@@ -12,7 +12,6 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
-from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import Pp1Error, named_line
 from pp1_orchestrator.mesh.follower import Follower
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
@@ -35,8 +34,8 @@ from pp1_orchestrator.runtime.process import (
 )
 from pp1_orchestrator.runtime.stacks import write_on_signal
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
-from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, PeerPipe, Topology
-from pp1_orchestrator.transport.link import DistLink
+from pp1_orchestrator.transport.groups import HOST, LEADER, STAGE0, MeshShard, Topology, open_channel
+from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.rendezvous import Store, join_store
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     own = own_facts(settings)
     handshake.compare(rank, own, STAGE0, handshake.encode(ask(store, "facts", STAGE0)))
     use_format(settings.log, rank, ask(store, "generation", STAGE0))
-    tell(store, "speaks", rank, settings.debug.mesh_versions or VERSIONS)
+    tell(store, "agreed", rank, True)
     log.info("agreed on what must be equal")
     meet_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device_of(rank))
@@ -90,8 +89,8 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     log.info("joined the others")
     worker = MeshWorker(generator, spans, timer_of(device), alone=layout.mesh_ranks == 1)
     if text is not None:
-        link = DistLink(PeerPipe(topology), ask(store, "version", STAGE0))
-        Leader(LeaderParts(with_answer_fault(link, settings), shard, text, worker), spans).run()
+        link = MeshLink(with_answer_fault(open_channel(topology), settings))
+        Leader(LeaderParts(link, shard, text, worker), spans).run()
     else:
         Follower(shard, worker, HOST).run()
     if folder is not None:

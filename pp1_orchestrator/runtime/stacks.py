@@ -127,6 +127,6 @@ def _busy_at(text: str) -> str:
     frames = [
         match for line in text.rpartition("most recent call first")[2].splitlines() if (match := FRAME.match(line))
     ]
-    if not frames or any(frame["file"] == groups.__file__ for frame in frames):
+    if not frames or any(frame["file"] in groups.WAIT_FILES for frame in frames):
         return ""
     return f"{Path(frames[0]['file']).name}:{frames[0]['line']} in {frames[0]['function']}"

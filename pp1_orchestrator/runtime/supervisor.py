@@ -29,8 +29,7 @@ from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.transport.groups import LEADER
 from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.ordered import OrderedLink
-from pp1_orchestrator.transport.watched import AnswerClock, WatchedLink
+from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 POLL_S = 0.05
@@ -53,20 +52,20 @@ class Supervisor:
         self._ranks = settings.layout
         self._metrics, self._events, self._folder = metrics, events, folder
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
-        self._needs, self._pause_s = (1, ""), 0.0
+        self._pause_s = 0.0
         self._guard: MeshGuard | None = None
         self._late: Loss | None = None
         self.own_clock: AnswerClock | None = None
         """Of a mesh in this process: what hangs there can't be ended alone."""
         self._swap = threading.Lock()
+        """Guards `_closed`, `_guard`, and the exchange of one mesh for the next."""
         self._closed = False
         self.generation = 0
         """Meshes before this one."""
         self._mesh: Mesh = make_layout(settings, config).start(folder, self.generation)
 
-    def connect(self, needed_version: int, reason: str) -> MeshLink:
+    def connect(self) -> MeshLink:
         """Meet the first mesh; see `layouts.base.Mesh.connect`."""
-        self._needs = (needed_version, reason)
         return self._join()
 
     def check(self) -> None:
@@ -114,21 +113,23 @@ class Supervisor:
     def _join(self) -> MeshLink:
         clock = self._make_clock()
         try:
-            ordered = OrderedLink(self._mesh.connect(*self._needs), self._metrics.result_repeated)
-            link = WatchedLink(ordered, clock)
+            link = self._mesh.connect(clock, self._metrics.result_repeated)
         except PeerError as error:
             self._late = hang(self._mesh.processes, str(error), self._folder)
             log.error("%s%s", self._late.text, self._late.detail)
             raise MeshError(self._late.text) from error
-        if self._mesh.processes:
-            self._guard = MeshGuard(self._mesh, clock, self._folder)
-        else:
+        if not self._mesh.processes:
             self.own_clock = clock
+            return link
+        with self._swap:
+            if not self._closed:  # `stop` has looked for a guard already, and ends this mesh
+                self._guard = MeshGuard(self._mesh, clock, self._folder)
         return link
 
     def _unwatch(self, look_s: float = 0.0) -> Loss | None:
         """look_s: how long to wait for the reason of what the link has noticed."""
-        guard, self._guard = self._guard, None
+        with self._swap:
+            guard, self._guard = self._guard, None
         if guard is None:
             return None
         guard.close(look_s)

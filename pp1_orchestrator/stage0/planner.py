@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
-from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, LATENTS_IN, InferPlan, latent_size
-from pp1_orchestrator.models.wan.noise import initial_noise
+from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
 from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
 from pp1_orchestrator.stage0.context import ContextPolicy, StreamHistory
 from pp1_orchestrator.stage0.routing import Payload, Routing
-
-SEEDED_NOISE = 2
-"""From this contract version on noise need not travel: the mesh draws it from the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +34,12 @@ class ChunkShape:
 class PlanRules:
     """What holds for every chunk. recompute_every: a context that rebuilds does so before every n-th chunk.
 
-    bias: weight of cached tokens between anchor and chunk. version: of the contract, as agreed with the mesh.
+    bias: weight of cached tokens between anchor and chunk.
     """
 
     steps: tuple[float, ...]
     recompute_every: int
     bias: float
-    version: int
 
 
 class Planner:
@@ -124,7 +119,7 @@ class Planner:
             recipe=payload.recipe,
             return_embeds=payload.return_embeds,
         )
-        tensors = {**payload.tensors, **self._noise()} | ({} if context is None else {CONTEXT_FRAMES: context})
+        tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
         meta = PPEnvelopeV2(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
         self._advance()
         return Envelope(meta, tensors)
@@ -140,11 +135,6 @@ class Planner:
             if own is not None:
                 return own
         return self.history.all_kept() if recache and self.history.chunks else None
-
-    def _noise(self) -> dict[str, Tensor]:
-        if self._rules.version >= SEEDED_NOISE:
-            return {}
-        return {LATENTS_IN: initial_noise(self.seed, self._start_frame, self._shape.latents)}
 
     def _advance(self) -> None:
         self.next_chunk += 1

@@ -42,8 +42,6 @@ class Routing(ABC):
 
     home: ClassVar[EncoderHome]
     """Which rank holds the text encoder."""
-    needs_version: ClassVar[int]
-    """The oldest contract version that can carry this routing's payloads."""
 
     @abstractmethod
     def __init__(self, encoder: CachedEncoder | None) -> None: ...
@@ -69,7 +67,6 @@ class Rank0Encoder(Routing):
     """routing=rank0_encoder: rank 0 encodes and blends. The embedding travels when it changed; the mesh never waits."""
 
     home: ClassVar[EncoderHome] = "rank0"
-    needs_version: ClassVar[int] = 1
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is not None
@@ -88,7 +85,6 @@ class MeshEncoder(Routing):
     """routing=mesh_encoder: prompts travel as strings. The leader encodes and blends, on the mesh's critical path."""
 
     home: ClassVar[EncoderHome] = "leader"
-    needs_version: ClassVar[int] = 2
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None
@@ -106,7 +102,6 @@ class HybridCache(Routing):
     """
 
     home: ClassVar[EncoderHome] = "leader"
-    needs_version: ClassVar[int] = 2
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None

@@ -10,11 +10,11 @@ one. So rank 0 never holds a communicator that a dead mesh could take along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.distributed._functional_collectives import all_reduce
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.transport import shared_pipe, shared_sums
+from pp1_orchestrator.transport import shared_memory, shared_pipe, shared_sums
+from pp1_orchestrator.transport.link import Channel
 from pp1_orchestrator.transport.shared_memory import SharedMemory
 from pp1_orchestrator.transport.shared_pipe import SharedPipe
 
@@ -143,66 +144,38 @@ class MeshShard:
         return tensor
 
 
-class Sending(Protocol):
-    """A tensor or a message on its way to a peer. It must live until `wait` has returned."""
+class GlooChannel(Channel):
+    """To a peer that this rank shares no memory with."""
 
-    def wait(self) -> None:
-        """Until the peer has taken it. Raises PeerError when the peer is gone."""
-        ...
-
-
-class Way(Protocol):
-    """How tensors of the host's memory come to a peer and from it."""
-
-    def start_send(self, tensor: Tensor) -> Sending: ...
-
-    def receive(self, tensor: Tensor) -> None: ...
-
-
-class _SocketSending:
-    def __init__(self, work: dist.Work, peer: int) -> None:
-        self._work, self._peer = work, peer
-
-    def wait(self) -> None:
-        with _lost(f"rank {self._peer}"):
-            self._work.wait()
-
-
-class Sockets:
-    """The way where ranks can't share memory."""
+    device = HOST
 
     def __init__(self, group: dist.ProcessGroup, peer: int) -> None:
         self._group, self._peer = group, peer
 
-    def start_send(self, tensor: Tensor) -> Sending:
-        with _lost(f"rank {self._peer}"):
-            work = dist.isend(tensor, self._peer, group=self._group)
-        assert work is not None
-        return _SocketSending(work, self._peer)
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
+        with self._lost():
+            works = [dist.isend(tensor, self._peer, group=self._group) for tensor in tensors]
+        return partial(self._finish, works)
 
     def receive(self, tensor: Tensor) -> None:
-        with _lost(f"rank {self._peer}"):
+        with self._lost():
             dist.recv(tensor, self._peer, group=self._group)
 
+    def _finish(self, works: Sequence[dist.Work | None]) -> None:
+        with self._lost():
+            for work in works:
+                assert work is not None
+                work.wait()
 
-class PeerPipe:
-    """Point-to-point between rank 0 and the leader, of tensors in the host's memory. One thread only may use it."""
+    def _lost(self) -> AbstractContextManager[None]:
+        return _lost(f"rank {self._peer}")
 
-    device = HOST
 
-    def __init__(self, topology: Topology) -> None:
-        group, memory = topology.pp, topology.pp_memory
-        self._way: Way = Sockets(group, topology.peer) if memory is None else SharedPipe(memory, topology.rank)
+def open_channel(topology: Topology) -> Channel:
+    """Rank 0's channel to the leader, or the leader's to rank 0. Raises MeshError on other ranks."""
+    group, memory = topology.pp, topology.pp_memory
+    return GlooChannel(group, topology.peer) if memory is None else SharedPipe(memory, topology.rank)
 
-    def send(self, tensor: Tensor) -> None:
-        """Raises PeerError when the peer is gone."""
-        self._way.start_send(tensor).wait()
 
-    def start_send(self, tensor: Tensor) -> Sending:
-        """Send without waiting for the peer to take it."""
-        return self._way.start_send(tensor)
-
-    def receive(self, tensor: Tensor) -> Tensor:
-        """Raises PeerError when the peer is gone."""
-        self._way.receive(tensor)
-        return tensor
+WAIT_FILES = frozenset({__file__, shared_memory.__file__, shared_pipe.__file__})
+"""Code files in which a rank waits for another one: a thread whose stack has a frame in one of them does so."""

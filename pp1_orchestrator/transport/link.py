@@ -1,147 +1,159 @@
-"""What rank 0 talks to: a mesh in other processes, or one in its own process. Both speak the contract's wire format.
-The leader's end of the link between processes is the same.
+"""The link between rank 0 and the mesh: whole messages over a channel, duplicates dropped, waits timed.
 
-One thread only may use a link.
+A channel moves tensors: between two processes, or to a mesh in the same one (`InlineChannel`). A link and its channel
+may be used by one thread only.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
-from pp1_orchestrator.contract.versions import LATEST
-from pp1_orchestrator.transport.groups import PeerPipe, Sending
-from pp1_orchestrator.transport.messages import Received, receive_message, send_parcel
+from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.transport.messages import Received, receive_message
+from pp1_orchestrator.transport.watched import AnswerClock
+
+log = logging.getLogger(__name__)
 
 
-class MeshLink(Protocol):
-    """Rank 0's side of the contract. Exactly one `receive` follows every INFER that was sent.
-
-    version: of the contract, as agreed with the mesh.
-    """
+class Channel(ABC):
+    """Moves tensors to one peer and back, in order. device: where the tensors live."""
 
     device: torch.device
-    version: int
 
-    def send(self, parcel: wire.Parcel) -> None: ...
+    @abstractmethod
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
+        """Begin to send. The function that is returned waits until the peer has taken all tensors.
 
-    def start_send(self, parcel: wire.Parcel) -> Sending:
-        """Send without waiting for the leader to take it; it may still be busy with the last chunk."""
-        ...
+        The tensors must live until then. Both raise PeerError when the peer is gone.
+        """
 
-    def receive(self) -> Received:
-        """Wait for the next result. Raises MeshError or RuntimeError when the mesh is gone."""
-        ...
+    @abstractmethod
+    def receive(self, tensor: Tensor) -> None:
+        """Wait for the next tensor, and write it into `tensor`. Raises PeerError when the peer is gone."""
 
     def settle(self) -> None:
-        """Let work that follows a result run now, where nobody else would run it."""
-        ...
+        """Run work that follows a result, where the peer has no process to run it in."""
+        return None
 
 
-class DistLink:
-    """A peer in another process: the leader for rank 0, rank 0 for the leader."""
+class PendingSend:
+    """A message on its way, whose tensors it keeps alive."""
 
-    def __init__(self, pipe: PeerPipe, version: int) -> None:
-        self._pipe = pipe
-        self.device, self.version = pipe.device, version
+    def __init__(
+        self, parcel: wire.Parcel, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._parcel, self._wait, self._timed = parcel, wait, timed
+
+    def wait(self) -> None:
+        """Wait until the peer has taken the message. Raises PeerError when the peer is gone."""
+        with self._timed():
+            self._wait()
+
+
+class MeshLink:
+    """Rank 0's end or the leader's. Rank 0 gets exactly one result for every INFER that it sends.
+
+    Call ids rise. A message that comes twice, or after a newer one, is dropped. Both ends do so. A sender must never
+    wait until a message that nobody asked for is taken: the other end may be sending, too (see `mesh.leader`).
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        timer: AnswerClock | None = None,
+        on_duplicate: Callable[[], None] | None = None,
+    ) -> None:
+        """timer: times every wait for the peer. on_duplicate: called for each message that is dropped."""
+        self._channel, self._timer, self._on_duplicate = channel, timer, on_duplicate
+        self._newest_call = -1
+        self.device = channel.device
 
     def send(self, parcel: wire.Parcel) -> None:
+        """Send, and wait until the peer has taken it. Raises PeerError when the peer is gone."""
         self.start_send(parcel).wait()
 
-    def start_send(self, parcel: wire.Parcel) -> Sending:
-        return _Started(parcel, [self._pipe.start_send(tensor) for tensor in parcel.parts])
+    def start_send(self, parcel: wire.Parcel) -> PendingSend:
+        """Send without waiting for the peer to take it: the leader may still be busy with the last chunk."""
+        return PendingSend(parcel, self._channel.start_send(parcel.parts), self._timed)
 
     def receive(self) -> Received:
-        return receive_message(self._pipe.receive, self.device)
+        """Wait for the next message. Raises PeerError when the peer is gone, ContractError for a broken message."""
+        start = time.monotonic()
+        with self._timed():
+            received = self._receive_newer()
+        if self._timer is not None:
+            self._timer.answered(time.monotonic() - start)
+        return received
 
     def settle(self) -> None:
-        return None
+        """Run work that follows a result, where the mesh has no process to run it in."""
+        with self._timed():
+            self._channel.settle()
+
+    def _receive_newer(self) -> Received:
+        while True:
+            received = receive_message(self._channel.receive, self.device)
+            call_id = received.message.meta.call_id
+            if call_id > self._newest_call:
+                self._newest_call = call_id
+                return received
+            log.warning(
+                "a message came twice or late and was dropped: call %d after %d", call_id, self._newest_call,
+                extra={"call_id": call_id},
+            )  # fmt: skip
+            if self._on_duplicate is not None:
+                self._on_duplicate()
+
+    def _timed(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._timer is None else self._timer.waiting()
 
 
-class _Started:
-    """Several tensors on their way, and the parcel that owns them."""
+class InlineChannel(Channel):
+    """To a mesh of one rank in this process, whose work is done by the thread that waits for the result."""
 
-    def __init__(self, parcel: wire.Parcel, sendings: list[Sending]) -> None:
-        self._parcel, self._sendings = parcel, sendings
+    def __init__(self, infer: Callable[[Envelope], Result], settle: Callable[[], None], device: torch.device) -> None:
+        """infer: runs one INFER. settle: runs what the last one still owes."""
+        self._infer, self._settle, self.device = infer, settle, device
+        self._requests: deque[Tensor] = deque()
+        self._answers: deque[Tensor] = deque()
 
-    def wait(self) -> None:
-        for sending in self._sendings:
-            sending.wait()
-
-
-class Text(Protocol):
-    """The leader's part in text (`mesh.text.LeaderText`)."""
-
-    def resolve(self, envelope: Envelope) -> Any: ...
-
-
-class Worker(Protocol):
-    """A mesh rank's work on one chunk (`mesh.worker.MeshWorker`)."""
-
-    def infer(self, resolved: Any, idle_ms: float) -> Result: ...
-
-    def settle(self) -> None: ...
-
-
-class _Memory:
-    """A pipe inside one process: tensors wait in a queue."""
-
-    def __init__(self) -> None:
-        self._queue: deque[Tensor] = deque()
-
-    def send(self, tensor: Tensor) -> None:
-        self._queue.append(tensor)
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
+        self._requests.extend(tensors)
+        return _taken
 
     def receive(self, tensor: Tensor) -> None:
-        tensor.copy_(self._queue.popleft())
+        if not self._answers:
+            self._answers.extend(wire.pack_result(self._infer(self._next_infer()), self.device).parts)
+        tensor.copy_(self._answers.popleft())
 
+    def settle(self) -> None:
+        self._settle()
 
-class _Done:
-    """Nothing to wait for."""
-
-    def wait(self) -> None:
-        return None
-
-
-class InlineLink:
-    """A mesh of one rank in this process: its work is done by the thread that waits for the result."""
-
-    def __init__(self, text: Text, worker: Worker, device: torch.device) -> None:
-        self._text, self._worker = text, worker
-        self._out, self._back = _Memory(), _Memory()
-        self.device, self.version = device, LATEST
-
-    def send(self, parcel: wire.Parcel) -> None:
-        send_parcel(parcel, self._out.send)
-
-    def start_send(self, parcel: wire.Parcel) -> Sending:
-        self.send(parcel)
-        return _Done()
-
-    def receive(self) -> Received:
-        envelope = self._next_infer()
-        result = self._worker.infer(self._text.resolve(envelope), idle_ms=0.0)
-        send_parcel(wire.pack_result(result, self.device), self._back.send)
-        return receive_message(self._back.receive, self.device)
+    def release(self) -> None:
+        """Drop the mesh's work, and with it the generator: somebody may hold this channel for longer."""
+        self._infer = self._settle = _released
 
     def _next_infer(self) -> Envelope:
         """Heartbeats wait in the same queue, and ask nothing of a mesh that can't be away."""
         while True:
-            envelope = receive_message(self._out.receive, self.device).message
+            envelope = receive_message(lambda tensor: tensor.copy_(self._requests.popleft()), self.device).message
             if envelope.meta.action is Action.INFER:
                 return envelope
 
-    def settle(self) -> None:
-        self._worker.settle()
 
-    def let_go(self) -> None:
-        """Of the worker, and with it of the generator, whoever still holds this link: it is of no use any more.
+def _taken() -> None:
+    return None
 
-        Once more is nothing more: a mesh that could not be replaced is stopped again.
-        """
-        for name in ("_worker", "_text"):
-            vars(self).pop(name, None)
+
+def _released(*_: object) -> NoReturn:
+    raise MeshError("the mesh has been stopped")

@@ -8,12 +8,15 @@ fits into the ring is written at once; of a longer one the rest goes while the p
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from pp1_orchestrator.transport import shared_memory
+from pp1_orchestrator.transport.link import Channel
 from pp1_orchestrator.transport.shared_memory import Room, SharedMemory
 
 RING_BYTES = 1 << 23
@@ -43,23 +46,26 @@ class _Ring:
         return self._bytes[place : place + most]
 
 
-class SharedPipe:
-    """One end; `rank` is 0 or 1. One thread only may use it."""
+class SharedPipe(Channel):
+    """One end; `rank` is 0 or 1."""
+
+    device = torch.device("cpu")
 
     def __init__(self, memory: SharedMemory, rank: int) -> None:
         self._out, self._back = _Ring(memory, rank), _Ring(memory, 1 - rank)
         self._unsent: deque[Tensor] = deque()
         self._promised = 0
 
-    def start_send(self, tensor: Tensor) -> SharedSending:
-        """What fits goes at once. The tensor must live until it has been waited for."""
-        if tensor.numel():
-            self._unsent.append(_bytes_of(tensor))
-            self._promised += tensor.nbytes
-            self._write(self._promised, wait=False)
-        return SharedSending(self, self._promised)
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
+        """Writes what fits into the ring."""
+        for tensor in tensors:
+            if tensor.numel():
+                self._unsent.append(_bytes_of(tensor))
+                self._promised += tensor.nbytes
+        self._write(self._promised, wait=False)
+        return partial(self._finish, self._promised)
 
-    def finish(self, end: int) -> None:
+    def _finish(self, end: int) -> None:
         """Send up to there, and wait until the peer has taken it: an idle peer that hangs is noticed by this alone.
 
         Raises PeerError when the peer is gone.
@@ -68,7 +74,6 @@ class SharedPipe:
         self._out.memory.wait_for(self._out.taken, end)
 
     def receive(self, tensor: Tensor) -> None:
-        """Fill it. Raises PeerError when the peer is gone."""
         ring, left = self._back, _bytes_of(tensor)
         while left.numel():
             self._wait_for_bytes(ring)
@@ -104,17 +109,6 @@ class SharedPipe:
                 self._unsent.appendleft(source[piece.numel() :])
             ring.done += piece.numel()
             ring.memory.raise_to(ring.written, ring.done)
-
-
-class SharedSending:
-    """A tensor on its way."""
-
-    def __init__(self, pipe: SharedPipe, end: int) -> None:
-        self._pipe, self._end = pipe, end
-
-    def wait(self) -> None:
-        """Until all of it has been taken. Raises PeerError when the peer is gone."""
-        self._pipe.finish(self._end)
 
 
 def _bytes_of(tensor: Tensor) -> Tensor:

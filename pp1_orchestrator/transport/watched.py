@@ -12,11 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from pp1_orchestrator.contract import wire
-from pp1_orchestrator.transport.groups import Sending
-from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.messages import Received
-
 TIMES_USUAL = 10
 """An answer may take so many times as long as the newest ones took."""
 REMEMBERED = 32
@@ -76,40 +71,3 @@ class AnswerClock:
         if self._warm > 0 or not self._took_s:
             return self._longest_s
         return min(max(self._usual_s, TIMES_USUAL * median(self._took_s)), self._longest_s)
-
-
-class WatchedLink:
-    """A link whose waits are timed. Implements `transport.link.MeshLink`."""
-
-    def __init__(self, link: MeshLink, clock: AnswerClock) -> None:
-        self._link, self._clock = link, clock
-        self.device, self.version = link.device, link.version
-
-    def send(self, parcel: wire.Parcel) -> None:
-        with self._clock.waiting():
-            self._link.send(parcel)
-
-    def start_send(self, parcel: wire.Parcel) -> Sending:
-        return _WatchedSending(self._link.start_send(parcel), self._clock)
-
-    def receive(self) -> Received:
-        start = time.monotonic()
-        with self._clock.waiting():
-            received = self._link.receive()
-        self._clock.answered(time.monotonic() - start)
-        return received
-
-    def settle(self) -> None:
-        with self._clock.waiting():
-            self._link.settle()
-
-
-class _WatchedSending:
-    """A message on its way, whose arrival is waited for."""
-
-    def __init__(self, sending: Sending, clock: AnswerClock) -> None:
-        self._sending, self._clock = sending, clock
-
-    def wait(self) -> None:
-        with self._clock.waiting():
-            self._sending.wait()

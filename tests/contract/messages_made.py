@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
 
@@ -51,7 +51,7 @@ def recipes(draw) -> TextRecipe:
 
 @st.composite
 def envelopes(draw) -> Envelope:
-    """Any envelope that version 2 allows."""
+    """Any envelope that the contract allows."""
     action = draw(st.sampled_from(list(Action)))
     call_id, epoch = draw(st.integers(1, 2**40)), draw(st.integers(0, 1000))
     if action is not Action.INFER:
@@ -66,8 +66,6 @@ def envelopes(draw) -> Envelope:
         tensors[CONDITIONING] = draw(st.sampled_from([EMBEDS, EMBEDS.bfloat16()]))
     if conditioning == "recipe":
         changes |= {"recipe": draw(recipes()), "return_embeds": draw(st.booleans())}
-    if draw(st.booleans()):
-        tensors[LATENTS_IN] = torch.randn(SHAPE)
     passes = draw(st.integers(0, frame // 3))
     if passes:
         tensors[CONTEXT_FRAMES] = torch.randn(1, 3 * passes, *SHAPE[2:])
@@ -78,7 +76,7 @@ def envelopes(draw) -> Envelope:
 
 @st.composite
 def results(draw) -> Result:
-    """Any result that version 2 allows."""
+    """Any result that the contract allows."""
     ok = draw(st.booleans())
     result = result_for_call(
         draw(st.integers(1, 2**40)), ok=ok, error_message=draw(texts), text_ms=draw(st.floats(0, 1e3))

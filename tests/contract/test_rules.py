@@ -1,20 +1,16 @@
-"""The rules of the contract: what an envelope may say, in which order a result is accepted, which version is spoken."""
+"""The rules of the contract: what an envelope may say, and in which order a result is accepted."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result, wire
 from pp1_orchestrator.contract import envelope as env
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN
-from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS, accept
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
+from pp1_orchestrator.contract.result import LATENTS_OUT, accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
-from pp1_orchestrator.contract.versions import VERSIONS, negotiate
 from pp1_orchestrator.errors import ContractError, MeshError
 
 from .messages_made import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
-from .test_wire import travel
 
 FOUR, NINE = torch.zeros(1, 4, 16, 2, 4), torch.zeros(1, 9, 16, 2, 4)
 LATER = {"init_cache": False, "reset_kv_cache": False, "current_start_frame": 6}
@@ -26,7 +22,6 @@ RECIPE = TextRecipe(terms=(TextTerm("a red circle"),))
     [
         ({"height": 100}, {CONDITIONING: EMBEDS}, "multiple of 16"),
         ({"latents_shape": (1, 3, 16, 2, 2)}, {CONDITIONING: EMBEDS}, "latents_shape"),
-        ({}, {CONDITIONING: EMBEDS, LATENTS_IN: torch.zeros(1, 2, 16, 2, 4)}, LATENTS_IN),
         ({}, {}, "exactly when reset_crossattn_cache"),
         ({"recipe": RECIPE}, {CONDITIONING: EMBEDS}, "exactly when reset_crossattn_cache"),
         ({"return_embeds": True}, {CONDITIONING: EMBEDS}, "needs a recipe"),
@@ -91,52 +86,3 @@ def test_a_failure_a_wrong_count_a_wrong_frame_and_a_wrong_shape_are_refused():
         accept(Result(result.meta, {LATENTS_OUT: torch.zeros(1, 2)}), envelope_for_plan(), 0)
     with pytest.raises(ContractError, match="made frame 3 and on, 0 was asked for"):
         accept(result_for_call(mesh_current_start_frame=3), envelope_for_plan(), 0)
-
-
-def test_the_newest_common_version_is_spoken():
-    assert negotiate({0: (1, 2), 1: (1, 2), 2: (1, 2, 3)}, 1, "routing=rank0_encoder") == 2
-    assert negotiate({0: (1, 2), 1: (1,)}, 1, "routing=rank0_encoder") == 1
-
-
-def test_a_peer_that_is_too_old_is_refused_by_name():
-    words = "rank 1 speaks contract version 1; routing=mesh_encoder needs 2 or newer"
-    with pytest.raises(ContractError, match=words):
-        negotiate({0: (1, 2), 1: (1,)}, 2, "routing=mesh_encoder")
-    with pytest.raises(ContractError, match="in common"):
-        negotiate({0: (1,), 1: (2,)}, 1, "routing=rank0_encoder")
-
-
-@given(
-    st.dictionaries(st.integers(0, 8), st.sets(st.integers(1, 4), min_size=1).map(tuple), min_size=1), st.integers(1, 4)
-)
-def test_what_is_agreed_is_spoken_by_all_and_new_enough(spoken, needed):
-    try:
-        version = negotiate(spoken, needed, "this")
-    except ContractError:
-        return
-    assert version >= needed
-    assert all(version in versions for versions in spoken.values())
-
-
-def test_version_1_carries_noise_and_embedding_and_nothing_newer():
-    tensors = {CONDITIONING: EMBEDS, LATENTS_IN: torch.ones(SHAPE)}
-    envelope = envelope_for_plan(tensors=tensors)
-    back = travel(wire.pack_envelope(envelope, version=1))
-    assert back.meta == envelope.meta  # read as the newest version
-    for plan, kept in (
-        (plan_for(recipe=RECIPE), {LATENTS_IN: torch.ones(SHAPE)}),
-        (plan_for(), {CONDITIONING: EMBEDS}),
-    ):
-        with pytest.raises(ContractError, match="contract version 1 carries"):
-            wire.pack_envelope(envelope_for_plan(plan, kept), version=1)
-    result = result_for_call()
-    assert travel(wire.pack_result(result, version=1)).meta == result.meta
-    with pytest.raises(ContractError, match="no embeddings"):
-        wire.pack_result(Result(result.meta, {**result.tensors, TEXT_EMBEDS: EMBEDS}), version=1)
-
-
-def test_every_version_that_is_spoken_has_its_types():
-    for version in VERSIONS:
-        tensors = {CONDITIONING: EMBEDS, LATENTS_IN: torch.ones(SHAPE)}
-        parcel = wire.pack_envelope(envelope_for_plan(tensors=tensors), version=version)
-        assert wire.read_header(parcel.header).version == version

@@ -25,8 +25,7 @@ CALL_ID, META_BYTES, TENSOR_COUNT = 3, 4, 5
 
 def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Parcel:
     """The first envelope of a stream, with other words in its plan, or a tensor less, than a sender would let pass."""
-    latents, embeds = torch.zeros(1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)
-    parcel = wire.pack_envelope(first_chunk(latents, embeds))
+    parcel = wire.pack_envelope(first_chunk((1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)))
     parts = msgspec.msgpack.decode(parcel.meta.numpy().tobytes())
     parts["body"]["plan"] |= changes
     parts["body"]["call_id"] = call_id
@@ -47,7 +46,7 @@ def mesh(chosen: Settings = SETTINGS, main: RankMain = mesh_process.main, folder
     """Its ranks have been met: the mesh, and the link to it. main: each rank's life."""
     made = SpawnedLayout(chosen, CONFIG, main).start(folder, generation=0)
     try:
-        yield made, made.connect(2, "this test")
+        yield made, made.connect()
     finally:
         made.stop(None, 0)
 

@@ -6,10 +6,9 @@ They do so once rank 0 says that it has met them: before that, it would be a mee
 import os
 import time
 
-from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.errors import PeerError
 from pp1_orchestrator.runtime.meeting import tell, tell_failure
-from pp1_orchestrator.transport.groups import LEADER, PeerPipe, Timeouts, Topology
+from pp1_orchestrator.transport.groups import LEADER, Timeouts, Topology, open_channel
 from pp1_orchestrator.transport.rendezvous import join_store
 
 RANKS, EXIT_CODE, LATER_S = 2, 3, 0.2
@@ -19,12 +18,12 @@ MET = "met"
 def leader_first(rank, settings, config, port, folder):
     """As where the kernel tells of two ends in another order than they came."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
-    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "agreed", rank, True)
     tell(store, "loaded", rank, True)
     topology = Topology(store, rank, RANKS, "gloo", Timeouts(settings.deadlines.start, settings.deadlines.message))
     tell(store, "memory", rank, {})
     if rank == LEADER:
-        PeerPipe(topology)
+        open_channel(topology)
         while not (folder / MET).exists():
             time.sleep(0.01)
         tell_failure(store, rank, PeerError("a rank of the mesh has ended"))

@@ -2,7 +2,6 @@
 
 import threading
 
-from pp1_orchestrator.contract.versions import VERSIONS
 from pp1_orchestrator.runtime.meeting import ask, tell
 from pp1_orchestrator.transport.groups import STAGE0, Timeouts, Topology
 from pp1_orchestrator.transport.rendezvous import join_store
@@ -14,7 +13,7 @@ def nobody_joins(rank, settings, config, port, folder):
     """All say that they have loaded; none comes to the groups."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
     ask(store, "facts", STAGE0)
-    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "agreed", rank, True)
     tell(store, "loaded", rank, True)
     threading.Event().wait()
 
@@ -22,7 +21,7 @@ def nobody_joins(rank, settings, config, port, folder):
 def one_joins(rank, settings, config, port, folder):
     """The leader takes part in making the groups, the other one never comes."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
-    tell(store, "speaks", rank, VERSIONS)
+    tell(store, "agreed", rank, True)
     tell(store, "loaded", rank, True)
     if rank == 1:
         Topology(store, rank, RANKS, "gloo", Timeouts(settings.deadlines.start, settings.deadlines.message))

@@ -14,7 +14,7 @@ def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later(tmp_pa
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
     mesh = SpawnedLayout(settings, config, leader_first).start(tmp_path, 0)
     try:
-        mesh.connect(1, "a test")
+        mesh.connect()
         (tmp_path / MET).touch()
         guard = MeshGuard(mesh, AnswerClock(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
         guard.close(WAIT_S)

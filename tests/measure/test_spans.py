@@ -1,5 +1,6 @@
 """The span recorder: what it keeps, its bound, its threads and its part file."""
 
+import contextlib
 import threading
 import time
 
@@ -100,3 +101,39 @@ def test_a_recorder_that_is_off_keeps_nothing(tmp_path):
     assert recorder.part() == TracePart(0, [], [], 0)
     recorder.write_part(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class MeetingClock:
+    """A device that has reached mark 1 and not mark 2. `reached` waits a moment for a second thread to ask, too."""
+
+    def __init__(self) -> None:
+        self.marks = iter((0, 1, 1, 2))
+        self.meets = False
+        self.asked = threading.Barrier(2)
+
+    def mark(self) -> int:
+        return next(self.marks)
+
+    def reached(self, mark: int) -> bool:
+        if self.meets and mark == 1:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.asked.wait(0.3)
+        return self.meets and mark == 1
+
+    def ns(self, mark: int) -> int:
+        return mark
+
+
+def test_two_threads_take_no_device_span_before_the_device_has_reached_its_end():
+    clock = MeetingClock()
+    recorder = SpanRecorder(rank=1, clock=clock)
+    for call_id in (1, 2):
+        with recorder.on_device("mesh", call_id=call_id):
+            assert recorder.part().spans == []
+    clock.meets = True
+    threads = [threading.Thread(target=recorder.part) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [span.ids["call_id"] for span in recorder.part().spans] == [1]

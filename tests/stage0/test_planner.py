@@ -50,11 +50,11 @@ def make_worker() -> MeshWorker:
     return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), HostTimer())
 
 
-def make_planner(context: str, every: int = 1, version: int = 2, bias: float = 1.0) -> Planner:
+def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = StreamHistory(3)
     routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
     planner = Planner(
-        ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias, version), 42, CONTEXTS[context](), routing, history
+        ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )
     planner.aim(Aim((TextTerm("a"),)))
     return planner
@@ -86,9 +86,9 @@ actions = st.one_of(
 
 
 @settings(max_examples=25)
-@given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3), st.sampled_from([1, 2]))
-def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every, version):
-    planner, worker, text = make_planner(context, every, version), make_worker(), LeaderText(None, SpanRecorder(1))
+@given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3))
+def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every):
+    planner, worker, text = make_planner(context, every), make_worker(), LeaderText(None, SpanRecorder(1))
     calls, chunk, epoch, frame = 0, -1, 0, 0
     for wish in [*wishes, "chunk"]:
         if wish == "cut":
@@ -120,17 +120,6 @@ def test_the_embedding_travels_only_when_it_changed():
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, False, False, False]
     planner.aim(Aim((TextTerm("b"),), steps=3))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, True, True, False]
-
-
-def test_noise_travels_only_to_an_old_mesh_and_makes_no_difference():
-    text = LeaderText(None, SpanRecorder(1))
-    made = []
-    for version in (1, 2):
-        planner, worker = make_planner("clean_pass", version=version), make_worker()
-        envelope = planner.plan()
-        assert ("latents_in" in envelope.tensors) == (version == 1)
-        made.append(worker.infer(text.resolve(envelope), 0.0).tensors["latents_out"])
-    assert torch.equal(*made)
 
 
 def test_recomputing_every_nth_chunk_is_the_planners_decision():

@@ -33,7 +33,7 @@ def test_why_a_mesh_is_started_anew_is_one_line():
     events = EventBus()
     heard = events.subscribe(lambda: None)
     mesh = Supervisor(settings, config, Metrics(), events, None)
-    mesh.connect(1, "nothing")
+    mesh.connect()
     mesh.fail(MeshError("what is wrong\nand where a library saw it"))
     mesh.fail(MeshError())
     told = [event["text"] for event in heard.drain() if event["event"] == "restarting"]

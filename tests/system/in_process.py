@@ -79,7 +79,7 @@ def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
     settings = load_settings(composed)
-    return settings, check(settings, {"bench"})
+    return settings, check(settings, {"bench", "serve"})
 
 
 @contextlib.contextmanager

@@ -1,19 +1,21 @@
 """The one place in which these tests know what an envelope is made of."""
 
+from collections.abc import Sequence
+
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
-from pp1_orchestrator.contract.envelope import CONDITIONING, LATENTS_IN, VAE_STRIDE, InferPlan
+from pp1_orchestrator.contract.envelope import CONDITIONING, VAE_STRIDE, InferPlan
 
 
-def first_chunk(latents: torch.Tensor, embeds: torch.Tensor, steps: tuple[float, ...] = (1000.0, 500.0)) -> Envelope:
-    """An INFER for the first chunk of a stream: noise [1, F, z, h, w] and a prompt's embedding [1, L, text_dim]."""
-    one, frames, channels, height, width = latents.shape
+def first_chunk(shape: Sequence[int], embeds: torch.Tensor, steps: tuple[float, ...] = (1000.0, 500.0)) -> Envelope:
+    """An INFER for a stream's first chunk. shape: [1, F, z, h, w] of its latents. embeds: [1, L, text_dim]."""
+    one, frames, channels, height, width = shape
     plan = InferPlan(
         latents_shape=(one, frames, channels, height, width),
         chunk_index=0,
-        height=VAE_STRIDE * latents.shape[-2],
-        width=VAE_STRIDE * latents.shape[-1],
+        height=VAE_STRIDE * height,
+        width=VAE_STRIDE * width,
         current_start_frame=0,
         do_kv_recompute=False,
         clean_pass=True,
@@ -26,4 +28,4 @@ def first_chunk(latents: torch.Tensor, embeds: torch.Tensor, steps: tuple[float,
         base_seed=3,
     )
     meta = PPEnvelopeV2(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
-    return Envelope(meta, {LATENTS_IN: latents, CONDITIONING: embeds})
+    return Envelope(meta, {CONDITIONING: embeds})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
+import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,10 @@ import torch
 
 from pp1_orchestrator.contract import PPResultV2, Result, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
-from pp1_orchestrator.contract.versions import LATEST
 from pp1_orchestrator.errors import ContractError, MeshError
-from pp1_orchestrator.transport.groups import STAGE0, PeerPipe, Topology
-from pp1_orchestrator.transport.link import DistLink
-from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from pp1_orchestrator.transport.groups import STAGE0, WAIT_FILES, Topology, open_channel
+from pp1_orchestrator.transport.link import Channel, MeshLink
+from pp1_orchestrator.transport.messages import receive_message
 from pp1_orchestrator.transport.shared_pipe import RING_BYTES, meet
 from tests.transport.envelopes_made import first_chunk
 from tests.transport.world import WAIT_S, Report, Seat
@@ -41,8 +43,8 @@ def act(seat: Seat) -> Report:
     """Everything through shared memory and through sockets; then the leader's process ends."""
     report: Report = {way: {name: act(seat, way) for name, act in ACTS.items()} for way in WAYS}
     topology = seat.topology("gone", 1)
-    through_memory, topology.pp_memory = PeerPipe(topology), None
-    pipes = dict(zip(WAYS, (through_memory, PeerPipe(topology)), strict=True))
+    through_memory, topology.pp_memory = open_channel(topology), None
+    pipes = dict(zip(WAYS, (through_memory, open_channel(topology)), strict=True))
     report["gone"] = {way: _what_rank_0_hears(seat, pipe) for way, pipe in pipes.items()}
     topology.close()
     return report
@@ -59,21 +61,21 @@ def _topology(seat: Seat, name: str, way: str, message_s: float = WAIT_S) -> Top
 def _exchange(seat: Seat, way: str) -> Report:
     """Rank 0 asks, the leader answers with the latents doubled."""
     topology = _topology(seat, "exchange", way)
-    pipe = PeerPipe(topology)
+    pipe = open_channel(topology)
     if seat.rank == STAGE0:
-        link = DistLink(pipe, LATEST)
-        sending = link.start_send(wire.pack_envelope(first_chunk(LATENTS, EMBEDS)))
+        link = MeshLink(pipe)
+        sending = link.start_send(wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS)))
         sending.wait()
         received = link.receive()
         same = torch.equal(received.message.tensors[LATENTS_OUT], 2 * LATENTS)
     else:
         received = receive_message(pipe.receive, CPU)
-        sent = first_chunk(LATENTS, EMBEDS)
+        sent = first_chunk(LATENTS.shape, EMBEDS)
         found = received.message
         same = found.meta == sent.meta and all(torch.equal(found.tensors[n], t) for n, t in sent.tensors.items())
         answer = PPResultV2(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
         parcel = wire.pack_result(Result(answer, {LATENTS_OUT: 2 * LATENTS}))
-        send_parcel(parcel, pipe.send)
+        MeshLink(pipe).send(parcel)
     topology.close()
     return {"same": same, "nbytes": received.nbytes, "in_order": received.header_ns <= received.done_ns}
 
@@ -82,18 +84,19 @@ def _bulk(seat: Seat, way: str) -> Report:
     """Tensors of many sizes and kinds, more than the memory between the two holds; the leader takes them when told to,
     and sends them back."""
     topology = _topology(seat, "bulk", way)
-    pipe, sent = PeerPipe(topology), [torch.arange(size).to(dtype) for size, dtype in BULK]
+    pipe, sent = open_channel(topology), [torch.arange(size).to(dtype) for size, dtype in BULK]
     if seat.rank == STAGE0:
-        sendings = [pipe.start_send(tensor) for tensor in sent]
+        waits = [pipe.start_send(sent[:2]), *(pipe.start_send([tensor]) for tensor in sent[2:])]
         seat.store.set(f"taken-{way}", "")
-        for sending in sendings:
-            sending.wait()
+        for wait in waits:
+            wait()
     else:
         seat.store.get(f"taken-{way}")
-    found = [pipe.receive(torch.empty_like(tensor)) for tensor in sent]
+    found = [torch.empty_like(tensor) for tensor in sent]
+    for tensor in found:
+        pipe.receive(tensor)
     if seat.rank != STAGE0:
-        for tensor in found:
-            pipe.send(tensor)
+        pipe.start_send(found)()
     topology.close()
     return {"wrong": [n for n, pair in enumerate(zip(sent, found, strict=True)) if not torch.equal(*pair)]}
 
@@ -101,47 +104,70 @@ def _bulk(seat: Seat, way: str) -> Report:
 def _crossing(seat: Seat, way: str) -> bool:
     """Both send more than fits, and receive before they wait for it to be taken."""
     topology = _topology(seat, "crossing", way)
-    pipe, large = PeerPipe(topology), torch.arange(2 * RING_BYTES + 3).to(torch.uint8)
-    sending = pipe.start_send(large)
+    pipe, large = open_channel(topology), torch.arange(2 * RING_BYTES + 3).to(torch.uint8)
+    found, wait = torch.empty_like(large), pipe.start_send([large])
     seat.store.set(f"crossing-{way}-{seat.rank}", "")
     seat.store.get(f"crossing-{way}-{1 - seat.rank}")
-    same = torch.equal(pipe.receive(torch.empty_like(large)), large)
-    sending.wait()
+    pipe.receive(found)
+    wait()
     topology.close()
-    return same
+    return torch.equal(found, large)
 
 
 def _broken(seat: Seat, way: str) -> str:
     """The leader sends a broken header and nothing more: whoever waited for the rest would wait in vain."""
     topology = _topology(seat, "broken", way)
-    pipe, said = PeerPipe(topology), ""
+    pipe, said = open_channel(topology), ""
     if seat.rank == STAGE0:
         try:
-            DistLink(pipe, LATEST).receive()
+            MeshLink(pipe).receive()
         except ContractError as error:
             said = str(error)
     else:
-        parcel = wire.pack_envelope(first_chunk(LATENTS, EMBEDS))
-        pipe.send(dataclasses.replace(parcel, header=parcel.header + 1).header)
+        parcel = wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS))
+        pipe.start_send([parcel.header + 1])()
     topology.close()
     return said
 
 
 def _silent(seat: Seat, way: str) -> str:
     topology = _topology(seat, "silent", way, SILENCE_S)
-    said = _what_rank_0_hears(seat, PeerPipe(topology))
+    said = _what_rank_0_hears(seat, open_channel(topology))
     _until_rank_0_heard(seat, "silent", way)
     topology.close()
     return said
 
 
+def _waiting(seat: Seat, way: str) -> bool:
+    """Whether the stack of a rank that waits for its peer says so."""
+    topology = _topology(seat, "waiting", way)
+    channel, found = open_channel(topology), []
+    if seat.rank == STAGE0:
+        watcher = threading.Thread(target=_watch, args=(threading.get_ident(), found, seat, way))
+        watcher.start()
+        channel.receive(torch.empty(1))
+        watcher.join()
+    else:
+        seat.store.get(f"seen-{way}")
+        channel.start_send([torch.ones(1)])()
+    topology.close()
+    return seat.rank != STAGE0 or bool(WAIT_FILES & set(found))
+
+
+def _watch(thread: int, found: list[str], seat: Seat, way: str) -> None:
+    """The files of a thread's stack, once it has had time to come to where it waits."""
+    time.sleep(SILENCE_S)
+    found += [frame.filename for frame in traceback.extract_stack(sys._current_frames()[thread])]
+    seat.store.set(f"seen-{way}", "")
+
+
 def _not_taken(seat: Seat, way: str) -> str:
     """More than fits is sent to a leader that takes nothing."""
     topology = _topology(seat, "not-taken", way, SILENCE_S)
-    pipe, said = PeerPipe(topology), ""
+    pipe, said = open_channel(topology), ""
     if seat.rank == STAGE0:
         try:
-            pipe.send(torch.zeros(RING_BYTES + 1, dtype=torch.uint8))
+            pipe.start_send([torch.zeros(RING_BYTES + 1, dtype=torch.uint8)])()
         except MeshError as error:
             said = str(error)
     _until_rank_0_heard(seat, "not-taken", way)
@@ -181,11 +207,11 @@ def _shared_files() -> int:
     return sum(name.startswith(("pipe:", "/memfd:", "anon_inode:[pidfd]")) for name in found)
 
 
-def _what_rank_0_hears(seat: Seat, pipe: PeerPipe) -> str:
+def _what_rank_0_hears(seat: Seat, pipe: Channel) -> str:
     if seat.rank != STAGE0:
         return ""
     try:
-        DistLink(pipe, LATEST).receive()
+        MeshLink(pipe).receive()
     except MeshError as error:
         return str(error)
     return "nothing"
@@ -197,6 +223,7 @@ ACTS: dict[str, Callable[[Seat, str], Any]] = {
     "crossing": _crossing,
     "broken": _broken,
     "silent": _silent,
+    "waiting": _waiting,
     "not taken": _not_taken,
     "files": _files,
 }

@@ -23,7 +23,7 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, PeerPipe, Topology
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Topology, open_channel
 from tests.models.config_file import read_config
 from tests.transport.world import Report, Seat
 
@@ -93,7 +93,7 @@ def _refusals(topology: Topology) -> dict[str, str]:
     """What each way to a group's use says, by name, where it is refused. Whoever may use a group only looks at it."""
     ways: dict[str, Callable[[], Any]] = {
         "pp": lambda: topology.pp,
-        "pipe": lambda: PeerPipe(topology),
+        "pipe": lambda: open_channel(topology),
         "mesh": lambda: topology.mesh,
         "shard": lambda: MeshShard(topology),
     }

@@ -14,7 +14,7 @@ from pp1_orchestrator.mesh.timer import HostTimer
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.noise import initial_noise
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.transport.link import InlineLink
+from pp1_orchestrator.transport.link import InlineChannel, MeshLink
 from pp1_orchestrator.transport.messages import receive_message, send_parcel
 from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
 from tests.transport.envelopes_made import first_chunk
@@ -48,7 +48,7 @@ def reports(tmp_path_factory):
 
 @pytest.fixture
 def parcel():
-    return wire.pack_envelope(first_chunk(LATENTS, EMBEDS))
+    return wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS))
 
 
 @by_way
@@ -60,6 +60,11 @@ def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel, way):
     assert rank0["nbytes"] > LATENTS.nbytes
     assert rank0["in_order"]
     assert leader["in_order"]
+
+
+@by_way
+def test_a_stack_shows_whether_a_rank_waits_for_another(reports, way):
+    assert all(report[way]["waiting"] for report in reports)
 
 
 @by_way
@@ -123,7 +128,7 @@ def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read
     pipe = Pipe()
     parcel.header[TENSOR_COUNT] -= 1
     send_parcel(parcel, pipe.send)
-    with pytest.raises(ContractError, match="2 tensors described, 1 announced"):
+    with pytest.raises(ContractError, match="1 tensors described, 0 announced"):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 2
 
@@ -135,9 +140,12 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     alone.set_text(text)
     wanted = alone.denoise(noise, STEPS, 0, 3)
     generator = make_generator(model, FlowSchedule())
-    link = InlineLink(LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer()), CPU)
+    leader_text, worker = LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer())
+    link = MeshLink(
+        InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.settle, CPU)
+    )
     link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
-    link.send(wire.pack_envelope(first_chunk(noise, text, STEPS)))
+    link.send(wire.pack_envelope(first_chunk(noise.shape, text, STEPS)))
     received = link.receive()
     assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)
     assert received.nbytes == wire.pack_result(received.message).nbytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,15 +12,16 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.layouts.processes import RankProcess
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.watched import AnswerClock
 
 
 class Mesh(Protocol):
     """A running mesh, as rank 0 sees it."""
 
-    def connect(self, needed_version: int, reason: str) -> MeshLink:
+    def connect(self, timer: AnswerClock | None = None, on_duplicate: Callable[[], None] | None = None) -> MeshLink:
         """Wait until all ranks are loaded and joined. Raises ConfigError or MeshError with a rank's own reason.
 
-        needed_version: the oldest version of the contract that will do, and why; ContractError where a rank is older.
+        timer, on_duplicate: of the link.
         """
         ...
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import wire
+from pp1_orchestrator.contract import Envelope, Result, wire
 from pp1_orchestrator.mesh.timer import timer_of
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -20,7 +20,8 @@ from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator, ma
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.layouts.processes import RankProcess
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
-from pp1_orchestrator.transport.link import InlineLink
+from pp1_orchestrator.transport.link import InlineChannel, MeshLink
+from pp1_orchestrator.transport.watched import AnswerClock
 
 RANK = "1"
 
@@ -38,10 +39,14 @@ class InlineMesh:
         self._components = components | text_bytes
         self._folder = folder
         worker = MeshWorker(generator, self._spans, timer_of(self._device))
-        self._link = InlineLink(text, worker, self._device)
 
-    def connect(self, needed_version: int, reason: str) -> InlineLink:
-        return self._link
+        def infer(envelope: Envelope) -> Result:
+            return worker.infer(text.resolve(envelope), idle_ms=0.0)
+
+        self._channel = InlineChannel(infer, worker.settle, self._device)
+
+    def connect(self, timer: AnswerClock | None = None, on_duplicate: Callable[[], None] | None = None) -> MeshLink:
+        return MeshLink(self._channel, timer, on_duplicate)
 
     @property
     def processes(self) -> Mapping[int, RankProcess]:
@@ -64,7 +69,7 @@ class InlineMesh:
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         """The generator is gone then: another mesh may need its memory."""
-        self._link.let_go()
+        self._channel.release()
         gc.collect()
         if self._folder is not None:
             leave_part(self._spans, self._folder)

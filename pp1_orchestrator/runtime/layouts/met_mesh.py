@@ -11,7 +11,6 @@ from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.contract.versions import VERSIONS, negotiate
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.runtime.checkpoint import Components
 from pp1_orchestrator.runtime.facts import own_facts
@@ -20,10 +19,10 @@ from pp1_orchestrator.runtime.layouts.processes import RankProcess, how_it_ended
 from pp1_orchestrator.runtime.meeting import ask, group_timeouts, tell, told, wait_for_all
 from pp1_orchestrator.runtime.process import use_loopback_for_gloo
 from pp1_orchestrator.runtime.stacks import discard
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, PeerPipe, Topology
-from pp1_orchestrator.transport.link import DistLink
-from pp1_orchestrator.transport.messages import send_parcel
+from pp1_orchestrator.transport.groups import LEADER, STAGE0, Topology, open_channel
+from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
 Starter = Callable[[int], Mapping[int, RankProcess]]
@@ -39,7 +38,7 @@ class MetMesh:
         self._folder = folder
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
-        self._pipe: PeerPipe | None = None
+        self._link: MeshLink | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
         # With this mesh the store ends, whoever still waits for one of its keys. It answers while `_store` is waiting.
@@ -50,15 +49,15 @@ class MetMesh:
         tell(self._store, "generation", STAGE0, generation)
         self._processes = start(port)
 
-    def connect(self, needed_version: int, reason: str) -> DistLink:
+    def connect(self, timer: AnswerClock | None = None, on_duplicate: Callable[[], None] | None = None) -> MeshLink:
         deadlines = self._settings.deadlines
-        version = self._agree(needed_version, reason)
+        wait_for_all(self._store, "agreed", self._ranks, deadlines.start, self._dead)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
         self._topology = self._join_groups()
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): ask(self._store, "memory", rank) for rank in self._ranks}
-        self._pipe = PeerPipe(self._topology)
-        return DistLink(self._pipe, version)
+        self._link = MeshLink(open_channel(self._topology), timer, on_duplicate)
+        return self._link
 
     @property
     def processes(self) -> Mapping[int, RankProcess]:
@@ -89,9 +88,9 @@ class MetMesh:
 
     def stop(self, shutdown: wire.Parcel | None, timeout_s: float) -> None:
         end = time.monotonic() + timeout_s
-        if shutdown is not None and self._pipe is not None and not self._dead():
+        if shutdown is not None and self._link is not None and not self._dead():
             try:
-                send_parcel(shutdown, self._pipe.send)
+                self._link.send(shutdown)
                 self._join(end)
                 self._keep_peaks()
             except MeshError as error:
@@ -101,14 +100,6 @@ class MetMesh:
             self._topology.close()
         if self._folder is not None:
             discard(self._folder, self._pids())
-
-    def _agree(self, needed_version: int, reason: str) -> int:
-        """Settle the contract's version with all ranks of the mesh."""
-        wait_for_all(self._store, "speaks", self._ranks, self._settings.deadlines.start, self._dead)
-        spoken = {rank: tuple(ask(self._store, "speaks", rank)) for rank in self._ranks}
-        version = negotiate({STAGE0: VERSIONS, **spoken}, needed_version, reason)
-        tell(self._store, "version", STAGE0, version)
-        return version
 
     def _pids(self) -> dict[int, int]:
         return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 from pp1_orchestrator.config.schema import Settings
@@ -24,18 +25,15 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
     web = Web(settings)
     instruments = Instruments.make(settings.run.warmup_chunks)
-    sink = web.make_sink(instruments, out)
-    try:
+    with ExitStack() as opened:
+        sink = web.make_sink(instruments, out)
+        opened.callback(sink.close)
         stream = Stream(settings, config, script, instruments, sink, trace_folder=out if settings.trace else None)
-        try:
-            vitals = Vitals(stream, instruments.metrics, instruments.events)
-            stream.session.start()
-            web.serve(stream.session, instruments, out)
-            vitals.close()
-        finally:
-            stream.close()
-    finally:
-        sink.close()
+        opened.callback(stream.close)
+        vitals = Vitals(stream, instruments.metrics, instruments.events)
+        opened.callback(vitals.close)
+        stream.session.start()
+        web.serve(stream.session, instruments, out)
     try:
         write_results(settings, instruments, None, stream, out)
     except Stage0Error as error:  # what was shown was shown

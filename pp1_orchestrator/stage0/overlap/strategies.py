@@ -14,7 +14,7 @@ from pp1_orchestrator.stage0.flight import Flight
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.stage import Stage
-from pp1_orchestrator.transport.groups import Sending
+from pp1_orchestrator.transport.link import PendingSend
 
 
 class Sync(Overlap):
@@ -40,7 +40,7 @@ class LoopAhead(Overlap):
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
-        self._ahead: tuple[Flight, Sending] | None = None
+        self._ahead: tuple[Flight, PendingSend] | None = None
 
     def step(self, stage: Stage) -> bool:
         ahead = self._ahead or self._submit(stage.plan(block=True))
@@ -64,7 +64,7 @@ class LoopAhead(Overlap):
         self._ahead = None
         return True
 
-    def _submit(self, flight: Flight | None) -> tuple[Flight, Sending] | None:
+    def _submit(self, flight: Flight | None) -> tuple[Flight, PendingSend] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if flight is None:
             return None

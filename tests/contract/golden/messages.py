@@ -1,4 +1,4 @@
-"""The messages of the golden files: whole ones of every version, and ways to break them."""
+"""The messages of the golden files: whole ones, and ways to break them."""
 
 import struct
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result, wire
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, LATENTS_IN, InferPlan
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
 
@@ -51,13 +51,9 @@ BLEND = TextRecipe(
 REBUILT = plan(
     **KEPT, do_kv_recompute=True, expected_generator_calls=4, reset_crossattn_cache=False, kv_cache_attention_bias=0.5
 )
-WITH_NOISE = {LATENTS_IN: counted(*SHAPE), CONDITIONING: counted(1, 2, 3)}
 INFER = Action.INFER
 
 WHOLE: dict[str, Callable[[], wire.Parcel]] = {
-    "v1-noop": lambda: wire.pack_envelope(envelope(Action.NOOP), version=1),
-    "v1-infer": lambda: wire.pack_envelope(envelope(INFER, plan(), **WITH_NOISE), version=1),
-    "v1-result": lambda: wire.pack_result(result(True, **{LATENTS_OUT: counted(*SHAPE)}), version=1),
     "v2-noop": lambda: wire.pack_envelope(envelope(Action.NOOP)),
     "v2-shutdown": lambda: wire.pack_envelope(envelope(Action.SHUTDOWN)),
     "v2-first": lambda: wire.pack_envelope(
@@ -101,7 +97,8 @@ def _broken() -> dict[str, tuple[bytes, str]]:
     return {
         "magic": (with_header(noop, MAGIC, 7), "not a message of this contract (magic 0x7, kind 1)"),
         "kind": (with_header(noop, KIND, 3), "not a message of this contract (magic 0x50503157495245, kind 3)"),
-        "version": (with_header(noop, VERSION, 3), "envelope version 3 is unknown; this side speaks 1, 2"),
+        "version": (with_header(noop, VERSION, 3), "envelope version 3 is unknown; this side speaks 2"),
+        "old-version": (with_header(good, VERSION, 1), "result version 1 is unknown; this side speaks 2"),
         "much-metadata": (
             with_header(noop, META_BYTES, 2**62),
             "call 11: header announces 4611686018427387904 bytes of metadata, 0 tensors",
@@ -124,6 +121,10 @@ def _broken() -> dict[str, tuple[bytes, str]]:
         "blend-method": (
             replaced(blend, b"\xa5blend\xa5slerp", b"\xa5blend\xa5sperl"),
             "call 11: unreadable metadata: Invalid enum value 'sperl' - at `$.plan.recipe.blend`",
+        ),
+        "no-utf8": (
+            replaced(blend, b"slerp\xacsource", b"sl\xffrp\xacsource"),
+            "call 11: unreadable metadata: 'utf-8' codec can't decode byte 0xff in position 2: invalid start byte",
         ),
         "no-msgpack": (
             noop[: HEADER.size] + b"\xc1" * (len(noop) - HEADER.size),

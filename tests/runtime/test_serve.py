@@ -1,0 +1,22 @@
+"""run=serve: what it has started ends with it, whatever ends it."""
+
+import threading
+
+import pytest
+
+from pp1_orchestrator.runtime.modes.serve import run_serve
+from pp1_orchestrator.runtime.web import Web
+from tests.system.in_process import SMALL, make_settings
+
+WATCHES = {"vitals", "self-watch", "mesh-guard"}
+
+
+def test_a_server_that_fails_leaves_no_thread_behind_that_watches(monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise RuntimeError("the server failed")
+
+    monkeypatch.setattr(Web, "serve", fail)
+    settings, config = make_settings(*SMALL, "run=serve", "serving.port=18431")
+    with pytest.raises(RuntimeError, match="the server failed"):
+        run_serve(settings, config, [], tmp_path)
+    assert WATCHES & {thread.name for thread in threading.enumerate()} == set()
