@@ -2,7 +2,7 @@
 # Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types unit clean
+.PHONY: help run test slow lint types unit clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARGS ?=
@@ -14,9 +14,13 @@ run: ## set up, then start the stream and its page
 	@scripts/setup.sh run
 	@exec .venv/bin/python -m pp1_orchestrator $(ARGS)
 
-test: ## set up, then lint, types and all tests
+test: ## set up, then lint, types and all tests but the slow ones
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lint types unit
+
+slow: ## set up, then the tests that take long by their nature
+	@scripts/setup.sh test
+	@MARK=slow scripts/unit.sh $(PYTEST_ARGS)
 
 lint: ## style, formatting and import rules
 	@ruff check .

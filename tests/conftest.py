@@ -26,7 +26,7 @@ settings.load_profile("project")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Only those that run alone are wanted: files that have none need not be imported."""
-    if config.option.markexpr != "alone" or not collection_path.name.startswith("test_"):
+    """With `-m slow`, files without a slow test need not be imported."""
+    if config.option.markexpr != "slow" or not collection_path.name.startswith("test_"):
         return None
-    return "pytest.mark.alone" not in collection_path.read_text(encoding="utf-8") or None
+    return "pytest.mark.slow" not in collection_path.read_text(encoding="utf-8") or None

@@ -121,11 +121,14 @@ def outcome(scene: Scene, blow: Blow) -> Outcome:
 
 
 def lies(probes: Sequence[Any], deadline_s: float = CHUNK_DEADLINE_S) -> int:
-    """How many probes said ready while no chunk had come for longer than the deadline."""
+    """How many probes said ready while no chunk had come for longer than the deadline.
+
+    A chunk may be as new as the answer that names it, however long that answer took.
+    """
     found, newest, since_s = 0, None, 0.0
     for probe in probes:
         if probe.chunk is not None and probe.chunk != newest:
-            newest, since_s = probe.chunk, probe.at_s
+            newest, since_s = probe.chunk, probe.until_s
         found += probe.status == 200 and probe.at_s - since_s > deadline_s + PROBE_SLACK_S
     return found
 

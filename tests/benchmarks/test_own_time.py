@@ -1,13 +1,10 @@
 """The benchmark of the orchestrator's own time in its small form: real processes, all parts, both kinds of chunk."""
 
-import pytest
-
 from benchmarks.own_time import NEW_PROMPT_EVERY, PARTS, Sizes, measure, table
 
 CHUNKS = 4 * NEW_PROMPT_EVERY
 
 
-@pytest.mark.alone
 def test_every_part_of_every_chunk_is_timed():
     found = measure(Sizes(32, 48, (1, 8, 16)), CHUNKS)
     assert (len(found[True]), len(found[False])) == (CHUNKS // NEW_PROMPT_EVERY, CHUNKS - CHUNKS // NEW_PROMPT_EVERY)

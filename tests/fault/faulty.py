@@ -5,7 +5,7 @@ import time
 
 from tests.system.in_process import open_stream
 
-WAIT_S = 90
+WAIT_S = 240
 MESH = (
     "layout=cpu", "run.restarts=3", "supervision.pauses_s=[0]", "run.chunks=100000", "stream.height=64",
     "stream.width=64",

@@ -11,11 +11,12 @@ PROBE_S = 0.1
 
 
 class Probe(NamedTuple):
-    """What /readyz said at this monotonic time, and the newest chunk right after it."""
+    """What /readyz said and then the newest chunk; asked at `at_s`, answered by `until_s`, both monotonic."""
 
     at_s: float
     status: int
     chunk: int | None
+    until_s: float
 
 
 class Ear:
@@ -47,4 +48,5 @@ class Ear:
         while not self._stop.wait(PROBE_S):
             at_s, status = time.monotonic(), self._program.get("/readyz")[0]
             answered, state = self._program.get("/api/state")
-            self.probes.append(Probe(at_s, status, json.loads(state)["chunk"] if answered == 200 else None))
+            chunk = json.loads(state)["chunk"] if answered == 200 else None
+            self.probes.append(Probe(at_s, status, chunk, time.monotonic()))

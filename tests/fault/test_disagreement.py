@@ -1,7 +1,6 @@
 """A rank that was started with something else than the others is refused by name, in time, and no rank is left."""
 
 import shutil
-import time
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from pp1_orchestrator.models.checkpoints.digests import DigestMemory
 from pp1_orchestrator.models.checkpoints.fingerprint import fingerprint
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from tests.system.in_process import make_settings
+from tests.timing import stopwatch
 
 from .ranks_that_differ import (
     with_another_contract,
@@ -23,7 +23,8 @@ from .ranks_that_differ import (
 )
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=2", "model.dtype=float32", "seed=42", "stream.height=64", "stream.width=64")
-REFUSED_S = 5
+REFUSED_S = 10
+"""On an idle machine, the start of the ranks included."""
 TORCH = torch.__version__
 
 
@@ -32,17 +33,15 @@ def refusal(main, folder, *choices) -> str:
     settings, config = make_settings(*CHOICES, *choices)
     mesh = SpawnedLayout(settings, config, main).start(folder, 0)
     try:
-        with pytest.raises(Pp1Error) as refused:
+        with stopwatch() as watch, pytest.raises(Pp1Error) as refused:
             mesh.connect()
-        told_s = time.monotonic()
     finally:
         mesh.stop(None, 0.0)
-    assert told_s - max(float(path.read_text()) for path in folder.glob("up*")) <= REFUSED_S
+    assert watch.within(REFUSED_S)
     assert all(process.exitcode not in (None, 0) for process in mesh.processes.values())
     return str(refused.value)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("main", "line"),
     [
@@ -58,7 +57,6 @@ def test_the_first_key_that_differs_is_told_with_both_values(tmp_path, main, lin
     assert refusal(main, tmp_path) == line
 
 
-@pytest.mark.alone
 def test_other_weights_at_the_same_place_are_told(tmp_path, monkeypatch):
     settings, _ = make_settings(*CHOICES)
     for rank in range(3):

@@ -13,10 +13,13 @@ from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.meeting import ask
 from pp1_orchestrator.transport.rendezvous import join_store
 from tests.system.in_process import make_settings
+from tests.timing import scaled
 
 from .ranks_that_wait import RANKS, nobody_joins, one_joins
 
-DETECT_S, WAIT_S = 1.0, 30
+DETECT_S = 1.0
+"""On an idle machine."""
+WAIT_S = 120
 
 
 def connect_and_kill(mesh, rank):
@@ -42,7 +45,6 @@ def connect_and_kill(mesh, rank):
     return said[1], said[0] - killed
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(("main", "rank"), [(nobody_joins, 1), (one_joins, 2)])
 def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
@@ -50,7 +52,7 @@ def test_a_rank_that_is_killed_is_noticed_within_a_second(main, rank):
     try:
         said, took_s = connect_and_kill(mesh, rank)
         assert said == f"rank {rank} ended with exit code -9 before it had joined"
-        assert took_s < DETECT_S
+        assert took_s < scaled(DETECT_S)
     finally:
         mesh.kill()
         mesh.stop(None, 0.0)

@@ -6,8 +6,10 @@ import psutil
 import pytest
 
 from tests.system.program import is_listening, running
+from tests.timing import scaled
 
 GONE_S = 5
+"""On an idle machine."""
 
 
 def busy(program):
@@ -23,7 +25,6 @@ def mesh_of(program):
     return [p for helper in program.family()[0].children() for p in helper.children()]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("when", [loading, busy])
 def test_the_mesh_ends_with_rank_0(tmp_path, when):
     with running("layout=cpu", "layout.mesh_ranks=2", out=tmp_path / "out") as program:
@@ -31,6 +32,6 @@ def test_the_mesh_ends_with_rank_0(tmp_path, when):
         family = program.family()
         program.process.send_signal(signal.SIGKILL)
         program.process.wait()
-        _, left = psutil.wait_procs(family[1:], timeout=GONE_S)
+        _, left = psutil.wait_procs(family[1:], timeout=scaled(GONE_S))
         assert [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
         assert not is_listening(program.port)

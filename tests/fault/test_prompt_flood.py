@@ -10,12 +10,15 @@ from collections import Counter
 
 import pytest
 
+from pp1_orchestrator.server.settings import Limits
 from tests.system.program import running
 
 from .listening import Ear
 
+pytestmark = pytest.mark.slow
 CLIENTS, PER_CLIENT_S = 10, 0.01
-ROUNDS, PHASE_S = 3, 3.0
+ROUNDS, PHASE_S = 6, 3.0
+ALLOWED = Limits().prompt_updates
 SLOWER = 1.10
 """In the round that was disturbed least: what a flood costs shows in each, what else the machine does need not."""
 SOON_CHUNKS = 2
@@ -35,7 +38,7 @@ def flood(port, seconds) -> Counter[int]:
     answers, end = Counter(), time.monotonic() + seconds
 
     def send(client):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         for number in itertools.count():
             if time.monotonic() > end:
                 return connection.close()
@@ -69,9 +72,11 @@ def longest(emitted, start, end) -> float:
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory):
-    """Quiet and flood by turns: answers, chunks until a prompt after each flood was seen, how much slower it was."""
+    """Quiet and flood by turns: answers, chunks until a prompt after each was seen, how much slower it was, events,
+    seconds in all."""
     out = tmp_path_factory.mktemp("flood") / "out"
     answers, latencies, phases = Counter(), [], []
+    begun = time.monotonic()
     with running(*CHOICES, out=out) as program:
         program.wait_until_ready()
         with contextlib.closing(Ear(program)) as ear:
@@ -87,25 +92,22 @@ def flooded(tmp_path_factory):
         assert program.process.wait(60) == 0, program.log
     emitted = [json.loads(line)["emit_s"] for line in (out / "chunks.jsonl").read_text().splitlines()]
     ratios = [longest(emitted, b, c) / longest(emitted, a, b) for a, b, c in phases]
-    return answers, latencies, ratios, outcomes
+    return answers, latencies, ratios, outcomes, phases[-1][-1] - begun
 
 
-@pytest.mark.alone
 def test_the_stream_keeps_its_rhythm(flooded):
-    _, _, ratios, _ = flooded
+    _, _, ratios, _, _ = flooded
     assert min(ratios) <= SLOWER, ratios
 
 
-@pytest.mark.alone
 def test_most_are_told_to_come_again_and_of_the_others_each_is_shown_or_overtaken(flooded):
-    answers, _, _, outcomes = flooded
+    answers, _, _, outcomes, seconds = flooded
     assert set(answers) == {200, 429}
-    assert answers[429] > 10 * answers[200]
+    assert answers[200] <= ALLOWED.burst + ALLOWED.per_s * seconds
     assert outcomes["accepted"] == answers[200] + ROUNDS
     assert outcomes["applied"] + outcomes["superseded"] == outcomes["accepted"]
 
 
-@pytest.mark.alone
 def test_what_is_sent_afterwards_is_shown_within_two_chunks(flooded):
-    _, latencies, _, _ = flooded
+    _, latencies, _, _, _ = flooded
     assert sorted(latencies)[ROUNDS // 2] <= SOON_CHUNKS, latencies

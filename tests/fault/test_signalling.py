@@ -16,11 +16,12 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
 from pp1_orchestrator.runtime.process import keep_collections_short
 from tests.media.source import SIZE, Counted
+from tests.timing import stopwatch
 
 from .loop_delay import LoopDelay
 from .offers_made import mutants, seeds
 
-OFFERS = 10_000
+FEW, OFFERS = 400, 10_000
 ROUNDS = 4
 """The least disturbed one counts: what an offer costs shows in each, what else the machine does need not."""
 DELAY_S, LONGEST_S = 0.1, 0.25
@@ -53,7 +54,7 @@ def frozen_heap():
 
 async def settle() -> None:
     """Until only this task and the peers' own are left."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(asyncio.all_tasks()) > 2:
             await asyncio.sleep(0.02)
 
@@ -82,8 +83,8 @@ def test_the_offers_that_are_damaged_are_good_ones():
     assert asyncio.run(scene()) == ["answered"] * 3
 
 
-@pytest.mark.alone
-def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(caplog):
+@pytest.mark.parametrize("offers", [FEW, pytest.param(OFFERS, marks=pytest.mark.slow)])
+def test_damaged_offers_leave_nothing_behind_and_hold_nobody_up(caplog, offers):
     caplog.set_level(logging.WARNING)
 
     async def scene():
@@ -95,7 +96,7 @@ def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(cap
             delays = []
             for round_ in range(ROUNDS):
                 async with LoopDelay().measured() as delay:
-                    for offer in mutants(OFFERS // ROUNDS, seed=round_):
+                    for offer in mutants(offers // ROUNDS, seed=round_):
                         outcomes.append(await ask(peers, offer))
                         await asyncio.sleep(0)
                 delays.append((delay.quantile(0.99), delay.longest))
@@ -104,14 +105,14 @@ def test_ten_thousand_damaged_offers_leave_nothing_behind_and_hold_nobody_up(cap
             assert psutil.Process().num_fds() == files
             return outcomes, delays
 
-    with frozen_heap():
+    with frozen_heap(), stopwatch() as watch:
         outcomes, delays = asyncio.run(scene())
         assert open_connections() == 0
     assert set(outcomes) == {"refused", "answered"}
     assert [record.getMessage() for record in caplog.records] == []
     usual, longest = map(min, zip(*delays, strict=True))
-    assert usual < DELAY_S
-    assert longest < LONGEST_S
+    assert usual < DELAY_S * watch.scale
+    assert longest < LONGEST_S * watch.scale
 
 
 @pytest.mark.parametrize(

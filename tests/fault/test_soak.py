@@ -33,12 +33,14 @@ def test_what_grows_is_named_with_its_figures(growth, words):
     assert grown(made(**growth)) == words
 
 
+@pytest.mark.slow
 def test_the_program_does_not_grow(tmp_path):
     ranks = soak(tmp_path / "out", 20, 60)
     assert ranks.keys() == {"0", "1", "2"}
     assert [words for samples in ranks.values() for words in grown(samples, rss_limit_mb=ANY_MB)] == []
 
 
+@pytest.mark.slow
 def test_every_leak_is_caught(tmp_path):
     """All of them at once, each known by its own words."""
     found = grown(soak(tmp_path / "out", 5, 40, ",".join(LEAKS), "layout.mesh_ranks=1")["0"], rss_limit_mb=MUCH_MB)

@@ -9,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from pp1_orchestrator.media.settings import PeerLimits
 from pp1_orchestrator.media.viewer import CLOSE_S
 from tests.media.test_whep import FPS, Stream
+from tests.timing import scaled
 
 GONE_S, ENCODED_S = 15, 5
+"""On an idle machine."""
+WAIT_S, STEADY_S = 120, 0.5
 SKIPPED = 3
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,24 +65,24 @@ def test_the_shipped_limits_allow_no_more():
     assert limits.rest_s + limits.reap_every_s < ENCODED_S
 
 
-@pytest.mark.alone
 def test_nothing_is_encoded_or_sent_for_a_killed_viewer_and_then_it_is_let_go():
     async def scene():
         async with Stream(limits=PeerLimits()).running() as stream, viewer_process(stream) as process:
             process.send_signal(signal.SIGKILL)
             start = time.monotonic()
-            await stream.until(lambda: not stream.broadcaster._watched.is_set(), seconds=GONE_S)
+            await stream.until(lambda: not stream.broadcaster._watched.is_set(), seconds=WAIT_S)
             rested_s = time.monotonic() - start
-            await asyncio.sleep(2 / FPS)  # what was on its way has come
-            before = (encoded(stream), sent(stream))
-            await asyncio.sleep(0.5)
-            assert (encoded(stream), sent(stream)) == before
-            await stream.until(lambda: stream.peers.count == 0, seconds=GONE_S)
+            before = None
+            while before != (encoded(stream), sent(stream)):  # until what was on its way has come
+                before = (encoded(stream), sent(stream))
+                await asyncio.sleep(STEADY_S)
+            assert stream.peers.count == 1
+            await stream.until(lambda: stream.peers.count == 0, seconds=WAIT_S)
             return rested_s, time.monotonic() - start
 
     rested_s, gone_s = asyncio.run(scene())
-    assert rested_s <= ENCODED_S
-    assert gone_s <= GONE_S
+    assert rested_s <= scaled(ENCODED_S)
+    assert gone_s <= scaled(GONE_S)
 
 
 def test_a_viewer_that_was_only_silent_goes_on_where_the_stream_is():
@@ -95,7 +96,7 @@ def test_a_viewer_that_was_only_silent_goes_on_where_the_stream_is():
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGCONT)
             assert process.stdout is not None
-            async with asyncio.timeout(GONE_S):
+            async with asyncio.timeout(WAIT_S):
                 await read_until_skip(process)
                 after = [json.loads(await process.stdout.readline()) for _ in range(FPS)]
             assert stream.peers.count == 1

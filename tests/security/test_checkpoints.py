@@ -113,7 +113,7 @@ def test_the_program_ends_before_it_serves_and_names_the_file(tmp_path):
     shutil.copytree(TINY, root)
     torch.save(Trap(tmp_path / "sprung"), root / WEIGHTS)
     options = (f"model.root={root}", "run=bench", "run.chunks=1", "layout=inline")
-    done = run_to_end(*options, out=tmp_path / "out", timeout_s=90)
+    done = run_to_end(*options, out=tmp_path / "out")
     assert done.returncode == 2, done.stderr
     start = f"configuration error: model.root={root}: {root / WEIGHTS} is no whole safetensors file ("
     assert done.stderr.startswith(start)

@@ -19,11 +19,11 @@ import psutil
 from . import warm
 from .private import PRIVATE
 
-START_S = 90
+START_S = 240
 
 
 def run_to_end(
-    *options: str, out: Path, timeout_s: float = 150, cold: bool = False
+    *options: str, out: Path, timeout_s: float = START_S, cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run until the program ends by itself; `out` becomes its folder. cold: libraries read the environment anew."""
     if cold:

@@ -83,7 +83,7 @@ def test_missing_parts_are_put_where_they_belong_and_are_not_got_twice(tmp_path,
     root = tmp_path / "root"
     (root / "vae").mkdir(parents=True)
     (root / "vae" / "mine.pth").write_bytes(b"mine")
-    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120, cold=True)
+    done = run_to_end(*options(root), out=tmp_path / "out", cold=True)
     assert done.returncode == 0, done.stderr
     found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     assert found == {
@@ -94,7 +94,7 @@ def test_missing_parts_are_put_where_they_belong_and_are_not_got_twice(tmp_path,
     }
     assert not any(path.is_symlink() for path in root.rglob("*"))
     before = list(hub.got)
-    done = run_to_end(*options(root), out=tmp_path / "out", timeout_s=120, cold=True)
+    done = run_to_end(*options(root), out=tmp_path / "out", cold=True)
     assert (done.returncode, hub.got) == (0, before)
 
 

@@ -6,10 +6,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.system.program import Running, running
+from tests.timing import scaled
 
 from .browser import MEAN_COLOUR, Visit, visit
 
 PLAYS_WITHIN_S = 5
+"""On an idle machine."""
 ATTEMPTS = 4
 FRAMES_A_CHUNK = 12
 RED_ON_BLUE = "a red circle moving left on a blue background"
@@ -52,16 +54,16 @@ def type_prompt(page: Visit, prompt: str) -> None:
 def seconds_until_seen(page: Visit, colour: str) -> float:
     begun = time.monotonic()
     while share(page, colour) < MIN_SHARE:
-        assert time.monotonic() - begun < 30, f"{colour} was never seen"
+        assert time.monotonic() - begun < 120, f"{colour} was never seen"
         time.sleep(0.03)
     return time.monotonic() - begun
 
 
 def allowed_s(program: Running) -> float:
-    """Two chunks at the rate at which this machine makes them just now, and one second."""
+    """Two chunks at the rate at which this machine makes them just now, and one second of an idle machine."""
     state = program.state()
     rate = min(state["figures"]["fps"], state["config"]["fps"])
-    return 2 * FRAMES_A_CHUNK / rate + 1
+    return 2 * FRAMES_A_CHUNK / rate + scaled(1)
 
 
 def seconds_until_playing(browser: Browser, url: str) -> float:
@@ -75,17 +77,15 @@ def seconds_until_playing(browser: Browser, url: str) -> float:
     return took
 
 
-@pytest.mark.alone
 def test_the_picture_plays_soon(program, browser, record_property):
     """The best of a few visits: a machine that is busy with other work is no fault of the page."""
     took = []
-    while not took or (min(took) >= PLAYS_WITHIN_S and len(took) < ATTEMPTS):
+    while not took or (min(took) >= scaled(PLAYS_WITHIN_S) and len(took) < ATTEMPTS):
         took.append(round(seconds_until_playing(browser, f"http://127.0.0.1:{program.port}/"), 2))
     record_property("plays_after_s", took)
-    assert min(took) < PLAYS_WITHIN_S
+    assert min(took) < scaled(PLAYS_WITHIN_S)
 
 
-@pytest.mark.alone
 def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()
@@ -108,7 +108,6 @@ def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_prope
     page.page.context.close()
 
 
-@pytest.mark.alone
 def test_pause_holds_the_picture_and_a_hard_cut_starts_a_new_epoch(program, browser):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_status("Live")
