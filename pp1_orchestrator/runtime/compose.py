@@ -74,13 +74,13 @@ class Stream:
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
             self._stage, parts, link = assembly.build(script, instruments, sink, observers)
-            self._watch = SelfWatch(
+            self.session = Session(parts, link, self._info())
+            self._watch = SelfWatch(  # last: its thread runs from now on
                 partial(_own_clocks, assembly.decode_clock, self._mesh),
                 settings.deadlines.message,
                 instruments.events,
                 trace_folder,
             )
-            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from torch import Tensor
 
+from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.digest import ArrayDigest
@@ -104,7 +105,7 @@ class Telemetry(Onlooker):
 
     def dropped(self, flight: Flight) -> None:
         reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
-        self._metrics.frames_dropped(reason, 4 * flight.plan.latents_shape[1])
+        self._metrics.frames_dropped(reason, pixel_frames(flight.plan.latents_shape[1], flight.plan.init_cache))
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()

@@ -25,9 +25,9 @@ from pp1_orchestrator.ports import DecodedChunk, FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
 from pp1_orchestrator.stage0.flight import FAILED, RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.planner import Planner
+from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.spoilage import BRIDGED, Spoilage
 from pp1_orchestrator.stage0.wishes import Wish
-from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.lanes import Fence
 from pp1_orchestrator.transport.messages import Received
 
@@ -91,7 +91,9 @@ class Stage:
         self._planner, self._routing, self._wishes, self._sink = planner, routing, wishes, sink
         self._decoding, self._observers, self._spans, self._pack = decoding, observers, spans, pack
         self._flights: deque[Flight] = deque()
+        """Planned, and no result yet. Only the session's thread uses it."""
         self._open: dict[int, Flight] = {}
+        """Planned, and neither shown nor dropped, by chunk in order. Guarded by `_emitting`."""
         self._carried: list[UpdateRecord] = []
         self._emitting = threading.RLock()
         self._spoilage = Spoilage(spoiled_limit, wishes.request_cut)
@@ -265,12 +267,13 @@ class Stage:
         with self._emitting:
             if self._open.pop(flight.plan.chunk_index, None) is None:
                 return  # it was dropped with all others, when the mesh was lost
-            if self._flights:
-                following = self._flights[0]
+            chunk = flight.plan.chunk_index
+            following = next((later for index, later in self._open.items() if index > chunk), None)
+            if following is None:
+                self._carried += flight.updates
+            else:
                 following.updates[:0] = flight.updates
                 following.record.update_ids = tuple(update.id for update in following.updates)
-            else:
-                self._carried += flight.updates
             self._tell(lambda o: o.dropped(flight))
 
     def _take_figures(self, record: ChunkRecord, received: Received) -> None:

@@ -1,43 +1,38 @@
-"""What an overlap strategy is, and the moves that all of them make."""
+"""What an overlap strategy is, and the exchange with the mesh that all of them make.
+
+Owns the spans and figures of that exchange. Knows nothing of threads.
+"""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.measure.queues import QueueDepths
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.stage0.flight import Accepted, Flight
+from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.messages import Received
 
 IN_FLIGHT, DECODED_NEXT = "in_flight", "results"
-"""Names of the two queues: envelopes that are not answered yet, and results that are not being decoded yet."""
+"""Names of the two queues: envelopes without an answer yet, and results that are not being decoded yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """Bounds of the two queues. d_in: envelopes without an answer; d_out: results that wait to be decoded."""
+    """Bounds of the two queues.
+
+    Args:
+        d_in: envelopes without an answer.
+        d_out: results that wait to be decoded.
+    """
 
     d_in: int
     d_out: int
-
-
-class Steps(Protocol):
-    """A chunk's moves on rank 0 (`stage0.stage.Stage`)."""
-
-    @property
-    def needs_pixels(self) -> bool: ...
-
-    def plan(self, block: bool) -> Flight | None: ...
-
-    def accept(self, received: Received) -> Accepted | None: ...
-
-    def prepare(self, accepted: Accepted) -> None: ...
-
-    def finish(self, accepted: Accepted) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +45,42 @@ class OverlapParts:
     depths: Depths
 
 
-class Overlap(Protocol):
+class Overlap(ABC):
     """Orders planning, communication and decoding. `step` and `post` belong to the session's thread."""
 
-    queues: ClassVar[tuple[str, ...]]
+    queues: ClassVar[tuple[str, ...]] = ()
     """Which of the depths d_in and d_out may be above 1."""
 
-    def __init__(self, parts: OverlapParts) -> None: ...
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
 
-    def step(self, stage: Steps) -> bool:
-        """Bring the stream on by about one chunk; False when there was nothing to do."""
-        ...
+    @abstractmethod
+    def step(self, stage: Stage) -> bool:
+        """Advance the stream by about one chunk. False when there was nothing to do."""
 
     def post(self, parcel: wire.Parcel) -> None:
         """Send a message that has no answer, while no chunk is with the mesh."""
-        ...
+        self._parts.link.send(parcel)
 
     def close(self, timeout_s: float) -> bool:
-        """End what runs beside the session's thread. False when that did not happen in time: then nobody may use
-        the link or the decoder any more."""
-        ...
+        """End the strategy's own threads.
+
+        False when they did not end in time: the link and the decoder must not be used any more.
+        """
+        return True
 
 
 def exchange(parts: OverlapParts, flight: Flight) -> Received:
-    """Send a flight's envelope and wait for its result, on one thread."""
+    """Send a chunk's envelope and wait for its result, on one thread."""
     parts.queues.note(IN_FLIGHT, 1)
-    deliver(parts, flight)
-    received = collect(parts, flight)
+    send(parts, flight)
+    received = receive(parts, flight)
     parts.queues.note(IN_FLIGHT, 0)
     return received
 
 
-def deliver(parts: OverlapParts, flight: Flight) -> None:
-    """Send a flight's envelope."""
+def send(parts: OverlapParts, flight: Flight) -> None:
+    """Send a chunk's envelope."""
     start = time.monotonic_ns()
     flight.packed.cross(flight.parcel.parts)
     parts.link.send(flight.parcel)
@@ -90,7 +88,7 @@ def deliver(parts: OverlapParts, flight: Flight) -> None:
 
 
 def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
-    """Keep when a flight's envelope left."""
+    """Record when a chunk's envelope left."""
     call_id, end = flight.envelope.meta.call_id, time.monotonic_ns()
     flight.record.send_start_s, flight.record.send_end_s = start_ns / 1e9, end / 1e9
     ids = {"chunk": flight.record.chunk_index, "call_id": call_id}
@@ -99,8 +97,8 @@ def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
     parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
 
 
-def collect(parts: OverlapParts, flight: Flight) -> Received:
-    """Wait for the flight's result."""
+def receive(parts: OverlapParts, flight: Flight) -> Received:
+    """Wait for a chunk's result."""
     start = time.monotonic_ns()
     received = parts.link.receive()
     ids = {"chunk": flight.record.chunk_index, "call_id": flight.envelope.meta.call_id}
