@@ -29,9 +29,9 @@ from pp1_orchestrator.runtime.process import (
 from pp1_orchestrator.runtime.self_watch import SelfWatch
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
+from pp1_orchestrator.stage0.observers import Onlooker
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
-from pp1_orchestrator.stage0.observers import Onlooker
 from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)

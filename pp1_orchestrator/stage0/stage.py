@@ -20,7 +20,7 @@ from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.errors import ChunkError
 from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.ports import DecodedChunk, FrameSink
+from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
 from pp1_orchestrator.stage0.flight import FAILED, RESTART, Accepted, Flight
 from pp1_orchestrator.stage0.observers import Onlooker
