@@ -25,7 +25,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from benchmarks.machine import describe
-from pp1_orchestrator.contract import Action, Result, wire
+from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
@@ -34,14 +34,13 @@ from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.timer import HostTimer
 from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.models.text.cached import PromptEncoder
+from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.context import RecomputeLatent, StreamHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
 from pp1_orchestrator.stage0.stage import all_finite
-from pp1_orchestrator.strategies.context.recompute import RecomputeLatent
-from pp1_orchestrator.strategies.routing.base import EncoderHome, Payload
 from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology, open_channel
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.rendezvous import host_store, join_store
@@ -86,22 +85,16 @@ class NoGenerator:
     def close(self) -> None: ...
 
 
-class OneEmbedding:
+class OneEmbedding(Routing):
     """A routing whose prompts are all one embedding that is here already."""
 
     home: ClassVar[EncoderHome] = "rank0"
 
-    def __init__(self, encoder: PromptEncoder | None) -> None:
+    def __init__(self, encoder: CachedEncoder | None) -> None:
         self.embeds = torch.empty(0)
-
-    def prepare(self, texts: Sequence[str]) -> None: ...
 
     def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
         return Payload({CONDITIONING: self.embeds})
-
-    def learn(self, recipe: TextRecipe, result: Result) -> None: ...
-
-    def forget(self) -> None: ...
 
 
 def lead(port: int) -> None:

@@ -17,26 +17,30 @@ QUEUE_LIMIT = 256
 
 
 class Subscription:
-    """One subscriber's bounded queue. `wake` is called, from the publisher's thread, after each event."""
+    """One subscriber's bounded queue. Thread-safe.
+
+    Args:
+        wake: called from the publisher's thread after each event.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._events: deque[Event] = deque()
+        self._lock = threading.Lock()
+        self._events: deque[Event] = deque(maxlen=QUEUE_LIMIT)
         self._wake = wake
         self.dropped = 0
 
     def push(self, event: Event) -> None:
-        if len(self._events) >= QUEUE_LIMIT:
-            self._events.popleft()
-            self.dropped += 1
-        self._events.append(event)
+        with self._lock:
+            self.dropped += len(self._events) == QUEUE_LIMIT
+            self._events.append(event)
         self._wake()
 
     def drain(self) -> list[Event]:
         """All events not yet read, oldest first."""
-        out: list[Event] = []
-        while self._events:
-            out.append(self._events.popleft())
-        return out
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+        return events
 
 
 class EventBus:

@@ -66,12 +66,6 @@ class FrameSink(Protocol):
     def close(self) -> None: ...
 
 
-class ShownListener(Protocol):
-    """Told by a sink when a chunk's first frame goes out; called from the sink's own thread."""
-
-    def __call__(self, chunk: DecodedChunk, shown_at_s: float) -> None: ...
-
-
 class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One prompt of a blend."""
 

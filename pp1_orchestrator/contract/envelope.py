@@ -22,6 +22,8 @@ VERSION = 2
 SIZE_MULTIPLE = 16
 """Pixel sizes are multiples of the VAE's stride times the patch size."""
 VAE_STRIDE = 8
+VAE_TEMPORAL_STRIDE = 4
+"""Pixel frames of a latent frame. An epoch's first latent frame gives a single one."""
 
 CONDITIONING = "conditioning_embeds"
 CONTEXT_FRAMES = "context_frames"
@@ -31,6 +33,11 @@ TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES})
 def latent_size(height: int, width: int) -> tuple[int, int]:
     """Of pictures of so many pixels."""
     return height // VAE_STRIDE, width // VAE_STRIDE
+
+
+def pixel_frames(latent_frames: int, first: bool) -> int:
+    """Pixel frames that a chunk decodes to. first: it begins an epoch."""
+    return VAE_TEMPORAL_STRIDE * latent_frames - (VAE_TEMPORAL_STRIDE - 1 if first else 0)
 
 
 class Action(enum.IntEnum):

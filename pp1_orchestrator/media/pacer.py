@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.media.clock import FrameClock
 from pp1_orchestrator.media.frames import Picture, as_arrays
 from pp1_orchestrator.media.settings import MediaFigures
-from pp1_orchestrator.ports import DecodedChunk, ShownListener
+from pp1_orchestrator.ports import DecodedChunk
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class PacedSink:
 
     There is room for a chunk as soon as the newest one has begun to show; earlier when making one takes longer than
     showing one, so that a slow producer can work without a break. `first` is shown until the first chunk comes.
+
+    on_shown: called from the pacer's thread when a chunk's first frame goes out, with monotonic seconds.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class PacedSink:
         fps: float,
         first: Picture,
         figures: MediaFigures,
-        on_shown: ShownListener | None = None,
+        on_shown: Callable[[DecodedChunk, float], None] | None = None,
     ) -> None:
         self._screen, self._figures, self._on_shown = screen, figures, on_shown
         self._clock = FrameClock(fps)

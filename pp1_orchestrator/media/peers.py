@@ -19,7 +19,7 @@ from pp1_orchestrator.media.parsing import check_parsed
 from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer, is_loopback_host
 from pp1_orchestrator.media.settings import Codec, MediaFigures, PeerLimits, PlaceLimit
 from pp1_orchestrator.media.viewer import Viewer
-from pp1_orchestrator.stopped_time import Looks
+from pp1_orchestrator.polling import SuspendDetector
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
@@ -139,13 +139,13 @@ class WhepPeers:
         task.add_done_callback(self._tasks.discard)
 
     async def _reap(self) -> None:
-        looks = Looks(self._limits.reap_every_s, time.monotonic())
+        detector = SuspendDetector(self._limits.reap_every_s, time.monotonic())
         while True:
             await asyncio.sleep(self._limits.reap_every_s)
             now = time.monotonic()
-            stopped_s = looks.stopped_s(now)
+            suspended_s = detector.suspended_s(now)
             for viewer_id, (viewer, _) in list(self._viewers.items()):
-                viewer.forgive(stopped_s)
+                viewer.forgive(suspended_s)
                 viewer.rest_if_silent(now)
                 if viewer.stale(now):
                     log.info("viewer %s went away", viewer_id[:6])

@@ -13,7 +13,7 @@ from pp1_orchestrator.contract import Envelope
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.models.text.cached import PromptEncoder
+from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.models.text.mixing import RecipeMixer
 
 
@@ -29,7 +29,7 @@ class Resolved:
 class LeaderText:
     """Turns recipes into tensors. encoder: None where rank 0 does that."""
 
-    def __init__(self, encoder: PromptEncoder | None, spans: SpanRecorder) -> None:
+    def __init__(self, encoder: CachedEncoder | None, spans: SpanRecorder) -> None:
         self._encoder, self._spans = encoder, spans
         self._mixer = RecipeMixer(self._lookup)
 

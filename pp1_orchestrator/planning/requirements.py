@@ -12,12 +12,9 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import check_size, check_steps, check_window
-from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, latent_size
+from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, latent_size, pixel_frames
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.schedule import NoiseStep
-
-FRAMES_PER_LATENT = 4
-"""Pixel frames of a latent frame; a stream's first one gives a single frame."""
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +52,7 @@ def requirements(settings: Settings, config: WanConfig) -> Requirements:
     check_size("stream.width", stream.width)
     check_window(config)
     frames = config.chunk_frames
-    pixel_frames = FRAMES_PER_LATENT * frames
+    chunk_pixels = pixel_frames(frames, first=False)
     return Requirements(
         input_frames=0,
         height=stream.height,
@@ -63,12 +60,12 @@ def requirements(settings: Settings, config: WanConfig) -> Requirements:
         size_multiple=SIZE_MULTIPLE,
         schedule=tuple(check_steps(settings.model)),
         chunk_latent_frames=frames,
-        chunk_pixel_frames=pixel_frames,
-        first_chunk_pixel_frames=1 + FRAMES_PER_LATENT * (frames - 1),
+        chunk_pixel_frames=chunk_pixels,
+        first_chunk_pixel_frames=pixel_frames(frames, first=True),
         window_latent_frames=config.local_attn_size,
         sink_latent_frames=config.sink_frames,
         latents=(1, frames, config.in_dim, *latent_size(stream.height, stream.width)),
         text=(1, config.text_len, config.text_dim),
         fps=stream.fps,
-        realtime_period_ms=1e3 * pixel_frames / stream.fps,
+        realtime_period_ms=1e3 * chunk_pixels / stream.fps,
     )

@@ -21,19 +21,19 @@ from pp1_orchestrator.runtime.load_phases import LoadPhases
 from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.watched_decoding import WatchedDecoding
+from pp1_orchestrator.stage0.context import StreamHistory
 from pp1_orchestrator.stage0.decoding import PixelParts
-from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.stage0.life import Life
-from pp1_orchestrator.stage0.observers import Telemetry
+from pp1_orchestrator.stage0.observers import Onlooker, Telemetry
+from pp1_orchestrator.stage0.overlap.base import Depths, Overlap, OverlapParts
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
 from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import SessionParts
-from pp1_orchestrator.stage0.stage import Observer, Stage
+from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.overlap.base import Depths, Overlap, OverlapParts
-from pp1_orchestrator.strategies.routing.base import Routing
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.watched import AnswerClock
 
@@ -64,7 +64,7 @@ class Assembly:
         self._limit = make_prompt_limit(settings, config)
 
     def build(
-        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Observer]
+        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[Onlooker]
     ) -> tuple[Stage, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
         settings, routing = self._settings, self._routing

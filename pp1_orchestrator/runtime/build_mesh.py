@@ -19,7 +19,7 @@ from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.weights import State, assemble, read_part, whole_shapes
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, open_checkpoint
 from pp1_orchestrator.runtime.faults import with_work_fault
-from pp1_orchestrator.runtime.slow import SlowGenerator
+from pp1_orchestrator.testing.wrappers import delayed
 from pp1_orchestrator.transport.groups import LEADER
 
 
@@ -48,7 +48,9 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     made = CausalGenerator(model, cache, schedule, passes)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
-    generator = SlowGenerator(made, settings.debug.mesh_s) if settings.debug.mesh_s else made
+    generator, delay_s = made, settings.debug.mesh_s
+    if delay_s:
+        generator = delayed(generator, "denoise", lambda *_: delay_s)
     return with_work_fault(generator, shard.rank + LEADER, settings), parts
 
 

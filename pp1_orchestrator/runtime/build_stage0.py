@@ -12,8 +12,8 @@ from pp1_orchestrator.models.vae.compiled import compile_decoder
 from pp1_orchestrator.models.vae.kinds import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.runtime.checkpoint import DTYPES, Components, as_config_error, check_part
-from pp1_orchestrator.runtime.slow import SlowDecoder, SlowFrameEncoder
-from pp1_orchestrator.runtime.stage0_faults import with_stage0_fault
+from pp1_orchestrator.runtime.faults import with_stage0_fault
+from pp1_orchestrator.testing.wrappers import delayed
 
 
 def check_vae(settings: Settings, with_encoder: bool) -> None:
@@ -44,7 +44,7 @@ def load_vae_parts(
     if encoder is not None:
         parts["vae_encoder"] = encoder.weight_bytes
     if debug.decode_s:
-        decoder = SlowDecoder(decoder, debug.decode_s / config.chunk_frames)
+        decoder = delayed(decoder, "decode", lambda latents, _: debug.decode_s * len(latents) / config.chunk_frames)
     if encoder is not None and debug.encode_s:
-        encoder = SlowFrameEncoder(encoder, debug.encode_s)
+        encoder = delayed(encoder, "encode", lambda _: debug.encode_s)
     return with_stage0_fault(decoder, settings), encoder, parts

@@ -29,9 +29,9 @@ from pp1_orchestrator.runtime.process import (
 from pp1_orchestrator.runtime.self_watch import SelfWatch
 from pp1_orchestrator.runtime.supervisor import Supervisor
 from pp1_orchestrator.runtime.tracing import leave_part, make_recorder
+from pp1_orchestrator.stage0.observers import Onlooker
 from pp1_orchestrator.stage0.script import Script
 from pp1_orchestrator.stage0.session import Session, SessionInfo
-from pp1_orchestrator.stage0.stage import Observer
 from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Stream:
         script: Script,
         instruments: Instruments,
         sink: FrameSink,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Onlooker] = (),
         trace_folder: Path | None = None,
     ) -> None:
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
@@ -74,13 +74,13 @@ class Stream:
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
             self._stage, parts, link = assembly.build(script, instruments, sink, observers)
-            self._watch = SelfWatch(
+            self.session = Session(parts, link, self._info())
+            self._watch = SelfWatch(  # last: its thread runs from now on
                 partial(_own_clocks, assembly.decode_clock, self._mesh),
                 settings.deadlines.message,
                 instruments.events,
                 trace_folder,
             )
-            self.session = Session(parts, link, self._info())
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise

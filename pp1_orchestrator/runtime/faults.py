@@ -1,7 +1,7 @@
-"""Scripted faults: a mesh rank that fails in a chosen way at a chosen chunk, for testing what is done about it.
+"""Scripted faults: one rank fails in a chosen way at a chosen chunk, for testing what is done about it.
 
-Wrappers around a rank's generator or the leader's channel, made only where a fault is asked for. A fault happens to a
-run's first mesh, once: the mesh that comes after it is a good one, but for `LASTING`.
+Wrappers around a generator, the leader's channel or a decoder, made only where a fault is asked for. A fault happens
+once, to a run's first mesh; the meshes after it have none, except for `LASTING`.
 """
 
 from __future__ import annotations
@@ -10,192 +10,172 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.config.schema import FaultSettings, Settings
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.mesh.worker import Generator
-from pp1_orchestrator.runtime.around import AroundGenerator
+from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
+from pp1_orchestrator.testing.wrappers import override
 from pp1_orchestrator.transport.groups import LEADER
 from pp1_orchestrator.transport.link import Channel
 
 NO_FAULT = "none"
 EXIT_CODE = 3
 
-
-class WorkFault(Protocol):
-    """Goes wrong in place of a chunk's denoising, or after it."""
-
-    def __init__(self, settings: FaultSettings) -> None: ...
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor: ...
+Denoise = Callable[[], Tensor]
+WorkFault = Callable[[Tensor, Denoise, float], Tensor]
+"""What happens in place of one chunk's denoising: (noise, denoise, debug.fault.seconds) -> latents."""
+AnswerFault = Callable[[Sequence[Tensor], float], Sequence[Tensor]]
+"""What is sent in place of one answer: (its tensors, the header first, debug.fault.seconds) -> tensors."""
 
 
-class AnswerFault(Protocol):
-    """What is sent in place of the leader's answer. message: its tensors, the header first."""
-
-    def __init__(self, settings: FaultSettings) -> None: ...
-
-    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]: ...
+def _raise(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    raise RuntimeError("a scripted fault")
 
 
-class _Fault:
-    """What all of them are made of."""
-
-    def __init__(self, settings: FaultSettings) -> None:
-        self._seconds = settings.seconds
+def _exit(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    os._exit(EXIT_CODE)
 
 
-class Raise(_Fault):
-    """An exception."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        raise RuntimeError("a scripted fault")
+def _kill(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return denoise()
 
 
-class Exit(_Fault):
-    """The process ends by itself, without a word."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        os._exit(EXIT_CODE)
-
-
-class Kill(_Fault):
-    """SIGKILL."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return denoise()
+def _stop(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    """SIGSTOP: the process stays, and continues if somebody sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return denoise()
 
 
-class Stop(_Fault):
-    """SIGSTOP: alive, and nothing more. Goes on if somebody lets it."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        os.kill(os.getpid(), signal.SIGSTOP)
-        return denoise()
+def _sleep(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    time.sleep(seconds)
+    return denoise()
 
 
-class Sleep(_Fault):
-    """Late by so many seconds."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        time.sleep(self._seconds)
-        return denoise()
+def _skip(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    """Leave out the passes, and with them the collectives in which the other ranks wait."""
+    return noise
 
 
-class Skip(_Fault):
-    """The passes are left out, and with them the collectives in which the others wait."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        return noise
+def _out_of_memory(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    raise torch.OutOfMemoryError("out of memory: a scripted fault")
 
 
-class OutOfMemory(_Fault):
-    """As on a device that is full."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        raise torch.OutOfMemoryError("out of memory: a scripted fault")
+def _device_error(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    """As of a failed device: torch's message has several lines."""
+    raise torch.AcceleratorError("CUDA error: a scripted fault\nDevice-side assertions may tell more.\n")
 
 
-class DeviceError(_Fault):
-    """As of a device that has failed: torch tells it in several lines, and no later work on the device succeeds."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        raise torch.AcceleratorError("CUDA error: a scripted fault\nDevice-side assertions may tell more.\n")
+def _not_finite(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+    """NaN latents. The rank's context pass then writes them into its cache."""
+    return torch.full_like(denoise(), torch.nan)
 
 
-class NotFinite(_Fault):
-    """Latents that are no numbers; the rank's context pass then writes them into its cache."""
-
-    def run(self, noise: Tensor, denoise: Callable[[], Tensor]) -> Tensor:
-        return torch.full_like(denoise(), torch.nan)
+def _corrupt(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
+    """A header that is not of this contract."""
+    return [message[0] + 1, *message[1:]]
 
 
-class Corrupt(_Fault):
-    """A header that is not one of this contract."""
-
-    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [message[0] + 1, *message[1:]]
+def _drop(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
+    return []
 
 
-class Drop(_Fault):
-    """Nothing is sent."""
-
-    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
-        return []
+def _delay(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
+    time.sleep(seconds)
+    return message
 
 
-class Delay(_Fault):
-    """Sent so many seconds later."""
-
-    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
-        time.sleep(self._seconds)
-        return message
+def _repeat(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
+    return [*message, *message]
 
 
-class Repeat(_Fault):
-    """Sent twice."""
-
-    def run(self, message: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [*message, *message]
-
-
-WORK_FAULTS: Mapping[str, type[WorkFault]] = {
-    "raise": Raise,
-    "exit": Exit,
-    "kill": Kill,
-    "stop": Stop,
-    "sleep": Sleep,
-    "skip": Skip,
-    "not_finite": NotFinite,
-    "oom": OutOfMemory,
-    "oom_twice": OutOfMemory,
-    "device": DeviceError,
-    "device_lasting": DeviceError,
+WORK_FAULTS: Mapping[str, WorkFault] = {
+    "raise": _raise,
+    "exit": _exit,
+    "kill": _kill,
+    "stop": _stop,
+    "sleep": _sleep,
+    "skip": _skip,
+    "not_finite": _not_finite,
+    "oom": _out_of_memory,
+    "oom_twice": _out_of_memory,
+    "device": _device_error,
+    "device_lasting": _device_error,
 }
 TIMES: Mapping[str, int] = {"oom_twice": 2}
-"""How often in a row, where that is not once."""
+"""Consecutive chunks that fail, where that is not 1."""
 LASTING = frozenset({"device_lasting"})
-"""Those that happen to each mesh anew, at that chunk of its own: what is broken stays broken."""
-ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
-    "corrupt": Corrupt,
-    "drop": Drop,
-    "delay": Delay,
-    "repeat": Repeat,
-}
+"""Faults of every mesh, at that chunk of each: what is broken stays broken."""
+ANSWER_FAULTS: Mapping[str, AnswerFault] = {"corrupt": _corrupt, "drop": _drop, "delay": _delay, "repeat": _repeat}
 START_FAULTS: Mapping[str, str] = {"hang_loading": "load", "hang_joining": "join"}
-"""A rank that sleeps before it loads its weights, or before it takes part in making the groups."""
+"""A rank sleeps before this step of its start: before it loads weights, or before it makes the groups."""
 HANG_DECODING = "hang_decoding"
-"""Rank 0 sleeps in place of decoding (`runtime.stage0_faults`)."""
+"""Rank 0 sleeps before it decodes."""
 KINDS = frozenset({NO_FAULT, HANG_DECODING, *WORK_FAULTS, *ANSWER_FAULTS, *START_FAULTS})
 INLINE_FAULTS = frozenset(
     {"raise", "sleep", "not_finite", "oom", "oom_twice", "device", "device_lasting", HANG_DECODING}
 )
-"""Those that a mesh in rank 0's process can have: they leave the process and the wire alone."""
+"""Faults that a mesh in rank 0's process can have: they leave the process and the wire alone."""
 
 
 def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Generator:
-    """The generator of a mesh rank, with the fault that it is to have."""
+    """A mesh rank's generator, with its fault if it has one. Each chunk is denoised once, in order."""
     fault = settings.debug.fault
     if fault.kind not in WORK_FAULTS or fault.rank != rank:
         return generator
-    return FaultyGenerator(generator, WORK_FAULTS[fault.kind](fault), fault.chunk, TIMES.get(fault.kind, 1))
+    run, chunk, times = WORK_FAULTS[fault.kind], 0, TIMES.get(fault.kind, 1)
+
+    def denoise(noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        nonlocal chunk
+
+        def work() -> Tensor:
+            return generator.denoise(noise, *args, **kwargs)
+
+        chunk += 1
+        return run(noise, work, fault.seconds) if 0 < chunk - fault.chunk <= times else work()
+
+    return override(generator, denoise=denoise)
 
 
 def with_answer_fault(channel: Channel, settings: Settings) -> Channel:
-    """The leader's channel to rank 0, with the fault that it is to have."""
+    """The leader's channel to rank 0, with its fault if it has one. Each answer is sent once, in order."""
     fault = settings.debug.fault
     if fault.kind not in ANSWER_FAULTS or fault.rank != LEADER:
         return channel
-    return FaultyChannel(channel, ANSWER_FAULTS[fault.kind](fault), fault.chunk)
+    run, answers = ANSWER_FAULTS[fault.kind], 0
+
+    def start_send(tensors: Sequence[Tensor]) -> Callable[[], None]:
+        nonlocal answers
+        answers += 1
+        return channel.start_send(run(tensors, fault.seconds) if answers == fault.chunk + 1 else tensors)
+
+    return override(channel, start_send=start_send)
+
+
+def with_stage0_fault(decoder: StreamingDecoder, settings: Settings) -> StreamingDecoder:
+    """Rank 0's decoder, with its fault if it has one: one decode hangs, those after it do not."""
+    fault = settings.debug.fault
+    if fault.kind != HANG_DECODING:
+        return decoder
+    frames_left = fault.chunk * settings.model.window.chunk
+
+    def decode(latents: Tensor, state: DecodeState) -> Tensor:
+        nonlocal frames_left
+        if frames_left == 0:
+            time.sleep(fault.seconds)
+        frames_left -= len(latents)
+        return decoder.decode(latents, state)
+
+    return override(decoder, decode=decode)
 
 
 def meet_start_fault(settings: Settings, rank: int, step: str) -> None:
-    """Called by a mesh rank before each step of its start."""
+    """A mesh rank calls this before each step of its start."""
     fault = settings.debug.fault
     if START_FAULTS.get(fault.kind) == step and fault.rank == rank:
         time.sleep(fault.seconds)
@@ -207,35 +187,3 @@ def without_fault(settings: Settings) -> Settings:
         return settings
     fault = msgspec.structs.replace(settings.debug.fault, kind=NO_FAULT)
     return msgspec.structs.replace(settings, debug=msgspec.structs.replace(settings.debug, fault=fault))
-
-
-class FaultyGenerator(AroundGenerator):
-    """chunk: which of a first mesh's chunks goes wrong, and `times` - 1 after it; each is denoised once, in order."""
-
-    def __init__(self, generator: Generator, fault: WorkFault, chunk: int, times: int) -> None:
-        super().__init__(generator)
-        self._fault, self._left, self._times = fault, chunk, times
-
-    def denoise(
-        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
-    ) -> Tensor:
-        def work() -> Tensor:
-            return self._generator.denoise(noise, steps, start_frame, seed, bias)
-
-        self._left -= 1
-        return self._fault.run(noise, work) if -self._times <= self._left < 0 else work()
-
-
-class FaultyChannel(Channel):
-    """chunk: which of a first mesh's answers goes wrong; each is sent once, in order."""
-
-    def __init__(self, channel: Channel, fault: AnswerFault, chunk: int) -> None:
-        self._channel, self._fault, self._left = channel, fault, chunk
-        self.device = channel.device
-
-    def receive(self, tensor: Tensor) -> None:
-        self._channel.receive(tensor)
-
-    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
-        self._left -= 1
-        return self._channel.start_send(self._fault.run(tensors) if self._left == -1 else tensors)

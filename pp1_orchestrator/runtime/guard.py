@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from pp1_orchestrator.measure.catalogue import RestartReason
+from pp1_orchestrator.polling import PollingThread
 from pp1_orchestrator.runtime import stacks
 from pp1_orchestrator.runtime.layouts.base import Mesh
 from pp1_orchestrator.runtime.layouts.processes import RankProcess, how_it_ended
-from pp1_orchestrator.stopped_time import Looks
 from pp1_orchestrator.transport.watched import AnswerClock
 
 log = logging.getLogger(__name__)
@@ -39,16 +38,17 @@ class Loss:
     rank: int | None = None
 
 
-class MeshGuard:
+class MeshGuard(PollingThread):
     """A thread that watches until closed. folder: the run's, for the ranks' stacks; None: they are not written."""
 
     def __init__(self, mesh: Mesh, clock: AnswerClock, folder: Path | None) -> None:
         self._mesh, self._processes = mesh, mesh.processes
         self._clock, self._folder = clock, folder
         self._loss: Loss | None = None
+        self._ranks = {process.sentinel: rank for rank, process in self._processes.items()}
+        self._ready: list[object] = []
         self._wake, self._closing = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="mesh-guard", daemon=True)
-        self._thread.start()
+        super().__init__("mesh-guard", POLL_S)
 
     @property
     def loss(self) -> Loss | None:
@@ -62,27 +62,30 @@ class MeshGuard:
         self._thread.join()
         os.close(self._wake)
 
-    def _run(self) -> None:
-        ranks = {process.sentinel: rank for rank, process in self._processes.items()}
-        looks = Looks(POLL_S, time.monotonic())
-        while not (ready := wait([self._wake, *ranks], POLL_S)):
-            now_s = time.monotonic()
-            self._clock.forgive(looks.stopped_s(now_s))
-            overdue = self._clock.overdue(now_s)
-            if overdue is not None:
-                self._end(hang(self._processes, str(overdue), self._folder))
-                return
-        if dead := [ranks[found] for found in ready if isinstance(found, int) and found in ranks]:
-            self._end(self._death(self._with_missed(dead, ranks)))
+    def _wait(self) -> bool:
+        self._ready = list(wait([self._wake, *self._ranks], POLL_S))
+        return bool(self._ready)
 
-    def _with_missed(self, dead: list[int], ranks: Mapping[int, int]) -> list[int]:
+    def _poll(self, now_s: float, suspended_s: float) -> bool:
+        self._clock.forgive(suspended_s)
+        overdue = self._clock.overdue(now_s)
+        if overdue is not None:
+            self._end(hang(self._processes, str(overdue), self._folder))
+        return overdue is None
+
+    def _run(self) -> None:
+        super()._run()
+        if dead := [rank for sentinel, rank in self._ranks.items() if sentinel in self._ready]:
+            self._end(self._death(self._with_missed(dead)))
+
+    def _with_missed(self, dead: list[int]) -> list[int]:
         """Where all of them only missed another rank: with that one, whose end is about to be seen, too."""
         end = time.monotonic() + LOOK_S
         while all(self._mesh.misses(rank) for rank in dead):
-            others = [sentinel for sentinel, rank in ranks.items() if rank not in dead]
+            others = [sentinel for sentinel, rank in self._ranks.items() if rank not in dead]
             if not (found := wait(others, max(0.0, end - time.monotonic()))):
                 break
-            dead = [*dead, *(ranks[sentinel] for sentinel in found if isinstance(sentinel, int))]
+            dead = [*dead, *(rank for sentinel, rank in self._ranks.items() if sentinel in found)]
         return dead
 
     def _death(self, dead: list[int]) -> Loss:

@@ -9,19 +9,17 @@ from pp1_orchestrator.runtime.layouts.base import Layout
 from pp1_orchestrator.runtime.layouts.inline import InlineLayout
 from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
 from pp1_orchestrator.runtime.layouts.torchrun import TorchrunLayout
-from pp1_orchestrator.strategies.context.base import ContextPolicy
-from pp1_orchestrator.strategies.context.clean_pass import CleanPass
-from pp1_orchestrator.strategies.context.none import NoContext
-from pp1_orchestrator.strategies.context.recompute import RecomputeAnchor, RecomputeLatent, RecomputeSynthetic
-from pp1_orchestrator.strategies.overlap.base import Overlap
-from pp1_orchestrator.strategies.overlap.decode_thread import DecodeThread
-from pp1_orchestrator.strategies.overlap.loop_ahead import LoopAhead
-from pp1_orchestrator.strategies.overlap.stage0_owned import Stage0Owned
-from pp1_orchestrator.strategies.overlap.sync import Sync
-from pp1_orchestrator.strategies.routing.base import Routing
-from pp1_orchestrator.strategies.routing.hybrid_cache import HybridCache
-from pp1_orchestrator.strategies.routing.mesh_encoder import MeshEncoder
-from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+from pp1_orchestrator.stage0.context import (
+    CleanPass,
+    ContextPolicy,
+    NoContext,
+    RecomputeAnchor,
+    RecomputeLatent,
+    RecomputeSynthetic,
+)
+from pp1_orchestrator.stage0.overlap.base import Overlap
+from pp1_orchestrator.stage0.overlap.strategies import DecodeThread, LoopAhead, Stage0Owned, Sync
+from pp1_orchestrator.stage0.routing import HybridCache, MeshEncoder, Rank0Encoder, Routing
 
 ROUTINGS: Mapping[str, type[Routing]] = {
     "rank0_encoder": Rank0Encoder,

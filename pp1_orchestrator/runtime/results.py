@@ -14,7 +14,9 @@ from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import write_script
 
 
-def write_results(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
+def write_results(
+    settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream, out: Path
+) -> Summary:
     """Write the files of a stream that has been closed, and return its summary. Raises Stage0Error when it can't."""
     try:
         return _write(settings, instruments, digests, stream, out)
@@ -22,7 +24,7 @@ def write_results(settings: Settings, instruments: Instruments, digests: Digests
         raise Stage0Error(f"what the run measured can't be written: {error}") from error
 
 
-def _write(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream, out: Path) -> Summary:
+def _write(settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream, out: Path) -> Summary:
     record = instruments.record
     heading = (
         f"run.chunks={record.chunks}: so many chunks were made; with them this script gives the same latents again"
@@ -38,8 +40,8 @@ def _write(settings: Settings, instruments: Instruments, digests: Digests, strea
     return summary
 
 
-def summarize(settings: Settings, instruments: Instruments, digests: Digests, stream: Stream) -> Summary:
-    """A closed stream in figures."""
+def summarize(settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream) -> Summary:
+    """A closed stream in figures. digests: None where none were computed; the summary's are then empty strings."""
     return build_summary(
         RunConfig(**run_choices(settings), seed=settings.seed),
         instruments.chunk_log.records(),
@@ -47,6 +49,6 @@ def summarize(settings: Settings, instruments: Instruments, digests: Digests, st
         warmup_chunks=settings.run.warmup_chunks,
         memory=stream.memory(),
         load_s=stream.load_s,
-        digests=(digests.pixels.hexdigest(), digests.latents.hexdigest()),
+        digests=("", "") if digests is None else (digests.pixels.hexdigest(), digests.latents.hexdigest()),
         queue_depth_max=instruments.queues.greatest(),
     )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.polling import PollingThread
 from pp1_orchestrator.runtime import stacks
-from pp1_orchestrator.stopped_time import Looks
 from pp1_orchestrator.transport.watched import AnswerClock, Overdue
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ POLL_S, TELL_S = 0.1, 0.5
 """How often it looks, and how long those that listen have to hear of the end."""
 
 
-class SelfWatch:
+class SelfWatch(PollingThread):
     """A thread that watches until closed. clocks: what is done, in a word, and its clock; folder: the run's."""
 
     def __init__(
@@ -36,37 +35,29 @@ class SelfWatch:
     ) -> None:
         self._clocks, self._longest_s, self._events, self._folder = clocks, longest_s, events, folder
         self._stuck: str | None = None
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="self-watch", daemon=True)
-        self._thread.start()
+        super().__init__("self-watch", POLL_S)
 
     @property
     def stuck(self) -> str | None:
         """What takes too long at this moment, in one line."""
         return self._stuck
 
-    def close(self) -> None:
-        self._closed.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        looks = Looks(POLL_S, time.monotonic())
-        while not self._closed.wait(POLL_S):
-            now_s = time.monotonic()
-            self._forgive(looks.stopped_s(now_s))
-            found = self._overdue(now_s)
-            if found is None:
-                if self._stuck is not None:
-                    log.warning("rank 0 goes on")
-                self._stuck = None
-                continue
-            doing, overdue = found
-            if self._stuck is None:
-                self._stuck = f"{doing} hangs on rank 0: {overdue}"
-                self._report()
-                looks = Looks(POLL_S, time.monotonic())  # writing stacks takes its time
-            if overdue.waited_s >= self._longest_s:
-                self._end(f"{doing} hangs on rank 0: {overdue}")
+    def _poll(self, now_s: float, suspended_s: float) -> bool:
+        self._forgive(suspended_s)
+        found = self._overdue(now_s)
+        if found is None:
+            if self._stuck is not None:
+                log.warning("rank 0 goes on")
+            self._stuck = None
+            return True
+        doing, overdue = found
+        if self._stuck is None:
+            self._stuck = f"{doing} hangs on rank 0: {overdue}"
+            self._report()
+            self._detector.restart(time.monotonic())  # writing stacks takes time
+        if overdue.waited_s >= self._longest_s:
+            self._end(f"{doing} hangs on rank 0: {overdue}")
+        return True
 
     def _forgive(self, stopped_s: float) -> None:
         for clock in self._clocks().values():

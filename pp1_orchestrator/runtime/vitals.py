@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-
 import psutil
 
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.polling import PollingThread
 from pp1_orchestrator.runtime.compose import Stream
 
 PERIOD_S = 1.0
 
 
-class Vitals:
+class Vitals(PollingThread):
     """Watches a stream from a thread of its own until closed."""
 
     def __init__(self, stream: Stream, metrics: Metrics, events: EventBus) -> None:
         self._stream, self._metrics, self._events = stream, metrics, events
         self._states: dict[str, str] = {}
         self._cpu_s: dict[tuple[int, int], float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
-        self._thread.start()
+        self._look()
+        super().__init__("vitals", PERIOD_S)
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            self._look()
-            if self._stop.wait(PERIOD_S):
-                return
+    def _poll(self, now_s: float, suspended_s: float) -> bool:
+        self._look()
+        return True
 
     def _look(self) -> None:
         session = self._stream.session

@@ -6,9 +6,9 @@ import time
 
 from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.stage0.context import StreamHistory
 from pp1_orchestrator.stage0.decoding import ChunkDecoding, PixelParts
 from pp1_orchestrator.stage0.flight import Accepted
-from pp1_orchestrator.stage0.history import StreamHistory
 from pp1_orchestrator.transport.watched import AnswerClock
 
 

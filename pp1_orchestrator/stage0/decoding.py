@@ -15,8 +15,8 @@ from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.vae.pictures import Pictures, to_host
 from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.stage0.context import StreamHistory
 from pp1_orchestrator.stage0.flight import Accepted
-from pp1_orchestrator.stage0.history import StreamHistory
 
 
 @dataclass(frozen=True, slots=True)

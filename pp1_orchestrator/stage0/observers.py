@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from torch import Tensor
 
+from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.digest import ArrayDigest
@@ -19,22 +20,25 @@ WAITING_LIMIT = 256
 
 
 class Onlooker:
-    """An observer that does nothing. Others say what they look at."""
+    """Is notified of every chunk, in order, by one thread at a time. Does nothing; subclasses override what they need.
+
+    `planned` may be called while another chunk is being decoded.
+    """
 
     def planned(self, flight: Flight) -> None:
-        """Nothing has been made yet."""
+        """The chunk's envelope is ready to be sent."""
 
     def dropped(self, flight: Flight) -> None:
-        """Nobody saw it."""
+        """The chunk will not be shown."""
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
-        """Seen, and nothing to say of it."""
+        """The chunk is about to go to the sink. latents: [1, F, z, h, w]."""
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The chunks go on."""
+        """A new epoch has begun."""
 
 
-class Receipts:
+class Receipts(Onlooker):
     """Says of every update when it was applied and when it became visible."""
 
     def __init__(self, events: EventBus, metrics: Metrics) -> None:
@@ -55,9 +59,6 @@ class Receipts:
             self._events.publish(
                 "applied", update=update.id, chunk=update.applied_chunk, epoch=flight.record.cache_epoch
             )
-
-    def dropped(self, flight: Flight) -> None:
-        """Its updates go with the next chunk."""
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         for update in flight.updates:
@@ -104,7 +105,7 @@ class Telemetry(Onlooker):
 
     def dropped(self, flight: Flight) -> None:
         reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
-        self._metrics.frames_dropped(reason, 4 * flight.plan.latents_shape[1])
+        self._metrics.frames_dropped(reason, pixel_frames(flight.plan.latents_shape[1], flight.plan.init_cache))
 
     def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()

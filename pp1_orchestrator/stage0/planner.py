@@ -12,9 +12,8 @@ from torch import Tensor
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
 from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
 from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
-from pp1_orchestrator.stage0.history import StreamHistory
-from pp1_orchestrator.strategies.context.base import ContextPolicy
-from pp1_orchestrator.strategies.routing.base import Payload, Routing
+from pp1_orchestrator.stage0.context import ContextPolicy, StreamHistory
+from pp1_orchestrator.stage0.routing import Payload, Routing
 
 
 @dataclass(frozen=True, slots=True)

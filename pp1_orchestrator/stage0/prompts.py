@@ -21,11 +21,14 @@ from pp1_orchestrator.measure.records import UpdateRecord
 from pp1_orchestrator.ports import Cut, PromptReceipt, PromptUpdate
 from pp1_orchestrator.stage0.checks import label, read_aim
 from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.strategies.routing.base import Routing
+from pp1_orchestrator.stage0.routing import Routing
 
 log = logging.getLogger(__name__)
 KEPT_RECORDS = 10_000
 FORESEEN = 8
+"""Updates that are encoded before their time has come."""
+FORESEEN_PROMPTS = 16
+"""Prompts in them: few enough for the encoder's cache to hold them beside all that is shown and live meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class PromptBook:
         self._closed = False
         self.records: list[UpdateRecord] = []
         self._thread = threading.Thread(target=self._work, name="text-encoder", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     def accept(self, update: PromptUpdate, head_chunk: int) -> PromptReceipt:
@@ -80,8 +85,13 @@ class PromptBook:
     def foresee(self, updates: Iterable[PromptUpdate]) -> None:
         """Do the slow work on the next few updates to come, beside the running stream, in place of those before."""
         foreseen: queue.SimpleQueue[Aim] = queue.SimpleQueue()
+        prompts = 0
         for update in itertools.islice(updates, FORESEEN):
-            foreseen.put(read_aim(update))
+            aim = read_aim(update)
+            prompts += len(aim.terms)
+            if prompts > FORESEEN_PROMPTS:
+                break
+            foreseen.put(aim)
         self._foreseen = foreseen
         self._pending.put(None)
 
@@ -102,7 +112,8 @@ class PromptBook:
         """End the thread; one that is still encoding after timeout_s is left to end with the process."""
         self._closed = True
         self._pending.put(None)
-        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _record(self, aim: Aim, head_chunk: int) -> UpdateRecord:
         text = label(aim.terms)

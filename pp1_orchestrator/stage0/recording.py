@@ -6,15 +6,15 @@ import threading
 from collections import deque
 
 import msgspec
-from torch import Tensor
 
-from pp1_orchestrator.ports import DecodedChunk, PromptUpdate, TimelineEntry
+from pp1_orchestrator.ports import PromptUpdate, TimelineEntry
 from pp1_orchestrator.stage0.flight import FAILED, RESTART, Flight
+from pp1_orchestrator.stage0.observers import Onlooker
 
 KEPT_ENTRIES = 10_000
 
 
-class Recording:
+class Recording(Onlooker):
     """An observer of the stage. Bounded: of a very long run the oldest entries go, and `complete` says so."""
 
     def __init__(self) -> None:
@@ -62,9 +62,6 @@ class Recording:
                     self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
                     return
             self._thrown += 1
-
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
-        """What was planned is all there is to it."""
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
         """The next plan tells; why, only this."""

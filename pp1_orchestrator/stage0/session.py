@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, RequestError, Stage0Error, named_line, told_line
+from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, told_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.chunks import ChunkLog
 from pp1_orchestrator.measure.records import UpdateRecord
@@ -21,6 +19,7 @@ from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, Timelin
 from pp1_orchestrator.stage0.checks import check_entries, check_seed
 from pp1_orchestrator.stage0.life import Life
 from pp1_orchestrator.stage0.observers import Receipts, Telemetry
+from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.planner import Planner
 from pp1_orchestrator.stage0.prompts import PromptBook
 from pp1_orchestrator.stage0.recording import Recording
@@ -29,7 +28,6 @@ from pp1_orchestrator.stage0.stage import Stage
 from pp1_orchestrator.stage0.state import recent_figures
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.overlap.base import Overlap
 from pp1_orchestrator.transport.link import MeshLink
 
 log = logging.getLogger(__name__)
@@ -86,6 +84,7 @@ class Session:
         self.failure: Exception | None = None
 
     def start(self) -> None:
+        self._parts.book.start()
         self._parts.wishes.foresee(1)
         self._thread.start()
 
@@ -114,8 +113,7 @@ class Session:
     def control(self, command: Control) -> None:
         wishes = self._parts.wishes
         if command.action == "seed":
-            wishes.request_seed(check_seed(command.value))
-            wishes.request_cut("seed")
+            wishes.request_cut("seed", check_seed(command.value))
         elif command.action == "hard_cut":
             wishes.request_cut("requested")
         else:
@@ -125,12 +123,7 @@ class Session:
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         parts = self._parts
         check_entries(entries)
-        soonest = parts.planner.next_chunk + 1  # the next one may be being planned at this moment
-        if relative:
-            entries = [msgspec.structs.replace(entry, chunk=entry.chunk + soonest) for entry in entries]
-        elif entries and (first := min(entry.chunk for entry in entries)) < soonest:
-            raise RequestError(f"chunk {first} is past; the next that can be planned is {soonest}")
-        parts.timeline.replace(entries, soonest)
+        soonest = parts.timeline.replace(entries, relative)
         parts.wishes.foresee(soonest)
         parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
         return soonest if relative else 0

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,13 +20,14 @@ from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.errors import ChunkError
 from pp1_orchestrator.measure.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.ports import DecodedChunk, FrameSink
+from pp1_orchestrator.ports import FrameSink
 from pp1_orchestrator.stage0.decoding import ChunkDecoding
 from pp1_orchestrator.stage0.flight import FAILED, RESTART, Accepted, Flight
+from pp1_orchestrator.stage0.observers import Onlooker
 from pp1_orchestrator.stage0.planner import Planner
+from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.spoilage import BRIDGED, Spoilage
-from pp1_orchestrator.stage0.wishes import Wish
-from pp1_orchestrator.strategies.routing.base import Routing
+from pp1_orchestrator.stage0.wishes import StreamWishes, Wish
 from pp1_orchestrator.transport.lanes import Fence
 from pp1_orchestrator.transport.messages import Received
 
@@ -40,38 +40,6 @@ def all_finite(tensor: Tensor) -> Tensor:
     return torch.isfinite(torch.stack(torch.aminmax(tensor))).all()
 
 
-class Wishes(Protocol):
-    """What is wanted of the next chunk (`stage0.wishes`)."""
-
-    def wants_chunk(self, chunk: int) -> bool: ...
-
-    def must_wait(self, chunk: int) -> bool:
-        """True when chunk must not be planned while another one is unfinished."""
-        ...
-
-    def drops(self, chunk: int) -> bool:
-        """True when chunk is made only to be thrown away: a recorded run threw it away, too."""
-        ...
-
-    def request_cut(self, reason: str) -> None: ...
-
-    def take(self, chunk: int, head: int, settled: bool) -> Wish:
-        """settled: no chunk is with the mesh, so the whole history is here."""
-        ...
-
-
-class Observer(Protocol):
-    """Told of every chunk, in order, by one thread at a time. `planned` may be told while another chunk is emitted."""
-
-    def planned(self, flight: Flight) -> None: ...
-
-    def dropped(self, flight: Flight) -> None: ...
-
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None: ...
-
-    def epoch_changed(self, epoch: int, reason: str) -> None: ...
-
-
 class Stage:
     """Plans and finishes chunks in order."""
 
@@ -79,10 +47,10 @@ class Stage:
         self,
         planner: Planner,
         routing: Routing,
-        wishes: Wishes,
+        wishes: StreamWishes,
         decoding: ChunkDecoding,
         sink: FrameSink,
-        observers: Sequence[Observer],
+        observers: Sequence[Onlooker],
         spans: SpanRecorder,
         pack: Callable[..., wire.Parcel],
         spoiled_limit: int,
@@ -91,7 +59,9 @@ class Stage:
         self._planner, self._routing, self._wishes, self._sink = planner, routing, wishes, sink
         self._decoding, self._observers, self._spans, self._pack = decoding, observers, spans, pack
         self._flights: deque[Flight] = deque()
+        """Planned, and no result yet. Only the session's thread uses it."""
         self._open: dict[int, Flight] = {}
+        """Planned, and neither shown nor dropped, by chunk in order. Guarded by `_emitting`."""
         self._carried: list[UpdateRecord] = []
         self._emitting = threading.RLock()
         self._spoilage = Spoilage(spoiled_limit, wishes.request_cut)
@@ -265,12 +235,13 @@ class Stage:
         with self._emitting:
             if self._open.pop(flight.plan.chunk_index, None) is None:
                 return  # it was dropped with all others, when the mesh was lost
-            if self._flights:
-                following = self._flights[0]
+            chunk = flight.plan.chunk_index
+            following = next((later for index, later in self._open.items() if index > chunk), None)
+            if following is None:
+                self._carried += flight.updates
+            else:
                 following.updates[:0] = flight.updates
                 following.record.update_ids = tuple(update.id for update in following.updates)
-            else:
-                self._carried += flight.updates
             self._tell(lambda o: o.dropped(flight))
 
     def _take_figures(self, record: ChunkRecord, received: Received) -> None:
@@ -280,6 +251,6 @@ class Stage:
         record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
         record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms
 
-    def _tell(self, call: Callable[[Observer], None]) -> None:
+    def _tell(self, call: Callable[[Onlooker], None]) -> None:
         for observer in self._observers:
             call(observer)

@@ -36,13 +36,11 @@ class StreamWishes:
         self.paused = False
         self.stopped = False
 
-    def request_cut(self, reason: str) -> None:
+    def request_cut(self, reason: str, seed: int | None = None) -> None:
+        """A hard cut before the next chunk. seed: one to begin with there."""
         with self._lock:
             self._cut = reason
-
-    def request_seed(self, seed: int) -> None:
-        with self._lock:
-            self._seed = seed
+            self._seed = self._seed if seed is None else seed
 
     def foresee(self, chunk: int) -> None:
         """Have the planned prompts from this chunk on encoded before their time has come."""
@@ -73,7 +71,7 @@ class StreamWishes:
 
         settled: the whole history is here; an update under which it is read again waits for that.
         """
-        entry = self._timeline.at(chunk)
+        entry = self._timeline.take(chunk)
         if entry is not None and entry.has_prompt:
             update = self._book.prepare(entry, head, needed=chunk == 0)
             self.foresee(chunk + 1)

@@ -19,7 +19,7 @@ from pp1_orchestrator.models.text.encoder import TextEncoder
 from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
 from pp1_orchestrator.ports import PromptUpdate
 from pp1_orchestrator.stage0.prompts import PromptBook
-from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+from pp1_orchestrator.stage0.routing import Rank0Encoder
 from tests.measure.records_made import run
 from tests.media.source import SIZE, chunk
 from tests.server.conftest import Listening, build
@@ -44,6 +44,7 @@ class Station:
         self._book = PromptBook(
             Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics, too_long=lambda _: False
         )
+        self._book.start()
         self._haste, self._stop = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self._produce)]
         self._threads[0].start()

@@ -37,6 +37,12 @@ def test_what_is_not_finite_is_not_shown(overlap):
         assert stream.session.state()["epoch"] == 1
 
 
+def test_a_dropped_first_chunk_counts_the_frames_that_it_would_have_had():
+    with faulty("not_finite", *INLINE, "overlap=sync", chunk=0) as stream:
+        assert stream.session.done.wait(60)
+        assert stream.sample("pp1_frames_dropped_total", reason="nan") == 9
+
+
 def test_an_update_of_a_chunk_that_is_not_shown_goes_with_the_next_one():
     script = [TimelineEntry(chunk=BAD, prompt="a blue square moving up on a white background")]
     with faulty("not_finite", *INLINE, chunk=BAD, script=script) as stream:

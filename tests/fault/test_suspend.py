@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.chaos.watcher import Watcher
 from pp1_orchestrator.media.settings import CLOCK_RATE, PeerLimits
-from pp1_orchestrator.stopped_time import NOTICED_S, Looks
+from pp1_orchestrator.polling import SUSPEND_THRESHOLD_S, SuspendDetector
 from pp1_orchestrator.transport.watched import AnswerClock
 from tests.media.source import read_number
 from tests.media.test_whep import FPS, Stream
@@ -111,9 +111,9 @@ def test_a_wait_does_not_count_what_its_watcher_missed_as_well():
     clock = AnswerClock(usual_s=2.0, longest_s=2.0, warm=0)
     with clock.waiting():
         start = time.monotonic()
-        looks = Looks(0.1, start)
-        assert looks.stopped_s(start + 0.1 + NOTICED_S / 2) == 0
-        clock.forgive(looks.stopped_s(start + 30))
+        detector = SuspendDetector(0.1, start)
+        assert detector.suspended_s(start + 0.1 + SUSPEND_THRESHOLD_S / 2) == 0
+        clock.forgive(detector.suspended_s(start + 30))
         assert clock.overdue(start + 30) is None
         overdue = clock.overdue(start + 32)
         assert overdue is not None

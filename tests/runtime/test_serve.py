@@ -7,6 +7,7 @@ import pytest
 from pp1_orchestrator.runtime.modes.serve import run_serve
 from pp1_orchestrator.runtime.web import Web
 from tests.system.in_process import SMALL, make_settings
+from tests.system.program import free_port
 
 WATCHES = {"vitals", "self-watch", "mesh-guard"}
 
@@ -16,7 +17,7 @@ def test_a_server_that_fails_leaves_no_thread_behind_that_watches(monkeypatch, t
         raise RuntimeError("the server failed")
 
     monkeypatch.setattr(Web, "serve", fail)
-    settings, config = make_settings(*SMALL, "run=serve", "serving.port=18431")
+    settings, config = make_settings(*SMALL, "run=serve", f"serving.port={free_port()}")
     with pytest.raises(RuntimeError, match="the server failed"):
         run_serve(settings, config, [], tmp_path)
     assert WATCHES & {thread.name for thread in threading.enumerate()} == set()

@@ -6,13 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-import torch
-
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
 from pp1_orchestrator.runtime.registry import LAYOUTS
 from pp1_orchestrator.runtime.supervisor import Supervisor
-from pp1_orchestrator.transport.link import InlineLink
+from pp1_orchestrator.transport.link import MeshLink
 from tests.planning.made import settings, shipped
 
 LONG_S = 60
@@ -27,11 +25,10 @@ class SleepingMesh:
         self.processes: Mapping[int, Any] = {1: self._process}
         self.connecting, self.stopped = threading.Event(), threading.Event()
 
-    def connect(self, needed_version: int, reason: str) -> InlineLink:
+    def connect(self, timer: object, on_duplicate: object) -> MeshLink:
         self.connecting.set()
         assert self.stopped.wait(LONG_S)
-        unused = cast(Any, None)
-        return InlineLink(unused, unused, torch.device("cpu"))
+        return cast(MeshLink, None)
 
     def last_words(self, rank: int) -> str:
         return ""
@@ -74,7 +71,7 @@ def test_a_mesh_that_is_stopped_while_it_comes_up_is_not_watched_afterwards(monk
     monkeypatch.setitem(cast(dict, LAYOUTS), "cpu", SleepingLayout)
     made = settings("run=bench", "run.restarts=3")
     supervisor = Supervisor(made, shipped(made), Metrics(), EventBus(), None)
-    connecting = threading.Thread(target=supervisor.connect, args=(1, "a test"))
+    connecting = threading.Thread(target=supervisor.connect)
     connecting.start()
     assert SleepingLayout.mesh.connecting.wait(LONG_S)
     supervisor.stop(None, 0.0)

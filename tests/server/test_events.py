@@ -1,6 +1,7 @@
 """Server-sent events over a real connection."""
 
 import asyncio
+import collections
 import contextlib
 import json
 import threading
@@ -127,6 +128,25 @@ def test_a_client_that_does_not_read_costs_a_bounded_queue():
     assert len(kept) == QUEUE_LIMIT
     assert kept[-1]["number"] == QUEUE_LIMIT + 49
     assert subscription.dropped == 50
+
+
+def test_a_client_may_read_while_its_full_queue_is_pushed_to(monkeypatch):
+    class ReadBetween(collections.deque):
+        """A queue whose reader comes right after its length was asked for."""
+
+        def __len__(self) -> int:
+            length = super().__len__()
+            if length == QUEUE_LIMIT and threading.current_thread() is threading.main_thread():
+                reader = threading.Thread(target=subscription.drain)
+                reader.start()
+                reader.join(0.1)
+            return length
+
+    monkeypatch.setattr("pp1_orchestrator.events.deque", ReadBetween)
+    bus = EventBus()
+    subscription = bus.subscribe(lambda: None)
+    for number in range(QUEUE_LIMIT + 1):
+        bus.publish("tick", number=number)
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -15,6 +15,7 @@ from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.text import LeaderText
 from pp1_orchestrator.mesh.timer import HostTimer
 from pp1_orchestrator.mesh.worker import MeshWorker
+from pp1_orchestrator.models.text.cached import CachedEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -22,9 +23,9 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.runtime.registry import CONTEXTS
 from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.stage0.history import StreamHistory
+from pp1_orchestrator.stage0.context import StreamHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
-from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
+from pp1_orchestrator.stage0.routing import Rank0Encoder
 
 SMALL = WanConfig(
     dim=24, ffn_dim=32, num_heads=2, num_layers=1, text_dim=8, text_len=4, freq_dim=16, local_attn_size=12
@@ -35,7 +36,8 @@ STEPS = (1000.0, 500.0)
 class NumberEncoder:
     """An encoder that makes an embedding from a prompt's characters."""
 
-    def encode(self, text: str) -> torch.Tensor:
+    def encode(self, prompts) -> torch.Tensor:
+        (text,) = prompts
         return torch.full((1, SMALL.text_len, SMALL.text_dim), float(sum(map(ord, text)) % 7))
 
 
@@ -50,7 +52,7 @@ def make_worker() -> MeshWorker:
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = StreamHistory(3)
-    routing = Rank0Encoder(NumberEncoder())
+    routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
     planner = Planner(
         ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )

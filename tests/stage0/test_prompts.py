@@ -1,5 +1,6 @@
 """Updates on their way to a chunk: the latest wins and the others are told so; planned prompts are encoded in time."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,12 @@ import torch
 
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.ports import PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
+from pp1_orchestrator.models.text.cached import KEPT, CachedEncoder
+from pp1_orchestrator.ports import MAX_PROMPTS, PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
 from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.wishes import StreamWishes
-from pp1_orchestrator.strategies.routing.rank0_encoder import Rank0Encoder
 
 LONG = 20
 """Characters that the encoder reads."""
@@ -46,6 +47,7 @@ class Desk:
         self.metrics = Metrics()
         routing = Rank0Encoder(CachedEncoder(self.encoder))
         self.book = PromptBook(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
+        self.book.start()
 
     def count(self, outcome: str) -> float | None:
         return self.metrics.registry.get_sample_value("pp1_prompt_updates_total", {"outcome": outcome})
@@ -153,6 +155,46 @@ def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     assert live is not None
     assert live.record.prompt == "live"  # it had to wait for a chunk of its own
     desk.book.close(5.0)
+
+
+def test_what_is_encoded_ahead_fits_in_the_cache_beside_what_is_shown():
+    desk = Desk()
+    desk.encoder.may.set()
+    blends = [
+        PromptUpdate(prompts=tuple(WeightedPrompt(f"{update} {number}") for number in range(MAX_PROMPTS)))
+        for update in range(8)
+    ]
+    desk.book.foresee(blends)
+    wait_for(lambda: "0 7" in desk.encoder.texts)
+    desk.book.accept(PromptUpdate(prompt="live"), 0)
+    wait_for(lambda: desk.book.next_cut() is not None)
+    desk.book.close(5.0)
+    assert MAX_PROMPTS <= len(desk.encoder.texts) - 1 <= KEPT // 4
+
+
+def test_a_seed_is_never_taken_without_its_cut():
+    desk = Desk()
+    wishes = StreamWishes(desk.book, Timeline([]), None)
+    seen = []
+
+    def plan() -> None:
+        while len(seen) < 500:
+            wish = wishes.take(1, 0, settled=True)
+            if wish.seed is not None or wish.cut is not None:
+                seen.append(wish)
+
+    thread = threading.Thread(target=plan)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        while thread.is_alive():
+            wishes.request_cut("seed", 7)
+    finally:
+        sys.setswitchinterval(before)
+        desk.encoder.may.set()
+        desk.book.close(5.0)
+    assert {(wish.seed, wish.cut) for wish in seen} == {(7, "seed")}
 
 
 def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():

@@ -58,7 +58,8 @@ def test_a_blend_is_named_by_its_weights():
 
 def test_replacing_a_timeline_leaves_the_past_alone():
     timeline = Timeline([TimelineEntry(chunk=0, prompt="a"), TimelineEntry(chunk=9, prompt="b")])
-    timeline.replace([TimelineEntry(chunk=7, cut="hard", dropped=2)], 5)
+    assert timeline.take(3) is None
+    assert timeline.replace([TimelineEntry(chunk=2, cut="hard", dropped=2)], relative=True) == 5
     assert timeline.at(0) is not None
     assert [entry.chunk for entry in timeline.from_chunk(0)] == [0, 7]
     assert timeline.at(9) is None
@@ -111,7 +112,9 @@ def test_what_a_replay_threw_away_costs_no_memory_and_a_replaced_timelines_past_
     assert timeline.drops(0)
     assert timeline.drops(far - 1)
     assert not timeline.drops(far)
-    timeline.replace([TimelineEntry(chunk=far + 5000, prompt="a")], far + 10)
+    timeline.take(far + 8)
+    timeline.replace([TimelineEntry(chunk=far + 5000, prompt="a")], relative=False)
     assert timeline.at(far) is not None  # may still be under way
-    timeline.replace([], far + 4000)
+    timeline.take(far + 4000)
+    timeline.replace([], relative=False)
     assert timeline.at(far) is None

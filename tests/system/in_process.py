@@ -83,7 +83,12 @@ def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
 
 
 @contextlib.contextmanager
-def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path | None = None) -> Iterator[Run]:
+def open_stream(
+    *choices: str,
+    script: Sequence[TimelineEntry] = (),
+    out: Path | None = None,
+    observers: Sequence[Onlooker] = (),
+) -> Iterator[Run]:
     """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise.
 
     out: the run's folder, if it has one.
@@ -91,7 +96,7 @@ def open_stream(*choices: str, script: Sequence[TimelineEntry] = (), out: Path |
     settings, config = make_settings(*SMALL, *choices)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
     sink, kept = Keeping(), LatentsKept()
-    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept], trace_folder=out)
+    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept, *observers], trace_folder=out)
     try:
         yield Run(stream, settings, instruments, digests, sink, kept)
     finally:

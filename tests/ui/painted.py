@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 
@@ -85,9 +84,8 @@ class PaintedStream:
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         check_entries(entries)
-        first = self.chunk + 2 if relative else 0
-        moved = [msgspec.structs.replace(entry, chunk=entry.chunk + first) for entry in entries]
-        self._planned.replace(moved, self.chunk + 1)
+        soonest = self._planned.replace(entries, relative)
+        first = soonest if relative else 0
         self.events.publish("timeline", entries=len(entries), first_chunk=first)
         return first
 
@@ -127,7 +125,7 @@ class PaintedStream:
         self.epoch += update.cut == "hard"
 
     def _paint(self) -> None:
-        entry = self._planned.at(self.chunk + 1)
+        entry = self._planned.take(self.chunk + 1)
         if entry is not None and entry.has_prompt:
             self._show(entry)
             self._recording.append(entry)

@@ -21,14 +21,6 @@ class BatchEncoder(Protocol):
     def encode(self, prompts: Sequence[str]) -> Tensor: ...
 
 
-class PromptEncoder(Protocol):
-    """Encodes one prompt at a time (`CachedEncoder`)."""
-
-    def encode(self, text: str) -> Tensor:
-        """-> [1, L, text_dim]. Any thread may call it."""
-        ...
-
-
 class EmbeddingCache:
     """The newest `limit` embeddings [1, L, text_dim] by prompt. Thread-safe."""
 

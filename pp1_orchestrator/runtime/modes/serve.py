@@ -13,7 +13,6 @@ from pp1_orchestrator.runtime.compose import Stream
 from pp1_orchestrator.runtime.instruments import Instruments
 from pp1_orchestrator.runtime.results import write_results
 from pp1_orchestrator.runtime.vitals import Vitals
-from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.script import Script
 
 log = logging.getLogger(__name__)
@@ -25,20 +24,18 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
     from pp1_orchestrator.runtime.web import Web
 
     web = Web(settings)
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments = Instruments.make(settings.run.warmup_chunks)
     with ExitStack() as opened:
         sink = web.make_sink(instruments, out)
         opened.callback(sink.close)
-        stream = Stream(
-            settings, config, script, instruments, sink, [digests], trace_folder=out if settings.trace else None
-        )
+        stream = Stream(settings, config, script, instruments, sink, trace_folder=out if settings.trace else None)
         opened.callback(stream.close)
         vitals = Vitals(stream, instruments.metrics, instruments.events)
         opened.callback(vitals.close)
         stream.session.start()
         web.serve(stream.session, instruments, out)
     try:
-        write_results(settings, instruments, digests, stream, out)
+        write_results(settings, instruments, None, stream, out)
     except Stage0Error as error:  # what was shown was shown
         log.warning("%s", error)
     log.info("stopped; see %s", out)

@@ -1,0 +1,162 @@
+"""How the generator's KV cache gets clean history before the next chunk: the policies, and the latents that they use.
+
+Knows nothing of decoding. A policy says whether a clean pass follows a chunk, and what the cache is rebuilt from
+before one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.transport.lanes import Fence
+
+
+class StreamHistory:
+    """The latents of an epoch's newest chunks, F latent frames each. Bounded.
+
+    The session's thread fills it. The anchor comes from the thread that decodes, before the next plan is made.
+
+    Args:
+        kept: chunks that are kept.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._newest: deque[Tensor] = deque(maxlen=max(1, kept))
+        self._first: Tensor | None = None
+        self._anchor: tuple[Tensor, Fence] | None = None
+        self.chunks = 0
+        """Finished chunks of this epoch. The properties below need at least one."""
+
+    def begin(self) -> None:
+        """Forget everything: a new epoch begins."""
+        self._newest.clear()
+        self._first = self._anchor = None
+        self.chunks = 0
+
+    def add(self, latents: Tensor) -> None:
+        """The next finished chunk, [1, F, z, h, w]."""
+        self._newest.append(latents)
+        if self._first is None:
+            self._first = latents[:, :1]
+        self._anchor = None
+        self.chunks += 1
+
+    def set_anchor(self, latent: Tensor) -> None:
+        """The newest chunk's anchor frame, encoded again, [1, z, h, w]."""
+        self._anchor = latent[None], Fence(latent.device)
+
+    @property
+    def previous(self) -> Tensor:
+        """The newest chunk's latents, [1, F, z, h, w]."""
+        return self._newest[-1]
+
+    @property
+    def first(self) -> Tensor:
+        """The epoch's first latent frame, the only one that stands for a single pixel frame, [1, 1, z, h, w]."""
+        assert self._first is not None
+        return self._first
+
+    @property
+    def anchor(self) -> Tensor:
+        """The newest chunk's anchor, [1, 1, z, h, w]. Exists where the policy's `needs_pixels` is set."""
+        assert self._anchor is not None, "the anchor of the newest chunk has not been encoded"
+        latent, made = self._anchor
+        made.cross([latent])
+        return latent
+
+    def all_kept(self) -> Tensor:
+        """All kept latents, oldest first, [1, m, z, h, w]."""
+        return torch.cat(list(self._newest), dim=1)
+
+
+class ContextPolicy:
+    """How the cache gets its history."""
+
+    clean_pass: ClassVar[bool] = False
+    """One pass at t = 0 over the finished chunk, after its result has left."""
+    rebuilds: ClassVar[bool] = False
+    """The next plan needs the newest chunk's latents: no chunk can be planned while another one is with the mesh."""
+    needs_pixels: ClassVar[bool] = False
+    """The next plan needs the newest chunk's anchor frame."""
+
+    def frames(self, history: StreamHistory) -> Tensor | None:
+        """What the cache is rebuilt from before the next chunk, [1, F, z, h, w]; None leaves it as it is."""
+        return None
+
+
+class NoContext(ContextPolicy):
+    """context=none: the cache keeps the keys and values of the last denoising step, whose input is a little noisy."""
+
+
+class CleanPass(ContextPolicy):
+    """context=clean_pass: after each chunk, one pass at t = 0 over its clean latents (Self-Forcing, LongLive).
+
+    It writes their keys and values. The result is already on its way by then, so the pass overlaps with decoding.
+    """
+
+    clean_pass: ClassVar[bool] = True
+
+
+class Recompute(ContextPolicy, ABC):
+    """Before each chunk the cache is rebuilt from the chunk before it (Krea realtime).
+
+    An epoch's first latent frame stands for one pixel frame, every later one for four that follow others. A cache that
+    starts in the middle of a stream wants the former, so the policies differ in how they make that frame. The epoch's
+    first chunk is used as it is.
+    """
+
+    rebuilds: ClassVar[bool] = True
+
+    def frames(self, history: StreamHistory) -> Tensor | None:
+        if history.chunks < 2:
+            return history.previous if history.chunks else None
+        return torch.cat([self._first_frame(history), history.previous[:, 1:]], dim=1)
+
+    @abstractmethod
+    def _first_frame(self, history: StreamHistory) -> Tensor:
+        """The previous chunk's first latent frame, for the beginning of a cache; [1, 1, z, h, w]."""
+
+
+class RecomputeLatent(Recompute):
+    """context=recompute_latent: the latents as they are. Free, and furthest from what the model was trained on."""
+
+    def _first_frame(self, history: StreamHistory) -> Tensor:
+        return history.previous[:, :1]
+
+
+class RecomputeSynthetic(Recompute):
+    """context=recompute_synthetic: the first frame gets the statistics of a latent that stands for one pixel frame.
+
+    Mean and deviation of each channel become those of the epoch's first frame (AdaIN, arXiv:1703.06868). Needs no
+    pixels, so nothing waits for the decoder.
+    """
+
+    def _first_frame(self, history: StreamHistory) -> Tensor:
+        return restyled(history.previous[:, :1], history.first)
+
+
+class RecomputeAnchor(Recompute):
+    """context=recompute_anchor: the first frame's last decoded pixel frame is encoded as a single frame.
+
+    Exact, at the price of decoding one latent frame and encoding one pixel frame before the next envelope can leave.
+    """
+
+    needs_pixels: ClassVar[bool] = True
+
+    def _first_frame(self, history: StreamHistory) -> Tensor:
+        return history.anchor
+
+
+def restyled(frame: Tensor, like: Tensor) -> Tensor:
+    """frame with each channel's mean and deviation of `like`; both [1, 1, z, h, w]."""
+    space = (-2, -1)
+    centred = frame - frame.mean(space, keepdim=True)
+    deviation = centred.square().mean(space, keepdim=True).sqrt().clamp_min(1e-6)
+    mean = like.mean(space, keepdim=True)
+    wanted = (like - mean).square().mean(space, keepdim=True).sqrt()
+    return centred / deviation * wanted + mean

@@ -1,0 +1,108 @@
+"""What an overlap strategy is, and the exchange with the mesh that all of them make.
+
+Owns the spans and figures of that exchange. Knows nothing of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.measure.queues import QueueDepths
+from pp1_orchestrator.measure.spans import SpanRecorder
+from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.stage import Stage
+from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.messages import Received
+
+IN_FLIGHT, DECODED_NEXT = "in_flight", "results"
+"""Names of the two queues: envelopes without an answer yet, and results that are not being decoded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """Bounds of the two queues.
+
+    Args:
+        d_in: envelopes without an answer.
+        d_out: results that wait to be decoded.
+    """
+
+    d_in: int
+    d_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapParts:
+    """What every strategy works with."""
+
+    link: MeshLink
+    spans: SpanRecorder
+    queues: QueueDepths
+    depths: Depths
+
+
+class Overlap(ABC):
+    """Orders planning, communication and decoding. `step` and `post` belong to the session's thread."""
+
+    queues: ClassVar[tuple[str, ...]] = ()
+    """Which of the depths d_in and d_out may be above 1."""
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
+
+    @abstractmethod
+    def step(self, stage: Stage) -> bool:
+        """Advance the stream by about one chunk. False when there was nothing to do."""
+
+    def post(self, parcel: wire.Parcel) -> None:
+        """Send a message that has no answer, while no chunk is with the mesh."""
+        self._parts.link.send(parcel)
+
+    def close(self, timeout_s: float) -> bool:
+        """End the strategy's own threads.
+
+        False when they did not end in time: the link and the decoder must not be used any more.
+        """
+        return True
+
+
+def exchange(parts: OverlapParts, flight: Flight) -> Received:
+    """Send a chunk's envelope and wait for its result, on one thread."""
+    parts.queues.note(IN_FLIGHT, 1)
+    send(parts, flight)
+    received = receive(parts, flight)
+    parts.queues.note(IN_FLIGHT, 0)
+    return received
+
+
+def send(parts: OverlapParts, flight: Flight) -> None:
+    """Send a chunk's envelope."""
+    start = time.monotonic_ns()
+    flight.packed.cross(flight.parcel.parts)
+    parts.link.send(flight.parcel)
+    note_sent(parts, flight, start)
+
+
+def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
+    """Record when a chunk's envelope left."""
+    call_id, end = flight.envelope.meta.call_id, time.monotonic_ns()
+    flight.record.send_start_s, flight.record.send_end_s = start_ns / 1e9, end / 1e9
+    ids = {"chunk": flight.record.chunk_index, "call_id": call_id}
+    parts.spans.add("wait for link", round(flight.record.build_end_s * 1e9), start_ns, **ids)
+    parts.spans.add("send", start_ns, end, **ids)
+    parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
+
+
+def receive(parts: OverlapParts, flight: Flight) -> Received:
+    """Wait for a chunk's result."""
+    start = time.monotonic_ns()
+    received = parts.link.receive()
+    ids = {"chunk": flight.record.chunk_index, "call_id": flight.envelope.meta.call_id}
+    parts.spans.add("mesh", start, received.header_ns, **ids)
+    parts.spans.add("recv", received.header_ns, received.done_ns, **ids)
+    parts.spans.flow_in("result", ids["call_id"], phase="recv", at_ns=received.header_ns)
+    return received

@@ -1,0 +1,144 @@
+"""The four ways in which decoding chunk N relates in time to generating chunk N+1. All of them give the same pixels.
+
+Each `step` makes the same calls of the stage: `plan`, `accept`, `prepare`, `finish`. They differ in the order and in
+the thread. `prepare` makes what the next plan may need of a chunk's pixels; `finish` decodes the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
+from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
+from pp1_orchestrator.stage0.stage import Stage
+from pp1_orchestrator.transport.link import PendingSend
+
+
+class Sync(Overlap):
+    """overlap=sync: send, wait, decode, emit. Nothing overlaps; the baseline."""
+
+    def step(self, stage: Stage) -> bool:
+        flight = stage.plan(block=True)
+        if flight is None:
+            return False
+        accepted = stage.accept(exchange(self._parts, flight))
+        if accepted is not None:
+            stage.prepare(accepted)
+            stage.finish(accepted)
+        self._parts.link.settle()
+        return True
+
+
+class LoopAhead(Overlap):
+    """overlap=loop_ahead: one thread, which submits chunk N+1 before it decodes chunk N.
+
+    Overlaps with a mesh in other processes. A mesh in this process has no thread here, so nothing overlaps with it.
+    """
+
+    def __init__(self, parts: OverlapParts) -> None:
+        super().__init__(parts)
+        self._ahead: tuple[Flight, PendingSend] | None = None
+
+    def step(self, stage: Stage) -> bool:
+        ahead = self._ahead or self._submit(stage.plan(block=True))
+        if ahead is None:
+            return False
+        flight, sending = ahead
+        sending.wait()
+        received = receive(self._parts, flight)
+        self._parts.queues.note(IN_FLIGHT, 0)
+        accepted = stage.accept(received)
+        if accepted is not None:
+            stage.prepare(accepted)
+        self._ahead = self._submit(stage.plan(block=False))
+        if accepted is not None:
+            stage.finish(accepted)
+        self._parts.link.settle()
+        return True
+
+    def close(self, timeout_s: float) -> bool:
+        """An envelope still ahead went to a mesh that is lost: a stream that ends in order has none."""
+        self._ahead = None
+        return True
+
+    def _submit(self, flight: Flight | None) -> tuple[Flight, PendingSend] | None:
+        """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
+        if flight is None:
+            return None
+        self._parts.queues.note(IN_FLIGHT, 1)
+        start = time.monotonic_ns()
+        sending = self._parts.link.start_send(flight.parcel)
+        note_sent(self._parts, flight, start)
+        return flight, sending
+
+
+class Stage0Owned(Overlap):
+    """overlap=stage0_owned: a thread talks to the mesh, and envelope N+1 leaves before chunk N is decoded.
+
+    With d_in above 1 the next envelope already waits when a result comes. A prompt then takes effect d_in − 1 chunks
+    later.
+    """
+
+    queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
+
+    def __init__(self, parts: OverlapParts) -> None:
+        super().__init__(parts)
+        self._link = LinkThread(parts)
+
+    def step(self, stage: Stage) -> bool:
+        self._submit(stage, block=not self._link.in_flight)
+        if not self._link.in_flight:
+            return False
+        accepted = stage.accept(self._link.next_result())
+        if accepted is not None:
+            stage.prepare(accepted)
+        self._submit(stage, block=False)
+        if accepted is not None:
+            stage.finish(accepted)
+        return True
+
+    def post(self, parcel: wire.Parcel) -> None:
+        self._link.post(parcel)
+
+    def close(self, timeout_s: float) -> bool:
+        return self._link.close(timeout_s)
+
+    def _submit(self, stage: Stage, block: bool) -> None:
+        """Plan chunks until as many are in flight as may be."""
+        while self._link.in_flight < self._parts.depths.d_in:
+            flight = stage.plan(block)
+            if flight is None:
+                return
+            self._link.submit(flight)
+            block = False
+
+
+class DecodeThread(Overlap):
+    """overlap=decode_thread: sending and receiving stay synchronous, and a thread decodes.
+
+    The next chunk is planned as soon as a result is in the decoder's queue. Where that plan needs pixels of this chunk,
+    it waits for those only.
+    """
+
+    queues: ClassVar[tuple[str, ...]] = ("d_out",)
+
+    def __init__(self, parts: OverlapParts) -> None:
+        super().__init__(parts)
+        self._decoder = DecoderThread(parts)
+
+    def step(self, stage: Stage) -> bool:
+        self._decoder.check()
+        flight = stage.plan(block=True)
+        if flight is None:
+            return False
+        accepted = stage.accept(exchange(self._parts, flight))
+        if accepted is not None:
+            self._decoder.submit(stage, accepted)
+        self._parts.link.settle()
+        return True
+
+    def close(self, timeout_s: float) -> bool:
+        return self._decoder.close(timeout_s)

@@ -1,0 +1,162 @@
+"""The two threads beside the session's: one that talks to the mesh, and one that decodes.
+
+Both take work from a bounded queue. A failure on either is raised again in the session's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from pp1_orchestrator.contract import wire
+from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
+from pp1_orchestrator.stage0.flight import Accepted, Flight
+from pp1_orchestrator.stage0.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, receive, send
+from pp1_orchestrator.stage0.stage import Stage
+from pp1_orchestrator.transport.lanes import own_lane
+from pp1_orchestrator.transport.messages import Received
+
+POLL_S = 0.5
+"""How long a wait for the other side's queue lasts before the thread's failure is looked for."""
+CLOSE_POLL_S = 0.01
+
+
+class LinkThread:
+    """Uses the link alone: sends an envelope, waits for its result, and takes the next envelope."""
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
+        self._outbox: queue.Queue[Flight | wire.Parcel | None] = queue.Queue(parts.depths.d_in)
+        self._inbox: queue.Queue[Received | Exception] = queue.Queue(parts.depths.d_out)
+        self.in_flight = 0
+        """Chunks that have been submitted, and their results not yet taken."""
+        self._thread = threading.Thread(target=self._run, name="mesh-comms", daemon=True)
+        self._thread.start()
+
+    def submit(self, flight: Flight) -> None:
+        """Send a chunk's envelope. Waits while a heartbeat is in its place: one that the mesh has not taken yet."""
+        self.in_flight += 1
+        self._parts.queues.note(IN_FLIGHT, self.in_flight)
+        while True:
+            try:
+                return self._outbox.put(flight, timeout=POLL_S)
+            except queue.Full:
+                self._check_alive()
+
+    def post(self, parcel: wire.Parcel) -> None:
+        """Send a heartbeat. It is not needed when another one is still waiting."""
+        with contextlib.suppress(queue.Full):
+            self._outbox.put_nowait(parcel)
+
+    def next_result(self) -> Received:
+        """Wait for the oldest chunk's result. The link's own time limit ends a wait for a silent mesh."""
+        while True:
+            try:
+                received = self._inbox.get(timeout=POLL_S)
+            except queue.Empty:
+                self._check_alive()
+                continue
+            if isinstance(received, Exception):
+                raise received
+            self.in_flight -= 1
+            self._parts.queues.note(IN_FLIGHT, self.in_flight)
+            return received
+
+    def close(self, timeout_s: float) -> bool:
+        """End the thread; True when it ended in time. Results that were not taken are discarded to make room."""
+        end = time.monotonic() + timeout_s
+        asked = False
+        while self._thread.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(queue.Full):
+                if not asked:
+                    self._outbox.put_nowait(None)
+                    asked = True
+            with contextlib.suppress(queue.Empty):
+                self._inbox.get_nowait()
+            self._thread.join(CLOSE_POLL_S)
+        return not self._thread.is_alive()
+
+    def _check_alive(self) -> None:
+        if not self._thread.is_alive():
+            raise MeshError("the communication thread has ended")
+
+    def _run(self) -> None:
+        try:
+            with own_lane(self._parts.link.device):
+                while (item := self._outbox.get()) is not None:
+                    if isinstance(item, wire.Parcel):
+                        self._parts.link.send(item)
+                    else:
+                        self._exchange(item)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
+            self._inbox.put(error)
+
+    def _exchange(self, flight: Flight) -> None:
+        send(self._parts, flight)
+        self._inbox.put(receive(self._parts, flight))
+        self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
+        self._parts.link.settle()
+
+
+class DecoderThread:
+    """Uses the decoder alone: prepares and finishes chunks in the order in which they were submitted."""
+
+    def __init__(self, parts: OverlapParts) -> None:
+        self._parts = parts
+        self._jobs: queue.Queue[tuple[Stage, Accepted, threading.Event] | None] = queue.Queue(parts.depths.d_out)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self._thread.start()
+
+    def submit(self, stage: Stage, accepted: Accepted) -> None:
+        """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
+        prepared = threading.Event()
+        self._wait_until(lambda: self._offer((stage, accepted, prepared)))
+        if stage.needs_pixels:
+            self._wait_until(lambda: prepared.wait(POLL_S))
+
+    def check(self) -> None:
+        """Raises Stage0Error when decoding has failed."""
+        if self._failure is not None:
+            raise Stage0Error(f"decoding failed: {named_line(self._failure)}") from self._failure
+
+    def close(self, timeout_s: float) -> bool:
+        """End the thread after its current chunk; True when it ended in time. Chunks that wait are discarded."""
+        end = time.monotonic() + timeout_s
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._jobs.get_nowait()
+            with contextlib.suppress(queue.Full):
+                self._jobs.put_nowait(None)
+            self._thread.join(CLOSE_POLL_S)
+            if time.monotonic() >= end:
+                break
+        return not self._thread.is_alive()
+
+    def _offer(self, job: tuple[Stage, Accepted, threading.Event]) -> bool:
+        try:
+            self._jobs.put(job, timeout=POLL_S)
+        except queue.Full:
+            return False
+        self._parts.queues.note(DECODED_NEXT, self._jobs.qsize())
+        return True
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self.check()
+
+    def _run(self) -> None:
+        try:
+            with own_lane(self._parts.link.device):
+                while (job := self._jobs.get()) is not None:
+                    stage, accepted, prepared = job
+                    accepted.taken.cross([accepted.latents, accepted.finite])
+                    stage.prepare(accepted)
+                    prepared.set()
+                    stage.finish(accepted)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
+            self._failure = error

@@ -1,0 +1,139 @@
+"""Where a prompt becomes an embedding, and what an envelope carries of a new conditioning. All give the same pixels.
+
+Knows nothing of when prompts change. `rank0_encoder`: the embedding travels. `mesh_encoder`: the prompts travel.
+`hybrid_cache`: a prompt travels once and its embedding comes back; from then on the embedding travels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pp1_orchestrator.contract import Result
+from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.contract.result import TEXT_EMBEDS
+from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.models.text.cached import CachedEncoder, EmbeddingCache
+from pp1_orchestrator.models.text.mixing import RecipeMixer
+
+EncoderHome = Literal["rank0", "leader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What an envelope carries of a conditioning that the mesh does not have: a tensor, or a recipe to make it by."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    recipe: TextRecipe | None = None
+    return_embeds: bool = False
+
+
+class Routing(ABC):
+    """Where a prompt becomes an embedding.
+
+    Args:
+        encoder: where `home` is rank 0, otherwise None.
+    """
+
+    home: ClassVar[EncoderHome]
+    """Which rank holds the text encoder."""
+
+    @abstractmethod
+    def __init__(self, encoder: CachedEncoder | None) -> None: ...
+
+    @abstractmethod
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        """What travels for conditioning `epoch`. Called once for every change, in order, by the session's thread."""
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Rank 0's slow work on new prompts. Never runs on the session's thread of a live stream."""
+        return
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None:
+        """Take what a result brought back for a recipe that was sent."""
+        return
+
+    def forget(self) -> None:
+        """The mesh was replaced: nothing that it owed will come. What rank 0 has itself stays."""
+        return
+
+
+class Rank0Encoder(Routing):
+    """routing=rank0_encoder: rank 0 encodes and blends. The embedding travels when it changed; the mesh never waits."""
+
+    home: ClassVar[EncoderHome] = "rank0"
+
+    def __init__(self, encoder: CachedEncoder | None) -> None:
+        assert encoder is not None
+        self._encoder = encoder
+        self._mixer = RecipeMixer(encoder.encode)
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self._encoder.encode(text)
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        return Payload({CONDITIONING: self._mixer.apply(recipe, epoch)})
+
+
+class MeshEncoder(Routing):
+    """routing=mesh_encoder: prompts travel as strings. The leader encodes and blends, on the mesh's critical path."""
+
+    home: ClassVar[EncoderHome] = "leader"
+
+    def __init__(self, encoder: CachedEncoder | None) -> None:
+        assert encoder is None
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        return Payload(recipe=recipe)
+
+
+class HybridCache(Routing):
+    """routing=hybrid_cache: a new prompt travels as a string, and the leader's result brings its embedding back.
+
+    From then on rank 0 blends from its cache and sends the tensor, so no prompt makes the mesh wait twice. Rank 0 also
+    follows every recipe once it knows its prompts' embeddings, so that a transition can start from a blend that the
+    mesh made.
+    """
+
+    home: ClassVar[EncoderHome] = "leader"
+
+    def __init__(self, encoder: CachedEncoder | None) -> None:
+        assert encoder is None
+        self._known = EmbeddingCache()
+        self._mixer = RecipeMixer(self._recall)
+        self._waiting: deque[tuple[TextRecipe, int]] = deque()
+
+    def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
+        self._waiting.append((recipe, epoch))
+        embedding = self._catch_up()
+        if embedding is None:
+            return Payload(recipe=recipe, return_embeds=True)
+        return Payload({CONDITIONING: embedding})
+
+    def learn(self, recipe: TextRecipe, result: Result) -> None:
+        embeds = result.tensors.get(TEXT_EMBEDS)
+        if embeds is not None:
+            for text, embedding in zip(recipe.texts, embeds.split(1), strict=True):
+                self._known.put(text, embedding.clone())
+
+    def forget(self) -> None:
+        """Recipes whose embeddings will not come are dropped. Known embeddings stay valid."""
+        self._waiting.clear()
+
+    def _catch_up(self) -> Tensor | None:
+        """Apply waiting recipes in order while their prompts are known. The newest recipe's embedding, or None."""
+        embedding = None
+        while self._waiting and all(self._known.get(text) is not None for text in self._waiting[0][0].texts):
+            embedding = self._mixer.apply(*self._waiting.popleft())
+        return None if self._waiting else embedding
+
+    def _recall(self, text: str) -> Tensor:
+        found = self._known.get(text)
+        assert found is not None
+        return found

@@ -1,1 +1,0 @@
-"""The choices: where prompts are encoded, how decode overlaps, how the cache gets its history. One small class each."""

@@ -1,1 +1,0 @@
-"""How the generator's cache is given clean history before the next chunk."""

@@ -1,1 +1,0 @@
-"""Where a prompt becomes an embedding, and what travels to the mesh instead."""

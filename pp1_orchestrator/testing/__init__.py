@@ -1,0 +1,1 @@
+"""Scripted faults and delays, for `debug=fault` and for tests."""

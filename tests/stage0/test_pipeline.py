@@ -1,0 +1,72 @@
+"""What happens to the updates of chunks that are dropped, and to timelines that come while chunks are planned."""
+
+import threading
+import time
+
+import pytest
+
+from pp1_orchestrator.ports import Control, TimelineEntry
+from pp1_orchestrator.stage0.observers import Onlooker
+from tests.system.in_process import open_stream
+
+BLUE = "a blue square moving up on a white background"
+UPDATED = 3
+
+
+def test_an_update_of_a_chunk_that_a_cut_drops_is_shown_by_the_next_chunk():
+    """The next chunk has already been accepted: it waits for the decoder, too."""
+
+    class CutOnce(Onlooker):
+        def planned(self, flight) -> None:
+            if flight.plan.chunk_index == UPDATED:
+                run.session.control(Control(action="hard_cut"))
+
+    script = [TimelineEntry(chunk=UPDATED, prompt=BLUE)]
+    choices = ("overlap=decode_thread", "overlap.d_out=4", "debug.decode_s=0.6", "run.chunks=8")
+    with open_stream(*choices, script=script, observers=[CutOnce()]) as run:
+        run.session.start()
+        assert run.session.done.wait(60)
+        assert run.session.failure is None
+        _, blue = (update.id for update in run.session.updates())
+        shown = [chunk.chunk_index for chunk in run.sink.chunks if blue in chunk.update_ids]
+        assert UPDATED not in {chunk.chunk_index for chunk in run.sink.chunks}
+        assert shown == [UPDATED + 1]
+
+
+class SlowEntries(list):
+    """Entries that take as long to read as the stream takes to plan some chunks, or a second."""
+
+    def __init__(self, entries, planned) -> None:
+        super().__init__(entries)
+        self._planned = planned
+
+    def __iter__(self):
+        end, first = time.monotonic() + 1, self._planned()
+        while self._planned() < first + 3 and time.monotonic() < end:
+            time.sleep(0.002)
+        return super().__iter__()
+
+
+def test_a_timeline_applies_though_chunks_are_planned_while_it_is_put_in():
+    with open_stream("run.chunks=100000", "overlap.d_in=2") as run:
+        run.session.start()
+        while len(run.sink.chunks) < 2:
+            time.sleep(0.002)
+        entries = SlowEntries([TimelineEntry(chunk=0, prompt=BLUE)], lambda: len(run.kept.flights))
+        soonest = run.session.set_timeline(entries, relative=True)
+        while len(run.kept.flights) < soonest + 2:
+            time.sleep(0.002)
+        updates = run.session.updates()
+        assert [update.applied_chunk for update in updates] == [0, soonest]
+
+
+def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
+    class Refusing:
+        def __init__(self, parts) -> None:
+            raise RuntimeError("no room for a thread")
+
+    monkeypatch.setattr("pp1_orchestrator.runtime.assemble.OVERLAPS", {"sync": Refusing})
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
+        pass
+    assert [thread.name for thread in set(threading.enumerate()) - before] == []
