@@ -20,7 +20,7 @@ from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, PIXEL_FRAMES
 from benchmarks.timing import device_named, milliseconds, spread, wait_for
-from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.models.wan.tensor_parallel import Place
 
 KINDS = {
     "attention": ("sdpa", "flash", "fmha", "attention"),

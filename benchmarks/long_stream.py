@@ -20,25 +20,24 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from benchmarks.whole_system import Unpaced, script_for
-from pp1_orchestrator.config.sizes import generator_config
-from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.runtime.compose import Stream
-from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.process import resident_bytes
-from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.observers import Onlooker
+from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.processes.process_tuning import resident_bytes
+from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.observers import BaseObserver
+from pp1_orchestrator.types import DecodedChunk
 
 MIB = 2**20
 ROWS = 10
 
 
-class Samples(Onlooker):
+class Samples(BaseObserver):
     """An observer that prints a row every so many chunks."""
 
     def __init__(self, every: int) -> None:
         self._every, self._frames, self._since = every, 0, time.monotonic()
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         self._frames += len(decoded.frames)
         if (decoded.chunk_index + 1) % self._every:
             return

@@ -24,13 +24,12 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from benchmarks.whole_system import Unpaced, script_for
-from pp1_orchestrator.config.sizes import generator_config
-from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.runtime.compose import Stream
-from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.results import summarize
-from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.observers import Digests, Onlooker
+from pp1_orchestrator.app.bench import summarize
+from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.observers import BaseObserver, Digests
+from pp1_orchestrator.types import DecodedChunk
 
 QUERY = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
 POLL_S = 0.1
@@ -65,7 +64,7 @@ class MemoryWatch:
             self.least = [min(pair) for pair in zip(self.least, now, strict=True)] if self.least else now
 
 
-class Killer(Onlooker):
+class Killer(BaseObserver):
     """An observer that kills a rank once a chunk has been decoded, and notes when the next one is."""
 
     def __init__(self, rank: int, chunk: int) -> None:
@@ -75,7 +74,7 @@ class Killer(Onlooker):
         self.memory_before: list[int] = []
         self.watch = MemoryWatch()
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         if not self.killed_at and decoded.chunk_index == self._chunk:
             self.memory_before = gpu_memory()
             self.pid, self.killed_at = self._now(), time.time()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pp1_orchestrator.report.machine import processor
+from pp1_orchestrator.report.jobs import processor
 
 
 def commit() -> str:

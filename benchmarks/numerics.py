@@ -22,9 +22,9 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from benchmarks.machine import describe
-from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.wan.attention import KeyValue, attend
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
 
 REAL = WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)

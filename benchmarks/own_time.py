@@ -29,21 +29,20 @@ from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
-from pp1_orchestrator.measure.spans import SpanRecorder
 from pp1_orchestrator.mesh.leader import Leader, LeaderParts
-from pp1_orchestrator.mesh.text import LeaderText
-from pp1_orchestrator.mesh.timer import HostTimer
-from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
-from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.stage0.context import RecomputeLatent, StreamHistory
+from pp1_orchestrator.mesh.text_conditioning import LeaderText
+from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.models.text.umt5 import CachedEncoder
+from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.stage0.conditioning import ConditioningTarget
+from pp1_orchestrator.stage0.context import LatentHistory, RecomputeLatent
+from pp1_orchestrator.stage0.pipeline import all_finite
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
 from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
-from pp1_orchestrator.stage0.stage import all_finite
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology, open_channel
+from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Timeouts, Topology, open_channel
+from pp1_orchestrator.transport.tcp_store import host_store, join_store
 
 CPU = torch.device("cpu")
 LIMITS = Timeouts(60, 60)
@@ -148,12 +147,12 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     shape = ChunkShape(3, 16, sizes.height, sizes.width)
     routing = OneEmbedding(None)
     routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
-    planner = Planner(shape, rules, 0, RecomputeLatent(), routing, StreamHistory(1))
+    planner = Planner(shape, rules, 0, RecomputeLatent(), routing, LatentHistory(1))
     found: dict[bool, list[list[float]]] = defaultdict(list)
     for chunk in range(-WARM, chunks):
         new = chunk % NEW_PROMPT_EVERY == 0
         if new:
-            planner.aim(Aim((TextTerm(f"prompt {chunk}"),)))
+            planner.aim(ConditioningTarget((TextTerm(f"prompt {chunk}"),)))
         took = one_chunk(planner, link)
         if chunk >= 0:
             found[new].append([ns / 1e6 for ns in took])

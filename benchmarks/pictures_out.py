@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import describe
-from pp1_orchestrator.models.vae.pictures import Pictures, to_bytes, to_host, to_planes
+from pp1_orchestrator.models.vae.pixel_format import PixelFormat, to_host, to_rgb24, to_yuv420p
 
 SIZES = [(320, 576), (480, 832)]
 COUNT, REPEATS, SEED = 12, 50, 1
-FORMS: dict[str, Pictures] = {"RGB": to_bytes, "planes": to_planes}
+FORMS: dict[str, PixelFormat] = {"RGB": to_rgb24, "planes": to_yuv420p}
 
 
 def milliseconds(call: Callable[[], object]) -> str:
@@ -44,7 +44,7 @@ def decoded(height: int, width: int, device: torch.device) -> Tensor:
 def device_rows(height: int, width: int) -> list[str]:
     pixels = decoded(height, width, torch.device("cuda"))
     torch.cuda.synchronize()
-    ways: dict[str, Callable[[], Tensor]] = {"RGB, to ordinary memory": lambda: to_bytes(pixels).cpu()}
+    ways: dict[str, Callable[[], Tensor]] = {"RGB, to ordinary memory": lambda: to_rgb24(pixels).cpu()}
     ways |= {f"{name}, to pinned memory": lambda make=make: to_host(make(pixels)) for name, make in FORMS.items()}
     return [
         f"| {height}×{width} | {name} | {way().nbytes / 1e6:.1f} | {milliseconds(way)} |" for name, way in ways.items()

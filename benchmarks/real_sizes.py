@@ -30,12 +30,12 @@ from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, CASES, FRAMES, PIXEL_FRAMES
 from benchmarks.timing import Peak, Times, device_named, distance, milliseconds, spread, wait_for
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
-from pp1_orchestrator.models.vae.compiled import compile_decoder
-from pp1_orchestrator.models.vae.encode import FrameEncoder
-from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
-from pp1_orchestrator.models.vae.reference import ReferenceDecoder
-from pp1_orchestrator.models.vae.stacked import StackedDecoder
-from pp1_orchestrator.models.wan.parallelize import Place
+from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.load_vae import compile_decoder
+from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
+from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
+from pp1_orchestrator.models.vae.wan_encoder import FrameEncoder
+from pp1_orchestrator.models.wan.tensor_parallel import Place
 
 DTYPE = torch.bfloat16
 SMALLER = {"lightvae": (24, 48, 96, 96), "taehv": (256, 128, 64, 64)}

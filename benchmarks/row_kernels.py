@@ -23,9 +23,8 @@ from torch.nn.functional import gelu, layer_norm
 from benchmarks.machine import describe
 from benchmarks.sizes import ALL_CASES, FRAMES
 from benchmarks.timing import device_named, distance, milliseconds
-from pp1_orchestrator.models.wan.fast.norming import add_norm, mean_squares, norm, rms
-from pp1_orchestrator.models.wan.fast.rounding import add_norm_rounded, norm_rounded, rounded
-from pp1_orchestrator.models.wan.fast.turning import real_table, rotate, turn_into
+from pp1_orchestrator.models.wan.ops.norms import add_norm, mean_squares, norm, qk_norm_rope_, rms, rope_cos_sin, rotate
+from pp1_orchestrator.models.wan.ops.quantize import add_norm_rounded, norm_rounded, quantize_rowwise
 from pp1_orchestrator.models.wan.rope import rope_table
 
 DTYPE, EPS = torch.bfloat16, 1e-6
@@ -68,7 +67,7 @@ class Rows:
 
     def turning(self, ranks: int) -> Row:
         """As one of so many ranks does it, which holds the last heads; the means that it is given are those of all."""
-        table = real_table(rope_table(self._head, 6, *self._grid, self._device))
+        table = rope_cos_sin(rope_table(self._head, 6, *self._grid, self._device))
         (q, k), weights = (self._made(), self._made()), self._values()
         heads = self._heads // ranks
         cache = torch.zeros(1, 2 * self._tokens, heads, self._head, device=self._device, dtype=DTYPE)
@@ -78,7 +77,7 @@ class Rows:
         parts = [weight[-heads * self._head :].contiguous() for weight in weights]
 
         def call() -> Tensor:
-            return turn_into(here, squares, *parts, *table, EPS, 0, keys)
+            return qk_norm_rope_(here, squares, *parts, *table, EPS, 0, keys)
 
         whole = [root_mean(x, w).unflatten(-1, (-1, self._head)) for x, w in zip((q, k), weights, strict=True)]
         wanted = [rotate(x[:, :, -heads:], table) for x in whole]
@@ -98,8 +97,8 @@ class Rows:
         name = "rounded, gelu" if activate else "rounded"
         return (
             name,
-            distance(wide(*rounded(rows, activate)), wanted),
-            lambda: rounded(rows, activate),
+            distance(wide(*quantize_rowwise(rows, activate)), wanted),
+            lambda: quantize_rowwise(rows, activate),
             rows.nbytes * 3 // 2,
         )
 

@@ -23,13 +23,12 @@ from dataclasses import dataclass
 
 from benchmarks.machine import describe
 from benchmarks.numbered import BITS, SIZE, numbered
-from pp1_orchestrator.media.broadcast import Broadcaster
-from pp1_orchestrator.media.clock import FrameClock
+from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import LiveEncoder
 from pp1_orchestrator.media.frames import Picture, to_yuv420p
-from pp1_orchestrator.media.packets import PacketQueue
-from pp1_orchestrator.media.settings import CLOCK_RATE, Codec, NoFigures, VideoSettings
-from pp1_orchestrator.runtime.process import resident_bytes
+from pp1_orchestrator.media.media_settings import CLOCK_RATE, Codec, NoFigures, VideoSettings
+from pp1_orchestrator.media.pacer import FrameClock
+from pp1_orchestrator.processes.process_tuning import resident_bytes
 
 MIB = 2**20
 FPS = 24

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import describe
-from pp1_orchestrator.measure.summary import Summary, read_summary
+from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
 CHOICES = [(layout, overlap) for layout in ("cpu", "inline") for overlap in ("stage0_owned", "sync")]
 Choice = tuple[str, str]

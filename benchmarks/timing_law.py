@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe
-from pp1_orchestrator.measure.summary import read_summary
-from pp1_orchestrator.planning.plan import Plan, read_plan
+from pp1_orchestrator.planning.make_plan import Plan, read_plan
+from pp1_orchestrator.telemetry.summary import read_summary
 
 OVERLAPS = ("sync", "stage0_owned", "loop_ahead", "decode_thread")
 WARMUP = 3

@@ -23,7 +23,7 @@ from benchmarks.machine import describe
 from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES, Case
 from benchmarks.timing import device_named, waited_for
-from pp1_orchestrator.planning.work import CountingShard
+from pp1_orchestrator.planning.op_counter import CountingShard
 
 
 @dataclass(frozen=True, slots=True)

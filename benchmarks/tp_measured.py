@@ -30,11 +30,16 @@ from benchmarks.rank_chunks import RankChunks
 from benchmarks.settings import settings_of
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES
 from benchmarks.timing import distance, of, spread, waited_for
-from pp1_orchestrator.measure.digest import ArrayDigest
-from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
-from pp1_orchestrator.runtime.process import limit_threads, use_device, use_environment, use_loopback_for_gloo
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
-from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.layouts.spawn import IMPORTED_ONCE
+from pp1_orchestrator.processes.process_tuning import (
+    limit_threads,
+    use_device,
+    use_environment,
+    use_loopback_for_gloo,
+)
+from pp1_orchestrator.telemetry.summary import ArrayDigest
+from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
+from pp1_orchestrator.transport.tcp_store import host_store, join_store
 
 WAIT_S = 300.0
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -11,7 +11,7 @@ import urllib.request
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
-from pp1_orchestrator.media.hooks import offer_addresses
+from pp1_orchestrator.media.aiortc_patches import offer_addresses
 
 LOOPBACK = ["127.0.0.1"]
 

@@ -18,17 +18,16 @@ from typing import Any
 
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
+from pp1_orchestrator.app.bench import summarize
+from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.sizes import generator_config
-from pp1_orchestrator.measure.summary import Summary
-from pp1_orchestrator.planning.peak import peaks
-from pp1_orchestrator.planning.survey import survey
-from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
-from pp1_orchestrator.runtime.compose import Stream
-from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.results import summarize
+from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.planning.make_plan import peaks
+from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.stage0.observers import Digests
-from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.telemetry.summary import Summary
+from pp1_orchestrator.types import DecodedChunk, TimelineEntry
 
 HEAD = "| overlap | FPS | mesh ms | decode ms | period ms | score | chunks to a prompt | latents | pixels | s to load |"
 MIB = 2**20
@@ -81,7 +80,7 @@ def row(summary: Summary, load_s: float) -> str:
 
 def planned(settings: Settings) -> dict[str, dict[str, int]]:
     """What the plan says of each rank: its components, and its peak if it has one of its own."""
-    found = survey(settings, generator_config(settings.model))
+    found = profile_model(settings, generator_config(settings.model))
     most = peaks(settings, found, settings.routing.name == "rank0_encoder")
     ranks = range(settings.layout.mesh_ranks + 1)
     return {str(rank): found.components | ({"peak": most[rank]} if rank in most else {}) for rank in ranks}

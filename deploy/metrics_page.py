@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pp1_orchestrator.measure.catalogue import bucket_table, table
+from pp1_orchestrator.telemetry.metrics_catalogue import bucket_table, table
 
 _HEAD = """\
 # Metrics
 
 `GET /metrics` tells Prometheus the following. This page is made from
-`pp1_orchestrator/measure/catalogue.py` by `python -m deploy`. Labels with a fixed list of values have all of them from
-the start, with 0. [operating.md](operating.md) says what to do with the figures.
+`pp1_orchestrator/telemetry/metrics_catalogue.py` by `python -m deploy`. Labels with a fixed list of values have all of
+them from the start, with 0. [operating.md](operating.md) says what to do with the figures.
 """
 _BUCKETS = """\
 ## Buckets

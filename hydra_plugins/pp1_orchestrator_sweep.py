@@ -62,6 +62,6 @@ class SteadySweeper(BasicSweeper):
 
 
 _SWEEPER: dict[str, Any] = {"_target_": f"{__name__}.{SteadySweeper.__name__}", "max_batch_size": None, "params": None}
-_REPORT: dict[str, Any] = {"sweep_report": {"_target_": "pp1_orchestrator.config.sweep_report.SweepReport"}}
+_REPORT: dict[str, Any] = {"sweep_report": {"_target_": "pp1_orchestrator.report.hydra_callback.SweepReport"}}
 ConfigStore.instance().store(group="hydra/sweeper", name="steady", node=_SWEEPER, provider=__name__)
 ConfigStore.instance().store(group="hydra/callbacks", name="sweep_report", node=_REPORT, provider=__name__)

@@ -16,9 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pp1_orchestrator.config.one_line import one_line
+from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
-from pp1_orchestrator.runtime.signals import StopRequested, on_signals, raise_stop
+from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
 CONF = Path(__file__).parents[1] / "conf"
 EXIT_FAILED, EXIT_CONFIG = 1, 2
@@ -49,14 +49,14 @@ def keep_private(job: HydraConf) -> None:
 
 def run_job(composed: DictConfig) -> None:
     """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
-    from pp1_orchestrator.config.load import load_settings
-    from pp1_orchestrator.server.port import check_port
+    from pp1_orchestrator.config.load_settings import load_settings
+    from pp1_orchestrator.server.http_server import check_port
 
     keep_private(HydraConfig.get())
     settings = load_settings(composed)
     if settings.run.name == "serve":
         check_port(settings.serving.host, settings.serving.port)  # known at once, where torch would take seconds
-    from pp1_orchestrator.runtime.program import run_program
+    from pp1_orchestrator.app.run import run_program
 
     run_program(settings, Path(HydraConfig.get().runtime.output_dir))
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from pp1_orchestrator.models.checkpoints.convert import infer_config, write_converted
-from pp1_orchestrator.models.checkpoints.files import open_weights
-from pp1_orchestrator.models.checkpoints.generator import open_generator
-from pp1_orchestrator.models.checkpoints.wan_layouts import in_our_names
+from pp1_orchestrator.models.checkpoints.conversion import infer_config, write_converted
+from pp1_orchestrator.models.checkpoints.reader import open_weights
+from pp1_orchestrator.models.wan.load_generator import open_generator
+from pp1_orchestrator.models.wan.wan_state_dict import in_our_names
 
 EXIT_SOURCE = 2
 DTYPES = {"as-stored": None, "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}

@@ -4,7 +4,7 @@ import multiprocessing
 from multiprocessing.context import ForkServerContext
 from typing import Final
 
-from pp1_orchestrator.runtime.layouts.spawned import IMPORTED_ONCE
+from pp1_orchestrator.layouts.spawn import IMPORTED_ONCE
 
 METHOD: Final = "forkserver"
 

@@ -21,17 +21,17 @@ DOORS = {
     "fastapi": ["pp1_orchestrator/server/"],
     "starlette": ["pp1_orchestrator/server/"],
     "uvicorn": ["pp1_orchestrator/server/"],
-    "hydra": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/"],
-    "omegaconf": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/"],
+    "hydra": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/", "pp1_orchestrator/report/hydra_callback.py"],
+    "omegaconf": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/", "pp1_orchestrator/report/"],
     "torch.distributed": [
         "pp1_orchestrator/transport/",
         "pp1_orchestrator/mesh/",
-        "pp1_orchestrator/models/wan/parallelize.py",
+        "pp1_orchestrator/models/wan/tensor_parallel.py",
     ],
     "matplotlib": ["pp1_orchestrator/report/plots.py"],
-    "jinja2": ["pp1_orchestrator/report/write.py"],
+    "jinja2": ["pp1_orchestrator/report/render.py"],
     "grafana_foundation_sdk": [],  # deploy/ alone, which the program does not need
-    "prometheus_client": ["pp1_orchestrator/measure/", "pp1_orchestrator/server/"],
+    "prometheus_client": ["pp1_orchestrator/telemetry/", "pp1_orchestrator/server/"],
 }
 NOWHERE = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 OBJECT_COLLECTIVES = {

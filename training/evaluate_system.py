@@ -21,13 +21,12 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.app.strategy_registry import check
+from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.media.frames import as_arrays, to_rgb
-from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
-from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.compose import Stream
-from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.stage0.script import Script
+from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.types import DecodedChunk, TimelineEntry
 from training.judge import Judge
 from training.scripts import random_prompt
 from training.world import Scene

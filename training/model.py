@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import CausalWanModel
+from pp1_orchestrator.models.wan.model import CausalWanModel
 from training.text_forward import encode_tokens, position_buckets
 from training.tokenizer import TEXT_LENGTH
 

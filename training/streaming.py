@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue
-from pp1_orchestrator.models.wan.dit import Block, CausalWanModel
+from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from training.model import CHUNK_FRAMES, LATENT_SHAPE, STEPS, WINDOW_CHUNKS
 from training.teacher_forcing import Past, clip_rope

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import Block, CausalWanModel
+from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from training.model import CHUNK_FRAMES, WINDOW_CHUNKS
 

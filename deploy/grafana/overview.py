@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import Events, Panel, Query, Row, chart, figure, framed
 from deploy.grafana.queries import chunks, increase, mean, of, quantile, rate
-from pp1_orchestrator.measure import catalogue as pp1
+from pp1_orchestrator.telemetry import metrics_catalogue as pp1
 
 EPOCH_STEP = "15s"
 PROMPT_WINDOW = "5m"

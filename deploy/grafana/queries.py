@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pp1_orchestrator.measure.catalogue import PHASE, Spec
+from pp1_orchestrator.telemetry.metrics_catalogue import PHASE, Spec
 
 WINDOW = "$__rate_interval"
 

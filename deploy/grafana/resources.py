@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import Panel, Query, Row, chart, framed
 from deploy.grafana.queries import chunks, of, rate
-from pp1_orchestrator.measure import catalogue as pp1
+from pp1_orchestrator.telemetry import metrics_catalogue as pp1
 
 
 def resources() -> Dashboard:

@@ -1,19 +1,46 @@
-"""Rules that join several settings: one small function each, all run before a process is started."""
+"""The transformer's sizes from settings. Opens no file of weights.
+
+Rules that join several settings: one small function each, all run before a process is started.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
 
+import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ModelSettings, Settings
-from pp1_orchestrator.config.sizes import generator_config
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
-from pp1_orchestrator.models.wan.parallelize import check_degree
-from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
+from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
+from pp1_orchestrator.models.wan.tensor_parallel import check_degree
+
+
+def generator_config(model: ModelSettings) -> WanConfig:
+    """What `conf/` says. Raises ConfigError when a config.json beside the weights says something else."""
+    window = model.window
+    sizes = msgspec.structs.asdict(model.sizes)
+    config = WanConfig(**sizes, chunk_frames=window.chunk, local_attn_size=window.frames, sink_frames=window.sink)
+    _compare(model, sizes)
+    return config
+
+
+def _compare(model: ModelSettings, sizes: dict[str, int]) -> None:
+    path = model.part("generator")
+    path = (path if path.is_dir() else path.parent) / "config.json"
+    if model.weights != "checkpoint" or not path.is_file():
+        return
+    try:
+        beside = msgspec.json.decode(path.read_bytes(), type=dict)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for key, value in sizes.items():
+        if beside.get(key, value) != value:
+            raise ConfigError(f"model.sizes.{key}={value}: {path} says {beside[key]}")
+
 
 LEVELS = 4
 """Sizes of the picture inside of a Wan2.1 decoder."""

@@ -12,11 +12,11 @@ import msgspec
 from pp1_orchestrator.contract.envelope import VERSION
 from pp1_orchestrator.errors import ContractError
 
-Facts = dict[str, Any]
+RankFingerprint = dict[str, Any]
 SEAL_CHARS = hashlib.sha256().digest_size * 2
 
 
-def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> Facts:
+def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> RankFingerprint:
     """Flat facts of one rank: versions of the contract and of what computes, what tells its weights from others, and
     every setting by its dotted key, but for those of the server."""
     shared = msgspec.to_builtins(settings)
@@ -24,20 +24,20 @@ def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str
     return {"contract version": VERSION, **versions, "checkpoint": checkpoint} | _flat(shared, "")
 
 
-def _flat(value: Any, prefix: str) -> Facts:
+def _flat(value: Any, prefix: str) -> RankFingerprint:
     if not isinstance(value, dict):
         return {prefix: value}
-    out: Facts = {}
+    out: RankFingerprint = {}
     for key, inner in value.items():
         out |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
     return out
 
 
-def encode(own: Facts) -> bytes:
+def encode(own: RankFingerprint) -> bytes:
     return msgspec.json.encode(own, order="deterministic")
 
 
-def compare(rank: int, own: Facts, other_rank: int, other: bytes) -> None:
+def compare(rank: int, own: RankFingerprint, other_rank: int, other: bytes) -> None:
     """Raise ContractError naming the first key that differs, and both values."""
     theirs = msgspec.json.decode(other)
     mine = msgspec.json.decode(encode(own))

@@ -63,7 +63,7 @@ class _Meta(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class EncodedMessage:
     """A message that can be sent without failing: header int64 [HEADER_FIELDS], meta uint8, tensors contiguous."""
 
     header: Tensor
@@ -105,7 +105,7 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name, _NAMES[tensor.dtype], tuple(tensor.shape))
 
 
-def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.device | str) -> Parcel:
+def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.device | str) -> EncodedMessage:
     if len(tensors) > MAX_TENSORS:
         raise ContractError(f"{len(tensors)} tensors; at most {MAX_TENSORS} travel")
     names = sorted(tensors)
@@ -114,20 +114,20 @@ def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.dev
     if len(body) > MAX_META_BYTES:
         raise ContractError(f"metadata has {len(body)} bytes; at most {MAX_META_BYTES} travel")
     header = [MAGIC, kind, meta.version, meta.call_id, len(body), len(specs)]
-    return Parcel(
+    return EncodedMessage(
         torch.tensor(header, dtype=torch.int64, device=device),
         torch.frombuffer(bytearray(body), dtype=torch.uint8).to(device),
         tuple(tensors[name].to(device).contiguous() for name in names),
     )
 
 
-def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> Parcel:
+def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> EncodedMessage:
     """Check and serialise. Raises ContractError before anything has been sent."""
     env.check(envelope)
     return _pack(ENVELOPE, envelope.meta, envelope.tensors, device)
 
 
-def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Parcel:
+def pack_result(result: res.Result, device: torch.device | str = "cpu") -> EncodedMessage:
     """Check and serialise. Raises ContractError before anything has been sent."""
     res.check_result(result)
     return _pack(RESULT, result.meta, result.tensors, device)

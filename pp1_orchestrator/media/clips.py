@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.clip_writer import ClipLimits, ClipWriter
 from pp1_orchestrator.media.frames import Picture
-from pp1_orchestrator.media.settings import MediaFigures, VideoSettings
-from pp1_orchestrator.media.take import ClipLimits, Take
-from pp1_orchestrator.ports import Clip
+from pp1_orchestrator.media.media_settings import MediaFigures, VideoSettings
+from pp1_orchestrator.types import Clip
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class ClipRecorder:
         self._folder, self._video, self._limits = folder, video, limits
         self._figures, self._on_change = figures, on_change
         self._lock = threading.Lock()
-        self._takes: dict[str, Take] = {}
+        self._takes: dict[str, ClipWriter] = {}
         self._count = 0
-        self._running: Take | None = None
+        self._running: ClipWriter | None = None
         self._picture: Picture | None = None
 
     def present(self, picture: Picture, at_s: float) -> None:
@@ -54,7 +54,7 @@ class ClipRecorder:
             self._make_room()
             self._count += 1
             name = f"c{self._count}"
-            take = Take(name, self._folder / f"{name}.mp4", self._video, self._limits, self._over)
+            take = ClipWriter(name, self._folder / f"{name}.mp4", self._video, self._limits, self._over)
             if self._picture is not None:
                 take.add(self._picture, time.monotonic())
             self._takes[name] = self._running = take
@@ -106,7 +106,7 @@ class ClipRecorder:
         if free < self._limits.bytes:
             raise RequestError(f"a clip may need {self._limits.bytes} bytes; the disk has {free} left", status=503)
 
-    def _over(self, take: Take) -> None:
+    def _over(self, take: ClipWriter) -> None:
         """Called on the take's thread when its file is complete."""
         with self._lock:
             if self._running is take:

@@ -10,7 +10,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from pp1_orchestrator.media.settings import CLOCK_RATE, TIME_BASE, Codec, VideoSettings
+from pp1_orchestrator.media.media_settings import CLOCK_RATE, TIME_BASE, Codec, VideoSettings
 
 
 @dataclass(frozen=True, slots=True)

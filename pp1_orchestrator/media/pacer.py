@@ -1,6 +1,10 @@
-"""Shows decoded chunks at the stream's frame rate, at most one chunk behind what is generated.
+"""When each frame is due. Pure arithmetic on monotonic seconds: no thread, no sleep.
+
+Shows decoded chunks at the stream's frame rate, at most one chunk behind what is generated.
 
 A thread of its own and a monotonic clock. Knows nothing of codecs or viewers: each due picture goes to one `Screen`.
+
+Several screens that show the same pictures.
 """
 
 from __future__ import annotations
@@ -14,10 +18,38 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pp1_orchestrator.errors import Stage0Error
-from pp1_orchestrator.media.clock import FrameClock
 from pp1_orchestrator.media.frames import Picture, as_arrays
-from pp1_orchestrator.media.settings import MediaFigures
-from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.media.media_settings import MediaFigures
+from pp1_orchestrator.types import DecodedChunk
+
+
+class FrameClock:
+    """Frames one period apart; a late start moves the schedule instead of being caught up.
+
+    However late a caller is, at most two frames are due at one moment.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self.period_s = 1.0 / fps
+        self._due_s: float | None = None
+
+    def due(self, now_s: float) -> float:
+        """When the next frame goes out; never longer ago than one period."""
+        if self._due_s is None:
+            self._due_s = now_s
+        self._due_s = max(self._due_s, now_s - self.period_s)
+        return self._due_s
+
+    def advance(self) -> None:
+        """The due frame went out."""
+        if self._due_s is not None:
+            self._due_s += self.period_s
+
+    def resume(self, now_s: float) -> None:
+        """Frames come after there were none. If the next one was due before now, the schedule starts anew."""
+        if self._due_s is not None and self._due_s < now_s:
+            self._due_s = None
+
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +62,7 @@ LEAD_MARGIN = 1.2
 """A chunk is begun this much earlier than it took lately to make one."""
 
 
-class Screen(Protocol):
+class FrameConsumer(Protocol):
     """Where pictures go, in order, on the pacer's thread."""
 
     def present(self, picture: Picture, at_s: float) -> None:
@@ -56,7 +88,7 @@ class PacedSink:
 
     def __init__(
         self,
-        screen: Screen,
+        screen: FrameConsumer,
         fps: float,
         first: Picture,
         figures: MediaFigures,
@@ -160,3 +192,14 @@ class PacedSink:
             self._changed.notify_all()
             return frame, due
         return None, 0.0
+
+
+class Screens:
+    """A Screen that hands each picture to all of its screens, in order."""
+
+    def __init__(self, *screens: FrameConsumer) -> None:
+        self._screens = screens
+
+    def present(self, picture: Picture, at_s: float) -> None:
+        for screen in self._screens:
+            screen.present(picture, at_s)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope
-from pp1_orchestrator.mesh.text import Resolved
+from pp1_orchestrator.mesh.text_conditioning import Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.transport.groups import MeshShard
-from pp1_orchestrator.transport.messages import receive_message
+from pp1_orchestrator.transport.link import receive_message
+from pp1_orchestrator.transport.process_groups import MeshShard
 
 
 class Follower:

@@ -11,12 +11,11 @@ import time
 from dataclasses import dataclass
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.mesh.text import LeaderText, Resolved
+from pp1_orchestrator.mesh.text_conditioning import LeaderText, Resolved
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
-from pp1_orchestrator.transport.groups import MeshShard
-from pp1_orchestrator.transport.link import MeshLink, PendingSend
-from pp1_orchestrator.transport.messages import send_parcel
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.transport.link import MeshLink, PendingSend, send_message
+from pp1_orchestrator.transport.process_groups import MeshShard
 
 log = logging.getLogger(__name__)
 
@@ -86,4 +85,4 @@ class Leader:
 
     def _relay(self, envelope: Envelope) -> None:
         if self._parts.shard.degree > 1:
-            send_parcel(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)
+            send_message(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)

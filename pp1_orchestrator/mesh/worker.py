@@ -1,4 +1,6 @@
-"""One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and once the result is
+"""How long a rank's work took where it was done: a device does it later than it is told to.
+
+One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and once the result is
 away, the context pass.
 
 Does what the envelope says and decides nothing. Knows neither ranks nor wires.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -18,10 +21,49 @@ from pp1_orchestrator.contract import Envelope, PPResultV2, Result
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.mesh.text import Resolved
-from pp1_orchestrator.mesh.timer import Timer
-from pp1_orchestrator.models.wan.noise import initial_noise
+from pp1_orchestrator.mesh.text_conditioning import Resolved
+from pp1_orchestrator.models.wan.sampler import initial_noise
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+
+
+class Timer(Protocol):
+    """Marks points of this thread's work."""
+
+    def mark(self) -> Any: ...
+
+    def ms(self, start: Any, end: Any) -> float:
+        """From one mark to another, once the work up to `end` is done: waits for it."""
+        ...
+
+
+class HostTimer:
+    """What is told is done."""
+
+    def mark(self) -> float:
+        return time.monotonic()
+
+    def ms(self, start: float, end: float) -> float:
+        return (end - start) * 1e3
+
+
+class CudaTimer:
+    """Of the calling thread's stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def mark(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    def ms(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        end.synchronize()
+        return start.elapsed_time(end)
+
+
+def timer_of(device: torch.device) -> Timer:
+    return CudaTimer(device) if device.type == "cuda" else HostTimer()
 
 
 class Generator(Protocol):

@@ -1,6 +1,8 @@
 """Measures this machine's rates by doing the model's own operations a few times.
 
 Knows a device and what was counted; how messages are tried is the caller's to say.
+
+The stated model of a machine: a few rates, measured on the spot, from which all times are predicted.
 """
 
 from __future__ import annotations
@@ -9,19 +11,89 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import psutil
 import torch
 from torch.nn.functional import linear
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import Block
+from pp1_orchestrator.models.wan.model import Block
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.planning.machine import LinkSpeed, Machine, Rates, compute_seconds
-from pp1_orchestrator.planning.modules import dtype_of
-from pp1_orchestrator.planning.replay import Timed, replay, synchronize
-from pp1_orchestrator.planning.survey import Survey
-from pp1_orchestrator.planning.work import KINDS, Kind, counting
+from pp1_orchestrator.planning.op_benchmark import Timed, replay, synchronize
+from pp1_orchestrator.planning.op_counter import KINDS, Kind, OpCounts, counting
+from pp1_orchestrator.planning.profile import ModelProfile, dtype_of
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast one rank does one part's own shapes; 0 where the part has no such work.
+
+    flops_s of matrix products, attention and convolutions; bytes_s of everything else.
+    """
+
+    matmul_flops_s: float
+    attention_flops_s: float
+    conv_flops_s: float
+    other_bytes_s: float
+
+
+class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of n bytes takes message_s + n / bytes_s, a sum over the mesh sum_s + n / bytes_s.
+
+    sum_s is met in the middle of work, and includes the wait for the slowest rank. method: how this was measured.
+    """
+
+    message_s: float
+    sum_s: float
+    bytes_s: float
+    method: str
+
+    def messages(self, count: int, nbytes: int) -> float:
+        """Seconds of so many messages with so many bytes in all."""
+        return count * self.message_s + nbytes / self.bytes_s
+
+    def sums(self, count: int, nbytes: int) -> float:
+        """Seconds of so many sums with so many bytes in all."""
+        return count * self.sum_s + nbytes / self.bytes_s
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """call_s: the cost of one operation beside its own work, mostly Python's.
+
+    lanes: ranks that can compute at the same time; None where each has a device of its own. memory_bytes: what the
+    device has in all. calibration_s: what measuring took.
+    """
+
+    device: str
+    torch_threads: int
+    lanes: int | None
+    memory_bytes: int
+    rates: dict[str, Rates]
+    call_s: float
+    link: LinkSpeed
+    calibration_s: float
+
+
+def product_seconds(work: OpCounts, rates: Rates) -> float:
+    """Time of a part's products alone. Raises ValueError for work of a kind whose rate was not measured."""
+    loads = (
+        (work.flops_of("matmul"), rates.matmul_flops_s),
+        (work.flops_of("attention"), rates.attention_flops_s),
+        (work.flops_of("conv"), rates.conv_flops_s),
+    )
+    return sum(_roofline_seconds(amount, rate) for amount, rate in loads)
+
+
+def compute_seconds(work: OpCounts, rates: Rates, call_s: float) -> float:
+    """Time of a part on one rank, without its sums over the mesh. Raises as `product_seconds` does."""
+    return product_seconds(work, rates) + _roofline_seconds(work.other_bytes, rates.other_bytes_s) + work.calls * call_s
+
+
+def _roofline_seconds(amount: int, rate: float) -> float:
+    if amount and not rate:
+        raise ValueError("there is work of a kind whose rate was not measured")
+    return amount / rate if amount else 0.0
+
 
 PART_S = 0.03
 """Time for the repetitions of one part's operations."""
@@ -32,7 +104,7 @@ SMALL = WanConfig(dim=16, ffn_dim=16, num_heads=1, num_layers=1)
 """A block so small that nothing but calling its operations takes time."""
 
 
-def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSpeed]) -> Machine:
+def calibrate(settings: Settings, found: ModelProfile, probe: Callable[[float], LinkSpeed]) -> Machine:
     """Measure on the layout's device, with as many torch threads as this process has now.
 
     probe: measures the link, given the seconds that a mesh rank computes between two sums.
@@ -54,7 +126,7 @@ def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSp
     return Machine(
         device=settings.layout.device,
         torch_threads=torch.get_num_threads(),
-        lanes=lanes_of(settings.layout.devices),
+        lanes=parallel_ranks(settings.layout.devices),
         memory_bytes=psutil.virtual_memory().total if on_cpu else torch.cuda.get_device_properties(device).total_memory,
         rates=measured,
         call_s=call_s,
@@ -63,7 +135,7 @@ def calibrate(settings: Settings, found: Survey, probe: Callable[[float], LinkSp
     )
 
 
-def lanes_of(devices: Sequence[str]) -> int | None:
+def parallel_ranks(devices: Sequence[str]) -> int | None:
     """Ranks that can compute at the same time, of ranks on these devices; None where each has one of its own."""
     if torch.device(devices[0]).type == "cpu":
         return max(1, _cores() // torch.get_num_threads())

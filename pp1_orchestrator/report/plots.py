@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pp1_orchestrator.measure.summary import Summary
+from pp1_orchestrator.telemetry.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

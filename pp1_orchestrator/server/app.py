@@ -17,26 +17,24 @@ from starlette.types import Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.catalogue import Limited
-from pp1_orchestrator.ports import StreamControl
-from pp1_orchestrator.server.access import AccessGuard
-from pp1_orchestrator.server.answers import LeaseState
-from pp1_orchestrator.server.bodies import BodyLimit
-from pp1_orchestrator.server.control import ControlGuard
-from pp1_orchestrator.server.lease import Leases
+from pp1_orchestrator.server.auth import AccessGuard
+from pp1_orchestrator.server.control_lease import ControlGuard, Leases
 from pp1_orchestrator.server.openapi import describe, methods_at
-from pp1_orchestrator.server.rates import RateLimit
-from pp1_orchestrator.server.replies import error_reply, not_possible, nothing_at
-from pp1_orchestrator.server.routes.clips import Clips, clip_routes
-from pp1_orchestrator.server.routes.events import event_routes
-from pp1_orchestrator.server.routes.health import document_routes, health_routes
-from pp1_orchestrator.server.routes.lease import lease_routes
-from pp1_orchestrator.server.routes.stream import stream_routes
-from pp1_orchestrator.server.routes.timeline import timeline_routes
-from pp1_orchestrator.server.routes.whep import Peers, whep_routes
-from pp1_orchestrator.server.settings import ServerSettings
-from pp1_orchestrator.server.sse import EventStreams
-from pp1_orchestrator.server.surface import INTERFACE, Surface
+from pp1_orchestrator.server.path_allowlist import INTERFACE, PathAllowlist
+from pp1_orchestrator.server.rate_limit import RateLimit
+from pp1_orchestrator.server.requests import BodyLimit
+from pp1_orchestrator.server.responses import error_reply, not_possible, nothing_at
+from pp1_orchestrator.server.routes.clip_routes import Clips, clip_routes
+from pp1_orchestrator.server.routes.health_routes import document_routes, health_routes
+from pp1_orchestrator.server.routes.lease_routes import lease_routes
+from pp1_orchestrator.server.routes.stream_routes import stream_routes
+from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
+from pp1_orchestrator.server.routes.whep_routes import Peers, whep_routes
+from pp1_orchestrator.server.schemas import LeaseState
+from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.sse import EventStreams, event_routes
+from pp1_orchestrator.telemetry.metrics_catalogue import Limited
+from pp1_orchestrator.types import StreamControl
 
 log = logging.getLogger(__name__)
 Mount = Callable[[FastAPI], None]
@@ -74,7 +72,7 @@ def create_app(
     app.state.drain = drain
     app.state.document = functools.cache(lambda: describe(app.routes, settings))
     app.add_middleware(ControlGuard, leases=leases)
-    app.add_middleware(Surface)
+    app.add_middleware(PathAllowlist)
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first

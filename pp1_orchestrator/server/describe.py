@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pp1_orchestrator.server.answers import Error
+from pp1_orchestrator.server.schemas import Error
 
 Described = dict[int | str, dict[str, Any]]
 JSON, SDP, TEXT, EVENTS = "application/json", "application/sdp", "text/plain", "text/event-stream"

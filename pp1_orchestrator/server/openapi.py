@@ -14,16 +14,16 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, compile_path
 
 import pp1_orchestrator
-from pp1_orchestrator.ports import Clip, Control, PromptUpdate
-from pp1_orchestrator.server import answers
-from pp1_orchestrator.server.access import COOKIE, OPEN_PATHS
-from pp1_orchestrator.server.control import HEADER, needs_control
+from pp1_orchestrator.server import schemas as answers
+from pp1_orchestrator.server.auth import COOKIE, OPEN_PATHS
+from pp1_orchestrator.server.control_lease import HEADER, needs_control
 from pp1_orchestrator.server.describe import refuses
-from pp1_orchestrator.server.notices import Notice
-from pp1_orchestrator.server.routes.clips import ClipCommand
-from pp1_orchestrator.server.routes.lease import HandOver, LeaseCommand
-from pp1_orchestrator.server.routes.timeline import TimelineBody
-from pp1_orchestrator.server.settings import ServerSettings
+from pp1_orchestrator.server.routes.clip_routes import ClipCommand
+from pp1_orchestrator.server.routes.lease_routes import HandOver, LeaseCommand
+from pp1_orchestrator.server.routes.timeline_routes import TimelineBody
+from pp1_orchestrator.server.schemas import Notice
+from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.types import Clip, Control, PromptUpdate
 
 KINDS = (
     PromptUpdate, Control, TimelineBody, ClipCommand, Clip, answers.Clips, Notice, answers.Error,

@@ -1,4 +1,7 @@
-"""Events of the stream as server-sent events. Every client has the bus's bounded queue and nothing more."""
+"""What happens to the stream, as it happens.
+
+Events of the stream as server-sent events. Every client has the bus's bounded queue and nothing more.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from collections.abc import AsyncIterator
 from weakref import WeakSet
 
 import msgspec
+from fastapi import APIRouter
+from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import Event, EventBus
-from pp1_orchestrator.server.settings import Limits
+from pp1_orchestrator.server.describe import EVENTS, gives_text, refuses
+from pp1_orchestrator.server.responses import UNSTORED
+from pp1_orchestrator.server.server_settings import Limits
 
 OPENING = "retry: 1000\n: the stream's events follow\n\n"
 HEARTBEAT = ": still here\n\n"
@@ -77,3 +84,23 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def event_routes(events: EventStreams) -> APIRouter:
+    """The one stream of events."""
+    router = APIRouter(default_response_class=Response, tags=["stream"])
+
+    @router.get(
+        "/api/events",
+        summary="Follow what happens",
+        responses=gives_text("Server-sent events without an end", EVENTS) | refuses(503),
+    )
+    async def follow() -> Response:
+        """`event` names the kind; `data` is one line of JSON, which fits the schema with that `event`: Accepted,
+        Applied, Visible, Superseded, Failed, Commanded, Planned, LeaseChanged, ClipChanged, Epoch, RankState,
+        Restarting or Restarted. They begin with what happens after the request; past ones are not repeated. A client
+        that reads too slowly loses the oldest ones."""
+        headers = UNSTORED | {"X-Accel-Buffering": "no"}
+        return StreamingResponse(events.open(), media_type=EVENTS, headers=headers)
+
+    return router

@@ -12,7 +12,7 @@ from pp1_orchestrator.contract.text import BlendMethod, TextRecipe, TextTerm
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class ConditioningTarget:
     """What an update asks for. steps: chunks until it is reached; 0 and 1 both mean at once."""
 
     terms: tuple[TextTerm, ...]
@@ -22,12 +22,12 @@ class Aim:
     recache: bool = False
 
 
-class ConditioningTrack:
+class ConditioningSchedule:
     """Counts conditionings. `epoch` is the newest one's number, 0 before the first."""
 
     def __init__(self) -> None:
-        self._aim: Aim | None = None
-        self._newest: Aim | None = None
+        self._aim: ConditioningTarget | None = None
+        self._newest: ConditioningTarget | None = None
         self._first_chunk = 0
         self._source: int | None = None
         self._known = False
@@ -38,7 +38,7 @@ class ConditioningTrack:
         """True while chunks to come will change the conditioning."""
         return self._aim is not None
 
-    def aim(self, aim: Aim, chunk: int) -> None:
+    def aim(self, aim: ConditioningTarget, chunk: int) -> None:
         """Head for something new from chunk on; whatever was on its way ends where it is."""
         self._aim = self._newest = aim
         self._first_chunk = chunk
@@ -50,7 +50,7 @@ class ConditioningTrack:
         if self._newest is not None:
             self.aim(replace(self._newest, steps=0, recache=False), chunk)
 
-    def step(self, chunk: int) -> tuple[TextRecipe, Aim] | None:
+    def step(self, chunk: int) -> tuple[TextRecipe, ConditioningTarget] | None:
         """The recipe of conditioning `epoch`, which this chunk is the first to show; None when nothing changes."""
         aim = self._aim
         if aim is None:

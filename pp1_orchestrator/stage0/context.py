@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.transport.lanes import Fence
+from pp1_orchestrator.transport.cuda_streams import StreamFence
 
 
-class StreamHistory:
+class LatentHistory:
     """The latents of an epoch's newest chunks, F latent frames each. Bounded.
 
     The session's thread fills it. The anchor comes from the thread that decodes, before the next plan is made.
@@ -28,7 +28,7 @@ class StreamHistory:
     def __init__(self, kept: int) -> None:
         self._newest: deque[Tensor] = deque(maxlen=max(1, kept))
         self._first: Tensor | None = None
-        self._anchor: tuple[Tensor, Fence] | None = None
+        self._anchor: tuple[Tensor, StreamFence] | None = None
         self.chunks = 0
         """Finished chunks of this epoch. The properties below need at least one."""
 
@@ -48,7 +48,7 @@ class StreamHistory:
 
     def set_anchor(self, latent: Tensor) -> None:
         """The newest chunk's anchor frame, encoded again, [1, z, h, w]."""
-        self._anchor = latent[None], Fence(latent.device)
+        self._anchor = latent[None], StreamFence(latent.device)
 
     @property
     def previous(self) -> Tensor:
@@ -84,7 +84,7 @@ class ContextPolicy:
     needs_pixels: ClassVar[bool] = False
     """The next plan needs the newest chunk's anchor frame."""
 
-    def frames(self, history: StreamHistory) -> Tensor | None:
+    def frames(self, history: LatentHistory) -> Tensor | None:
         """What the cache is rebuilt from before the next chunk, [1, F, z, h, w]; None leaves it as it is."""
         return None
 
@@ -112,20 +112,20 @@ class Recompute(ContextPolicy, ABC):
 
     rebuilds: ClassVar[bool] = True
 
-    def frames(self, history: StreamHistory) -> Tensor | None:
+    def frames(self, history: LatentHistory) -> Tensor | None:
         if history.chunks < 2:
             return history.previous if history.chunks else None
         return torch.cat([self._first_frame(history), history.previous[:, 1:]], dim=1)
 
     @abstractmethod
-    def _first_frame(self, history: StreamHistory) -> Tensor:
+    def _first_frame(self, history: LatentHistory) -> Tensor:
         """The previous chunk's first latent frame, for the beginning of a cache; [1, 1, z, h, w]."""
 
 
 class RecomputeLatent(Recompute):
     """context=recompute_latent: the latents as they are. Free, and furthest from what the model was trained on."""
 
-    def _first_frame(self, history: StreamHistory) -> Tensor:
+    def _first_frame(self, history: LatentHistory) -> Tensor:
         return history.previous[:, :1]
 
 
@@ -136,7 +136,7 @@ class RecomputeSynthetic(Recompute):
     pixels, so nothing waits for the decoder.
     """
 
-    def _first_frame(self, history: StreamHistory) -> Tensor:
+    def _first_frame(self, history: LatentHistory) -> Tensor:
         return restyled(history.previous[:, :1], history.first)
 
 
@@ -148,7 +148,7 @@ class RecomputeAnchor(Recompute):
 
     needs_pixels: ClassVar[bool] = True
 
-    def _first_frame(self, history: StreamHistory) -> Tensor:
+    def _first_frame(self, history: LatentHistory) -> Tensor:
         return history.anchor
 
 

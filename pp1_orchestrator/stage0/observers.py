@@ -1,44 +1,48 @@
-"""Who watches the chunks go by: receipts of prompt updates, metrics and log, digests. None of them decides anything."""
+"""Who watches the chunks go by: receipts of prompt updates, metrics and log, digests. None of them decides anything.
+
+What a run did, chunk by chunk, as a timeline: the same entries and chunk count give the same latents again.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
+import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.chunks import ChunkLog
-from pp1_orchestrator.measure.digest import ArrayDigest
-from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.chunk import FAILED, RESTART, InFlightChunk
+from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
+from pp1_orchestrator.telemetry.summary import ArrayDigest
+from pp1_orchestrator.types import DecodedChunk, PromptUpdate, TimelineEntry
 
 WAITING_LIMIT = 256
 
 
-class Onlooker:
+class BaseObserver:
     """Is notified of every chunk, in order, by one thread at a time. Does nothing; subclasses override what they need.
 
     `planned` may be called while another chunk is being decoded.
     """
 
-    def planned(self, flight: Flight) -> None:
+    def planned(self, flight: InFlightChunk) -> None:
         """The chunk's envelope is ready to be sent."""
 
-    def dropped(self, flight: Flight) -> None:
+    def dropped(self, flight: InFlightChunk) -> None:
         """The chunk will not be shown."""
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         """The chunk is about to go to the sink. latents: [1, F, z, h, w]."""
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
         """A new epoch has begun."""
 
 
-class Receipts(Onlooker):
+class Receipts(BaseObserver):
     """Says of every update when it was applied and when it became visible."""
 
     def __init__(self, events: EventBus, metrics: Metrics) -> None:
@@ -50,7 +54,7 @@ class Receipts(Onlooker):
         self.truncated = False
         """Whether the text encoder reads only the beginning of it."""
 
-    def planned(self, flight: Flight) -> None:
+    def planned(self, flight: InFlightChunk) -> None:
         for update in flight.updates:
             if update.applied_chunk is None:
                 self._metrics.prompt_update("applied")
@@ -60,7 +64,7 @@ class Receipts(Onlooker):
                 "applied", update=update.id, chunk=update.applied_chunk, epoch=flight.record.cache_epoch
             )
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         for update in flight.updates:
             update.applied_chunk = decoded.chunk_index
             update.emitted_s = decoded.decoded_at_s
@@ -96,29 +100,95 @@ class Receipts(Onlooker):
             )
 
 
-class Telemetry(Onlooker):
+class Telemetry(BaseObserver):
     """Feeds the metrics and the chunk log; knows when the last chunk was decoded."""
 
     def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
         self._metrics, self._log = metrics, chunk_log
         self.last_emit_s: float | None = None
 
-    def dropped(self, flight: Flight) -> None:
+    def dropped(self, flight: InFlightChunk) -> None:
         reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
         self._metrics.frames_dropped(reason, pixel_frames(flight.plan.latents_shape[1], flight.plan.init_cache))
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()
         self._metrics.observe_chunk(flight.record)
         self._log.add(flight.record)
 
 
-class Digests(Onlooker):
+class Digests(BaseObserver):
     """What the run made, in two numbers: equal for equal pixels and latents."""
 
     def __init__(self) -> None:
         self.pixels, self.latents = ArrayDigest(), ArrayDigest()
 
-    def emitted(self, flight: Flight, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         self.pixels.update(decoded.frames.numpy())
         self.latents.update(latents.cpu().numpy())
+
+
+KEPT_ENTRIES = 10_000
+
+
+class Recording(BaseObserver):
+    """An observer of the stage. Bounded: of a very long run the oldest entries go, and `complete` says so."""
+
+    def __init__(self) -> None:
+        self._entries: deque[TimelineEntry] = deque(maxlen=KEPT_ENTRIES)
+        self._lock = threading.Lock()
+        self._seed: int | None = None
+        self._epoch = 0
+        self._count = 0
+        self._thrown = 0
+        self._newest = PromptUpdate()
+        self._restarted = False
+        self.chunks = 0
+        """Chunks planned so far."""
+
+    @property
+    def complete(self) -> bool:
+        return self._count <= KEPT_ENTRIES
+
+    def entries(self) -> list[TimelineEntry]:
+        with self._lock:
+            return list(self._entries)
+
+    def planned(self, flight: InFlightChunk) -> None:
+        plan, epoch = flight.plan, flight.record.cache_epoch
+        self.chunks = plan.chunk_index + 1
+        update = self._shown_from(flight)
+        seed = plan.base_seed if plan.base_seed != self._seed else None
+        cut = "hard" if epoch != self._epoch else "recache" if update.cut == "recache" else "soft"
+        self._seed, self._epoch = plan.base_seed, epoch
+        if not update.has_prompt and seed is None and cut == "soft":
+            return
+        fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
+        with self._lock:
+            dropped, self._thrown = (self._thrown, 0) if cut == "hard" else (0, self._thrown)
+            entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
+            self._entries.append(entry)
+            self._count += 1
+
+    def dropped(self, flight: InFlightChunk) -> None:
+        """A hard cut threw it away: that belongs to the newest hard cut after it, which may be still to come."""
+        with self._lock:
+            for index in range(len(self._entries) - 1, -1, -1):
+                entry = self._entries[index]
+                if entry.cut == "hard" and entry.chunk > flight.plan.chunk_index:
+                    self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
+                    return
+            self._thrown += 1
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """The next plan tells; why, only this."""
+        self._restarted = reason in (RESTART, FAILED)
+
+    def _shown_from(self, flight: InFlightChunk) -> PromptUpdate:
+        """The update that a chunk is the first to show. With a new mesh that is the newest one, at its target."""
+        restarted, self._restarted = self._restarted, False
+        self._newest = flight.requested or self._newest
+        if restarted:
+            self._newest = msgspec.structs.replace(self._newest, transition=None)
+            return self._newest
+        return flight.requested or PromptUpdate()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
 from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
-from pp1_orchestrator.stage0.conditioning import Aim, ConditioningTrack
-from pp1_orchestrator.stage0.context import ContextPolicy, StreamHistory
+from pp1_orchestrator.stage0.conditioning import ConditioningSchedule, ConditioningTarget
+from pp1_orchestrator.stage0.context import ContextPolicy, LatentHistory
 from pp1_orchestrator.stage0.routing import Payload, Routing
 
 
@@ -52,11 +52,11 @@ class Planner:
         seed: int,
         context: ContextPolicy,
         routing: Routing,
-        history: StreamHistory,
+        history: LatentHistory,
     ) -> None:
         self._shape, self._rules = shape, rules
         self._context, self._routing, self.history = context, routing, history
-        self._track = ConditioningTrack()
+        self._track = ConditioningSchedule()
         self._call_id = 0
         self._start_frame = 0
         self.fresh = True
@@ -76,7 +76,7 @@ class Planner:
         chunk = self._start_frame // self._shape.frames
         return chunk > 0 and chunk % self._rules.recompute_every == 0
 
-    def aim(self, aim: Aim) -> None:
+    def aim(self, aim: ConditioningTarget) -> None:
         """What the next chunks show, or head for; the cache keeps its history unless the aim wants it made anew."""
         self._track.aim(aim, self.next_chunk)
 

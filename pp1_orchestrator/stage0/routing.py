@@ -18,8 +18,8 @@ from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import TEXT_EMBEDS
 from pp1_orchestrator.contract.text import TextRecipe
-from pp1_orchestrator.models.text.cached import CachedEncoder, EmbeddingCache
-from pp1_orchestrator.models.text.mixing import RecipeMixer
+from pp1_orchestrator.models.text.blend import RecipeMixer
+from pp1_orchestrator.models.text.umt5 import CachedEncoder, EmbeddingCache
 
 EncoderHome = Literal["rank0", "leader"]
 

@@ -1,4 +1,9 @@
-"""A running stream: the thread that makes chunks, and what the outside may ask of it."""
+"""What a session needs of whoever looks after its mesh.
+
+A running stream: the thread that makes chunks, and what the outside may ask of it.
+
+The figures that a person watches while the stream runs, taken from its newest chunks.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +13,67 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import median
+from typing import Any, Protocol
 
 from pp1_orchestrator.contract import Action
 from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, told_line
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.chunks import ChunkLog
-from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, TimelineEntry
-from pp1_orchestrator.stage0.checks import check_entries, check_seed
-from pp1_orchestrator.stage0.life import Life
-from pp1_orchestrator.stage0.observers import Receipts, Telemetry
+from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
+from pp1_orchestrator.stage0.observers import Receipts, Recording, Telemetry
 from pp1_orchestrator.stage0.overlap.base import Overlap
+from pp1_orchestrator.stage0.pending_requests import PendingRequests
+from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.planner import Planner
-from pp1_orchestrator.stage0.prompts import PromptBook
-from pp1_orchestrator.stage0.recording import Recording
-from pp1_orchestrator.stage0.recovery import MeshKeeper
-from pp1_orchestrator.stage0.stage import Stage
-from pp1_orchestrator.stage0.state import recent_figures
+from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.stage0.wishes import StreamWishes
+from pp1_orchestrator.stage0.validation import check_entries, check_seed
+from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
+
+
+class MeshSupervisor(Protocol):
+    """Watches the mesh and starts it anew. `check` and `renew` belong to the session's thread."""
+
+    def check(self) -> None:
+        """Raises MeshError when the mesh is known to have failed."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the mesh that has failed; every wait on its link ends, too. Raises the reason when no try is left."""
+        ...
+
+    def renew(self, stopped: Callable[[], bool]) -> MeshLink | None:
+        """A link to a new mesh, once nobody uses the old one's; None when `stopped` said so meanwhile.
+
+        Raises the last try's reason when no try is left.
+        """
+        ...
+
+
+RECENT = 20
+
+
+def recent_figures(chunk_log: ChunkLog, updates: Sequence[UpdateRecord]) -> dict[str, Any]:
+    """Frames a second and median milliseconds over the last chunks, and the newest prompt's way to pixels."""
+    records = chunk_log.newest(RECENT)
+    figures: dict[str, Any] = {"chunks": records[-1].chunk_index + 1 if records else 0}
+    if len(records) > 1:
+        span = records[-1].emit_s - records[0].emit_s
+        figures["fps"] = round(sum(r.frames for r in records[1:]) / span, 1) if span > 0 else None
+        figures["phases_ms"] = {
+            "text": round(max(r.text_ms + r.mesh_text_ms for r in records), 1),
+            "denoise": round(median(r.denoise_ms for r in records), 1),
+            "context": round(median(r.context_ms for r in records), 1),
+            "decode": round(median((r.emit_s - r.decode_start_s) * 1e3 for r in records), 1),
+        }
+    shown = next((u for u in reversed(updates) if u.emitted_s is not None and u.applied_chunk is not None), None)
+    if shown is not None and shown.emitted_s is not None and shown.applied_chunk is not None:
+        figures["prompt_to_pixels_ms"] = round((shown.emitted_s - shown.accepted_s) * 1e3, 1)
+        figures["prompt_to_pixels_chunks"] = shown.applied_chunk - shown.accepted_chunk
+    return figures
+
 
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
@@ -38,14 +83,14 @@ IDLE_SLEEP_S = 0.02
 class SessionParts:
     """What a session is composed of. make_overlap: called once for every mesh, with the link to it."""
 
-    stage: Stage
+    stage: ChunkPipeline
     planner: Planner
     make_overlap: Callable[[MeshLink], Overlap]
-    keeper: MeshKeeper
-    life: Life
-    wishes: StreamWishes
+    keeper: MeshSupervisor
+    life: StreamLifecycle
+    wishes: PendingRequests
     timeline: Timeline
-    book: PromptBook
+    book: PromptQueue
     record: Recording
     receipts: Receipts
     telemetry: Telemetry

@@ -2,6 +2,8 @@
 
 A channel moves tensors: between two processes, or to a mesh in the same one (`InlineChannel`). A link and its channel
 may be used by one thread only.
+
+Whole messages over a pipe or from the leader to the mesh, in the contract's wire format.
 """
 
 from __future__ import annotations
@@ -12,15 +14,56 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.transport.messages import Received, receive_message
-from pp1_orchestrator.transport.watched import AnswerClock
+from pp1_orchestrator.transport.cuda_streams import StreamFence
+from pp1_orchestrator.transport.response_timer import ResponseTimer
+
+Move = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message and when it came: header_ns when its header was there, done_ns when all of it was (monotonic).
+
+    arrived: crossed by whichever thread takes the message over.
+    """
+
+    message: Any
+    nbytes: int
+    header_ns: int
+    done_ns: int
+    arrived: StreamFence
+
+
+def send_message(parcel: wire.EncodedMessage, send: Move) -> None:
+    """Header first, then metadata, then tensors in the order of the metadata. Nothing in here checks: `pack` did."""
+    for part in parcel.parts:
+        send(part)
+
+
+def receive_message(receive: Move, device: torch.device | str) -> Received:
+    """Receive and check one message. Raises ContractError on the first part that breaks the contract."""
+    header_tensor = torch.empty(wire.HEADER_FIELDS, dtype=torch.int64, device=device)
+    receive(header_tensor)
+    header_ns = time.monotonic_ns()
+    header = wire.read_header(header_tensor)
+    meta_tensor = torch.empty(header.meta_bytes, dtype=torch.uint8, device=device)
+    receive(meta_tensor)
+    meta, specs = wire.read_meta(header, meta_tensor)
+    tensors = [torch.empty(spec.shape, dtype=spec.torch_dtype, device=device) for spec in specs]
+    for tensor in tensors:
+        receive(tensor)
+    nbytes = header_tensor.nbytes + meta_tensor.nbytes + sum(t.nbytes for t in tensors)
+    message = wire.build(meta, specs, tensors)
+    return Received(message, nbytes, header_ns, time.monotonic_ns(), StreamFence(header_tensor.device))
+
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +93,7 @@ class PendingSend:
     """A message on its way, whose tensors it keeps alive."""
 
     def __init__(
-        self, parcel: wire.Parcel, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
+        self, parcel: wire.EncodedMessage, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
     ) -> None:
         self._parcel, self._wait, self._timed = parcel, wait, timed
 
@@ -70,7 +113,7 @@ class MeshLink:
     def __init__(
         self,
         channel: Channel,
-        timer: AnswerClock | None = None,
+        timer: ResponseTimer | None = None,
         on_duplicate: Callable[[], None] | None = None,
     ) -> None:
         """timer: times every wait for the peer. on_duplicate: called for each message that is dropped."""
@@ -78,11 +121,11 @@ class MeshLink:
         self._newest_call = -1
         self.device = channel.device
 
-    def send(self, parcel: wire.Parcel) -> None:
+    def send(self, parcel: wire.EncodedMessage) -> None:
         """Send, and wait until the peer has taken it. Raises PeerError when the peer is gone."""
         self.start_send(parcel).wait()
 
-    def start_send(self, parcel: wire.Parcel) -> PendingSend:
+    def start_send(self, parcel: wire.EncodedMessage) -> PendingSend:
         """Send without waiting for the peer to take it: the leader may still be busy with the last chunk."""
         return PendingSend(parcel, self._channel.start_send(parcel.parts), self._timed)
 

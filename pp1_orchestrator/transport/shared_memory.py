@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 COUNTER_BYTES = 64
 """So that no two counters are in one line of a processor's cache."""
 STRIDE = COUNTER_BYTES // 8
-LOOKS = 400
+SPIN_ITERATIONS = 400
 """So often a rank looks before it sleeps: some tens of microseconds."""
-RINGS = 1 << 12
+WAKE_DRAIN_BYTES = 1 << 12
 """How many calls to wake up are taken off a pipe at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class SharedLayout:
     """What is shared: so many counters, and bytes of data, of which only what is used takes memory.
 
     at_once: all of it is to take memory from the start, where in time all would be used.
@@ -52,7 +52,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _PeerHandles:
     """What a rank tells the others: its process, and its files of the shared memory (-1: none) and of its bell."""
 
     pid: int
@@ -60,7 +60,7 @@ class _Told:
     bell: int
 
 
-def meet(group: dist.ProcessGroup, room: Room, limit_s: float, peers: str) -> SharedMemory | None:
+def attach(group: dist.ProcessGroup, room: SharedLayout, limit_s: float, peers: str) -> SharedMemory | None:
     """Called by all ranks of the group at the same time. None where one of them can't share memory.
 
     limit_s: how long a peer may be waited for. peers: what they are called where they are missed.
@@ -72,7 +72,7 @@ def meet(group: dist.ProcessGroup, room: Room, limit_s: float, peers: str) -> Sh
     os.set_blocking(woken, False)
     offered = _new_memory(room) if group.rank() == 0 else -1
     try:
-        ranks = _tell(group, _Told(os.getpid(), offered, bell))
+        ranks = _tell(group, _PeerHandles(os.getpid(), offered, bell))
         shared = None
         if ranks[0].memory >= 0:
             try:
@@ -93,7 +93,7 @@ def meet(group: dist.ProcessGroup, room: Room, limit_s: float, peers: str) -> Sh
     return SharedMemory(memory, room, bells, [woken, *processes], files, limit_s, peers)
 
 
-def _new_memory(room: Room) -> int:
+def _new_memory(room: SharedLayout) -> int:
     """A file without a name; -1 where this can't be done."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return -1
@@ -109,9 +109,9 @@ def _new_memory(room: Room) -> int:
     return offered
 
 
-def _tell(group: dist.ProcessGroup, own: _Told) -> list[_Told]:
+def _tell(group: dist.ProcessGroup, own: _PeerHandles) -> list[_PeerHandles]:
     """What every rank tells, in their order."""
-    return [_Told(*numbers) for numbers in _exchange(group, [own.pid, own.memory, own.bell])]
+    return [_PeerHandles(*numbers) for numbers in _exchange(group, [own.pid, own.memory, own.bell])]
 
 
 def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
@@ -122,7 +122,7 @@ def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
 
 
 def _open(
-    ranks: Sequence[_Told], rank: int, room: Room, files: contextlib.ExitStack
+    ranks: Sequence[_PeerHandles], rank: int, room: SharedLayout, files: contextlib.ExitStack
 ) -> tuple[mmap.mmap, list[int], list[int]]:
     """The memory, and of each other rank its bell and its process. Raises OSError where a file can't be opened."""
 
@@ -146,7 +146,7 @@ class SharedMemory:
     def __init__(
         self,
         memory: mmap.mmap,
-        room: Room,
+        room: SharedLayout,
         bells: Sequence[int],
         watched: Sequence[int],
         files: contextlib.ExitStack,
@@ -178,7 +178,7 @@ class SharedMemory:
     def wait_for(self, counter: int, value: int) -> None:
         """Until a counter is there. Raises PeerError when a peer has ended or is silent for too long."""
         place = counter * STRIDE
-        for _ in range(LOOKS):
+        for _ in range(SPIN_ITERATIONS):
             if self._counters[place] >= value:
                 return
         end = self.limit()
@@ -195,6 +195,6 @@ class SharedMemory:
         """Until a peer raises any counter; else why none will."""
         events = {file for file, _ in self._events.poll(max(0.0, end - time.monotonic()) * 1e3)}
         if self._woken in events:
-            os.read(self._woken, RINGS)
+            os.read(self._woken, WAKE_DRAIN_BYTES)
             return None
         return PeerError(f"{self._peers} {'has ended' if events else 'was silent for too long'}")

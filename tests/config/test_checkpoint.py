@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pp1_orchestrator.config.sizes import generator_config
+from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
-from pp1_orchestrator.runtime.checkpoint import check_checkpoint
 from tests.planning.made import settings
 
 TINY = settings().model.folder / "generator"

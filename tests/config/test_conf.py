@@ -6,12 +6,12 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.app.run import MODES
+from pp1_orchestrator.app.strategy_registry import BUILT_IN
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.runtime.program import MODES
-from pp1_orchestrator.runtime.registry import BUILT_IN
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 KNOWN = {**BUILT_IN, "run": MODES}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.runtime.assemble import check_models
 from tests.planning.made import settings
 
 TINY = settings().model.folder

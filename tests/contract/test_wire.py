@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING, PPEnvelopeV2
 from pp1_orchestrator.errors import ContractError
-from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from pp1_orchestrator.transport.link import receive_message, send_message
 
 from .messages_made import envelope_for_plan, envelopes, plan_for, result_for_call, results
 
@@ -23,9 +23,9 @@ class Pipe:
         tensor.copy_(self.parts.pop(0))
 
 
-def travel(parcel: wire.Parcel):
+def travel(parcel: wire.EncodedMessage):
     pipe = Pipe()
-    send_parcel(parcel, pipe.parts.append)
+    send_message(parcel, pipe.parts.append)
     received = receive_message(pipe.receive, "cpu")
     assert not pipe.parts
     assert received.nbytes == parcel.nbytes

@@ -10,16 +10,15 @@ from pathlib import Path
 import torch
 
 import pp1_orchestrator
-from pp1_orchestrator.media.broadcast import Broadcaster
+from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
+from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
-from pp1_orchestrator.media.settings import VideoSettings
-from pp1_orchestrator.models.text.cached import CachedEncoder
-from pp1_orchestrator.models.text.encoder import TextEncoder
-from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
-from pp1_orchestrator.ports import PromptUpdate
-from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
+from pp1_orchestrator.models.text.umt5 import CachedEncoder, TextEncoder
+from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.routing import Rank0Encoder
+from pp1_orchestrator.types import PromptUpdate
 from tests.measure.records_made import run
 from tests.media.source import SIZE, chunk
 from tests.server.conftest import Listening, build
@@ -41,7 +40,7 @@ class Station:
         self.port = self._server.port
         self._broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS), self.metrics)
         self._sink = PacedSink(self._broadcaster, FPS, placeholder(SIZE, SIZE), self.metrics)
-        self._book = PromptBook(
+        self._book = PromptQueue(
             Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics, too_long=lambda _: False
         )
         self._book.start()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from deploy.__main__ import ROOT, generated
-from pp1_orchestrator.measure.catalogue import CATALOGUE
+from pp1_orchestrator.telemetry.metrics_catalogue import CATALOGUE
 
 NAME = re.compile(r"\bpp1_[a-z_]+")
 NAMES = {spec.name for spec in CATALOGUE} | {

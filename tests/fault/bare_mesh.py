@@ -8,8 +8,8 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
-from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.layouts.spawned import RankMain, SpawnedLayout
+from pp1_orchestrator.layouts.spawn import RankMain, SpawnedLayout
+from pp1_orchestrator.mesh import process as mesh_process
 from tests.config.test_conf import settings
 from tests.models.config_file import read_config
 from tests.transport.envelopes_made import first_chunk
@@ -23,7 +23,7 @@ CALL_ID, META_BYTES, TENSOR_COUNT = 3, 4, 5
 """Places in a header."""
 
 
-def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Parcel:
+def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.EncodedMessage:
     """The first envelope of a stream, with other words in its plan, or a tensor less, than a sender would let pass."""
     parcel = wire.pack_envelope(first_chunk((1, 3, 16, 8, 8), torch.zeros(1, CONFIG.text_len, CONFIG.text_dim)))
     parts = msgspec.msgpack.decode(parcel.meta.numpy().tobytes())
@@ -34,10 +34,10 @@ def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Parce
     meta = torch.frombuffer(bytearray(msgspec.msgpack.encode(parts)), dtype=torch.uint8)
     header = parcel.header.clone()
     header[CALL_ID], header[META_BYTES], header[TENSOR_COUNT] = call_id, len(meta), len(kept)
-    return wire.Parcel(header, meta, tuple(parcel.tensors[index] for index in kept))
+    return wire.EncodedMessage(header, meta, tuple(parcel.tensors[index] for index in kept))
 
 
-def message(action: Action, call_id: int) -> wire.Parcel:
+def message(action: Action, call_id: int) -> wire.EncodedMessage:
     return wire.pack_envelope(Envelope(PPEnvelopeV2(action=action, call_id=call_id, cache_epoch=0)))
 
 

@@ -6,7 +6,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.contract import handshake
-from pp1_orchestrator.runtime import mesh_process
+from pp1_orchestrator.mesh import process as mesh_process
 
 
 def changed(settings, key, value):

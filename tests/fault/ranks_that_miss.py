@@ -7,9 +7,9 @@ import os
 import time
 
 from pp1_orchestrator.errors import PeerError
-from pp1_orchestrator.runtime.meeting import tell, tell_failure
-from pp1_orchestrator.transport.groups import LEADER, Timeouts, Topology, open_channel
-from pp1_orchestrator.transport.rendezvous import join_store
+from pp1_orchestrator.transport.process_groups import LEADER, Timeouts, Topology, open_channel
+from pp1_orchestrator.transport.rendezvous import publish, tell_failure
+from pp1_orchestrator.transport.tcp_store import join_store
 
 RANKS, EXIT_CODE, LATER_S = 2, 3, 0.2
 MET = "met"
@@ -18,10 +18,10 @@ MET = "met"
 def leader_first(rank, settings, config, port, folder):
     """As where the kernel tells of two ends in another order than they came."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
-    tell(store, "agreed", rank, True)
-    tell(store, "loaded", rank, True)
+    publish(store, "agreed", rank, True)
+    publish(store, "loaded", rank, True)
     topology = Topology(store, rank, RANKS, "gloo", Timeouts(settings.deadlines.start, settings.deadlines.message))
-    tell(store, "memory", rank, {})
+    publish(store, "memory", rank, {})
     if rank == LEADER:
         open_channel(topology)
         while not (folder / MET).exists():

@@ -7,7 +7,7 @@ import socket
 import psutil
 import pytest
 
-from pp1_orchestrator.server.settings import Limits
+from pp1_orchestrator.server.server_settings import Limits
 from tests.server.conftest import LIMITS, Listening, build
 
 CHUNK = b"8000\r\n" + b" " * 0x8000 + b"\r\n"

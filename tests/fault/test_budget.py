@@ -1,6 +1,6 @@
 """The restart budget: so many within a window, with pauses that grow."""
 
-from pp1_orchestrator.runtime.budget import RestartBudget
+from pp1_orchestrator.supervision.supervisor import RestartBudget
 
 
 def test_pauses_grow_and_then_it_is_used_up():

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.models.checkpoints.digests import DigestMemory
-from pp1_orchestrator.models.checkpoints.fingerprint import fingerprint
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
+from pp1_orchestrator.layouts.spawn import SpawnedLayout
+from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
 from tests.system.in_process import make_settings
 from tests.timing import stopwatch
 

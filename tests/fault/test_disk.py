@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pp1_orchestrator.runtime.logs import COMPLAIN_S, Complaint
+from pp1_orchestrator.processes.log_setup import COMPLAIN_S, Complaint
 from tests.system.program import running
 
 CHOICES = (

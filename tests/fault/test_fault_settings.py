@@ -2,10 +2,10 @@
 
 import pytest
 
+from pp1_orchestrator.app.run import MODES
+from pp1_orchestrator.app.strategy_registry import check
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.faults import KINDS, LASTING, without_fault
-from pp1_orchestrator.runtime.program import MODES
+from pp1_orchestrator.testing.faults import KINDS, LASTING, without_fault
 from tests.config.test_conf import settings
 
 

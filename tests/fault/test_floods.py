@@ -9,12 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.broadcast import Broadcaster
-from pp1_orchestrator.media.peers import WhepPeers
+from pp1_orchestrator.media.broadcaster import Broadcaster
+from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.server.rates import Buckets, client_of
-from pp1_orchestrator.server.settings import Limits, Rate
+from pp1_orchestrator.media.whep import WhepPeers
+from pp1_orchestrator.server.rate_limit import Buckets, client_of
+from pp1_orchestrator.server.server_settings import Limits, Rate
 from tests.media.source import SIZE, Counted
 from tests.server.conftest import LIMITS, Listening, build
 from tests.server.fakes import CountedPeers

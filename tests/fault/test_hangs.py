@@ -13,10 +13,10 @@ import time
 import pytest
 
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.ports import Control
-from pp1_orchestrator.runtime import stacks
-from pp1_orchestrator.runtime.loop_watch import LoopWatch
-from pp1_orchestrator.transport.watched import REMEMBERED, TIMES_USUAL, AnswerClock
+from pp1_orchestrator.processes import stack_dumps as stacks
+from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
+from pp1_orchestrator.transport.response_timer import HISTORY, MEDIAN_FACTOR, ResponseTimer
+from pp1_orchestrator.types import Control
 from tests.forked import helped
 from tests.system.program import running
 from tests.timing import scaled
@@ -93,16 +93,16 @@ def test_stacks_that_can_not_be_written_do_not_save_a_mesh(tmp_path, monkeypatch
 
 
 def test_a_wait_may_take_as_long_as_the_newest_answers_did_times_ten():
-    clock = AnswerClock(usual_s=2.0, longest_s=30.0, warm=2)
+    clock = ResponseTimer(usual_s=2.0, longest_s=30.0, warm=2)
     assert allowed(clock) == 30
     clock.answered(9.0)
     assert allowed(clock) == 30
     clock.answered(9.0)
     assert allowed(clock) == 30  # ten times 9 s are more than ever is allowed
-    for _ in range(REMEMBERED):
+    for _ in range(HISTORY):
         clock.answered(0.5)
-    assert allowed(clock) == TIMES_USUAL * 0.5
-    for _ in range(REMEMBERED):
+    assert allowed(clock) == MEDIAN_FACTOR * 0.5
+    for _ in range(HISTORY):
         clock.answered(0.1)
     assert allowed(clock) == 2
     assert clock.overdue(time.monotonic() + 1000) is None
@@ -120,7 +120,7 @@ def allowed(clock):
 
 def test_a_blocked_event_loop_is_told_with_its_stack(tmp_path, caplog):
     async def blocks_the_loop():
-        watch = LoopWatch(asyncio.get_running_loop(), 0.1, tmp_path)
+        watch = EventLoopWatchdog(asyncio.get_running_loop(), 0.1, tmp_path)
         while not (tmp_path / "blocked-1" / "rank0.txt").exists():
             time.sleep(0.01)
         while "was blocked for" not in caplog.text:

@@ -4,8 +4,8 @@ import asyncio
 import subprocess
 import sys
 
-from pp1_orchestrator.media.broadcast import Broadcaster
-from pp1_orchestrator.media.settings import VideoSettings
+from pp1_orchestrator.media.broadcaster import Broadcaster
+from pp1_orchestrator.media.media_settings import VideoSettings
 from tests.media.source import SIZE, Counted, numbered
 
 FPS, SECONDS = 24, 20

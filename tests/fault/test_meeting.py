@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
-from pp1_orchestrator.runtime.meeting import ask
-from pp1_orchestrator.transport.rendezvous import join_store
+from pp1_orchestrator.layouts.spawn import SpawnedLayout
+from pp1_orchestrator.transport.rendezvous import fetch
+from pp1_orchestrator.transport.tcp_store import join_store
 from tests.system.in_process import make_settings
 from tests.timing import scaled
 
@@ -36,7 +36,7 @@ def connect_and_kill(mesh, rank):
     thread.start()
     seen = join_store(mesh._host.port, RANKS + 1, WAIT_S)
     for other in range(1, RANKS + 1):
-        ask(seen, "loaded", other)
+        fetch(seen, "loaded", other)
     time.sleep(0.3)  # rank 0 looks each 0.02 s, and is then where it waits
     killed = time.monotonic()
     os.kill(mesh.processes[rank].pid, signal.SIGKILL)

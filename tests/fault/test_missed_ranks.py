@@ -1,8 +1,8 @@
 """Of two ranks that end almost together, the one is named that the other only missed, in whatever order it is seen."""
 
-from pp1_orchestrator.runtime import guard as watching
-from pp1_orchestrator.runtime.layouts.spawned import SpawnedLayout
-from pp1_orchestrator.transport.watched import AnswerClock
+from pp1_orchestrator.layouts.spawn import SpawnedLayout
+from pp1_orchestrator.supervision import mesh_watchdog as watching
+from pp1_orchestrator.transport.response_timer import ResponseTimer
 from tests.system.in_process import make_settings
 
 from .ranks_that_miss import EXIT_CODE, LATER_S, MET, RANKS, leader_first
@@ -18,7 +18,7 @@ def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later(tmp_pa
     try:
         mesh.connect()
         (tmp_path / MET).touch()
-        guard = watching.MeshGuard(mesh, AnswerClock(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
+        guard = watching.MeshWatchdog(mesh, ResponseTimer(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
         guard.close(WAIT_S)
         assert guard.loss is not None
         assert (guard.loss.reason, guard.loss.text) == ("death", f"rank 2 ended with exit code {EXIT_CODE}")

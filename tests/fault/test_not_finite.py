@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import pp1_orchestrator
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
-from pp1_orchestrator.ports import TimelineEntry
+from pp1_orchestrator.types import TimelineEntry
 from tests.system.in_process import open_stream
 
 from .faulty import Faulty, faulty

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pp1_orchestrator
-from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from tests.fault.test_bodies import listening, parts, posted
 
 __all__ = ["listening", "parts"]  # fixtures

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from pp1_orchestrator.server.settings import Limits
+from pp1_orchestrator.server.server_settings import Limits
 from tests.system.program import running
 
 from .listening import Ear

@@ -45,13 +45,13 @@ import torch
 from pp1_orchestrator.contract import Action
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.mesh import process as mesh_process
+from pp1_orchestrator.mesh.fingerprint import fingerprint_rank
 from pp1_orchestrator.models.wan.generator import CausalGenerator
-from pp1_orchestrator.ports import Control
-from pp1_orchestrator.runtime import mesh_process
-from pp1_orchestrator.runtime.facts import own_facts
-from pp1_orchestrator.runtime.meeting import tell, wait_for_all
-from pp1_orchestrator.transport.groups import Topology
-from pp1_orchestrator.transport.rendezvous import host_store
+from pp1_orchestrator.transport.process_groups import Topology
+from pp1_orchestrator.transport.rendezvous import publish, wait_for_all
+from pp1_orchestrator.transport.tcp_store import host_store
+from pp1_orchestrator.types import Control
 from tests.config.test_conf import settings
 from tests.forked import helped
 from tests.timing import scaled
@@ -198,7 +198,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
              "debug.mesh_s": "debug.mesh_s=1"}  # fmt: skip
     ranks = range(1, len(wrong) + 1)
     store = host_store(len(wrong) + 1, END_S)
-    tell(store, "facts", 0, own_facts(SETTINGS))
+    publish(store, "facts", 0, fingerprint_rank(SETTINGS))
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)

@@ -10,11 +10,11 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.broadcast import Broadcaster
-from pp1_orchestrator.media.peers import WhepPeers
+from pp1_orchestrator.media.broadcaster import Broadcaster
+from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.runtime.process import keep_collections_short
+from pp1_orchestrator.media.whep import WhepPeers
+from pp1_orchestrator.processes.process_tuning import tune_gc
 from tests.media.source import SIZE, Counted
 from tests.timing import stopwatch
 
@@ -44,7 +44,7 @@ async def listening(limits=PeerLimits(), figures=None):  # noqa: B008 - frozen
 def frozen_heap():
     """What was loaded before is never collected: as in a running server."""
     before = gc.get_threshold()
-    keep_collections_short()
+    tune_gc()
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pp1_orchestrator.ports import Control, PromptUpdate, Transition
+from pp1_orchestrator.types import Control, PromptUpdate, Transition
 from tests.system.in_process import open_stream, run_script
 from tests.timing import scaled
 

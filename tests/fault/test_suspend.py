@@ -10,9 +10,9 @@ import time
 from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.chaos.watcher import Watcher
-from pp1_orchestrator.media.settings import CLOCK_RATE, PeerLimits
+from pp1_orchestrator.media.media_settings import CLOCK_RATE, PeerLimits
 from pp1_orchestrator.polling import SUSPEND_THRESHOLD_S, SuspendDetector
-from pp1_orchestrator.transport.watched import AnswerClock
+from pp1_orchestrator.transport.response_timer import ResponseTimer
 from tests.media.source import read_number
 from tests.media.test_whep import FPS, Stream
 from tests.media.whep_client import Client
@@ -108,7 +108,7 @@ def test_a_viewer_is_not_let_go_for_what_could_not_be_heard():
 
 
 def test_a_wait_does_not_count_what_its_watcher_missed_as_well():
-    clock = AnswerClock(usual_s=2.0, longest_s=2.0, warm=0)
+    clock = ResponseTimer(usual_s=2.0, longest_s=2.0, warm=0)
     with clock.waiting():
         start = time.monotonic()
         detector = SuspendDetector(0.1, start)

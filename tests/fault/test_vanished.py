@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from pp1_orchestrator.media.settings import PeerLimits
-from pp1_orchestrator.media.viewer import CLOSE_S
+from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.media.peer import CLOSE_S
 from tests.media.test_whep import FPS, Stream
 from tests.timing import scaled
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pp1_orchestrator.stage0.script import read_script
+from pp1_orchestrator.stage0.timeline import read_script
 from tests.contract.golden.make import decoded
 from tests.contract.golden.messages import WHOLE, as_bytes
 from tests.system.in_process import run_script

@@ -19,17 +19,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.app.strategy_registry import CONTEXTS, check
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.loading.stage0_models import load_encoder, load_vae_parts
+from pp1_orchestrator.mesh.build_generator import load_weights, make_generator
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.parallelize import Place
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.runtime.build_mesh import load_weights, make_generator
-from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
-from pp1_orchestrator.runtime.build_text import load_encoder
-from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.registry import CONTEXTS
+from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.tensor_parallel import Place
 
 __all__ = ["DecodeState", "FlowSchedule"]
 

@@ -1,6 +1,6 @@
 """Chunk records as a run would make them, from the seconds that a test wants to see."""
 
-from pp1_orchestrator.measure.records import ChunkRecord
+from pp1_orchestrator.telemetry.records import ChunkRecord
 
 BUILD_S, SEND_S, QUEUE_S = 0.010, 0.002, 0.005
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pp1_orchestrator.measure.chunks import ChunkLog, periods_s
+from pp1_orchestrator.telemetry.records import ChunkLog, periods_s
 
 from .records_made import run
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.measure.digest import ArrayDigest
+from pp1_orchestrator.telemetry.summary import ArrayDigest
 
 
 def digest(*arrays):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.measure.trace import build_trace
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.telemetry.trace import build_trace
 
 MS = 1_000_000
 FPS, FRAMES = 10, 5

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 from prometheus_client import generate_latest
 
-from pp1_orchestrator.measure.catalogue import (
+from pp1_orchestrator.telemetry.metrics import DROP_REASONS, Metrics
+from pp1_orchestrator.telemetry.metrics_catalogue import (
     CATALOGUE,
     EPOCH_REASONS,
     PERIOD,
@@ -17,7 +18,6 @@ from pp1_orchestrator.measure.catalogue import (
     TO_PIXELS,
     epoch_reason,
 )
-from pp1_orchestrator.measure.metrics import DROP_REASONS, Metrics
 
 from .records_made import run
 

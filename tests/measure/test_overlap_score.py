@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.measure.overlap_score import hidden_ms_p50, hidden_ratio, hidden_s, overlap_score
+from pp1_orchestrator.telemetry.overlap_score import hidden_ms_p50, hidden_ratio, hidden_s, overlap_score
 
 SECONDS = st.floats(0.001, 30.0)
 GOLDEN = [

@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from pp1_orchestrator.measure.spans import SpanRecorder, TracePart, Untraced
+from pp1_orchestrator.telemetry.spans import NullSpanRecorder, SpanRecorder, TracePart
 
 
 def test_a_span_has_its_phase_its_ids_and_its_two_ends():
@@ -94,7 +94,7 @@ def test_the_part_file_holds_everything(tmp_path):
 
 
 def test_a_recorder_that_is_off_keeps_nothing(tmp_path):
-    recorder = Untraced(0)
+    recorder = NullSpanRecorder(0)
     with recorder.span("send", chunk=1), recorder.on_device("send", chunk=1):
         recorder.flow_out("envelope", 1)
     recorder.add("decode", 1, 2, chunk=1)

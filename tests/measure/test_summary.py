@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.measure.summary import RunConfig, build_summary, read_summary, write_summary
+from pp1_orchestrator.telemetry.records import UpdateRecord
+from pp1_orchestrator.telemetry.summary import RunConfig, build_summary, read_summary, write_summary
 
 from .records_made import run
 

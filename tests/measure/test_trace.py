@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.measure.spans import Span, SpanRecorder, TracePart
-from pp1_orchestrator.measure.trace import build_trace, merge_trace
+from pp1_orchestrator.telemetry.spans import Span, SpanRecorder, TracePart
+from pp1_orchestrator.telemetry.trace import build_trace, merge_trace
 
 MS = 1_000_000
 FPS = 16

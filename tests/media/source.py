@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.numbered import SIZE, numbered, read_number
-from pp1_orchestrator.ports import DecodedChunk
+from pp1_orchestrator.types import DecodedChunk
 
 __all__ = ["SIZE", "Counted", "chunk", "numbered", "read_number"]
 

@@ -8,9 +8,9 @@ import av
 import pytest
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.clip_writer import ClipLimits, ClipWriter
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.settings import VideoSettings
-from pp1_orchestrator.media.take import ClipLimits, Take
+from pp1_orchestrator.media.media_settings import VideoSettings
 
 from .source import SIZE, Counted, numbered, read_number
 
@@ -98,7 +98,7 @@ def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, 
         ended.set()
         assert told.wait(120)
 
-    take = Take("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
+    take = ClipWriter("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
     shown = []
     for second in range(90):
         if second == 20:
@@ -120,7 +120,7 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
     def on_end(_) -> None:
         told.wait(120)
 
-    take = Take("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
+    take = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
     take.stop("stopped")
     assert caplog.messages == ["clip c1 is not finished after 0.2 s; is its disk there?"]
     told.set()

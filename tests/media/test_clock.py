@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from pp1_orchestrator.media.clock import FrameClock
+from pp1_orchestrator.media.pacer import FrameClock
 
 
 def shown(clock: FrameClock, wakes: list[float]) -> list[list[float]]:

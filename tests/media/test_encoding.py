@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
 
-from pp1_orchestrator.media.broadcast import Broadcaster
+from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import CODECS, LiveEncoder
 from pp1_orchestrator.media.frames import to_yuv420p
-from pp1_orchestrator.media.packets import PacketQueue
-from pp1_orchestrator.media.settings import Codec, VideoSettings
+from pp1_orchestrator.media.media_settings import Codec, VideoSettings
 
 from .source import SIZE, Counted, numbered, read_number
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pp1_orchestrator.media.frames import to_rgb, to_yuv420p
+from pp1_orchestrator.media.media_settings import TIME_BASE
 from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
-from pp1_orchestrator.media.settings import TIME_BASE
 
 from .source import SIZE, numbered, read_number
 

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from pp1_orchestrator.errors import Stage0Error
-from pp1_orchestrator.media.recorder import Mp4Recorder
+from pp1_orchestrator.media.mp4_sink import Mp4Recorder
 
 from .source import SIZE, chunk, read_number
 

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer, is_loopback_host
-from pp1_orchestrator.media.settings import PeerLimits
 
 LOCAL, PUBLIC = CandidatePolicy("127.0.0.1"), CandidatePolicy("0.0.0.0")
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.broadcast import Broadcaster
+from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
+from pp1_orchestrator.media.media_settings import Codec, PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
-from pp1_orchestrator.media.peers import WhepPeers
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.settings import Codec, PeerLimits, VideoSettings
+from pp1_orchestrator.media.whep import WhepPeers
 
 from .source import SIZE, Counted, chunk, read_number
 from .whep_client import Client

@@ -6,7 +6,7 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from pp1_orchestrator.media import hooks
+from pp1_orchestrator.media import aiortc_patches as hooks
 
 LOOPBACK = ["127.0.0.1"]
 WAIT_S = 120

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.models.wan.attention import attend
+from pp1_orchestrator.models.wan.attention import attend, attend_with_sum, softmax_with_sum
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.segment_attention import attend_with_sum, softmax_with_sum
 from tests.models.wan_made import (
     CHUNK,
     CONFIG,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.models.text.cleaning import clean
+from pp1_orchestrator.models.text.tokenizer import clean
 
 
 @pytest.mark.parametrize(

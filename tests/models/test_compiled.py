@@ -11,16 +11,16 @@ from diffusers import AutoencoderKLWan
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from pp1_orchestrator.models.vae.base import DecodeState, History, remember
-from pp1_orchestrator.models.vae.compiled import compile_decoder
-from pp1_orchestrator.models.vae.reference import ReferenceDecoder
-from pp1_orchestrator.models.vae.stacked import StackedDecoder, _CausalConv
-from pp1_orchestrator.models.wan.fast.block import KernelSteps, WideSteps
-from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
-from pp1_orchestrator.models.wan.fast.products import linear_gelu
+from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, clone_channels_last
+from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.load_vae import compile_decoder
+from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder, _CausalConv
+from pp1_orchestrator.models.wan.compiled import CompiledPasses
+from pp1_orchestrator.models.wan.fused_block import KernelSteps, WideSteps
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.ops.linear import linear_gelu
+from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from tests.models.wan_made import CONFIG, make_model
 
 STEPS = (1000, 500)
@@ -89,7 +89,7 @@ def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
 def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
     """With torch's own compiler: it takes a plain copy for needless and hands on a view of all frames."""
     conv, state = _CausalConv(nn.Conv3d(4, 4, 3)).to(torch.bfloat16), DecodeState()
-    compiled = torch.compile(lambda x: conv(x, History(state)), fullgraph=True, dynamic=False)
+    compiled = torch.compile(lambda x: conv(x, ConvCache(state)), fullgraph=True, dynamic=False)
     frames = torch.randn(12, 4, 8, 8, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(2):
@@ -98,7 +98,7 @@ def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
     assert kept is not None
     assert torch.equal(kept, frames[-2:])
     assert kept.untyped_storage().nbytes() == kept.nbytes
-    torch.library.opcheck(remember, (frames[-2:],))
+    torch.library.opcheck(clone_channels_last, (frames[-2:],))
 
 
 def test_a_decoder_lies_where_its_weights_do():

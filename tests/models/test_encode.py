@@ -11,9 +11,9 @@ from diffusers import AutoencoderKLWan
 
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.encode import FrameEncoder
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder, make_frame_encoder
-from pp1_orchestrator.models.vae.reference import ReferenceDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.vae.wan_encoder import FrameEncoder
 from training import world
 from training.scripts import random_scene
 

@@ -6,9 +6,8 @@ from diffusers import WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
 from pp1_orchestrator.models.wan.attention import attend
-from pp1_orchestrator.models.wan.noise import initial_noise, renoise_stream
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise, renoise_stream
 from tests.models.reference_wan import ReferenceWan, noise_levels
 from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text, relative_error
 

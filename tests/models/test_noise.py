@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.models.wan.noise import initial_noise, renoise_stream
+from pp1_orchestrator.models.wan.sampler import initial_noise, renoise_stream
 
 SHAPE = (1, 3, 4, 4, 6)
 places = st.tuples(st.integers(0, 2**32), st.integers(0, 100_000))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, check_degree, parallelize
+from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, check_degree, parallelize
 from tests.models.small import random_model
 
 

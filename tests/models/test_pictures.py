@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from pp1_orchestrator.models.vae.pictures import to_bytes, to_host, to_planes
+from pp1_orchestrator.models.vae.pixel_format import to_host, to_rgb24, to_yuv420p
 
 HEIGHT, WIDTH = 64, 96
 
@@ -30,15 +30,15 @@ def converted(rgb: np.ndarray) -> np.ndarray:
 def test_pixels_are_rounded_and_clamped():
     values = torch.linspace(-1.2, 1.2, 2 * 3 * 4 * 5).view(2, 3, 4, 5)
     wanted = np.clip(np.rint((values.numpy() + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
-    assert np.array_equal(to_bytes(values).numpy(), wanted.transpose(0, 2, 3, 1))
+    assert np.array_equal(to_rgb24(values).numpy(), wanted.transpose(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_planes_are_those_that_a_codec_makes_of_rgb(dtype):
     pixels = smooth(3, dtype)
-    made = to_planes(pixels)
+    made = to_yuv420p(pixels)
     assert (made.shape, made.dtype, made.is_contiguous()) == ((3, 3 * HEIGHT // 2, WIDTH), torch.uint8, True)
-    for picture, rgb in zip(made.numpy(), to_bytes(pixels).numpy(), strict=True):
+    for picture, rgb in zip(made.numpy(), to_rgb24(pixels).numpy(), strict=True):
         off = [np.abs(own - its) for own, its in zip(planes(picture), planes(converted(rgb)), strict=True)]
         assert off[0].max() <= 1
         assert max(colour.max() for colour in off[1:]) <= 4  # at edges: a converter's filter is not a mean of four
@@ -58,11 +58,11 @@ def test_planes_are_those_that_a_codec_makes_of_rgb(dtype):
 )
 def test_pure_colours_are_where_the_standard_has_them(colour, y, u, v):
     pixels = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, HEIGHT, WIDTH)
-    found = planes(to_planes(pixels)[0].numpy())
+    found = planes(to_yuv420p(pixels)[0].numpy())
     for plane, wanted in zip(found, (y, u, v), strict=True):
         assert np.all(plane == wanted)
 
 
 def test_what_is_in_the_hosts_memory_is_not_copied():
-    made = to_planes(smooth(1))
+    made = to_yuv420p(smooth(1))
     assert to_host(made) is made

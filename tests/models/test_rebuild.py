@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.noise import renoise_stream
+from pp1_orchestrator.models.wan.sampler import renoise_stream
 from tests.models.wan_made import (
     CHUNK,
     CONFIG,

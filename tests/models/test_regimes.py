@@ -9,8 +9,7 @@ import torch
 
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.noise import initial_noise, renoise_stream
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
+from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise, renoise_stream
 from tests.models.reference_wan import ReferenceWan, noise_levels
 from tests.models.small import CONFIG, HEIGHT, WIDTH, random_model, random_text, relative_error
 

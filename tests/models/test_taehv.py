@@ -11,11 +11,10 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
-from pp1_orchestrator.models.checkpoints.taehv_layout import decoder_shapes
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.compiled import compile_decoder
-from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
-from pp1_orchestrator.models.vae.taehv import TinyDecoder
+from pp1_orchestrator.models.vae.load_vae import compile_decoder
+from pp1_orchestrator.models.vae.taehv import TaehvDecoder, decoder_shapes
+from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
 
 CPU = torch.device("cpu")
 WIDTHS = (12, 8, 4, 4)
@@ -197,7 +196,7 @@ def test_a_compiled_decoder_gives_the_same_pixels_chunk_by_chunk(saved):
 def test_a_decoder_on_meta_says_what_it_would_hold():
     source = VaeSource(Path("none"), WIDTHS, random=True, seed=0)
     decoder = VAES["taehv"].load(source, torch.device("meta"), torch.bfloat16, with_encoder=False).decoder
-    assert isinstance(decoder, TinyDecoder)
+    assert isinstance(decoder, TaehvDecoder)
     assert {tensor.device.type for tensor in (*decoder.parameters(), *decoder.buffers())} == {"meta"}
     assert decoder.weight_bytes > 0
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 import pp1_orchestrator
-from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
-from pp1_orchestrator.models.text.token_limit import TokenLimit
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
+from pp1_orchestrator.models.text.tokenizer import TokenLimit
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 LENGTH = 48

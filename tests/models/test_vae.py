@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder
-from pp1_orchestrator.models.vae.reference import ReferenceDecoder
-from pp1_orchestrator.models.vae.stacked import StackedDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
 
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "vae"
 FRAMES = 6

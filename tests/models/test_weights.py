@@ -4,10 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pp1_orchestrator.models.checkpoints.generator import open_generator
-from pp1_orchestrator.models.wan.initial_weights import InitialWeights
-from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, parallelize
-from pp1_orchestrator.models.wan.weights import assemble, read_part, whole_shapes
+from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
+from pp1_orchestrator.models.wan.load_generator import assemble, open_generator, read_part, whole_shapes
+from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, parallelize
 from tests.models.small import CONFIG, random_model
 
 CPU = torch.device("cpu")

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.planning.machine import LinkSpeed, Machine, Rates
+from pp1_orchestrator.planning.calibrate import LinkSpeed, Machine, Rates
 from tests.models.config_file import read_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

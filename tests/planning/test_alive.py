@@ -8,14 +8,14 @@ import torch
 from torch.nn.functional import linear, scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
-from pp1_orchestrator.models.checkpoints.generator import load_generator
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
 from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.planning import modules
-from pp1_orchestrator.planning.alive import Alive, in_blocks
-from pp1_orchestrator.planning.work import counting
+from pp1_orchestrator.planning import profile as modules
+from pp1_orchestrator.planning.memory_tracker import MemoryTracker, in_blocks
+from pp1_orchestrator.planning.op_counter import counting
 
 from .made import settings, shipped
 
@@ -26,7 +26,7 @@ WITHIN = 0.03
 def test_a_chain_of_products():
     x, weight = torch.zeros(64, 256, device="meta"), torch.zeros(256, 256, device="meta")
     one = 64 * 256 * 4
-    alive = Alive()
+    alive = MemoryTracker()
     with counting(alive):
         for _ in range(5):
             x = linear(x, weight)  # the last one and the next one, never a third
@@ -36,7 +36,7 @@ def test_a_chain_of_products():
 
 
 def test_what_is_kept_counts_until_it_goes_and_what_was_there_never_does():
-    there, alive = torch.zeros(1024, device="meta"), Alive()
+    there, alive = torch.zeros(1024, device="meta"), MemoryTracker()
     with counting(alive):
         there.add_(1)
         view = there.view(32, 32)
@@ -53,7 +53,7 @@ def test_what_is_kept_counts_until_it_goes_and_what_was_there_never_does():
 
 
 def test_a_tensor_takes_whole_blocks():
-    alive = Alive()
+    alive = MemoryTracker()
     with counting(alive):
         odd = torch.zeros(129, device="meta")
     assert odd.nbytes == 516
@@ -62,7 +62,7 @@ def test_a_tensor_takes_whole_blocks():
 
 def test_attention_makes_no_matrix_of_scores():
     heads = torch.zeros(1, 4, 4096, 64, device="meta", dtype=torch.bfloat16)
-    alive = Alive()
+    alive = MemoryTracker()
     with counting(alive):
         scaled_dot_product_attention(heads, heads, heads)
     assert alive.most == heads.nbytes
@@ -80,7 +80,7 @@ def allocated(run) -> int:
 
 def on(device, run):
     """The same call followed, and its result dropped."""
-    alive = Alive(device)
+    alive = MemoryTracker(device)
     with counting(alive):
         run()
     return alive.most
@@ -123,7 +123,7 @@ def test_a_pass_takes_the_memory_that_a_real_one_asks_for(make):
 
 
 def test_the_meta_device_is_the_one_that_is_followed():
-    alive = Alive()
+    alive = MemoryTracker()
     with counting(alive):
         here = torch.zeros(1024)
         there = here.to(modules.META)

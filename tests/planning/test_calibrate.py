@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from pp1_orchestrator.planning.calibrate import calibrate, lanes_of
-from pp1_orchestrator.planning.machine import LinkSpeed, Rates, compute_seconds
-from pp1_orchestrator.planning.replay import replay
-from pp1_orchestrator.planning.survey import survey
-from pp1_orchestrator.planning.work import counting
-from pp1_orchestrator.transport.probe import probe_link
+from pp1_orchestrator.planning.calibrate import LinkSpeed, Rates, calibrate, compute_seconds, parallel_ranks
+from pp1_orchestrator.planning.op_benchmark import replay
+from pp1_orchestrator.planning.op_counter import counting
+from pp1_orchestrator.planning.profile import profile_model
+from pp1_orchestrator.transport.link_benchmark import probe_link
 
 from .made import settings, shipped, with_name
 
@@ -18,7 +17,7 @@ LINK = LinkSpeed(message_s=1e-3, sum_s=2e-3, bytes_s=1e9, method="assumed")
 
 def test_a_machine_is_measured_for_all_the_work_there_is():
     made = with_name(settings(), "context", "recompute_anchor")
-    found = survey(made, shipped(made))
+    found = profile_model(made, shipped(made))
     asked: list[float] = []
 
     def probe(between_s: float) -> LinkSpeed:
@@ -77,4 +76,4 @@ def test_messages_and_sums_have_prices_of_their_own():
     [(["cuda:0"] * 3, 1), (["cuda:0", "cuda:1", "cuda:2"], None), (["cuda:0", "cuda:0", "cuda:1", "cuda:2"], 3)],
 )
 def test_ranks_of_one_gpu_compute_in_turns(devices, lanes):
-    assert lanes_of(devices) == lanes
+    assert parallel_ranks(devices) == lanes

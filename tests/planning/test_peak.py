@@ -2,10 +2,9 @@
 
 import pytest
 
-from pp1_orchestrator.config.sizes import generator_config
-from pp1_orchestrator.planning.peak import peaks
-from pp1_orchestrator.planning.plan import predict
-from pp1_orchestrator.planning.survey import Part, Survey, survey
+from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.planning.make_plan import peaks, predict
+from pp1_orchestrator.planning.profile import ModelProfile, Part, profile_model
 
 from .made import machine, settings, shipped
 
@@ -24,10 +23,10 @@ GENERATE, DECODE, ENCODE_TEXT = 100, 300, 1000
 
 
 @pytest.fixture(scope="module")
-def found() -> Survey:
+def found() -> ModelProfile:
     made = settings()
     beyond: dict[Part, int] = {"generator": GENERATE, "decode": DECODE, "text": ENCODE_TEXT}
-    return Survey(survey(made, shipped(made)).needs, COMPONENTS, {}, beyond)
+    return ModelProfile(profile_model(made, shipped(made)).needs, COMPONENTS, {}, beyond)
 
 
 def test_rank_0_encodes_prompts_beside_a_decode(found):
@@ -75,7 +74,7 @@ def test_a_peak_is_more_than_what_is_held(layout, routing):
 
 def test_an_anchor_is_encoded_before_the_rest_is_decoded():
     whole, anchored = (
-        survey(settings("stream.height=64", "stream.width=64", f"context={context}"), shipped(settings())).beyond
+        profile_model(settings("stream.height=64", "stream.width=64", f"context={context}"), shipped(settings())).beyond
         for context in ("clean_pass", "recompute_anchor")
     )
     assert anchored["decode"] < whole["decode"], "two of three latent frames at a time"
@@ -89,7 +88,7 @@ MEASURED = {0: 14232.7, 1: 22492.1, 2: 22492.1}
 
 def test_a_14b_models_peaks_are_those_of_a_gpu():
     made = settings(*KREA, *WHOLE)
-    predicted = peaks(made, survey(made, generator_config(made.model)), text_on_rank0=True)
+    predicted = peaks(made, profile_model(made, generator_config(made.model)), text_on_rank0=True)
     assert predicted.keys() == MEASURED.keys()
     for rank, nbytes in predicted.items():
         assert nbytes / MIB == pytest.approx(MEASURED[rank], rel=0.1)

@@ -3,17 +3,16 @@
 import pytest
 import torch
 
-from pp1_orchestrator.planning.messages import message_bytes
-from pp1_orchestrator.planning.peak import peaks
-from pp1_orchestrator.planning.plan import Delays, predict, read_plan, write_plan
+from pp1_orchestrator.planning.cost_model import message_bytes
+from pp1_orchestrator.planning.make_plan import Delays, peaks, predict, read_plan, write_plan
+from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.planning.requirements import requirements
-from pp1_orchestrator.planning.survey import survey
 
 from .made import machine, settings, shipped, with_name
 
 MADE = settings()
 CONFIG = shipped(MADE)
-FOUND = survey(MADE, CONFIG)
+FOUND = profile_model(MADE, CONFIG)
 
 
 def test_who_holds_what():
@@ -62,7 +61,7 @@ def test_fewer_lanes_than_ranks_make_everything_slower():
 @pytest.mark.parametrize("context", ["none", "recompute_synthetic", "recompute_latent", "recompute_anchor"])
 def test_every_context_has_its_price(context):
     made = with_name(MADE, "context", context)
-    found = survey(made, CONFIG)
+    found = profile_model(made, CONFIG)
     plan = predict(made, CONFIG, machine(), found=found)
     phases = plan.phases_ms
     assert (phases["recompute"] > 0) == context.startswith("recompute")

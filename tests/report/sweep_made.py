@@ -4,14 +4,13 @@ from pathlib import Path
 
 import msgspec
 
-from pp1_orchestrator.measure.records import UpdateRecord
-from pp1_orchestrator.measure.summary import RunConfig, Summary, build_summary, write_summary
-from pp1_orchestrator.report.job import JobRecord, write_record
-from pp1_orchestrator.report.machine import Machine
+from pp1_orchestrator.report.jobs import JobRecord, MachineInfo, write_record
+from pp1_orchestrator.telemetry.records import UpdateRecord
+from pp1_orchestrator.telemetry.summary import RunConfig, Summary, build_summary, write_summary
 
 from ..measure.records_made import run
 
-MACHINE = Machine("A Processor", 2, (), "3.11.7", "2.9.0", "2026-11-23")
+MACHINE = MachineInfo("A Processor", 2, (), "3.11.7", "2.9.0", "2026-11-23")
 COMMON = ["run=bench", "run.chunks=6", "run.warmup_chunks=2"]
 PIXELS = "ab" * 32
 

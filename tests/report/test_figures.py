@@ -1,7 +1,7 @@
 """Prompt latency and memory out of a summary."""
 
-from pp1_orchestrator.measure.summary import UpdateSummary
-from pp1_orchestrator.report.figures import Latency, memory_text, prompt_latency, total_bytes
+from pp1_orchestrator.report.table import Latency, memory_text, prompt_latency, total_bytes
+from pp1_orchestrator.telemetry.summary import UpdateSummary
 
 from .sweep_made import summary
 

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from pp1_orchestrator.report.overrides import differing, label, live_command
+from pp1_orchestrator.report.jobs import differing, label, live_command
 
 
 def test_only_keys_that_differ_name_a_job():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.report.rank import NOISE, Candidate, caution, ranked, reason
+from pp1_orchestrator.report.recommend import NOISE, Candidate, caution, ranked, reason
 
 
 def candidate(

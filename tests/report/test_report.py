@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pp1_orchestrator.report.write import write_report
+from pp1_orchestrator.report.render import write_report
 
 from .sweep_made import COMMON, MACHINE, PIXELS, add_job, add_plan, summary
 

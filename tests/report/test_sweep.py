@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from pp1_orchestrator.measure.summary import read_summary
-from pp1_orchestrator.report.job import UNFINISHED, read_record
+from pp1_orchestrator.report.jobs import UNFINISHED, read_record
+from pp1_orchestrator.telemetry.summary import read_summary
 
 from ..system.program import run_to_end, running
 

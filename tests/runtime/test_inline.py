@@ -6,8 +6,8 @@ import weakref
 import torch
 
 from pp1_orchestrator.errors import MeshError, let_frames_go
+from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.models.wan.generator import CausalGenerator
-from pp1_orchestrator.runtime.layouts.inline import InlineLayout
 from tests.system.in_process import SMALL, make_settings
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.runtime.interconnect import advice, read_topology, topology
+from pp1_orchestrator.layouts.gpu_topology import advice, read_topology, topology
 
 NVLINK = """\
 \t\x1b[4mGPU0\tGPU1\tGPU2\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\x1b[0m

@@ -3,7 +3,7 @@
 import pytest
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.runtime.joining import join_groups
+from pp1_orchestrator.transport.rendezvous import join_groups
 from tests.timing import stopwatch
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from pp1_orchestrator.runtime.logs import JsonLines
+from pp1_orchestrator.processes.log_setup import JsonLines
 
 
 def line(formatter, message="chunk %d", arguments=(7,), error=None, **extra):

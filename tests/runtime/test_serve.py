@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from pp1_orchestrator.runtime.modes.serve import run_serve
-from pp1_orchestrator.runtime.web import Web
+from pp1_orchestrator.app.serve import Web, run_serve
 from tests.system.in_process import SMALL, make_settings
 from tests.system.program import free_port
 

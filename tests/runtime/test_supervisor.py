@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
+from pp1_orchestrator.app.strategy_registry import LAYOUTS
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.runtime.registry import LAYOUTS
-from pp1_orchestrator.runtime.supervisor import Supervisor
+from pp1_orchestrator.supervision.supervisor import Supervisor
+from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.transport.link import MeshLink
 from tests.planning.made import settings, shipped
 

@@ -5,10 +5,10 @@ import asyncio
 import psutil
 import pytest
 
-from pp1_orchestrator.media.broadcast import Broadcaster
-from pp1_orchestrator.media.peers import WhepPeers
+from pp1_orchestrator.media.broadcaster import Broadcaster
+from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
+from pp1_orchestrator.media.whep import WhepPeers
 from tests.fault.offers_made import seeds
 from tests.media.source import SIZE, Counted
 

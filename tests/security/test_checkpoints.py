@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import pp1_orchestrator
-from pp1_orchestrator.runtime.weights_folder import check_folder
+from pp1_orchestrator.loading.checkpoint import check_folder
 from tests.system.program import run_to_end
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.testclient import TestClient
 
 import ui
-from pp1_orchestrator.server.access import OPEN_PATHS
+from pp1_orchestrator.server.auth import OPEN_PATHS
 from tests.server.conftest import build
 from tests.server.test_access import BEARER, HOME, TOKEN
 

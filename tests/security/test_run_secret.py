@@ -6,8 +6,8 @@ import pytest
 
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import ContractError, MeshError
-from pp1_orchestrator.runtime.meeting import ask, tell, wait_for_all
-from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.transport.rendezvous import fetch, publish, wait_for_all
+from pp1_orchestrator.transport.tcp_store import host_store, join_store
 from tests.forked import helped
 
 LINE = "^facts/1 was not written by a rank of this run$"
@@ -32,26 +32,26 @@ def as_another_program(act, *arguments) -> None:
 def rank_joins(port: int) -> None:
     """A spawned rank: it reads what rank 0 told, and answers."""
     store = join_store(port, 1, 30)
-    tell(store, "echo", 1, ask(store, "facts", 0))
+    publish(store, "echo", 1, fetch(store, "facts", 0))
 
 
 def test_a_spawned_rank_has_the_secret(store):
-    tell(store, "facts", 0, {"torch": "2"})
+    publish(store, "facts", 0, {"torch": "2"})
     rank = helped().Process(target=rank_joins, args=(store.port,))
     rank.start()
     rank.join(60)
     assert rank.exitcode == 0
-    assert ask(store, "echo", 1) == {"torch": "2"}
+    assert fetch(store, "echo", 1) == {"torch": "2"}
 
 
 def test_a_stranger_is_not_believed(store):
-    as_another_program(tell, store, "facts", 1, {"torch": "2"})
+    as_another_program(publish, store, "facts", 1, {"torch": "2"})
     with pytest.raises(MeshError, match=LINE):
-        ask(store, "facts", 1)
+        fetch(store, "facts", 1)
 
 
 def test_the_reason_that_a_stranger_gives_is_not_passed_on(store):
-    as_another_program(tell, store, "failed", 1, {"config": True, "reason": "because I say so"})
+    as_another_program(publish, store, "failed", 1, {"config": True, "reason": "because I say so"})
     with pytest.raises(MeshError, match=r"^failed/1 was not written by a rank of this run$"):
         wait_for_all(store, "loaded", range(1, 2), 5, dict)
 
@@ -60,7 +60,7 @@ def test_the_reason_that_a_stranger_gives_is_not_passed_on(store):
 def test_a_value_without_a_seal_is_refused(store, value):
     store.set("facts/1", value.decode())
     with pytest.raises(MeshError, match=LINE):
-        ask(store, "facts", 1)
+        fetch(store, "facts", 1)
 
 
 def test_a_seal_holds_for_one_place_only():

@@ -4,8 +4,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.access import COOKIE, ONLY_WATCH
-from pp1_orchestrator.server.settings import ServerSettings
+from pp1_orchestrator.server.auth import COOKIE, ONLY_WATCH
+from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import build
 from tests.server.test_access import HOME, TOKEN, all_routes
 

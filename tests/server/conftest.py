@@ -13,15 +13,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.metrics import Metrics
+from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
-from pp1_orchestrator.media.settings import VideoSettings
-from pp1_orchestrator.media.take import ClipLimits
+from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.port import bind
-from pp1_orchestrator.server.run import HttpServer
-from pp1_orchestrator.server.settings import Limits, Rate, ServerSettings
+from pp1_orchestrator.server.http_server import HttpServer, bind
+from pp1_orchestrator.server.server_settings import Limits, Rate, ServerSettings
+from pp1_orchestrator.telemetry.metrics import Metrics
 
 from .fakes import CountedPeers, MemoryStream
 

@@ -4,8 +4,8 @@ import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.ports import Control, PromptReceipt, PromptUpdate, TimelineEntry
-from pp1_orchestrator.stage0.checks import check_entries, check_seed, read_aim
+from pp1_orchestrator.stage0.validation import check_entries, check_seed, parse_update
+from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
 
 
 class MemoryStream:
@@ -26,7 +26,7 @@ class MemoryStream:
             raise RequestError("this can't be shown")
         if update.prompt == "broken":
             raise ValueError("a secret detail")
-        read_aim(update)
+        parse_update(update)
         self.updates.append(update)
         update_id = f"u{next(self._ids)}"
         self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3)

@@ -5,8 +5,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.access import COOKIE, OPEN_PATHS
-from pp1_orchestrator.server.settings import ServerSettings
+from pp1_orchestrator.server.auth import COOKIE, OPEN_PATHS
+from pp1_orchestrator.server.server_settings import ServerSettings
 
 from .conftest import build
 

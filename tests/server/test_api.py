@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 import ui
-from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
+from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 
 from .conftest import build
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pp1_orchestrator.server import notices
+from pp1_orchestrator.server import schemas as notices
 from pp1_orchestrator.server.describe import REFUSALS
-from pp1_orchestrator.server.settings import Limits
+from pp1_orchestrator.server.server_settings import Limits
 
 from .test_access import all_routes
 

@@ -3,9 +3,8 @@
 import pytest
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.answers import Seat
-from pp1_orchestrator.server.control import needs_control
-from pp1_orchestrator.server.lease import Leases
+from pp1_orchestrator.server.control_lease import Leases, needs_control
+from pp1_orchestrator.server.schemas import LeaseParticipant
 
 from .test_access import all_routes
 
@@ -20,7 +19,7 @@ class Clock:
         tell = lambda reason, state: self.reasons.append((reason, state.holder and state.holder.name))  # noqa: E731
         self.leases = Leases(LEASE_S, waiting, tell, lambda: self.now)
 
-    def holder(self) -> Seat | None:
+    def holder(self) -> LeaseParticipant | None:
         return self.leases.state().holder
 
 
@@ -53,7 +52,7 @@ def test_it_is_handed_to_whoever_waits_or_is_named():
     with pytest.raises(RequestError, match="only who holds control"):
         clock.leases.hand_over(bob.key, None)
     clock.leases.hand_over(ann.key, eve.id)
-    assert clock.holder() == Seat(eve.id, "Eve")
+    assert clock.holder() == LeaseParticipant(eve.id, "Eve")
     clock.leases.check(eve.key)
     with pytest.raises(RequestError, match="neither hold control nor wait"):
         clock.leases.renew(ann.key)
@@ -70,9 +69,9 @@ def test_who_is_silent_loses_it_and_who_waits_has_it_then():
     clock.leases.check(ann.key)  # a change renews, too
     clock.now = 18.0
     clock.leases.renew(bob.key)
-    assert clock.holder() == Seat(ann.id, "Ann")
+    assert clock.holder() == LeaseParticipant(ann.id, "Ann")
     clock.now = 19.5
-    assert clock.holder() == Seat(bob.id, "Bob")
+    assert clock.holder() == LeaseParticipant(bob.id, "Bob")
     with pytest.raises(RequestError, match="Bob has control"):
         clock.leases.take(ann.key, "Ann")
     clock.now = 40.0

@@ -11,8 +11,7 @@ from starlette.testclient import TestClient
 
 import ui
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.server.answers import StreamState
-from pp1_orchestrator.server.notices import Notice
+from pp1_orchestrator.server.schemas import Notice, StreamState
 
 from .conftest import LIMITS, build
 from .fakes import CountedPeers

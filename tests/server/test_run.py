@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.port import bind, check_port
+from pp1_orchestrator.server.http_server import bind, check_port
 from tests.timing import stopwatch
 
 ROOT = Path(__file__).parents[2]

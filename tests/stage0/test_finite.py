@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pp1_orchestrator.stage0.stage import all_finite
+from pp1_orchestrator.stage0.pipeline import all_finite
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pp1_orchestrator.ports import Control, TimelineEntry
-from pp1_orchestrator.stage0.observers import Onlooker
+from pp1_orchestrator.stage0.observers import BaseObserver
+from pp1_orchestrator.types import Control, TimelineEntry
 from tests.system.in_process import open_stream
 
 BLUE = "a blue square moving up on a white background"
@@ -16,7 +16,7 @@ UPDATED = 3
 def test_an_update_of_a_chunk_that_a_cut_drops_is_shown_by_the_next_chunk():
     """The next chunk has already been accepted: it waits for the decoder, too."""
 
-    class CutOnce(Onlooker):
+    class CutOnce(BaseObserver):
         def planned(self, flight) -> None:
             if flight.plan.chunk_index == UPDATED:
                 run.session.control(Control(action="hard_cut"))
@@ -65,7 +65,7 @@ def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
         def __init__(self, parts) -> None:
             raise RuntimeError("no room for a thread")
 
-    monkeypatch.setattr("pp1_orchestrator.runtime.assemble.OVERLAPS", {"sync": Refusing})
+    monkeypatch.setattr("pp1_orchestrator.app.stream.OVERLAPS", {"sync": Refusing})
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
         pass

@@ -7,25 +7,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pp1_orchestrator.app.strategy_registry import CONTEXTS
 from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextTerm
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.mesh.text import LeaderText
-from pp1_orchestrator.mesh.timer import HostTimer
-from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.models.text.cached import CachedEncoder
+from pp1_orchestrator.mesh.text_conditioning import LeaderText
+from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.runtime.registry import CONTEXTS
-from pp1_orchestrator.stage0.conditioning import Aim
-from pp1_orchestrator.stage0.context import StreamHistory
+from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.stage0.conditioning import ConditioningTarget
+from pp1_orchestrator.stage0.context import LatentHistory
 from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
 from pp1_orchestrator.stage0.routing import Rank0Encoder
+from pp1_orchestrator.telemetry.spans import SpanRecorder
 
 SMALL = WanConfig(
     dim=24, ffn_dim=32, num_heads=2, num_layers=1, text_dim=8, text_len=4, freq_dim=16, local_attn_size=12
@@ -51,12 +50,12 @@ def make_worker() -> MeshWorker:
 
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
-    history = StreamHistory(3)
+    history = LatentHistory(3)
     routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
     planner = Planner(
         ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )
-    planner.aim(Aim((TextTerm("a"),)))
+    planner.aim(ConditioningTarget((TextTerm("a"),)))
     return planner
 
 
@@ -99,7 +98,7 @@ def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context
             assert message.meta.call_id > calls
             calls = message.meta.call_id
         elif isinstance(wish, tuple):
-            planner.aim(Aim((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
+            planner.aim(ConditioningTarget((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
         elif isinstance(wish, int):
             planner.seed = wish
         else:
@@ -118,7 +117,7 @@ def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context
 def test_the_embedding_travels_only_when_it_changed():
     planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, False, False, False]
-    planner.aim(Aim((TextTerm("b"),), steps=3))
+    planner.aim(ConditioningTarget((TextTerm("b"),), steps=3))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, True, True, False]
 
 
@@ -133,7 +132,7 @@ def test_recache_reads_all_that_is_remembered_under_the_new_prompt():
     planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
     for _ in range(5):
         run_one(planner, worker, text)
-    planner.aim(Aim((TextTerm("b"),), recache=True))
+    planner.aim(ConditioningTarget((TextTerm("b"),), recache=True))
     plan = run_one(planner, worker, text).plan
     assert plan.do_kv_recompute
     assert plan.expected_generator_calls == len(STEPS) + 3 + 1  # three remembered chunks, and the pass that was owed

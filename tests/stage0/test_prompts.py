@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.models.text.cached import KEPT, CachedEncoder
-from pp1_orchestrator.ports import MAX_PROMPTS, PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
-from pp1_orchestrator.stage0.prompts import PromptBook
+from pp1_orchestrator.models.text.umt5 import KEPT, CachedEncoder
+from pp1_orchestrator.stage0.pending_requests import PendingRequests
+from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.stage0.wishes import StreamWishes
+from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.types import MAX_PROMPTS, PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt
 
 LONG = 20
 """Characters that the encoder reads."""
@@ -46,7 +46,7 @@ class Desk:
         self.subscription = self.bus.subscribe(lambda: None)
         self.metrics = Metrics()
         routing = Rank0Encoder(CachedEncoder(self.encoder))
-        self.book = PromptBook(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
+        self.book = PromptQueue(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
         self.book.start()
 
     def count(self, outcome: str) -> float | None:
@@ -124,7 +124,9 @@ def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_
 def test_a_planned_prompt_that_cannot_be_encoded_fails_alone_where_there_is_another_to_go_on_with():
     desk = Desk()
     desk.encoder.may.set()
-    wishes = StreamWishes(desk.book, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None)
+    wishes = PendingRequests(
+        desk.book, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None
+    )
     with pytest.raises(RuntimeError, match="no such word"):
         wishes.take(0, -1, settled=True)
     desk.book.accept(PromptUpdate(prompt="live"), 3)
@@ -141,7 +143,7 @@ def test_a_planned_prompt_that_cannot_be_encoded_fails_alone_where_there_is_anot
 def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     desk = Desk()
     timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in (5, 9)])
-    wishes = StreamWishes(desk.book, timeline, None)
+    wishes = PendingRequests(desk.book, timeline, None)
     desk.book.accept(PromptUpdate(prompt="live"), 0)
     wishes.foresee(1)
     desk.encoder.may.set()
@@ -174,7 +176,7 @@ def test_what_is_encoded_ahead_fits_in_the_cache_beside_what_is_shown():
 
 def test_a_seed_is_never_taken_without_its_cut():
     desk = Desk()
-    wishes = StreamWishes(desk.book, Timeline([]), None)
+    wishes = PendingRequests(desk.book, Timeline([]), None)
     seen = []
 
     def plan() -> None:
@@ -200,7 +202,7 @@ def test_a_seed_is_never_taken_without_its_cut():
 def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():
     desk = Desk()
     desk.encoder.may.set()
-    wishes = StreamWishes(desk.book, Timeline([]), None)
+    wishes = PendingRequests(desk.book, Timeline([]), None)
     desk.book.accept(PromptUpdate(prompt="again", cut="recache"), 0)
     wait_for(lambda: desk.book.next_cut() == "recache")
     assert wishes.must_wait(1)

@@ -4,9 +4,9 @@ import pytest
 
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.ports import DecodedChunk
-from pp1_orchestrator.runtime.supervisor import Supervisor
+from pp1_orchestrator.supervision.supervisor import Supervisor
+from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.types import DecodedChunk
 from tests.system.in_process import make_settings, open_stream
 
 

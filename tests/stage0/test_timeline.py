@@ -5,10 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pp1_orchestrator.errors import ConfigError, RequestError
-from pp1_orchestrator.ports import PromptUpdate, TimelineEntry, Transition, WeightedPrompt
-from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
-from pp1_orchestrator.stage0.script import read_script, write_script
-from pp1_orchestrator.stage0.timeline import Timeline
+from pp1_orchestrator.stage0.timeline import Timeline, read_script, write_script
+from pp1_orchestrator.stage0.validation import check_entries, label, parse_update
+from pp1_orchestrator.types import PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 
 BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
 
@@ -30,7 +29,7 @@ BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
 )
 def test_what_cannot_be_shown_is_one_line_that_names_it(update, words):
     with pytest.raises(RequestError, match=words):
-        read_aim(update)
+        parse_update(update)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,8 @@ def test_an_entry_that_cannot_be_run_is_named(entry, words):
 
 
 def test_a_blend_is_named_by_its_weights():
-    assert label(read_aim(PromptUpdate(prompts=BLEND)).terms) == "1.00 × a + 2.00 × b"
-    assert label(read_aim(PromptUpdate(prompt=" a ")).terms) == "a"
+    assert label(parse_update(PromptUpdate(prompts=BLEND)).terms) == "1.00 × a + 2.00 × b"
+    assert label(parse_update(PromptUpdate(prompt=" a ")).terms) == "a"
 
 
 def test_replacing_a_timeline_leaves_the_past_alone():

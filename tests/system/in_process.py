@@ -7,17 +7,16 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.app.bench import summarize
+from pp1_orchestrator.app.strategy_registry import check
+from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.measure.summary import Summary
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.ports import DecodedChunk, TimelineEntry
-from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.compose import Stream
-from pp1_orchestrator.runtime.instruments import Instruments
-from pp1_orchestrator.runtime.results import summarize
-from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.observers import Digests, Onlooker
+from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.observers import BaseObserver, Digests
+from pp1_orchestrator.telemetry.summary import Summary
+from pp1_orchestrator.types import DecodedChunk, TimelineEntry
 
 SMALL = ("stream.height=64", "stream.width=64")
 """A quarter of the work; what these tests look at does not depend on the size."""
@@ -43,13 +42,13 @@ class Keeping:
         """Nothing is open."""
 
 
-class LatentsKept(Onlooker):
+class LatentsKept(BaseObserver):
     """An observer that keeps the latents of every emitted chunk."""
 
     def __init__(self) -> None:
         self.latents: list[torch.Tensor] = []
         self.contexts: list[torch.Tensor | None] = []
-        self.flights: list[Flight] = []
+        self.flights: list[InFlightChunk] = []
 
     def planned(self, flight) -> None:
         self.flights.append(flight)
@@ -87,7 +86,7 @@ def open_stream(
     *choices: str,
     script: Sequence[TimelineEntry] = (),
     out: Path | None = None,
-    observers: Sequence[Onlooker] = (),
+    observers: Sequence[BaseObserver] = (),
 ) -> Iterator[Run]:
     """A stream that has not been started, closed at the end; inline and small unless the choices say otherwise.
 

@@ -8,10 +8,10 @@ import av
 import pytest
 import yaml
 
+from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.measure.summary import Summary, read_summary
-from pp1_orchestrator.planning.plan import read_plan
-from pp1_orchestrator.runtime.modes.bench import run_bench
+from pp1_orchestrator.planning.make_plan import read_plan
+from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
 from .in_process import SMALL, make_settings
 from .program import run_to_end

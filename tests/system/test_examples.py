@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from pp1_orchestrator.media.sdp import is_loopback_host
-from pp1_orchestrator.server.answers import StreamState
-from pp1_orchestrator.server.notices import Notice, Visible
+from pp1_orchestrator.server.schemas import Notice, StreamState, Visible
 from tests.fault.offers_made import seeds
 
 from .program import Running, running

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from rich.filesize import decimal
 
-from pp1_orchestrator.planning.plan import read_plan
+from pp1_orchestrator.planning.make_plan import read_plan
 
 from .program import run_to_end
 from .warm import ROOT

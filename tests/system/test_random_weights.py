@@ -3,11 +3,11 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.config.load import load_settings
+from pp1_orchestrator.app.strategy_registry import check
+from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.planning import modules
-from pp1_orchestrator.planning.survey import survey
-from pp1_orchestrator.runtime.choices import check
+from pp1_orchestrator.planning import profile as modules
+from pp1_orchestrator.planning.profile import profile_model
 from tests.system.in_process import CONF, open_stream, run_script
 
 CHUNKS = 2
@@ -28,7 +28,7 @@ WIDTHS = {
 def made(*choices: str):
     """What a stream of random weights makes, in figures and as pictures; and what its plan said of memory."""
     summary, run = run_script(*SMALL, *choices, chunks=CHUNKS)
-    planned = survey(run.settings, check(run.settings, {"bench"})).components
+    planned = profile_model(run.settings, check(run.settings, {"bench"})).components
     return summary, run.sink.chunks, planned
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.ports import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
-from pp1_orchestrator.stage0.script import read_script, write_script
+from pp1_orchestrator.stage0.timeline import read_script, write_script
+from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 
 from .in_process import Run, open_stream, run_script
 

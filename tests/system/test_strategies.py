@@ -5,12 +5,11 @@ from functools import cache
 import pytest
 import torch
 
+from pp1_orchestrator.app.strategy_registry import CONTEXTS, OVERLAPS, ROUTINGS, check
+from pp1_orchestrator.loading.stage0_models import load_vae_parts
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.pictures import to_bytes
-from pp1_orchestrator.ports import TimelineEntry, Transition, WeightedPrompt
-from pp1_orchestrator.runtime.build_stage0 import load_vae_parts
-from pp1_orchestrator.runtime.choices import check
-from pp1_orchestrator.runtime.registry import CONTEXTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.models.vae.pixel_format import to_rgb24
+from pp1_orchestrator.types import TimelineEntry, Transition, WeightedPrompt
 from tests.timing import scaled
 
 from .in_process import open_stream, run_script
@@ -122,7 +121,7 @@ def test_the_anchor_is_what_a_decoder_that_decodes_whole_chunks_would_give():
     state = DecodeState()
     for index, latents in enumerate(run.kept.latents):
         pixels = decoder.decode(latents[0], state)
-        assert torch.equal(to_bytes(pixels), run.sink.chunks[index].frames)
+        assert torch.equal(to_rgb24(pixels), run.sink.chunks[index].frames)
         if 0 < index < 4:
             context = run.kept.contexts[index + 1]
             assert torch.equal(context[:, 0], encoder.encode(pixels[3]))

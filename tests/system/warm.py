@@ -79,11 +79,8 @@ def _forker() -> tuple[subprocess.Popen[str], str]:
 def main() -> None:
     import hydra  # noqa: F401
 
-    import pp1_orchestrator.config.load
-    import pp1_orchestrator.runtime.build_text
-    import pp1_orchestrator.runtime.mesh_process
-    import pp1_orchestrator.runtime.program
-    import pp1_orchestrator.runtime.web  # noqa: F401
+    import pp1_orchestrator.app.run
+    import pp1_orchestrator.app.serve  # noqa: F401
     import ui.panel  # noqa: F401
 
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would be missing in every fork"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from pp1_orchestrator.models.checkpoints.generator import load_generator
-from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
-from pp1_orchestrator.models.vae.load import load_vae
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
+from pp1_orchestrator.models.vae.load_vae import load_vae
+from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.export import export

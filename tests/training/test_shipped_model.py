@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 import pp1_orchestrator
-from pp1_orchestrator.models.checkpoints.generator import load_generator
-from pp1_orchestrator.models.text.load import TextSource, load_text_encoder
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
 from training.judge import Judge
 from training.scripts import random_prompt

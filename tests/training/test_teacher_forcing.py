@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import rope_table
 from training.model import TinyModel
 from training.streaming import BatchStream

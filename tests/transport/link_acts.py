@@ -17,10 +17,9 @@ import torch
 from pp1_orchestrator.contract import PPResultV2, Result, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError, MeshError
-from pp1_orchestrator.transport.groups import STAGE0, WAIT_FILES, Topology, open_channel
-from pp1_orchestrator.transport.link import Channel, MeshLink
-from pp1_orchestrator.transport.messages import receive_message
-from pp1_orchestrator.transport.shared_pipe import RING_BYTES, meet
+from pp1_orchestrator.transport.link import Channel, MeshLink, receive_message
+from pp1_orchestrator.transport.process_groups import STAGE0, WAIT_FILES, Topology, open_channel
+from pp1_orchestrator.transport.ring_buffer import RING_BYTES, attach
 from tests.transport.envelopes_made import first_chunk
 from tests.transport.world import WAIT_S, Report, Seat
 
@@ -189,7 +188,7 @@ def _files(seat: Seat, way: str) -> int:
     topology = _topology(seat, "files", way)
     gc.collect()  # what earlier acts have left
     before = _shared_files()
-    memory = meet(topology.pp, WAIT_S, "the peer")
+    memory = attach(topology.pp, WAIT_S, "the peer")
     assert memory is not None
     memory.close()
     del memory  # what it looks at has a file, too

@@ -14,16 +14,15 @@ from torch import Tensor
 
 import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.models.checkpoints.generator import load_generator
-from pp1_orchestrator.models.wan.dit import CausalWanModel
-from pp1_orchestrator.models.wan.fast.block import KernelSteps, Steps, WideSteps
-from pp1_orchestrator.models.wan.fast.passes import CompiledPasses
+from pp1_orchestrator.models.wan.compiled import CompiledPasses
+from pp1_orchestrator.models.wan.fused_block import KernelSteps, Steps, WideSteps
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.noise import initial_noise
-from pp1_orchestrator.models.wan.parallelize import Shard, ShardPlan, parallelize
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Topology, open_channel
+from pp1_orchestrator.models.wan.load_generator import load_generator
+from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
+from pp1_orchestrator.models.wan.tensor_parallel import Shard, ShardPlan, parallelize
+from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology, open_channel
 from tests.models.config_file import read_config
 from tests.transport.world import Report, Seat
 

@@ -8,8 +8,8 @@ import resource
 import torch
 
 from pp1_orchestrator.errors import PeerError
-from pp1_orchestrator.transport.groups import LEADER, STAGE0, MeshShard, Topology
-from pp1_orchestrator.transport.shared_sums import SharedSums, meet
+from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology
+from pp1_orchestrator.transport.shared_all_reduce import SharedMemoryAllReduce, attach
 from tests.transport.world import WAIT_S, Report, Seat
 
 MESH, ROUNDS, SILENT_S = 3, 300, 0.5
@@ -24,8 +24,8 @@ def act(seat: Seat) -> Report:
 
 
 def _sum(seat: Seat, topology: Topology) -> Report:
-    crowded = _meet_without_files(topology) if seat.rank == MESH else meet(topology.mesh, WAIT_S)
-    sums, impatient = meet(topology.mesh, WAIT_S), meet(topology.mesh, SILENT_S)
+    crowded = _meet_without_files(topology) if seat.rank == MESH else attach(topology.mesh, WAIT_S)
+    sums, impatient = attach(topology.mesh, WAIT_S), attach(topology.mesh, SILENT_S)
     if sums is None or impatient is None:
         return {"crowded": crowded is None}
     report: Report = {"crowded": crowded is None, "wrong": [n for n in range(ROUNDS) if not _right(sums, seat.rank, n)]}
@@ -37,7 +37,7 @@ def _sum(seat: Seat, topology: Topology) -> Report:
     return report
 
 
-def _meet_without_files(topology: Topology) -> SharedSums | None:
+def _meet_without_files(topology: Topology) -> SharedMemoryAllReduce | None:
     """Where this process may open no more of them than a pipe of its own."""
     allowed, last = resource.getrlimit(resource.RLIMIT_NOFILE)
     own = os.pipe()
@@ -45,12 +45,12 @@ def _meet_without_files(topology: Topology) -> SharedSums | None:
         os.close(file)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(own) + 1, last))
     try:
-        return meet(topology.mesh, WAIT_S)
+        return attach(topology.mesh, WAIT_S)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, last))
 
 
-def _right(sums: SharedSums, rank: int, number: int) -> bool:
+def _right(sums: SharedMemoryAllReduce, rank: int, number: int) -> bool:
     """One sum of a kind that changes from one to the next."""
     shape, dtype = KINDS[number % len(KINDS)]
     values = torch.full(shape, rank + number % 8).to(dtype)
@@ -58,7 +58,7 @@ def _right(sums: SharedSums, rank: int, number: int) -> bool:
     return torch.equal(values, torch.full(shape, sum(range(LEADER, MESH + 1)) + MESH * (number % 8)).to(dtype))
 
 
-def _silence(sums: SharedSums) -> str:
+def _silence(sums: SharedMemoryAllReduce) -> str:
     try:
         sums.add(torch.zeros(1))
     except PeerError as error:

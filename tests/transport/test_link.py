@@ -8,14 +8,11 @@ import torch
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.mesh.text import LeaderText
-from pp1_orchestrator.mesh.timer import HostTimer
-from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.models.wan.noise import initial_noise
-from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.transport.link import InlineChannel, MeshLink
-from pp1_orchestrator.transport.messages import receive_message, send_parcel
+from pp1_orchestrator.mesh.text_conditioning import LeaderText
+from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message, send_message
 from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
 from tests.transport.envelopes_made import first_chunk
 from tests.transport.link_acts import CPU, EMBEDS, LATENTS, WAYS, act
@@ -118,7 +115,7 @@ def test_a_closed_pipe_leaves_no_file_open(reports):
 def test_a_corrupt_header_is_refused_before_anything_else_is_read(parcel, field, value):
     pipe = Pipe()
     parcel.header[field] = value
-    send_parcel(parcel, pipe.send)
+    send_message(parcel, pipe.send)
     with pytest.raises(ContractError):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 1
@@ -127,7 +124,7 @@ def test_a_corrupt_header_is_refused_before_anything_else_is_read(parcel, field,
 def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read(parcel):
     pipe = Pipe()
     parcel.header[TENSOR_COUNT] -= 1
-    send_parcel(parcel, pipe.send)
+    send_message(parcel, pipe.send)
     with pytest.raises(ContractError, match="1 tensors described, 0 announced"):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 2

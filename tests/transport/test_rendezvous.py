@@ -2,7 +2,7 @@
 
 import psutil
 
-from pp1_orchestrator.transport.rendezvous import host_store, join_store
+from pp1_orchestrator.transport.tcp_store import host_store, join_store
 
 WAIT_S = 120.0
 

@@ -14,9 +14,9 @@ import psutil
 import torch.multiprocessing as mp
 from torch.distributed import PrefixStore, Store
 
-from pp1_orchestrator.runtime.process import limit_threads, use_loopback_for_gloo
-from pp1_orchestrator.transport.groups import Timeouts, Topology
-from pp1_orchestrator.transport.rendezvous import LOOPBACK, host_store, join_store
+from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.transport.process_groups import Timeouts, Topology
+from pp1_orchestrator.transport.tcp_store import LOOPBACK, host_store, join_store
 from tests.forked import METHOD, helped
 
 WAIT_S = 240.0

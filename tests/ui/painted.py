@@ -11,17 +11,16 @@ import numpy as np
 import torch
 
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.measure.metrics import Metrics
-from pp1_orchestrator.media.broadcast import Broadcaster
+from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
-from pp1_orchestrator.media.pacer import PacedSink
-from pp1_orchestrator.media.peers import WhepPeers
-from pp1_orchestrator.media.screens import Screens
+from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
+from pp1_orchestrator.media.pacer import PacedSink, Screens
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.settings import PeerLimits, VideoSettings
-from pp1_orchestrator.ports import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
-from pp1_orchestrator.stage0.checks import check_entries, label, read_aim
+from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.stage0.timeline import Timeline
+from pp1_orchestrator.stage0.validation import check_entries, label, parse_update
+from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.types import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
 from tests.server.conftest import make_clips
 
 SIZE, FPS, FRAMES, SEED = 128, 16, 6, 42
@@ -67,7 +66,7 @@ class PaintedStream:
         self._folder.cleanup()
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
-        read_aim(update)
+        parse_update(update)
         update_id = f"u{next(self._ids)}"
         self._show(update)
         self.events.publish("accepted", update=update_id, prompt=self._label, chunk=self.chunk)
@@ -120,7 +119,7 @@ class PaintedStream:
                 self._paint()
 
     def _show(self, update: PromptUpdate) -> None:
-        terms = read_aim(update).terms
+        terms = parse_update(update).terms
         self.prompt, self._label = max(terms, key=lambda term: term.weight).text, label(terms)
         self.epoch += update.cut == "hard"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.ports import PromptUpdate, Transition, WeightedPrompt
+from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
 
 from .browser import Visit
 from .site import BLUE, GREEN, RED, Site, ask

@@ -1,6 +1,6 @@
 """The way back: what was applied is listed, and one click brings all of it back."""
 
-from pp1_orchestrator.ports import PromptUpdate, Transition, WeightedPrompt
+from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
 
 from .browser import Visit
 from .site import BLUE, GREEN, RED, ask

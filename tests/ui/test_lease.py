@@ -5,7 +5,7 @@ import contextlib
 import httpx
 import pytest
 
-from pp1_orchestrator.server.settings import Limits
+from pp1_orchestrator.server.server_settings import Limits
 from tests.timing import scaled
 
 from .browser import visit

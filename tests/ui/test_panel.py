@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 import ui
-from pp1_orchestrator.ports import Control
+from pp1_orchestrator.types import Control
 
 from .browser import visit
 from .site import GREEN, RED, ask

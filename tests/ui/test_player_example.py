@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import FileResponse
 
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.settings import ServerSettings
+from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import Listening
 
 from .browser import Visit, new_context, visit

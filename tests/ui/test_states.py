@@ -6,7 +6,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from pp1_orchestrator.media.settings import PeerLimits
+from pp1_orchestrator.media.media_settings import PeerLimits
 
 from .browser import Visit, new_context, visit
 from .painted import COLOURS, SIZE

@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.sync_api import FilePayload
 
-from pp1_orchestrator.ports import PromptUpdate, TimelineEntry, Transition
+from pp1_orchestrator.types import PromptUpdate, TimelineEntry, Transition
 
 from .browser import Visit
 from .site import BLUE, GREEN, RED, Site, ask

@@ -28,7 +28,7 @@ class DecodeState:
 
 
 @torch.library.custom_op("pp1::remember", mutates_args=())
-def remember(part: Tensor) -> Tensor:
+def clone_channels_last(part: Tensor) -> Tensor:
     """A copy of some frames, channels last.
 
     An operator of its own: a compiler takes a plain copy for needless and gives a view, which would keep all the frames
@@ -37,12 +37,12 @@ def remember(part: Tensor) -> Tensor:
     return part.clone(memory_format=torch.channels_last)
 
 
-@remember.register_fake
+@clone_channels_last.register_fake
 def _(part: Tensor) -> Tensor:
     return torch.empty_like(part, memory_format=torch.channels_last)
 
 
-class History:
+class ConvCache:
     """Hands every layer that remembers something its own entry of the state, in the order of the calls."""
 
     def __init__(self, state: DecodeState) -> None:
@@ -58,7 +58,7 @@ class History:
 
     def keep(self, index: int, frames: Tensor) -> None:
         """A copy of them [n, C, h, w]. None of them are as good as a flag."""
-        self._state.entries[index] = remember(frames)
+        self._state.entries[index] = clone_channels_last(frames)
 
 
 class StreamingDecoder(Protocol):

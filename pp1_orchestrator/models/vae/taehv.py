@@ -1,24 +1,116 @@
-"""A tiny autoencoder for Wan's latents (TAEHV), streaming: much faster than the VAE, and less exact.
+"""Names and shapes of a TAEHV's tensors (`taew2_1.pth`, `lighttaew2_1.pth`), from its widths.
+
+Knows which layers there are, in which order; what they compute is `models.vae.taehv`'s to know.
+
+A tiny autoencoder for Wan's latents (TAEHV), streaming: much faster than the VAE, and less exact.
 
 Its memory blocks see the frame before; a chunk's frames go through them at once, and of a stream only each block's last
 frame is kept. Where the picture grows, upstream repeats pixels, makes frames of channels by a 1×1 convolution and then
 convolves; all three are linear, so here they are one convolution before the growth, with its weights made beforehand.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
+
+TAEHV's encoder for one picture that begins a stream, repeated to the four that it makes one latent of.
+
+Knows nothing of streams; no state is read or kept. Shapes: T frames, C channels; everything inside is [T, C, H, W].
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
-from torch.nn.functional import relu_
+from torch.nn.functional import conv2d, relu_
 
-from pp1_orchestrator.models.checkpoints.taehv_layout import BLOCKS, GROWTH, TaehvFile
-from pp1_orchestrator.models.vae.base import DecodeState, History
+from pp1_orchestrator.models.checkpoints.reader import CPU, Shape, Weights, check_shapes
+from pp1_orchestrator.models.vae.base import ConvCache, DecodeState
 from pp1_orchestrator.models.vae.layers import convolve
+
+LATENT, PICTURE = 16, 3
+BLOCKS = 3
+"""Memory blocks in a row, at each size of the picture."""
+GROWTH = (1, 2, 2)
+"""Frames that the decoder makes of one, after the first, second and third row of blocks."""
+POOLING = (2, 2, 1)
+"""Frames that the encoder makes one of, before each row of blocks."""
+
+
+def decoder_shapes(widths: Sequence[int]) -> dict[str, Shape]:
+    """widths: channels of the three rows of blocks, and of what comes after them."""
+    shapes = dict(_conv("decoder.1", widths[0], LATENT))
+    for level, growth in enumerate(GROWTH):
+        wide, index = widths[level], 3 + 6 * level
+        for block in range(BLOCKS):
+            shapes |= _block(f"decoder.{index + block}", wide)
+        shapes[f"decoder.{index + BLOCKS + 1}.conv.weight"] = (wide * growth, wide, 1, 1)
+        shapes[f"decoder.{index + BLOCKS + 2}.weight"] = (widths[level + 1], wide, 3, 3)
+    return shapes | dict(_conv("decoder.22", PICTURE, widths[-1]))
+
+
+def taehv_shapes(widths: Sequence[int], with_encoder: bool) -> dict[str, Shape]:
+    """Of the decoder, and of the encoder if it is needed."""
+    return decoder_shapes(widths) | (encoder_shapes(widths[-1]) if with_encoder else {})
+
+
+def encoder_shapes(wide: int) -> dict[str, Shape]:
+    """wide: channels of every row of blocks, the last of the decoder's."""
+    shapes = dict(_conv("encoder.0", wide, PICTURE))
+    for level, pooling in enumerate(POOLING):
+        index = 2 + 5 * level
+        shapes[f"encoder.{index}.conv.weight"] = (wide, wide * pooling, 1, 1)
+        shapes[f"encoder.{index + 1}.weight"] = (wide, wide, 3, 3)
+        for block in range(BLOCKS):
+            shapes |= _block(f"encoder.{index + 2 + block}", wide)
+    return shapes | dict(_conv("encoder.17", LATENT, wide))
+
+
+class TaehvFile:
+    """The tensors of a file, checked. Raises ValueError when it is another file.
+
+    Where a growing layer makes more frames of one than needed, its last frames' channels are the ones.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        expected: Mapping[str, Shape],
+        device: torch.device = CPU,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """expected: of both halves, or of the decoder alone; then an encoder in the file is left there."""
+        self._weights, self._expected = weights, expected
+        self.device, self.dtype = device, dtype
+        both = any(key.startswith("encoder.") for key in expected)
+        stored = weights.shapes()
+        self._stored = {key: shape for key, shape in stored.items() if both or not key.startswith("encoder.")}
+        check_shapes(weights.path, "TAEHV", expected, {key: self._cut(key) for key in self._stored})
+
+    def read(self, key: str, dtype: torch.dtype | None = None) -> Tensor:
+        """dtype None: the one that is computed in."""
+        stored, wanted = self._stored[key][0], self._expected[key][0]
+        rows = slice(stored - wanted, stored) if stored > wanted else None
+        return self._weights.read(key, self.device, dtype or self.dtype, rows)
+
+    def _cut(self, key: str) -> Shape:
+        """The shape after cutting."""
+        shape, wanted = self._stored[key], self._expected.get(key)
+        grows = key.startswith("decoder.") and key.endswith(".conv.weight")
+        if grows and wanted is not None and shape[1:] == wanted[1:] and shape[0] % wanted[0] == 0:
+            return wanted
+        return shape
+
+
+def _conv(name: str, out: int, inner: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (out, inner, 3, 3)
+    yield f"{name}.bias", (out,)
+
+
+def _block(name: str, wide: int) -> dict[str, Shape]:
+    inner = {0: 2 * wide, 2: wide, 4: wide}
+    return {key: shape for place, into in inner.items() for key, shape in _conv(f"{name}.conv.{place}", wide, into)}
+
 
 _LAST = torch.channels_last
 _RANGE = 3.0
@@ -29,7 +121,7 @@ _TRIMMED = 3
 _PHASES = ([[1.0, 0, 0], [0, 1, 1], [0, 0, 0]], [[0.0, 0, 0], [1, 1, 0], [0, 0, 1]])
 
 
-def last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=_LAST)
 
 
@@ -38,7 +130,7 @@ class Conv(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(last(weight), requires_grad=False)
+        self.weight = nn.Parameter(channels_last(weight), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,12 +148,12 @@ class MemoryBlock(nn.Module):
         super().__init__()
         self.first, self.second, self.third = (read_conv(file, f"{name}.conv.{place}") for place in (0, 2, 4))
 
-    def forward(self, x: Tensor, history: History) -> Tensor:
+    def forward(self, x: Tensor, history: ConvCache) -> Tensor:
         index, past = history.take()
         if past is None:
             past = torch.zeros_like(x[:1])
         history.keep(index, x[-1:])
-        both = last(torch.cat([x, torch.cat([past, x[:-1]])], dim=1))
+        both = channels_last(torch.cat([x, torch.cat([past, x[:-1]])], dim=1))
         return relu_(self.third(relu_(self.second(relu_(self.first(both))))).add_(x))
 
 
@@ -75,9 +167,9 @@ class Growth(nn.Module):
         phases = torch.tensor(_PHASES, dtype=weight.dtype, device=weight.device)
         each = grow[..., 0, 0].unflatten(0, (frames, -1))
         merged = torch.einsum("ocij,fcd,ali,bmj->fabodlm", weight, each, phases, phases)
-        self.weight = nn.Parameter(last(merged.flatten(0, 3).to(dtype)), requires_grad=False)
+        self.weight = nn.Parameter(channels_last(merged.flatten(0, 3).to(dtype)), requires_grad=False)
 
-    def forward(self, x: Tensor, history: History) -> Tensor:
+    def forward(self, x: Tensor, history: ConvCache) -> Tensor:
         t, _, h, w = x.shape
         y = convolve(x, self.weight, None).permute(0, 2, 3, 1).reshape(t, h, w, self.frames, 2, 2, self.out)
         y = y.permute(0, 3, 1, 4, 2, 5, 6).reshape(t * self.frames, 2 * h, 2 * w, self.out)
@@ -92,7 +184,7 @@ def _layers(file: TaehvFile) -> Iterator[nn.Module]:
         yield Growth(file.read(grow, torch.float32), file.read(weight, torch.float32), frames, file.dtype)
 
 
-class TinyDecoder(nn.Module):
+class TaehvDecoder(nn.Module):
     """Streaming decoder for any device, in the file's dtype.
 
     scaled: whether it was made for latents with Wan's mean and deviation put back, or for normalised ones.
@@ -124,8 +216,8 @@ class TinyDecoder(nn.Module):
 
     def forward(self, z: Tensor, state: DecodeState) -> Tensor:
         """z: latents as it was made for, [F, z, h, w]; four frames for each. What `torch.compile` is given."""
-        history = History(state)
-        x = relu_(self.conv_in(torch.tanh(last(z) / _RANGE) * _RANGE))
+        history = ConvCache(state)
+        x = relu_(self.conv_in(torch.tanh(channels_last(z) / _RANGE) * _RANGE))
         for layer in self.layers:
             x = layer(x, history)
         return self.conv_out(relu_(x)).clamp_(0, 1).mul_(2).sub_(1)
@@ -139,3 +231,56 @@ def wan_scale(scaled: bool, device: torch.device) -> tuple[Tensor, Tensor]:
         torch.tensor(defaults[name].default, device=device).view(shape) for name in ("latents_mean", "latents_std")
     )
     return (mean, std) if scaled else (torch.zeros_like(mean), torch.ones_like(std))
+
+
+_REPEATED = 4
+
+
+class _Pool(nn.Module):
+    """One frame of `frames`, then half the height and width."""
+
+    def __init__(self, file: TaehvFile, index: int, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.pool = Conv(file.read(f"encoder.{index}.conv.weight"), None)
+        self.conv = Conv(file.read(f"encoder.{index + 1}.weight"), None)
+
+    def forward(self, x: Tensor, history: ConvCache) -> Tensor:
+        together = channels_last(x.reshape(len(x) // self.frames, -1, *x.shape[2:]))
+        return conv2d(self.pool(together), self.conv.weight, stride=2, padding=1)
+
+
+def _encoder_layers(file: TaehvFile) -> Iterator[nn.Module]:
+    for level, frames in enumerate(POOLING):
+        index = 2 + 5 * level
+        yield _Pool(file, index, frames)
+        yield from (MemoryBlock(file, f"encoder.{index + 2 + block}") for block in range(BLOCKS))
+
+
+class TaehvFrameEncoder(nn.Module):
+    """Encodes single pictures on the file's device. scaled: as for `TaehvDecoder`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, file: TaehvFile, scaled: bool) -> None:
+        super().__init__()
+        self.conv_in, self.conv_out = read_conv(file, "encoder.0"), read_conv(file, "encoder.17")
+        self.layers = nn.ModuleList(_encoder_layers(file))
+        mean, std = wan_scale(scaled, file.device)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(p.nbytes for p in self.parameters())
+
+    @torch.inference_mode()
+    def encode(self, frame: Tensor) -> Tensor:
+        weight = self.conv_in.weight
+        picture = frame.to(weight.device, torch.float32).add(1).div(2).to(weight.dtype)
+        history = ConvCache(DecodeState())
+        x = relu_(self.conv_in(channels_last(picture.expand(_REPEATED, -1, -1, -1))))
+        for layer in self.layers:
+            x = layer(x, history)
+        return (self.conv_out(x).float() - self.mean) / self.std

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.dit import CausalWanModel
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.noise import renoise_stream
-from pp1_orchestrator.models.wan.passes import Passes, PlainPasses, Text
+from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
+from pp1_orchestrator.models.wan.runner import EagerRunner, ModelRunner, Text
+from pp1_orchestrator.models.wan.sampler import TRAIN_STEPS, FlowSchedule, renoise_stream
 
 
 class CausalGenerator:
@@ -27,10 +26,10 @@ class CausalGenerator:
     """
 
     def __init__(
-        self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, passes: Passes | None = None
+        self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, passes: ModelRunner | None = None
     ) -> None:
         self._model = model
-        self._passes = passes or PlainPasses(model, cache)
+        self._passes = passes or EagerRunner(model, cache)
         self._cache = cache
         self._schedule = schedule
         self._text: Text | None = None

@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue, attend
+from pp1_orchestrator.models.wan.attention import KeyValue, attend, biased_attention
 from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
-from pp1_orchestrator.models.wan.segment_attention import attend_two
 
 
 class KVCache:
@@ -121,7 +120,7 @@ class KVCache:
             return self.attention(q, *self.visible(layer))
         anchor, own = (self._part(layer, part) for part in (slice(0, self._frame), self._slot))
         full = torch.cat([anchor[0], own[0]], dim=1), torch.cat([anchor[1], own[1]], dim=1)
-        return attend_two(q, full, self._part(layer, middle), self._bias)
+        return biased_attention(q, full, self._part(layer, middle), self._bias)
 
     def visible(self, layer: int) -> KeyValue:
         """All keys and values that the current chunk attends to, [B, K, H, D], as views."""

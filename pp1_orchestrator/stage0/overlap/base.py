@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.measure.queues import QueueDepths
-from pp1_orchestrator.measure.spans import SpanRecorder
-from pp1_orchestrator.stage0.flight import Flight
-from pp1_orchestrator.stage0.stage import Stage
-from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.messages import Received
+from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.pipeline import ChunkPipeline
+from pp1_orchestrator.telemetry.metrics import QueueDepths
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.transport.link import MeshLink, Received
 
 IN_FLIGHT, DECODED_NEXT = "in_flight", "results"
 """Names of the two queues: envelopes without an answer yet, and results that are not being decoded yet."""
@@ -55,10 +54,10 @@ class Overlap(ABC):
         self._parts = parts
 
     @abstractmethod
-    def step(self, stage: Stage) -> bool:
+    def step(self, stage: ChunkPipeline) -> bool:
         """Advance the stream by about one chunk. False when there was nothing to do."""
 
-    def post(self, parcel: wire.Parcel) -> None:
+    def post(self, parcel: wire.EncodedMessage) -> None:
         """Send a message that has no answer, while no chunk is with the mesh."""
         self._parts.link.send(parcel)
 
@@ -70,7 +69,7 @@ class Overlap(ABC):
         return True
 
 
-def exchange(parts: OverlapParts, flight: Flight) -> Received:
+def exchange(parts: OverlapParts, flight: InFlightChunk) -> Received:
     """Send a chunk's envelope and wait for its result, on one thread."""
     parts.queues.note(IN_FLIGHT, 1)
     send(parts, flight)
@@ -79,7 +78,7 @@ def exchange(parts: OverlapParts, flight: Flight) -> Received:
     return received
 
 
-def send(parts: OverlapParts, flight: Flight) -> None:
+def send(parts: OverlapParts, flight: InFlightChunk) -> None:
     """Send a chunk's envelope."""
     start = time.monotonic_ns()
     flight.packed.cross(flight.parcel.parts)
@@ -87,7 +86,7 @@ def send(parts: OverlapParts, flight: Flight) -> None:
     note_sent(parts, flight, start)
 
 
-def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
+def note_sent(parts: OverlapParts, flight: InFlightChunk, start_ns: int) -> None:
     """Record when a chunk's envelope left."""
     call_id, end = flight.envelope.meta.call_id, time.monotonic_ns()
     flight.record.send_start_s, flight.record.send_end_s = start_ns / 1e9, end / 1e9
@@ -97,7 +96,7 @@ def note_sent(parts: OverlapParts, flight: Flight, start_ns: int) -> None:
     parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
 
 
-def receive(parts: OverlapParts, flight: Flight) -> Received:
+def receive(parts: OverlapParts, flight: InFlightChunk) -> Received:
     """Wait for a chunk's result."""
     start = time.monotonic_ns()
     received = parts.link.receive()

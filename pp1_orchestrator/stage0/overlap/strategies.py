@@ -10,17 +10,17 @@ import time
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.stage0.flight import Flight
+from pp1_orchestrator.stage0.chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
-from pp1_orchestrator.stage0.stage import Stage
+from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.transport.link import PendingSend
 
 
 class Sync(Overlap):
     """overlap=sync: send, wait, decode, emit. Nothing overlaps; the baseline."""
 
-    def step(self, stage: Stage) -> bool:
+    def step(self, stage: ChunkPipeline) -> bool:
         flight = stage.plan(block=True)
         if flight is None:
             return False
@@ -40,9 +40,9 @@ class LoopAhead(Overlap):
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
-        self._ahead: tuple[Flight, PendingSend] | None = None
+        self._ahead: tuple[InFlightChunk, PendingSend] | None = None
 
-    def step(self, stage: Stage) -> bool:
+    def step(self, stage: ChunkPipeline) -> bool:
         ahead = self._ahead or self._submit(stage.plan(block=True))
         if ahead is None:
             return False
@@ -64,7 +64,7 @@ class LoopAhead(Overlap):
         self._ahead = None
         return True
 
-    def _submit(self, flight: Flight | None) -> tuple[Flight, PendingSend] | None:
+    def _submit(self, flight: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if flight is None:
             return None
@@ -88,7 +88,7 @@ class Stage0Owned(Overlap):
         super().__init__(parts)
         self._link = LinkThread(parts)
 
-    def step(self, stage: Stage) -> bool:
+    def step(self, stage: ChunkPipeline) -> bool:
         self._submit(stage, block=not self._link.in_flight)
         if not self._link.in_flight:
             return False
@@ -100,13 +100,13 @@ class Stage0Owned(Overlap):
             stage.finish(accepted)
         return True
 
-    def post(self, parcel: wire.Parcel) -> None:
+    def post(self, parcel: wire.EncodedMessage) -> None:
         self._link.post(parcel)
 
     def close(self, timeout_s: float) -> bool:
         return self._link.close(timeout_s)
 
-    def _submit(self, stage: Stage, block: bool) -> None:
+    def _submit(self, stage: ChunkPipeline, block: bool) -> None:
         """Plan chunks until as many are in flight as may be."""
         while self._link.in_flight < self._parts.depths.d_in:
             flight = stage.plan(block)
@@ -129,7 +129,7 @@ class DecodeThread(Overlap):
         super().__init__(parts)
         self._decoder = DecoderThread(parts)
 
-    def step(self, stage: Stage) -> bool:
+    def step(self, stage: ChunkPipeline) -> bool:
         self._decoder.check()
         flight = stage.plan(block=True)
         if flight is None:

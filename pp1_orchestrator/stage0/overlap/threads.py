@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
-from pp1_orchestrator.stage0.flight import Accepted, Flight
+from pp1_orchestrator.stage0.chunk import InFlightChunk, ReceivedChunk
 from pp1_orchestrator.stage0.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, receive, send
-from pp1_orchestrator.stage0.stage import Stage
-from pp1_orchestrator.transport.lanes import own_lane
-from pp1_orchestrator.transport.messages import Received
+from pp1_orchestrator.stage0.pipeline import ChunkPipeline
+from pp1_orchestrator.transport.cuda_streams import dedicated_stream
+from pp1_orchestrator.transport.link import Received
 
 POLL_S = 0.5
 """How long a wait for the other side's queue lasts before the thread's failure is looked for."""
@@ -29,14 +29,14 @@ class LinkThread:
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
-        self._outbox: queue.Queue[Flight | wire.Parcel | None] = queue.Queue(parts.depths.d_in)
+        self._outbox: queue.Queue[InFlightChunk | wire.EncodedMessage | None] = queue.Queue(parts.depths.d_in)
         self._inbox: queue.Queue[Received | Exception] = queue.Queue(parts.depths.d_out)
         self.in_flight = 0
         """Chunks that have been submitted, and their results not yet taken."""
         self._thread = threading.Thread(target=self._run, name="mesh-comms", daemon=True)
         self._thread.start()
 
-    def submit(self, flight: Flight) -> None:
+    def submit(self, flight: InFlightChunk) -> None:
         """Send a chunk's envelope. Waits while a heartbeat is in its place: one that the mesh has not taken yet."""
         self.in_flight += 1
         self._parts.queues.note(IN_FLIGHT, self.in_flight)
@@ -46,7 +46,7 @@ class LinkThread:
             except queue.Full:
                 self._check_alive()
 
-    def post(self, parcel: wire.Parcel) -> None:
+    def post(self, parcel: wire.EncodedMessage) -> None:
         """Send a heartbeat. It is not needed when another one is still waiting."""
         with contextlib.suppress(queue.Full):
             self._outbox.put_nowait(parcel)
@@ -85,16 +85,16 @@ class LinkThread:
 
     def _run(self) -> None:
         try:
-            with own_lane(self._parts.link.device):
+            with dedicated_stream(self._parts.link.device):
                 while (item := self._outbox.get()) is not None:
-                    if isinstance(item, wire.Parcel):
+                    if isinstance(item, wire.EncodedMessage):
                         self._parts.link.send(item)
                     else:
                         self._exchange(item)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._inbox.put(error)
 
-    def _exchange(self, flight: Flight) -> None:
+    def _exchange(self, flight: InFlightChunk) -> None:
         send(self._parts, flight)
         self._inbox.put(receive(self._parts, flight))
         self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
@@ -106,12 +106,14 @@ class DecoderThread:
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
-        self._jobs: queue.Queue[tuple[Stage, Accepted, threading.Event] | None] = queue.Queue(parts.depths.d_out)
+        self._jobs: queue.Queue[tuple[ChunkPipeline, ReceivedChunk, threading.Event] | None] = queue.Queue(
+            parts.depths.d_out
+        )
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
 
-    def submit(self, stage: Stage, accepted: Accepted) -> None:
+    def submit(self, stage: ChunkPipeline, accepted: ReceivedChunk) -> None:
         """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
         prepared = threading.Event()
         self._wait_until(lambda: self._offer((stage, accepted, prepared)))
@@ -137,7 +139,7 @@ class DecoderThread:
                 break
         return not self._thread.is_alive()
 
-    def _offer(self, job: tuple[Stage, Accepted, threading.Event]) -> bool:
+    def _offer(self, job: tuple[ChunkPipeline, ReceivedChunk, threading.Event]) -> bool:
         try:
             self._jobs.put(job, timeout=POLL_S)
         except queue.Full:
@@ -151,7 +153,7 @@ class DecoderThread:
 
     def _run(self) -> None:
         try:
-            with own_lane(self._parts.link.device):
+            with dedicated_stream(self._parts.link.device):
                 while (job := self._jobs.get()) is not None:
                     stage, accepted, prepared = job
                     accepted.taken.cross([accepted.latents, accepted.finite])

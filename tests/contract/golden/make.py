@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from pp1_orchestrator.transport.messages import receive_message
+from pp1_orchestrator.transport.link import receive_message
 
 from .messages import BROKEN, WHOLE, as_bytes
 

@@ -53,7 +53,7 @@ REBUILT = plan(
 )
 INFER = Action.INFER
 
-WHOLE: dict[str, Callable[[], wire.Parcel]] = {
+WHOLE: dict[str, Callable[[], wire.EncodedMessage]] = {
     "v2-noop": lambda: wire.pack_envelope(envelope(Action.NOOP)),
     "v2-shutdown": lambda: wire.pack_envelope(envelope(Action.SHUTDOWN)),
     "v2-first": lambda: wire.pack_envelope(
@@ -71,7 +71,7 @@ WHOLE: dict[str, Callable[[], wire.Parcel]] = {
 }
 
 
-def as_bytes(parcel: wire.Parcel) -> bytes:
+def as_bytes(parcel: wire.EncodedMessage) -> bytes:
     """A message as it travels."""
     return b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parcel.parts)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.numerics import LATENT_SIZE, SMALL, Inputs, compare, error, ours, save_random, theirs
-from pp1_orchestrator.models.checkpoints import wan_layouts
+from pp1_orchestrator.models.wan import wan_state_dict as wan_layouts
 
 CPU = torch.device("cpu")
 FLOAT32_BOUND, BFLOAT16_BOUND = 1e-5, 1e-2

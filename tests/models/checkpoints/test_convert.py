@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from pp1_orchestrator.convert import EXIT_SOURCE, convert, main, parser
-from pp1_orchestrator.models.checkpoints.convert import infer_config
-from pp1_orchestrator.models.checkpoints.generator import load_generator
+from pp1_orchestrator.models.checkpoints.conversion import infer_config
 from pp1_orchestrator.models.checkpoints.manifest import NAME, check_manifest
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.checkpoints import layouts_made as made
 from tests.models.config_file import read_config
 from tests.models.small import CONFIG, random_model

@@ -6,7 +6,7 @@ import os
 import msgspec
 import pytest
 
-from pp1_orchestrator.models.checkpoints.digests import KEPT, DigestMemory, Seen
+from pp1_orchestrator.models.checkpoints.manifest import KEPT_DIGESTS, DigestMemory, Seen
 
 SIZE = 3 * 2**20
 
@@ -61,11 +61,11 @@ def test_a_memory_that_can_not_be_written_costs_time_and_nothing_else(weights, p
 
 def test_the_newest_files_alone_are_remembered(weights, place):
     place.parent.mkdir()
-    old = {f"/{number}": Seen(1, 1, 1, "x") for number in range(KEPT)}
+    old = {f"/{number}": Seen(1, 1, 1, "x") for number in range(KEPT_DIGESTS)}
     place.write_bytes(msgspec.json.encode(old))
     DigestMemory(place, least=SIZE).digest(weights)
     kept = list(msgspec.json.decode(place.read_bytes()))
-    assert (len(kept), kept[0], kept[-1]) == (KEPT, "/1", str(weights.resolve()))
+    assert (len(kept), kept[0], kept[-1]) == (KEPT_DIGESTS, "/1", str(weights.resolve()))
 
 
 def test_a_small_file_is_not_worth_remembering(weights, place):

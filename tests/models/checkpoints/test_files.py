@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pp1_orchestrator.models.checkpoints.files import open_weights
+from pp1_orchestrator.models.checkpoints.reader import open_weights
 
 STATE = {
     "a": torch.arange(24.0).view(4, 6),

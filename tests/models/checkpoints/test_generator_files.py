@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pp1_orchestrator.models.checkpoints.generator import load_generator, open_generator
+from pp1_orchestrator.models.wan.load_generator import load_generator, open_generator
 from tests.models.config_file import read_config
 from tests.models.small import CONFIG, random_model
 

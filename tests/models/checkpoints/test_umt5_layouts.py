@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from transformers import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error
-from pp1_orchestrator.models.text.load import TextSizes, TextSource, load_text_encoder, make_umt5
+from pp1_orchestrator.models.text.load_text_encoder import TextSizes, TextSource, load_text_encoder, make_umt5
 
 CPU = torch.device("cpu")
 SIZES = TextSizes(

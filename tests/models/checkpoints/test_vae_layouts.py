@@ -8,8 +8,8 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.kinds import VAES, VaeSource
-from pp1_orchestrator.models.vae.load import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
 
 CPU = torch.device("cpu")
 BASE, LIGHT = 8, 2

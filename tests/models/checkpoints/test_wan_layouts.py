@@ -6,11 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pp1_orchestrator.models.checkpoints.files import open_weights
-from pp1_orchestrator.models.checkpoints.generator import load_generator, open_generator
-from pp1_orchestrator.models.checkpoints.wan_layouts import in_our_names, with_lora
-from pp1_orchestrator.models.wan.parallelize import Place, ShardPlan, parallelize
-from pp1_orchestrator.models.wan.weights import read_part
+from pp1_orchestrator.models.checkpoints.reader import open_weights
+from pp1_orchestrator.models.wan.load_generator import load_generator, open_generator, read_part
+from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
 from tests.models.checkpoints import layouts_made as made
 
 CPU = torch.device("cpu")

@@ -1,0 +1,53 @@
+"""run=plan: say what would run where and how fast, without loading a weight or starting a process."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.planning.calibrate import LinkSpeed, calibrate
+from pp1_orchestrator.planning.make_plan import Delays, Plan, predict, write_plan
+from pp1_orchestrator.planning.profile import ModelProfile, profile_model
+from pp1_orchestrator.planning.tables import render
+from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
+from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.transport.link_benchmark import probe_link
+
+log = logging.getLogger(__name__)
+WIDTH = 100
+
+
+def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+    """Print the plan and leave plan.json. Raises ConfigError for what can't be run."""
+    plan = make_plan(settings, config)
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    console.print(render(plan))
+    write_plan(plan, out / "plan.json")
+    log.info("see %s", out / "plan.json")
+
+
+def make_plan(settings: Settings, config: WanConfig) -> Plan:
+    """Measure this machine for a moment, then predict the run on it."""
+    limit_threads(settings.layout.threads)
+    found = profile_model(settings, config)
+    log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
+    delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
+    machine = calibrate(settings, found, lambda between_s: _link(settings, found, between_s))
+    return predict(settings, config, machine, delays, found)
+
+
+def _link(settings: Settings, found: ModelProfile, between_s: float) -> LinkSpeed:
+    layout, work = settings.layout, found.work["generator"]
+    if layout.backend == "gloo":
+        use_loopback_for_gloo()
+    largest = work.reduction_bytes // work.reductions if work.reductions else found.needs.latent_bytes
+    ranks = max(2, layout.mesh_ranks)  # a mesh of one still talks to rank 0
+    found_link = probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)
+    return LinkSpeed(**asdict(found_link))

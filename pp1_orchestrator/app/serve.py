@@ -1,0 +1,145 @@
+"""run=serve: stream to viewers until stopped.
+
+The web side of a stream, put together: pacer, encoder, viewers, server, page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import ui
+from pp1_orchestrator.app.bench import write_results
+from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.media.broadcaster import Broadcaster
+from pp1_orchestrator.media.clip_writer import ClipLimits
+from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.frames import placeholder
+from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
+from pp1_orchestrator.media.pacer import PacedSink, Screens
+from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.whep import WhepPeers
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.process_tuning import tune_gc
+from pp1_orchestrator.processes.signals import end_at_next
+from pp1_orchestrator.server.app import create_app
+from pp1_orchestrator.server.http_server import HttpServer, check_port, serve
+from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.stage0.session import Session
+from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
+from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
+from pp1_orchestrator.types import Clip
+
+log = logging.getLogger(__name__)
+
+
+def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+    """Raises ConfigError for an address that can't be had, or the stream's failure once the server has ended."""
+    # Imported here: the web stack costs seconds that a bench need not pay.
+    from pp1_orchestrator.app.serve import Web
+
+    web = Web(settings)
+    instruments = Instruments.make(settings.run.warmup_chunks)
+    with ExitStack() as opened:
+        sink = web.make_sink(instruments, out)
+        opened.callback(sink.close)
+        stream = Stream(settings, config, script, instruments, sink, trace_folder=out if settings.trace else None)
+        opened.callback(stream.close)
+        vitals = ResourceMonitor(stream, instruments.metrics, instruments.events)
+        opened.callback(vitals.close)
+        stream.session.start()
+        web.serve(stream.session, instruments, out)
+    try:
+        write_results(settings, instruments, None, stream, out)
+    except Stage0Error as error:  # what was shown was shown
+        log.warning("%s", error)
+    log.info("stopped; see %s", out)
+    if stream.session.failure is not None:
+        raise stream.session.failure
+
+
+class Web:
+    """Raises ConfigError at once for an address that is not allowed or already taken."""
+
+    def __init__(self, settings: Settings) -> None:
+        serving, stream = settings.serving, settings.stream
+        self._loop_limit_s = settings.deadlines.loop
+        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
+        self._address = check_port(serving.host, serving.port)  # one for all: a name may soon mean another
+        logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
+        self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
+        self._video = VideoSettings(
+            stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
+        )
+        self._clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
+        self._broadcaster: Broadcaster | None = None
+        self._clips: ClipRecorder | None = None
+
+    def make_sink(self, instruments: Instruments, out: Path) -> PacedSink:
+        """Where the stream's frames go: shown in real time, encoded once for all viewers. Clips lie below `out`."""
+        instruments.metrics.target_fps(self._video.fps)
+        self._broadcaster = Broadcaster(self._video, instruments.metrics)
+
+        def tell(clip: Clip) -> None:
+            instruments.events.publish("clip", clip=clip.id, state=clip.state)
+
+        self._clips = ClipRecorder(out / "clips", self._video, self._clip_limits, instruments.metrics, tell)
+        return PacedSink(
+            Screens(self._broadcaster, self._clips),
+            self._video.fps,
+            placeholder(self._video.height, self._video.width),
+            instruments.metrics,
+            instruments.receipts.shown,
+        )
+
+    def serve(self, session: Session, instruments: Instruments, out: Path) -> None:
+        """Serve until a signal comes or the stream ends. out: the run's folder."""
+        assert self._broadcaster is not None
+        assert self._clips is not None
+        settings = self._server_settings
+        policy = CandidatePolicy(self._address)
+        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, instruments.metrics)
+        registry = instruments.metrics.registry
+        app = create_app(
+            session,
+            peers,
+            self._clips,
+            instruments.events,
+            registry,
+            settings,
+            ui.mount_panel,
+            instruments.metrics.limited,
+        )
+
+        def stop_with_stream(server: HttpServer) -> None:
+            def wait() -> None:
+                session.done.wait()
+                server.stop()
+
+            threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
+
+        watches = ExitStack()
+        watches.callback(self._clips.close)  # in the end, whatever ends it: a clip without its index can't be read
+
+        def started() -> None:
+            log.info("the page is at http://%s:%d/", settings.host, settings.port)
+            watch = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, out)
+            watches.callback(watch.close)
+
+        tune_gc()
+        with watches:
+            serve(
+                app,
+                self._address,
+                settings.port,
+                settings.limits,
+                on_started=started,
+                on_server=stop_with_stream,
+                on_signal=end_at_next,
+            )

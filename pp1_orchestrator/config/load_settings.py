@@ -1,0 +1,68 @@
+"""From Hydra's composed configuration to `Settings`, once. The only place that knows OmegaConf.
+
+An error of the configuration or of a run as one line of text. Knows nothing of where the line is shown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.errors import ConfigError, first_line
+
+OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
+
+
+def load_settings(composed: DictConfig) -> Settings:
+    """Typed settings. Raises ConfigError with one line naming the key, its value and what is expected."""
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(first_line(error)) from error
+    try:
+        return msgspec.convert(plain, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_one_line(str(error), plain)) from error
+
+
+def _one_line(text: str, plain: Any) -> str:
+    """msgspec's "Expected … - at `$.a.b`" as "a.b=value: expected …"."""
+    match = re.fullmatch(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?", text)
+    assert match is not None
+    problem, path = match.group(1), match.group(2) or ""
+    problem = problem[:1].lower() + problem[1:]
+    if not path:
+        return problem
+    value = plain
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)]
+    if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
+        return f"{path}: {problem}; text that looks like a number or a truth value is quoted: \"{path}='…'\""
+    return f"{path}={value}: {problem}"
+
+
+UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without its line breaks."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {UNREADABLE}"
+    text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
+        return f"{several[1]}: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m"
+    if unknown := re.match(r"Could not override '(.+?)'", text):
+        return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
+    return text

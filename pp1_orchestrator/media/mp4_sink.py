@@ -1,0 +1,98 @@
+"""Writes every decoded frame into an MP4 file that can be played even if the program is killed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.media.frames import as_arrays
+from pp1_orchestrator.media.mp4 import FRAGMENTED, Mp4File
+from pp1_orchestrator.types import DecodedChunk
+
+log = logging.getLogger(__name__)
+
+CHUNKS_QUEUED = 8
+POLL_S = 0.5
+
+
+class Mp4Recorder:
+    """A FrameSink without a clock: it takes chunks as fast as they come and drops none.
+
+    stall_s: a disk that takes nothing for so long has failed.
+    """
+
+    def __init__(self, path: Path, fps: float, height: int, width: int, stall_s: float = 30.0) -> None:
+        self._path, self._shape, self._stall_s = path, (fps, height, width), stall_s
+        self._frames = 0
+        self._tick = 1 / Fraction(fps).limit_denominator(1001)
+        self._chunks: queue.Queue[DecodedChunk | None] = queue.Queue(CHUNKS_QUEUED)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def put(self, chunk: DecodedChunk) -> None:
+        """Queue a chunk; waits while the file is behind. Raises Stage0Error when it can't be written."""
+        self._enqueue(chunk)
+
+    def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
+        return True
+
+    def flush(self) -> None:
+        """A recording keeps what came before a cut."""
+
+    def close(self) -> None:
+        """Write what is queued and finish the file. Raises Stage0Error when it can't be written."""
+        if self._thread.is_alive():
+            self._enqueue(None)
+            self._join()
+        self._check()
+
+    def _enqueue(self, chunk: DecodedChunk | None) -> None:
+        for _ in range(self._polls):
+            self._check()
+            try:
+                return self._chunks.put(chunk, timeout=POLL_S)
+            except queue.Full:
+                continue
+        raise self._stalled()
+
+    def _join(self) -> None:
+        """Wait for the thread as long as it gets on."""
+        frames, polls = self._frames, 0
+        while polls < self._polls:
+            self._thread.join(POLL_S)
+            if not self._thread.is_alive():
+                return
+            polls = polls + 1 if frames == self._frames else 0
+            frames = self._frames
+        raise self._stalled()
+
+    @property
+    def _polls(self) -> int:
+        return math.ceil(self._stall_s / POLL_S)
+
+    def _stalled(self) -> Stage0Error:
+        return Stage0Error(f"{self._path}: nothing could be written for {self._stall_s:g} s")
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise Stage0Error(f"{self._path} can't be written: {self._failure}") from self._failure
+
+    def _run(self) -> None:
+        try:
+            with Mp4File(self._path, *self._shape, self._tick, FRAGMENTED) as file:
+                self._write(file)
+        except Exception as error:  # the thread's boundary: the producer is told with its next chunk
+            log.exception("the recording has failed")
+            self._failure = error
+
+    def _write(self, file: Mp4File) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            for picture in as_arrays(chunk.frames):
+                file.write(picture, self._frames)
+                self._frames += 1

@@ -1,0 +1,74 @@
+"""A mesh rank's generator from settings. Imports nothing that only rank 0 needs."""
+
+from __future__ import annotations
+
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract.envelope import latent_size
+from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, open_checkpoint
+from pp1_orchestrator.mesh.text_conditioning import LeaderText
+from pp1_orchestrator.mesh.worker import Generator
+from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
+from pp1_orchestrator.models.wan.compiled import fast_passes
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.generator import CausalGenerator
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.load_generator import State, assemble, read_part, whole_shapes
+from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.testing.faults import with_work_fault
+from pp1_orchestrator.testing.wrappers import delayed
+from pp1_orchestrator.transport.process_groups import LEADER
+
+
+def load_weights(settings: Settings, config: WanConfig, place: Place, device: torch.device) -> State:
+    """What the rank at `place` holds of the transformer. Raises ConfigError for a bad checkpoint, before it is read."""
+    model, dtype = settings.model, COMPONENT_DTYPES[settings.model.dtype]
+    if model.weights == "random":
+        source = InitialWeights(whole_shapes(config), settings.seed)
+        return read_part(config, source, place, _shard_plan(settings), device, dtype)
+    with as_config_error(settings):
+        return read_part(config, open_checkpoint(settings, config), place, _shard_plan(settings), device, dtype)
+
+
+def make_generator(state: State, settings: Settings, config: WanConfig, shard: Shard) -> tuple[Generator, Components]:
+    """The generator of one mesh rank around what `load_weights` gave, and its bytes by component."""
+    model = assemble(config, state, shard, _shard_plan(settings))
+    weight = model.patch_embedding.weight
+    size = latent_size(settings.stream.height, settings.stream.width)
+    cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
+    schedule = FlowSchedule(settings.model.shift, settings.model.warp)
+    parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
+    parts["text_cache"] = model.text_bytes()
+    passes = None
+    if settings.layout.compile:
+        passes = fast_passes(model, cache, settings.layout.fp8)
+    made = CausalGenerator(model, cache, schedule, passes)
+    if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
+        made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+    generator, delay_s = made, settings.debug.mesh_s
+    if delay_s:
+        generator = delayed(generator, "denoise", lambda *_: delay_s)
+    return with_work_fault(generator, shard.rank + LEADER, settings), parts
+
+
+def make_leader_text(
+    settings: Settings, config: WanConfig, device: torch.device, result: torch.device, spans: SpanRecorder
+) -> tuple[LeaderText, Components]:
+    """The leader's part in text, with an encoder where the routing puts it there, and its bytes.
+
+    result: where messages bring embeddings, and so where its own are wanted.
+    """
+    if settings.routing.encoder != "leader":
+        return LeaderText(None, spans), {}
+    # Imported here: the other mesh ranks do without it.
+    from pp1_orchestrator.loading.stage0_models import load_encoder
+
+    encoder, nbytes = load_encoder(settings, config, device, result)
+    return LeaderText(encoder, spans), {"text_encoder": nbytes}
+
+
+def _shard_plan(settings: Settings) -> ShardPlan:
+    return ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention)

@@ -1,0 +1,113 @@
+"""One mesh rank's process, from its first line to its exit. Loads only what the mesh needs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.contract import handshake
+from pp1_orchestrator.errors import Pp1Error, named_line
+from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, make_leader_text
+from pp1_orchestrator.mesh.fingerprint import fingerprint_rank
+from pp1_orchestrator.mesh.follower import Follower
+from pp1_orchestrator.mesh.leader import Leader, LeaderParts
+from pp1_orchestrator.mesh.worker import MeshWorker, timer_of
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.tensor_parallel import Place
+from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
+from pp1_orchestrator.processes.log_setup import use_format
+from pp1_orchestrator.processes.parent_watch import exit_with_parent
+from pp1_orchestrator.processes.process_tuning import (
+    limit_threads,
+    peak_bytes,
+    use_device,
+    use_environment,
+    use_loopback_for_gloo,
+)
+from pp1_orchestrator.processes.stack_dumps import write_on_signal
+from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
+from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.process_groups import HOST, LEADER, STAGE0, MeshShard, Topology, open_channel
+from pp1_orchestrator.transport.rendezvous import fetch, group_timeouts, publish, tell_failure
+from pp1_orchestrator.transport.tcp_store import Store, join_store
+
+log = logging.getLogger(__name__)
+EXIT_FAILED = 1
+
+
+def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
+    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
+    use_format(settings.log, rank)
+    exit_with_parent(EXIT_FAILED)
+    if folder is not None:
+        _offer_stacks(folder, rank)
+    limit_threads(settings.layout.threads)
+    use_loopback_for_gloo()
+    use_environment(settings.layout.environment, rank)
+    store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
+    try:
+        _run(rank, settings, config, store, folder)
+    except Exception as error:  # noqa: BLE001 - the process's boundary: tell rank 0, then end
+        log.error("%s", named_line(error))
+        _try_to_tell(store, rank, error)
+        sys.stderr.flush()
+        # A collective may be half done: no clean-up may wait for peers.
+        os._exit(EXIT_FAILED)
+
+
+def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
+    own = fingerprint_rank(settings)
+    handshake.compare(rank, own, STAGE0, handshake.encode(fetch(store, "facts", STAGE0)))
+    use_format(settings.log, rank, fetch(store, "generation", STAGE0))
+    publish(store, "agreed", rank, True)
+    log.info("agreed on what must be equal")
+    apply_start_fault(settings, rank, "load")
+    device = torch.device(settings.layout.device_of(rank))
+    use_device(device, settings.layout.memory_share)
+    spans = make_recorder(settings, rank, device)
+    place = Place(rank - LEADER, settings.layout.mesh_ranks)
+    state = load_weights(settings, config, place, device)
+    text, text_bytes = make_leader_text(settings, config, device, HOST, spans) if rank == LEADER else (None, {})
+    publish(store, "loaded", rank, True)
+    log.info("loaded")
+    apply_start_fault(settings, rank, "join")
+    layout = settings.layout
+    topology = Topology(store, rank, layout.mesh_ranks, layout.backend, group_timeouts(settings.deadlines))
+    shard = MeshShard(topology)
+    generator, components = make_generator(state, settings, config, shard)
+    publish(store, "memory", rank, components | text_bytes)
+    log.info("joined the others")
+    worker = MeshWorker(generator, spans, timer_of(device), alone=layout.mesh_ranks == 1)
+    if text is not None:
+        link = MeshLink(with_answer_fault(open_channel(topology), settings))
+        Leader(LeaderParts(link, shard, text, worker), spans).run()
+    else:
+        Follower(shard, worker, HOST).run()
+    if folder is not None:
+        leave_part(spans, folder)
+    publish(store, "peak", rank, peak_bytes(device))
+    generator.close()
+    topology.close()
+
+
+def _offer_stacks(folder: Path, rank: int) -> None:
+    try:
+        write_on_signal(folder, rank)
+    except OSError as error:
+        log.warning("stacks can't be written: %s", error)
+
+
+def _try_to_tell(store: Store, rank: int, error: Exception) -> None:
+    try:
+        tell_failure(store, rank, error)
+    except (RuntimeError, Pp1Error):
+        log.info("rank 0 is gone")

@@ -1,0 +1,59 @@
+"""The leader's part in text: follows the recipes of envelopes, so that the rest of the mesh only ever sees tensors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import msgspec
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.contract import Envelope
+from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.models.text.blend import RecipeMixer
+from pp1_orchestrator.models.text.umt5 import CachedEncoder
+from pp1_orchestrator.telemetry.spans import SpanRecorder
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An envelope whose conditioning, if it changed, is a tensor. embeds: [N, L, text_dim] to send back, if any."""
+
+    envelope: Envelope
+    embeds: Tensor | None = None
+    text_ms: float = 0.0
+
+
+class LeaderText:
+    """Turns recipes into tensors. encoder: None where rank 0 does that."""
+
+    def __init__(self, encoder: CachedEncoder | None, spans: SpanRecorder) -> None:
+        self._encoder, self._spans = encoder, spans
+        self._mixer = RecipeMixer(self._lookup)
+
+    def resolve(self, envelope: Envelope) -> Resolved:
+        """Raises ContractError for a recipe that can't be followed here."""
+        plan = envelope.meta.plan
+        if plan is None:
+            return Resolved(envelope)
+        if plan.recipe is None:
+            if CONDITIONING in envelope.tensors:
+                self._mixer.adopt(plan.conditioning_epoch, envelope.tensors[CONDITIONING])
+            return Resolved(envelope)
+        start = time.monotonic_ns()
+        made = self._mixer.apply(plan.recipe, plan.conditioning_epoch)
+        embeds = torch.cat([self._lookup(text) for text in plan.recipe.texts]) if plan.return_embeds else None
+        end = time.monotonic_ns()
+        self._spans.add("text", start, end, chunk=plan.chunk_index, call_id=envelope.meta.call_id)
+        meta = msgspec.structs.replace(
+            envelope.meta, plan=msgspec.structs.replace(plan, recipe=None, return_embeds=False)
+        )
+        tensors = {**envelope.tensors, CONDITIONING: made}
+        return Resolved(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
+
+    def _lookup(self, text: str) -> Tensor:
+        if self._encoder is None:
+            raise ContractError("the envelope carries prompts, and the mesh has no text encoder")
+        return self._encoder.encode(text)

@@ -1,0 +1,93 @@
+"""A transformer's weights from a file in any known layout, checked before anything of them is read.
+
+A rank's part of the transformer: which part of each tensor it is, how it is read, and the model around it.
+
+A rank never holds more than its own part and one whole tensor. Knows no files: a `Source` reads, and slices, tensors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pp1_orchestrator.models.checkpoints.reader import Weights, check_shapes, open_weights
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
+
+Shape = tuple[int, ...]
+State = dict[str, Tensor]
+
+
+class Source(Protocol):
+    """Where tensors come from, by Wan2.1's names (`models.checkpoints.files.Weights`, `initial_weights`)."""
+
+    def read(
+        self, key: str, device: torch.device, dtype: torch.dtype, rows: slice | None = None, dim: int = 0
+    ) -> Tensor:
+        """A tensor, or the part `rows` of its dimension `dim`."""
+        ...
+
+
+def whole_shapes(config: WanConfig) -> dict[str, Shape]:
+    """Every tensor of the transformer before it is split."""
+    return _shapes(_on_meta(config))
+
+
+def read_part(
+    config: WanConfig, source: Source, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
+) -> State:
+    """The tensors of the rank at `place`: along the dimension in which its part is smaller, it has its share."""
+    model = _on_meta(config)
+    whole = _shapes(model)
+    state = {}
+    for name, shape in _shapes(parallelize(model, place, plan)).items():
+        split = [dim for dim, size in enumerate(shape) if size != whole[name][dim]]
+        if split:
+            size = shape[split[0]]
+            rows = slice(place.rank * size, (place.rank + 1) * size)
+            state[name] = source.read(name, device, dtype, rows, split[0])
+        else:
+            state[name] = source.read(name, device, dtype)
+    return state
+
+
+def assemble(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
+    """The transformer around what `read_part` read, joined to the ranks that `shard` reaches. Empties `state`: whoever
+    replaces a weight of the model then frees the old one."""
+    model = parallelize(_on_meta(config), shard, plan)
+    model.load_state_dict(state, assign=True)
+    state.clear()
+    return model.eval().requires_grad_(False)
+
+
+def _on_meta(config: WanConfig) -> CausalWanModel:
+    with torch.device("meta"):
+        return CausalWanModel(config)
+
+
+def _shapes(model: CausalWanModel) -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def open_generator(
+    path: Path, config: WanConfig, ema: bool = True, lora: Path | None = None, lora_alpha: float | None = None
+) -> Weights:
+    """The transformer in `path`, a file or a folder, under our names, with the changes of `lora` added.
+
+    Raises FileNotFoundError, and ValueError with one line that names the file and the first wrong keys.
+    """
+    weights = in_our_names(open_weights(path), ema)
+    check_shapes(weights.path, "generator", whole_shapes(config), weights.shapes())
+    return weights if lora is None else with_lora(weights, open_weights(lora), lora_alpha)
+
+
+def load_generator(path: Path, config: WanConfig, device: torch.device, dtype: torch.dtype) -> CausalWanModel:
+    """The whole transformer in `path`, on one device. Raises what `open_generator` raises."""
+    alone, plan = Place(0, 1), ShardPlan()
+    state = read_part(config, open_generator(path, config), alone, plan, device, dtype)
+    return assemble(config, state, alone, plan)

@@ -1,0 +1,152 @@
+"""Tensor parallelism, applied to a finished transformer from outside.
+
+Column-parallel: q, k, v and the feed-forward's first matrix; row-parallel: o and its second matrix, whose partial sums
+are added over ranks before the bias. The q/k RMSNorm spans all heads, so its mean of squares is taken over ranks too:
+q's and k's sums travel in one collective. `all_reduce` sums a tensor over the mesh in place; nothing here knows how.
+Source: Megatron-LM, arXiv:1909.08053.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm
+from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.model import CausalWanModel
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
+
+    Splitting qk costs a small collective per attention, splitting cross_attention one of each size per block. Where a
+    message costs more than the product it saves (small models, slow links), they are better computed on every rank.
+    """
+
+    qk: bool = True
+    cross_attention: bool = True
+
+
+class Shard(Protocol):
+    """This rank's place in the mesh and how to sum over it."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def degree(self) -> int: ...
+
+    def all_reduce(self, tensor: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rank's place in a mesh that it has not met: enough to know its part, and to compute alone."""
+
+    rank: int
+    degree: int
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        raise RuntimeError(f"rank {self.rank} of {self.degree} has not met the others")
+
+
+def check_degree(config: WanConfig, degree: int) -> None:
+    """Raise ValueError when `degree` ranks cannot share the heads and the feed-forward evenly."""
+    if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
+        fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0 and config.ffn_dim % d == 0]
+        raise ValueError(
+            f"{degree} tensor-parallel ranks cannot share {config.num_heads} heads and a feed-forward of "
+            f"{config.ffn_dim}; possible: {', '.join(map(str, fits))}"
+        )
+
+
+class ShardedMeanSquare(MeanSquare):
+    """Mean of squares over the whole width, of which each rank holds an equal part."""
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__()
+        self._shard = shard
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.over_ranks(torch.cat(super().forward(*tensors), dim=-1)).split(1, dim=-1))
+
+    def over_ranks(self, means: Tensor) -> Tensor:
+        return self._shard.all_reduce(means) / self._shard.degree
+
+
+class RowParallelLinear(nn.Module):
+    """A slice of a matrix's input columns; the partial products are summed over ranks, then the bias is added once."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, shard: Shard) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.shard = shard
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.shard.all_reduce(linear(x, self.weight))
+        return out if self.bias is None else out.add_(self.bias)
+
+
+class HeadSliceNorm(RMSNorm):
+    """Normalises a full-width tensor and keeps this rank's heads: for q and k that every rank computes whole."""
+
+    def __init__(self, norm: nn.Module, shard: Shard) -> None:
+        assert isinstance(norm, RMSNorm)
+        super().__init__(0, norm.eps)
+        self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
+        self.start = shard.rank * len(self.weight)
+
+    def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
+        return super().forward(x.narrow(-1, self.start, len(self.weight)), mean_square)
+
+
+def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:
+    return tensor.detach().chunk(shard.degree, dim)[shard.rank].clone(memory_format=torch.contiguous_format)
+
+
+def _column(layer: nn.Module, shard: Shard) -> nn.Linear:
+    assert isinstance(layer, nn.Linear)
+    out = nn.Linear(layer.in_features, layer.out_features // shard.degree, layer.bias is not None, device="meta")
+    out.weight = nn.Parameter(_slice(layer.weight, 0, shard), requires_grad=False)
+    if layer.bias is not None:
+        out.bias = nn.Parameter(_slice(layer.bias, 0, shard), requires_grad=False)
+    return out
+
+
+def _row(layer: nn.Module, shard: Shard) -> RowParallelLinear:
+    assert isinstance(layer, nn.Linear)
+    bias = None if layer.bias is None else layer.bias.detach().clone()
+    return RowParallelLinear(_slice(layer.weight, 1, shard), bias, shard)
+
+
+def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> None:
+    attention.v, attention.o = _column(attention.v, shard), _row(attention.o, shard)
+    if not plan.qk:
+        attention.norm_q = HeadSliceNorm(attention.norm_q, shard)
+        attention.norm_k = HeadSliceNorm(attention.norm_k, shard)
+        return
+    attention.q, attention.k = _column(attention.q, shard), _column(attention.k, shard)
+    for norm in (attention.norm_q, attention.norm_k):
+        assert isinstance(norm, RMSNorm)
+        norm.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
+    attention.mean_square = ShardedMeanSquare(shard)
+
+
+def parallelize(model: CausalWanModel, shard: Shard, plan: ShardPlan) -> CausalWanModel:
+    """Keep this rank's part of every block, in place. Raises ValueError when the degree does not divide the model."""
+    check_degree(model.config, shard.degree)
+    if shard.degree == 1:
+        return model
+    for block in model.block_list():
+        _shard_attention(block.self_attn, shard, plan)
+        if plan.cross_attention:
+            _shard_attention(block.cross_attn, shard, plan)
+        up, activation, down = block.ffn
+        block.ffn = nn.Sequential(_column(up, shard), activation, _row(down, shard))
+    return model

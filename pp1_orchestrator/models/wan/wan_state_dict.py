@@ -1,0 +1,112 @@
+"""The transformer's names in the files that people have, told apart by the names themselves, and turned into ours.
+
+Ours are Wan2.1's. Known: Wan2.1, diffusers, Self-Forcing, LongLive and its LoRA, Krea Realtime, StreamDiffusionV2; as
+training wrote them, wrapped by FSDP, checkpointing or a compiler. Knows names and shapes; reads no tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pp1_orchestrator.models.checkpoints.lora import LoraMergedWeights, LowRank, Renamed
+from pp1_orchestrator.models.checkpoints.reader import SECTION, Weights
+
+AVERAGED, LAST = "generator_ema", "generator"
+OTHER_SECTIONS = ("model", "state_dict")
+LORA_SECTION = "generator_lora"
+WRAPPERS = re.compile(r"_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.|_orig_mod\.")
+OWNERS = re.compile(r"^(?:base_model\.|module\.|model\.|diffusion_model\.)+")
+DIFFUSERS = "condition_embedder."
+FROM_DIFFUSERS = (
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^proj_out\.", "head.head."),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
+    (r"^(blocks\.\d+)\.ffn\.net\.0\.proj\.", r"\1.ffn.0."),
+    (r"^(blocks\.\d+)\.ffn\.net\.2\.", r"\1.ffn.2."),
+    # diffusers numbers a block's norms in the order of their use; Wan calls the one before the text the third.
+    (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
+    (r"^(blocks\.\d+)\.attn1\.", r"\1.self_attn."),
+    (r"^(blocks\.\d+)\.attn2\.", r"\1.cross_attn."),
+    (r"_attn\.to_out\.0\.", "_attn.o."),
+    (r"_attn\.to_([qkv])\.", r"_attn.\1."),
+)
+LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight$")
+DOWN, UP = "A", "B"
+
+
+def in_our_names(weights: Weights, ema: bool) -> Weights:
+    """The transformer in a file, under our names; what it calls otherwise keeps its name.
+
+    ema: of a file that holds both, the averaged weights. Raises ValueError when two tensors come to one name.
+    """
+    return _renamed(weights, _section(weights.shapes(), ema))
+
+
+def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
+    """`base`, in our names, with a file of low-rank changes added; each counts alpha / rank times, or once.
+
+    Raises ValueError for a tensor that changes nothing, and for a change that does not fit its matrix.
+    """
+    shapes, changes = base.shapes(), dict(_changes(lora, alpha))
+    if not changes:
+        raise ValueError(f"{lora.path} holds no low-rank changes")
+    for key, change in changes.items():
+        if shapes.get(key) != change.shape:
+            there = shapes.get(key, "no such matrix")
+            raise ValueError(f"{lora.path} does not fit {base.path}: {change.up} changes {key} {there}")
+    return LoraMergedWeights(base, changes)
+
+
+def _section(keys: Iterable[str], ema: bool) -> str:
+    """The prefix of the section to take, or an empty one for a file without sections."""
+    there = {key.partition(SECTION)[0] for key in keys if SECTION in key}
+    first, second = (AVERAGED, LAST) if ema else (LAST, AVERAGED)
+    return next((f"{name}{SECTION}" for name in (first, second, *OTHER_SECTIONS) if name in there), "")
+
+
+def _renamed(weights: Weights, section: str) -> Weights:
+    keys = [key.removeprefix(section) for key in weights.shapes() if key.startswith(section)]
+    plain = [_unwrapped(key) for key in keys]
+    if any(name.startswith(DIFFUSERS) for name in plain):
+        plain = [_from_diffusers(name) for name in plain]
+    names: dict[str, str] = {}
+    for name, key in zip(plain, keys, strict=True):
+        if name in names:
+            raise ValueError(f"{weights.path}: {key} and {names[name].removeprefix(section)} are both {name}")
+        names[name] = section + key
+    return Renamed(weights, names)
+
+
+def _unwrapped(key: str) -> str:
+    return OWNERS.sub("", WRAPPERS.sub("", key))
+
+
+def _from_diffusers(name: str) -> str:
+    for pattern, ours in FROM_DIFFUSERS:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
+def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LowRank]]:
+    """Each changed matrix's name, and its change."""
+    keys = lora.shapes()
+    section = f"{LORA_SECTION}{SECTION}" if any(key.startswith(LORA_SECTION + SECTION) for key in keys) else ""
+    halves: dict[str, dict[str, str]] = {}
+    for key in keys:
+        if not key.startswith(section):
+            continue
+        match = LORA.match(_unwrapped(key.removeprefix(section)))
+        if not match:
+            raise ValueError(f"{lora.path} holds {key}, which is no half of a low-rank change")
+        halves.setdefault(match["module"], {})[match["half"]] = key
+    for module, both in halves.items():
+        if both.keys() != {DOWN, UP}:
+            raise ValueError(f"{lora.path} holds {next(iter(both.values()))} without its other half")
+        rank = keys[both[DOWN]][0]
+        yield f"{module}.weight", LowRank(lora, both[UP], both[DOWN], 1.0 if alpha is None else alpha / rank)

@@ -1,0 +1,172 @@
+"""What a computation consists of: its operations, their FLOPs and the bytes they move, counted without computing.
+
+Modules run on the meta device, where a tensor has a shape and no data. FLOPs are torch's own count
+(`torch.utils.flop_counter`); bytes are those of an operation's operands and results. Knows nothing of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import TreeSpec, tree_flatten
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from pp1_orchestrator.planning.memory_tracker import MemoryTracker
+
+Kind = Literal["matmul", "attention", "conv", "other"]
+KINDS: tuple[Kind, ...] = ("matmul", "attention", "conv", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """A tensor without its data."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def storage_size(self) -> int:
+        """Elements from the first to the last, gaps included; 0 for an empty tensor."""
+        if 0 in self.size:
+            return 0
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
+
+
+@dataclass(slots=True)
+class Operation:
+    """One kind of call: the operator, its arguments with shapes in the place of tensors, and how often it was made."""
+
+    operator: Callable[..., Any]
+    arguments: list[Any]
+    structure: TreeSpec
+    kind: Kind
+    flops: int
+    nbytes: int
+    count: int = 0
+
+    @property
+    def amount(self) -> int:
+        """What its rate is a rate of: FLOPs of a product, bytes of anything else."""
+        return self.flops or self.nbytes
+
+
+@dataclass(slots=True)
+class OpCounts:
+    """What was counted. calls includes operations that only look at a tensor in another way.
+
+    reductions: sums over the mesh, with their bytes.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    calls: int = 0
+    reductions: int = 0
+    reduction_bytes: int = 0
+
+    @property
+    def flops(self) -> int:
+        return sum(op.flops * op.count for op in self.operations)
+
+    def flops_of(self, kind: Kind) -> int:
+        return sum(op.flops * op.count for op in self.operations if op.kind == kind)
+
+    @property
+    def other_bytes(self) -> int:
+        """Bytes moved by operations that are no products: additions, norms, copies."""
+        return sum(op.nbytes * op.count for op in self.operations if op.kind == "other")
+
+
+def _kind(name: str, flops: int) -> Kind:
+    if not flops:
+        return "other"
+    if "conv" in name:
+        return "conv"
+    return "attention" if "attention" in name else "matmul"
+
+
+def _in_order(func: Any, args: Any, out: Any) -> Any:
+    """A two-dimensional convolution of channels-last data gives the like; on the meta device it forgets to."""
+    orders = [suggest_memory_format(t) for t in args[:2]] if func is torch.ops.aten.conv2d.default else []
+    return out.contiguous(memory_format=torch.channels_last) if torch.channels_last in orders else out
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operation before the FLOP counter below it does."""
+
+    def __init__(self, flops: FlopCounterMode) -> None:
+        super().__init__()
+        self.work = OpCounts()
+        self._flops = flops
+        self._known: dict[Any, Operation] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        before = self._flops.get_total_flops()
+        out = _in_order(func, args, func(*args, **kwargs))
+        self.work.calls += 1
+        operands, results = _tensors((args, kwargs)), _tensors(out)
+        if operands and not self._is_view(func, operands, results):
+            nbytes = sum(t.nbytes for t in (*operands, *results))
+            self._add(func, (args, kwargs), self._flops.get_total_flops() - before, nbytes)
+        return out
+
+    def _is_view(self, func: Any, operands: list[Tensor], results: list[Tensor]) -> bool:
+        if func._schema.is_mutable:
+            return False
+        owned = {t.untyped_storage()._cdata for t in operands}
+        return all(t.untyped_storage()._cdata in owned for t in results)
+
+    def _add(self, func: Any, call: tuple[Any, Any], flops: int, nbytes: int) -> None:
+        leaves, structure = tree_flatten(call)
+        shapes = [
+            TensorShape(tuple(leaf.shape), leaf.stride(), leaf.dtype) if isinstance(leaf, Tensor) else leaf
+            for leaf in leaves
+        ]
+        key = (str(func), tuple(repr(shape) for shape in shapes), str(structure))
+        if key not in self._known:
+            self._known[key] = Operation(func, shapes, structure, _kind(str(func), flops), flops, nbytes)
+            self.work.operations.append(self._known[key])
+        self._known[key].count += 1
+
+
+def _convolution_flops(x_shape: Any, weight_shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """oneDNN's own convolution, called by its name, which torch's counter does not know."""
+    return conv_flop_count(list(x_shape), list(weight_shape), list(out_shape))
+
+
+_MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+
+
+@contextmanager
+def counting(alive: MemoryTracker | None = None) -> Iterator[OpCounts]:
+    """Count all that is computed inside. The Work is complete when the context ends. alive: follows its memory."""
+    flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
+    with torch.inference_mode(), flops, _Recorder(flops) as recorder, alive or nullcontext():
+        yield recorder.work
+
+
+class CountingShard:
+    """A place in a mesh (`models.wan.parallelize.Shard`) whose sums are counted instead of sent."""
+
+    def __init__(self, degree: int) -> None:
+        self.rank, self.degree = 0, degree
+        self.reset()
+
+    def reset(self) -> None:
+        self.reductions, self.nbytes = 0, 0
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        self.reductions += 1
+        self.nbytes += tensor.nbytes
+        return tensor

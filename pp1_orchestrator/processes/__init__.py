@@ -1,0 +1,1 @@
+"""What every process of the program needs: signals, stack dumps, limits, an eye on its parent."""

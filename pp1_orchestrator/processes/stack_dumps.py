@@ -1,0 +1,132 @@
+"""What every rank was doing when a run hung: the Python stacks of all its threads, as files in the run's folder.
+
+A signal makes a rank write them, and its handler is no Python: a rank whose interpreter can't go on writes them too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pp1_orchestrator.transport import process_groups as groups
+
+SIGNAL = signal.SIGUSR1
+FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)')
+PRIVATE = 0o700
+WRITE_S, POLL_S = 1.0, 0.02
+"""How long a rank may take to write its stacks, and how often they are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackReport:
+    """folder: with a file for each rank. stopped: ranks that were; silent: those that wrote nothing; busy: where those
+    ranks are that are not waiting for another one."""
+
+    folder: Path
+    stopped: list[int] = field(default_factory=list)
+    silent: list[int] = field(default_factory=list)
+    busy: dict[int, str] = field(default_factory=dict)
+
+
+def write_on_signal(run_folder: Path, rank: int) -> None:
+    """In a mesh rank's process, before anyone may want to know."""
+    path = _pending_path(run_folder, rank, os.getpid())
+    path.parent.mkdir(mode=PRIVATE, exist_ok=True)
+    faulthandler.register(SIGNAL, file=path.open("wb", buffering=0))
+
+
+def dump_all(run_folder: Path, what: str, pids: Mapping[int, int]) -> StackReport:
+    """Have all ranks write their stacks, rank 0 first. what: the new folder's name, before its number."""
+    folder = _new_folder(run_folder, what)
+    with _file(folder, groups.STAGE0).open("wb") as own:
+        faulthandler.dump_traceback(own)
+    if pids:
+        _pending_path(run_folder, 0, 0).parent.stat()  # without it no rank can write any, which is not the ranks' fault
+    stopped = [rank for rank, pid in pids.items() if _is_stopped(pid)]
+    listening = [rank for rank, pid in pids.items() if _pending_path(run_folder, rank, pid).exists()]
+    for rank in listening:
+        _pending_path(run_folder, rank, pids[rank]).rename(_file(folder, rank))
+        _send(pids[rank], SIGNAL)
+    for rank in set(listening) & set(stopped):
+        _send(pids[rank], signal.SIGCONT)
+    texts = dict.fromkeys(pids, "") | _wait_for_texts({rank: _file(folder, rank) for rank in listening})
+    silent = [rank for rank, text in texts.items() if not text]
+    for rank in silent:
+        why = f"wrote no stacks within {WRITE_S:g} s" if rank in listening else "has not come so far as to write any"
+        _file(folder, rank).write_text(f"rank {rank}, process {pids[rank]}, {why}\n")
+    busy = {rank: place for rank, text in texts.items() if (place := _busy_at(text))}
+    return StackReport(folder, stopped, silent, busy)
+
+
+def discard(run_folder: Path, pids: Mapping[int, int]) -> None:
+    """Forget the files of ranks that have ended and never had to write."""
+    for rank, pid in pids.items():
+        with contextlib.suppress(OSError):  # the whole folder may be gone
+            _pending_path(run_folder, rank, pid).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another mesh's files are in it, or it never was
+        _pending_path(run_folder, 0, 0).parent.rmdir()
+
+
+def _pending_path(run_folder: Path, rank: int, pid: int) -> Path:
+    return run_folder / ".stacks" / f"rank{rank}-{pid}.txt"
+
+
+def _file(folder: Path, rank: int) -> Path:
+    return folder / f"rank{rank}.txt"
+
+
+def _new_folder(run_folder: Path, what: str) -> Path:
+    for number in itertools.count(1):
+        folder = run_folder / f"{what}-{number}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=PRIVATE)
+            return folder
+    raise AssertionError("numbers do not end")
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _wait_for_texts(paths: Mapping[int, Path]) -> dict[int, str]:
+    """What stands in the files, once all of them hold something and none of them grows."""
+    end, before = time.monotonic() + WRITE_S, _read(paths.items())
+    while time.monotonic() < end:
+        time.sleep(POLL_S)
+        texts = _read(paths.items())
+        if texts == before and all(texts.values()):
+            break
+        before = texts
+    return before
+
+
+def _read(paths: Iterable[tuple[int, Path]]) -> dict[int, str]:
+    return {rank: path.read_text(encoding="utf-8", errors="replace") for rank, path in paths}
+
+
+def _busy_at(text: str) -> str:
+    """Where a rank's main thread is, whose stack comes last; "" where it waits for another rank."""
+    frames = [
+        match for line in text.rpartition("most recent call first")[2].splitlines() if (match := FRAME.match(line))
+    ]
+    if not frames or any(frame["file"] in groups.WAIT_FILES for frame in frames):
+        return ""
+    return f"{Path(frames[0]['file']).name}:{frames[0]['line']} in {frames[0]['function']}"

@@ -1,0 +1,187 @@
+"""Everything that the report says, ready to be written: no file and no markup is known here.
+
+Which of the measured jobs to recommend, and why. Pure functions over a few figures; knows no files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from pp1_orchestrator.report.jobs import Job, MachineInfo, differing, key_of, live_command
+from pp1_orchestrator.report.table import MEGA, Table, build_table, labels, prompt_latency, total_bytes
+
+NOISE = 0.03
+"""Two runs of one configuration differ by this much; a smaller lead in frames a second says nothing."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """latency_ms: median from a prompt to its pixels. memory_bytes: components of all ranks.
+
+    as_trained: with the context that the model's weights were trained for; another one makes another video.
+    """
+
+    number: int
+    label: str
+    fps: float
+    latency_ms: float | None
+    memory_bytes: int
+    as_trained: bool = True
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The jobs that are tied with the fastest one: those as trained first, then by latency, memory and order."""
+    fastest = max((c.fps for c in candidates), default=0.0)
+    return sorted((c for c in candidates if c.fps >= fastest * (1 - NOISE)), key=_standing)
+
+
+def _standing(candidate: Candidate) -> tuple[bool, float, int, int]:
+    latency = math.inf if candidate.latency_ms is None else candidate.latency_ms
+    return not candidate.as_trained, latency, candidate.memory_bytes, candidate.number
+
+
+def caution(candidates: Sequence[Candidate]) -> str | None:
+    """What to look at before the first of `ranked` is used: speed says nothing about another context's pictures."""
+    best = ranked(candidates)[0]
+    if best.as_trained:
+        return None
+    says = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    others = ranked([c for c in candidates if c.as_trained])
+    return f"{says} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else says
+
+
+def reason(candidates: Sequence[Candidate]) -> str:
+    """Why the first of `ranked` is the first, in a sentence with the figures. ValueError without a candidate."""
+    if not candidates:
+        raise ValueError("no candidate: nothing was measured")
+    best, *tied = ranked(candidates)
+    if tied:
+        return _tie(best, tied)
+    others = [c for c in candidates if c != best]
+    if not others:
+        return f"The only job with a frame rate: {best.fps:.1f} FPS."
+    second = max(others, key=lambda c: c.fps)
+    lead = 100 * (best.fps / second.fps - 1)
+    return f"The fastest: {best.fps:.1f} FPS, {lead:.0f} % more than the next, {second.label} with {second.fps:.1f}."
+
+
+def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
+    speeds = [c.fps for c in (best, *tied)]
+    start = (
+        f"{len(speeds)} jobs are tied at {min(speeds):.1f} to {max(speeds):.1f} FPS (within {100 * NOISE:.0f} % of the "
+        "fastest, which is noise); this one"
+    )
+    second = tied[0]
+    if best.as_trained != second.as_trained:
+        return f"{start} is the only one with the context that the model was trained for (next: {second.label})."
+    if best.latency_ms != second.latency_ms and best.latency_ms is not None:
+        other = "none was measured" if second.latency_ms is None else f"{second.latency_ms:.1f} ms"
+        return f"{start} has the lowest prompt latency: {best.latency_ms:.1f} ms (next: {second.label}, {other})."
+    if best.memory_bytes != second.memory_bytes:
+        memory = f"{best.memory_bytes / MEGA:.1f} MB (next: {second.label}, {second.memory_bytes / MEGA:.1f} MB)"
+        return f"{start} needs the least memory at the same prompt latency: {memory}."
+    return f"{start} ran first; prompt latency and memory are the same."
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    label: str
+    reason: str
+    command: str
+    caution: str | None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    number: int
+    label: str
+    error: str
+
+
+class Content(msgspec.Struct, frozen=True):
+    """common: the overrides that all jobs have. recommendation: None where nothing was measured."""
+
+    common: tuple[str, ...]
+    recommendation: Recommendation | None
+    table: Table
+    videos: str | None
+    failures: tuple[Failure, ...]
+    measured_on: tuple[tuple[str, str], ...]
+
+
+def build_content(jobs: Sequence[Job], machine: MachineInfo) -> Content:
+    names = labels(jobs)
+    keys = differing([job.record.overrides for job in jobs])
+    everywhere = jobs[0].record.overrides if jobs else []
+    return Content(
+        common=tuple(override for override in everywhere if key_of(override) not in keys),
+        recommendation=_recommend(jobs, names),
+        table=build_table(jobs),
+        videos=_videos(jobs),
+        failures=tuple(
+            Failure(job.record.number, name, job.error)
+            for job, name in zip(jobs, names, strict=True)
+            if job.error is not None
+        ),
+        measured_on=_measured_on(jobs, machine),
+    )
+
+
+def candidates(jobs: Sequence[Job], names: Sequence[str]) -> list[Candidate]:
+    """The jobs that can be recommended. One that ended within its warm-up has no frame rate and can't."""
+    found: list[Candidate] = []
+    for job, name in zip(jobs, names, strict=True):
+        summary = job.figures
+        if summary is None or summary.fps is None:
+            continue
+        latency = prompt_latency(summary.prompt_updates)
+        found.append(
+            Candidate(
+                number=job.record.number,
+                label=name,
+                fps=summary.fps,
+                latency_ms=None if latency is None else latency.median_ms,
+                memory_bytes=total_bytes(summary),
+                as_trained=job.record.trained_context in (None, summary.config.context),
+            )
+        )
+    return found
+
+
+def _recommend(jobs: Sequence[Job], names: Sequence[str]) -> Recommendation | None:
+    found = candidates(jobs, names)
+    if not found:
+        return None
+    best = ranked(found)[0]
+    overrides = next(job.record.overrides for job in jobs if job.record.number == best.number)
+    return Recommendation(best.label, reason(found), live_command(overrides), caution(found))
+
+
+def _videos(jobs: Sequence[Job]) -> str | None:
+    """Which jobs made the same pixels; None where there are no two to compare."""
+    made: dict[str, list[int]] = {}
+    for job in jobs:
+        if job.figures is not None:
+            made.setdefault(job.figures.pixels_sha256, []).append(job.record.number)
+    count = sum(map(len, made.values()))
+    if count < 2:
+        return None
+    if len(made) == 1:
+        return "All jobs that were measured made the same video, pixel by pixel."
+    groups = "; ".join(", ".join(map(str, numbers)) for numbers in made.values())
+    return f"{len(made)} different videos were made. Jobs with the same one: {groups}."
+
+
+def _measured_on(jobs: Sequence[Job], machine: MachineInfo) -> tuple[tuple[str, str], ...]:
+    ran = [job.record for job in jobs if job.figures is not None]
+    runs = [job.figures for job in jobs if job.figures is not None]
+    facts = {
+        "processor": [f"{machine.processor}, {machine.cores} cores"],
+        "GPU": machine.gpus,
+        "torch": [f"{machine.torch} (Python {machine.python})"],
+        "date": [machine.date],
+        "script": [record.script or "none: one prompt all along" for record in ran],
+        "seed": [str(record.seed) for record in ran],
+        "chunks": [f"{run.chunks}, of which the first {run.warmup_chunks} are left out as warm-up" for run in runs],
+    }
+    return tuple((name, "; ".join(dict.fromkeys(values))) for name, values in facts.items() if values)

@@ -1,0 +1,52 @@
+"""report.md, report.html and the pictures beside them, written into a sweep's folder from the templates."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import jinja2
+
+from pp1_orchestrator.report.jobs import MachineInfo, read_jobs
+from pp1_orchestrator.report.plots import Bar, Plot, draw_plots
+from pp1_orchestrator.report.recommend import build_content
+from pp1_orchestrator.report.table import labels
+
+FORMATS = ("md", "html")
+
+
+def write_report(folder: Path, machine: MachineInfo) -> Path:
+    """Read the jobs below the folder, write the report into it; return the page's path."""
+    jobs = read_jobs(folder)
+    named = zip(labels(jobs), jobs, strict=True)
+    bars = [Bar(name, job.figures, job.predicted_ms) for name, job in named if job.figures is not None]
+    plots = draw_plots(bars)
+    for plot in plots:
+        (folder / plot.file).write_text(plot.svg, encoding="utf-8")
+    content, templates = build_content(jobs, machine), _templates()
+    for suffix in FORMATS:
+        text = templates.get_template(f"report.{suffix}.j2").render(content=content, plots=plots)
+        (folder / f"report.{suffix}").write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pp1_orchestrator.report"),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": _cell, "data_uri": _data_uri}
+    return environment
+
+
+def _cell(text: str) -> str:
+    """Text that can't end a cell or a row of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _data_uri(plot: Plot) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.encode()).decode()

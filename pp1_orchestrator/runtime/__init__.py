@@ -1,1 +1,0 @@
-"""Where the program is put together: processes, devices, and which class stands for which word of configuration."""

@@ -1,1 +1,0 @@
-"""What the program does with a stream: serve it, or measure it."""

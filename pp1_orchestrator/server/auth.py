@@ -1,0 +1,149 @@
+"""Who may talk to the server: decided for every route alike, before any of them is looked up.
+
+Four checks in this order: the Host a browser was told (against DNS rebinding), the token, what it is good for, and the
+Origin of whatever changes something (against requests forged by other pages). Whoever has guessed too many tokens is
+not even told whether the next one is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pp1_orchestrator.server.rate_limit import Buckets, client_of, too_often
+from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.server_settings import ServerSettings
+
+COOKIE = "pp1_session"
+OPEN_PATHS = frozenset({"/healthz"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+NAME_CHARS = 80
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+WATCHING = "/whep"
+"""Where whoever may only watch changes something, too: a viewer's own place."""
+ONLY_WATCH = "this token is for watching; to change anything, serving.token is needed"
+HARDENING: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
+    ),
+}
+"""Gradio's page needs inline script and eval; nothing may come from, or be sent to, another origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A token, what stands for it in a cookie, and whether it is good for more than watching."""
+
+    token: str
+    session: str
+    may_change: bool
+
+
+def is_watching(method: str, path: str) -> bool:
+    """Whether a request leaves the stream as it is: reading, and taking or leaving a viewer's own place."""
+    return method in SAFE_METHODS or path.startswith(WATCHING)
+
+
+class AccessGuard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
+        self._keys = [_Key(token, _session_of(token), may_change) for token, may_change in settings.tokens().items()]
+        self._rate = settings.limits.guesses
+        self._guesses = Buckets(self._rate, settings.limits.clients)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            raise RuntimeError(f"a {scope['type']} connection is not served here")
+
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HARDENING)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, hardened)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
+            return error_reply(
+                f"Host {host[:NAME_CHARS]!r} is not served here; use {', '.join(sorted(self._hosts))}", 403
+            )
+        if scope["path"] not in OPEN_PATHS and (answer := self._unless_known(scope, headers)) is not None:
+            return answer
+        origin = headers.get("origin")
+        if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
+            line = f"Origin {origin[:NAME_CHARS]!r} may not change anything here; only pages of {host[:NAME_CHARS]} may"
+            return error_reply(line, 403)
+        return None
+
+    def _unless_known(self, scope: Scope, headers: Headers) -> Response | None:
+        """None for whoever has a token that is good for this; a page that brings one in its address gets a cookie."""
+        if not self._keys:
+            return None
+        method, path, client = scope["method"], scope["path"], client_of(scope)
+        bearer, cookie, offered = _credentials(scope, headers)
+        is_guess = bool(bearer or cookie or offered)
+        if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
+            return too_often("wrong tokens", self._rate, wait_s)
+        key = self._having(token=bearer) if bearer else self._having(session=cookie)
+        if key is not None:
+            return None if key.may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
+        key = self._having(token=offered)
+        if method == "GET" and path == "/" and key is not None:
+            return _set_session_cookie(key, scope)
+        if is_guess:
+            self._guesses.wait_s(client)
+        return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+    def _having(self, token: str = "", session: str = "") -> _Key | None:
+        return next((key for key in self._keys if _same(token, key.token) or _same(session, key.session)), None)
+
+
+def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
+    """What a request brings to be let in: a bearer, a cookie, a token in its address."""
+    scheme, _, credential = headers.get("authorization", "").partition(" ")
+    bearer = credential if scheme.lower() == "bearer" else ""
+    cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+
+
+def _set_session_cookie(key: _Key, scope: Scope) -> Response:
+    """The page again, without the token in its address."""
+    welcome = RedirectResponse("/", status_code=303)
+    welcome.set_cookie(COOKIE, key.session, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    return welcome
+
+
+def _parts(address: str) -> SplitResult:
+    """An address in its parts; all of them are empty where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
+def _session_of(token: str) -> str:
+    """What the cookie holds: it proves the token without being it."""
+    return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())

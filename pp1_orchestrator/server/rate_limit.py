@@ -1,0 +1,107 @@
+"""How often one client may change something: a token bucket for each address and kind of request.
+
+Knows nothing of bodies: whoever asks too often is refused before one is read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.server_settings import Limits, Rate
+from pp1_orchestrator.telemetry.metrics_catalogue import Limited
+
+NETWORK_BITS = 64
+"""Of an IPv6 address: whoever has one has all that begin like it."""
+LIMITED: Mapping[tuple[str, str], Limited] = {
+    ("POST", "/whep"): "offers",
+    ("POST", "/api/prompt"): "prompts",
+    ("POST", "/api/control"): "changes",
+    ("PUT", "/api/timeline"): "changes",
+    ("DELETE", "/api/timeline"): "changes",
+    ("POST", "/api/clips"): "changes",
+    ("POST", "/api/lease"): "changes",
+    ("DELETE", "/api/lease"): "changes",
+    ("POST", "/api/lease/handover"): "changes",
+}
+
+
+def client_of(scope: Scope) -> str:
+    """What a client is counted under: its IPv4 address, or its IPv6 network."""
+    host = (scope.get("client") or ("", 0))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, NETWORK_BITS), strict=False))
+
+
+class Buckets:
+    """Tokens by client. Of too many clients the one that was silent for longest is forgotten. One thread only."""
+
+    def __init__(self, rate: Rate, clients: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._clients, self._now = rate, clients, now
+        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def wait_s(self, client: str) -> float:
+        """Take a token: 0, or when there is none the seconds until there will be one."""
+        now = self._now()
+        tokens = self._left(client, now)
+        is_free = tokens >= 1
+        self._tokens.pop(client, None)
+        self._tokens[client] = (tokens - is_free, now)
+        if len(self._tokens) > self._clients:
+            self._tokens.popitem(last=False)
+        return self._until_one(tokens)
+
+    def would_wait_s(self, client: str) -> float:
+        """The same, without taking one."""
+        return self._until_one(self._left(client, self._now()))
+
+    def _left(self, client: str, now: float) -> float:
+        tokens, at_s = self._tokens.get(client, (float(self._rate.burst), now))
+        return min(self._rate.burst, tokens + (now - at_s) * self._rate.per_s)
+
+    def _until_one(self, tokens: float) -> float:
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s
+
+
+def too_often(what: str, rate: Rate, wait_s: float) -> Response:
+    """429 in one line, and when to come again."""
+    line = f"too many {what}: at most {rate.per_s:g} a second from one address"
+    return error_reply(line, 429, {"Retry-After": str(math.ceil(wait_s))})
+
+
+class RateLimit:
+    """ASGI middleware: 429 for whoever asks too often."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, on_limited: Callable[[Limited], None]) -> None:
+        self._app, self._on_limited = app, on_limited
+        self._rates: Mapping[Limited, Rate] = {
+            "offers": limits.offers,
+            "prompts": limits.prompt_updates,
+            "changes": limits.changes,
+        }
+        self._buckets = {kind: Buckets(rate, limits.clients) for kind, rate in self._rates.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = LIMITED.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        wait_s = self._buckets[kind].wait_s(client_of(scope)) if kind is not None else 0.0
+        if kind is None or wait_s == 0:
+            return await self._app(scope, receive, send)
+        self._on_limited(kind)
+        await too_often(kind, self._rates[kind], wait_s)(scope, receive, send)

@@ -1,0 +1,89 @@
+"""What can't be shown: every rule about an update's content, for the API, scripts and timelines alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pp1_orchestrator.contract.text import MAX_TERMS, MAX_TEXT_CHARS, TextTerm
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.stage0.conditioning import ConditioningTarget
+from pp1_orchestrator.types import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate, TimelineEntry
+
+MAX_ENTRIES = 10_000
+MAX_CHUNK = 2**31 - 1
+"""More than a decade of chunks."""
+
+
+def parse_update(update: PromptUpdate) -> ConditioningTarget:
+    """What an update asks for. Raises RequestError, naming the field, for what can't be shown."""
+    if update.prompt is not None and update.prompts:
+        raise RequestError("prompt and prompts exclude each other")
+    terms = _terms(update)
+    if update.blend == "slerp" and len(terms) != 2:
+        raise RequestError(f"blend=slerp joins exactly 2 prompts, not {len(terms)}")
+    steps, method = (update.transition.steps, update.transition.method) if update.transition else (0, "linear")
+    if not 0 <= steps <= MAX_TRANSITION_STEPS:
+        raise RequestError(f"transition.steps is {steps}; 0 to {MAX_TRANSITION_STEPS} chunks are possible")
+    return ConditioningTarget(terms, update.blend, steps, method, recache=update.cut == "recache")
+
+
+def label(terms: Sequence[TextTerm]) -> str:
+    """A blend in words: its prompt, or "0.30 × a + 0.70 × b"."""
+    if len(terms) == 1:
+        return terms[0].text
+    return " + ".join(f"{term.weight:.2f} × {term.text}" for term in terms)
+
+
+def check_entries(entries: Sequence[TimelineEntry]) -> None:
+    """Raises RequestError, naming the entry, for a timeline that can't be run."""
+    if len(entries) > MAX_ENTRIES:
+        raise RequestError(f"entries has {len(entries)} of them; at most {MAX_ENTRIES} are taken")
+    seen: set[int] = set()
+    for entry in entries:
+        if not 0 <= entry.chunk <= MAX_CHUNK:
+            raise RequestError(f"chunk is {entry.chunk}; 0 to {MAX_CHUNK} are possible")
+        if entry.chunk in seen:
+            raise RequestError(f"chunk {entry.chunk} has two entries")
+        seen.add(entry.chunk)
+        try:
+            _check_entry(entry)
+        except RequestError as error:
+            raise RequestError(f"chunk {entry.chunk}: {error}") from error
+
+
+def check_seed(seed: int | None) -> int:
+    """Raises RequestError for what is no seed."""
+    if seed is None or not 0 <= seed <= MAX_SEED:
+        raise RequestError(f"value is {seed}; a seed is a whole number from 0 to {MAX_SEED}")
+    return seed
+
+
+def _check_entry(entry: TimelineEntry) -> None:
+    if entry.has_prompt:
+        parse_update(entry)
+    elif entry.cut == "recache":
+        raise RequestError("cut=recache needs a prompt to read the history under")
+    elif entry.seed is None and entry.cut == "soft":
+        raise RequestError("changes nothing: give prompt, prompts, seed or cut")
+    if entry.seed is not None:
+        check_seed(entry.seed)
+    if not 0 <= entry.dropped <= entry.chunk or (entry.dropped and entry.cut != "hard"):
+        raise RequestError(f"dropped is {entry.dropped}; it counts chunks before a hard cut")
+
+
+def _terms(update: PromptUpdate) -> tuple[TextTerm, ...]:
+    if update.prompt is not None:
+        terms = (TextTerm(update.prompt.strip()),)
+    else:
+        terms = tuple(TextTerm(prompt.text.strip(), prompt.weight) for prompt in update.prompts)
+    if not 1 <= len(terms) <= MAX_TERMS:
+        raise RequestError(f"prompts has {len(terms)} entries; 1 to {MAX_TERMS} are possible")
+    for term in terms:
+        if not term.text:
+            raise RequestError("prompt is empty")
+        if len(term.text) > MAX_TEXT_CHARS:
+            raise RequestError(f"prompt has {len(term.text)} characters; at most {MAX_TEXT_CHARS} are taken")
+        if not (math.isfinite(term.weight) and term.weight >= 0):
+            raise RequestError(f"weight is {term.weight}; a weight is finite and not negative")
+    return terms

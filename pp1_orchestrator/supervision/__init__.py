@@ -1,0 +1,1 @@
+"""Keeps the processes honest: restarts, watchdogs, stack dumps, resources."""

@@ -1,0 +1,1 @@
+"""Records, spans, metrics and the files of a run. Knows nothing of models or processes."""

@@ -1,0 +1,201 @@
+"""The Prometheus metrics of one run, as things to call. What they are called and mean stands in `catalogue`.
+
+Each run has its own registry, so that several runs in one process do not collide. Knows nothing of HTTP: whoever serves
+/metrics takes `Metrics.registry`.
+
+How full the bounded queues get: the newest depth as a metric, the greatest in the run's summary.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
+from pp1_orchestrator.telemetry.metrics_catalogue import (
+    DROP_REASONS,
+    EPOCH_REASONS,
+    LIMITS,
+    PROMPT_OUTCOMES,
+    RESTART_REASONS,
+    SCORE_WINDOW,
+    STREAM_STATES,
+    DropReason,
+    Limited,
+    PromptOutcome,
+    RestartReason,
+    Spec,
+    StreamState,
+    epoch_reason,
+)
+from pp1_orchestrator.telemetry.overlap_score import WARMUP_CHUNKS, overlap_score
+from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
+
+
+class Metrics:
+    """The metrics of one run. Every method is thread-safe and cheap; ranks are labelled by their global number."""
+
+    def __init__(self, warmup_chunks: int = WARMUP_CHUNKS) -> None:
+        self.registry = CollectorRegistry()
+        self._lock = threading.Lock()
+        self._warmup_left = warmup_chunks
+        self._last: ChunkRecord | None = None
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=SCORE_WINDOW)
+        self._define_times()
+        self._define_stream()
+        self._define_health()
+
+    def observe_chunk(self, record: ChunkRecord) -> None:
+        """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
+        on_leader = {"mesh"} | ({"text"} if record.mesh_text_ms > 0 else set())
+        for phase, seconds in record.phases_s().items():
+            self._phase.labels(phase, "1" if phase in on_leader else "0").observe(seconds)
+        self._frames.inc(record.frames)
+        self._wire.labels("envelope").inc(record.envelope_bytes)
+        self._wire.labels("result").inc(record.result_bytes)
+        self._epoch.set(record.cache_epoch)
+        with self._lock:
+            period_s = periods_s([self._last, record])[1] if self._last else None
+            self._last = record
+            if period_s is not None:
+                self._period.observe(period_s)
+            self._update_score(record, period_s)
+
+    def prompt_to_pixels(self, seconds: float, chunks: int) -> None:
+        """One prompt update reached its first decoded frame."""
+        self._to_pixels_s.observe(seconds)
+        self._to_pixels_chunks.observe(chunks)
+
+    def prompt_update(self, outcome: PromptOutcome) -> None:
+        """One prompt update came to this stage of its life, for the first time."""
+        self._updates.labels(outcome).inc()
+
+    def epoch_changed(self, epoch: int, reason: str) -> None:
+        """A new epoch has begun; reason: in words, as events tell it."""
+        self._epoch.set(epoch)
+        self._epochs.labels(epoch_reason(reason)).inc()
+
+    def target_fps(self, fps: float) -> None:
+        self._target_fps.set(fps)
+
+    def health(self, ready: bool, paused: bool) -> None:
+        """What /readyz says, and whether the stream stands still because somebody wants it to."""
+        self._ready.set(ready)
+        self._paused.set(paused)
+
+    def frames_dropped(self, reason: DropReason, count: int = 1) -> None:
+        self._dropped.labels(reason).inc(count)
+
+    def queue_depth(self, queue: str, depth: int) -> None:
+        self._queue.labels(queue).set(depth)
+
+    def result_repeated(self) -> None:
+        """Count one result that rank 0 had already, or has newer ones than."""
+        self._repeated.inc()
+
+    def viewers(self, count: int) -> None:
+        self._viewers.set(count)
+
+    def limited(self, limit: Limited) -> None:
+        """Count one request that was refused because of a limit."""
+        self._limited.labels(limit).inc()
+
+    def rank_up(self, rank: int, up: bool) -> None:
+        self._rank_up.labels(str(rank)).set(up)
+
+    def mesh_restarts(self, reason: RestartReason) -> None:
+        """Count one restart of the mesh."""
+        self._restarts.labels(reason).inc()
+
+    def stream_state(self, state: StreamState) -> None:
+        """The stream has come to this state of its life."""
+        for other in STREAM_STATES:
+            self._state.labels(other).set(other == state)
+
+    def vram(self, rank: int, component: str, count: int) -> None:
+        """Memory that a rank's component holds, in bytes, on whatever device the rank runs on."""
+        self._vram.labels(str(rank), component).set(count)
+
+    def cpu(self, rank: int, seconds: float) -> None:
+        """CPU time that a rank's process has used since the last call."""
+        self._cpu.labels(str(rank)).inc(seconds)
+
+    def _define_times(self) -> None:
+        self._phase = self._histogram(catalogue.PHASE)
+        self._period = self._histogram(catalogue.PERIOD)
+        self._to_pixels_s = self._histogram(catalogue.TO_PIXELS)
+        self._to_pixels_chunks = self._histogram(catalogue.TO_PIXELS_IN_CHUNKS)
+        self._score = self._gauge(catalogue.SCORE)
+
+    def _define_stream(self) -> None:
+        self._frames = self._counter(catalogue.FRAMES)
+        self._dropped = self._counter(catalogue.DROPPED, DROP_REASONS)
+        self._target_fps = self._gauge(catalogue.TARGET_FPS)
+        self._queue = self._gauge(catalogue.QUEUE)
+        self._epoch = self._gauge(catalogue.EPOCH)
+        self._epochs = self._counter(catalogue.EPOCHS, EPOCH_REASONS)
+        self._updates = self._counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
+        self._wire = self._counter(catalogue.WIRE, ("envelope", "result"))
+        self._repeated = self._counter(catalogue.REPEATED)
+        self._viewers = self._gauge(catalogue.VIEWERS)
+        self._limited = self._counter(catalogue.LIMITED, LIMITS)
+
+    def _define_health(self) -> None:
+        self._ready = self._gauge(catalogue.READY)
+        self._paused = self._gauge(catalogue.PAUSED)
+        self._state = self._gauge(catalogue.STATE)
+        for state in STREAM_STATES:
+            self._state.labels(state)
+        self._rank_up = self._gauge(catalogue.RANK_UP)
+        self._restarts = self._counter(catalogue.RESTARTS, RESTART_REASONS)
+        self._vram = self._gauge(catalogue.VRAM)
+        self._cpu = self._counter(catalogue.CPU)
+
+    def _counter(self, spec: Spec, values: tuple[str, ...] = ()) -> Counter:
+        """values: of its label; they are there with 0 from the start, so that a query sees the first increase."""
+        counter = Counter(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
+        for value in values:
+            counter.labels(value)
+        return counter
+
+    def _gauge(self, spec: Spec) -> Gauge:
+        return Gauge(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
+
+    def _histogram(self, spec: Spec) -> Histogram:
+        return Histogram(spec.name, spec.meaning, tuple(spec.labels), buckets=spec.buckets, registry=self.registry)
+
+    def _update_score(self, record: ChunkRecord, period_s: float | None) -> None:
+        if self._warmup_left > 0:
+            self._warmup_left -= 1
+        elif period_s is not None:
+            self._recent.append((record.stage0_s, record.mesh_s, period_s))
+            score = overlap_score(*zip(*self._recent, strict=True), warmup=0)
+            self._score.set(score if score is not None else 0.0)
+
+
+class DepthGauge(Protocol):
+    """Where depths are shown (`measure.metrics.Metrics`)."""
+
+    def queue_depth(self, queue: str, depth: int) -> None: ...
+
+
+class QueueDepths:
+    """Depths of named queues, told by those who fill them. Thread-safe."""
+
+    def __init__(self, gauge: DepthGauge) -> None:
+        self._gauge = gauge
+        self._lock = threading.Lock()
+        self._greatest: dict[str, int] = {}
+
+    def note(self, queue: str, depth: int) -> None:
+        """Entries in the queue, read after one came or went."""
+        with self._lock:
+            self._greatest[queue] = max(self._greatest.get(queue, 0), depth)
+        self._gauge.queue_depth(queue, depth)
+
+    def greatest(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._greatest)

@@ -1,0 +1,164 @@
+"""The log of all chunks of a run: bounded in memory, written as chunks.jsonl, one line a chunk.
+
+Owns the figures that need two neighbouring chunks (period, hidden time). Knows nothing of where the records come from.
+
+What is kept of every chunk and every prompt update while a stream runs. Plain data, monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pp1_orchestrator.telemetry.overlap_score import hidden_s
+
+
+class ChunkRecord(msgspec.Struct):
+    """Times of one chunk. `*_s` are monotonic seconds on rank 0's clock, `*_ms` are durations.
+
+    build: planner and conditioning; text_ms: encoding text on rank 0, beside the stream; send: envelope on its way;
+    anchor_ms: what the next plan had to wait for of this chunk's pixels. The mesh's own figures come with the result:
+    denoise_ms (this chunk), context_ms (the previous chunk's context pass), mesh_idle_ms, and mesh_text_ms, by which
+    encoding text held the mesh up.
+    """
+
+    chunk_index: int
+    cache_epoch: int
+    call_id: int
+    build_start_s: float
+    build_end_s: float
+    text_ms: float = 0.0
+    send_start_s: float = 0.0
+    send_end_s: float = 0.0
+    recv_start_s: float = 0.0
+    recv_end_s: float = 0.0
+    recv_ms: float = 0.0
+    """Moving the result after its header arrived; waiting for the mesh is not in it."""
+    decode_start_s: float = 0.0
+    emit_s: float = 0.0
+    """Decode done, before any pacing."""
+    denoise_ms: float = 0.0
+    context_ms: float = 0.0
+    anchor_ms: float = 0.0
+    mesh_idle_ms: float = 0.0
+    mesh_text_ms: float = 0.0
+    envelope_bytes: int = 0
+    result_bytes: int = 0
+    frames: int = 0
+    update_ids: tuple[str, ...] = ()
+
+    @property
+    def stage0_s(self) -> float:
+        return (self.build_end_s - self.build_start_s) + (self.emit_s - self.recv_end_s)
+
+    @property
+    def mesh_s(self) -> float:
+        """Time the mesh was busy between two results."""
+        return (self.denoise_ms + self.context_ms + self.mesh_text_ms) / 1e3
+
+    def phases_s(self) -> dict[str, float]:
+        """Seconds of each phase that this chunk went through; `text` only where a prompt was encoded."""
+        phases = {
+            "build": self.build_end_s - self.build_start_s,
+            "send": self.send_end_s - self.send_start_s,
+            "mesh": self.mesh_s,
+            "recv": self.recv_ms / 1e3,
+            "decode": self.emit_s - self.decode_start_s,
+        }
+        text_ms = self.text_ms + self.mesh_text_ms
+        return {"text": text_ms / 1e3} | phases if text_ms > 0 else phases
+
+
+class UpdateRecord(msgspec.Struct):
+    """The life of one prompt update. accepted_chunk: newest chunk whose result had reached rank 0 at acceptance."""
+
+    id: str
+    prompt: str
+    accepted_chunk: int
+    accepted_s: float
+    applied_chunk: int | None = None
+    emitted_s: float | None = None
+    superseded: bool = False
+    truncated: bool = False
+    """The text encoder reads only the beginning of a prompt in it."""
+
+
+CHUNK_LIMIT = 100_000
+"""Chunks kept: about half a day at two chunks a second, some 60 MB."""
+
+
+class ChunkLog:
+    """Collects records in the order of decoding; past `limit` the oldest go and are counted. Thread-safe."""
+
+    def __init__(self, limit: int = CHUNK_LIMIT) -> None:
+        if limit < 1:
+            raise ValueError(f"limit={limit}: a chunk log keeps at least 1 chunk")
+        self._records: deque[ChunkRecord] = deque(maxlen=limit)
+        self._lock = threading.Lock()
+        self._added = 0
+
+    def add(self, record: ChunkRecord) -> None:
+        with self._lock:
+            self._records.append(record)
+            self._added += 1
+
+    def records(self) -> list[ChunkRecord]:
+        """A copy of what is kept, oldest first."""
+        with self._lock:
+            return list(self._records)
+
+    def newest(self, count: int) -> list[ChunkRecord]:
+        """The last `count` records, oldest first."""
+        with self._lock:
+            return list(itertools.islice(self._records, max(0, len(self._records) - count), None))
+
+    @property
+    def count(self) -> int:
+        """Chunks ever added."""
+        with self._lock:
+            return self._added
+
+    @property
+    def dropped(self) -> int:
+        """Chunks that are no longer kept."""
+        with self._lock:
+            return self._added - len(self._records)
+
+    def write(self, path: Path) -> None:
+        """Write chunks.jsonl: each record's own fields and `derived`'s."""
+        records = self.records()
+        periods = periods_s(records)
+        with path.open("wb") as out:
+            for record, period in zip(records, periods, strict=True):
+                out.write(msgspec.json.encode(msgspec.to_builtins(record) | derived(record, period)) + b"\n")
+
+
+def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
+    """Seconds from the chunk before to each chunk, decode-done to decode-done.
+
+    None for the first, and after a gap in the chunk numbers (a hard cut dropped results): such a time is no period.
+    """
+    out: list[float | None] = [None] * min(1, len(records))
+    for before, record in pairwise(records):
+        follows = record.chunk_index == before.chunk_index + 1
+        out.append(record.emit_s - before.emit_s if follows else None)
+    return out
+
+
+def derived(record: ChunkRecord, period_s: float | None) -> dict[str, Any]:
+    """The milliseconds that follow from a record's times; period_ms and hidden_ms are None without a period."""
+    hidden = None if period_s is None else 1e3 * hidden_s(record.stage0_s, record.mesh_s, period_s)
+    return {
+        "period_ms": None if period_s is None else 1e3 * period_s,
+        "stage0_ms": 1e3 * record.stage0_s,
+        "mesh_ms": 1e3 * record.mesh_s,
+        "decode_ms": 1e3 * record.phases_s()["decode"],
+        "hidden_ms": hidden,
+    }

@@ -1,0 +1,214 @@
+"""Incremental SHA-256 over arrays in order: two runs that made the same pixels or latents have the same digest.
+
+Knows nothing of torch: a tensor comes in as its numpy view.
+
+summary.json: one run in figures. The layout is an interface; other programs read it (`schema` counts its changes).
+
+Medians and percentiles leave out the first `warmup_chunks` chunks, and so does `fps`; `chunks`, `frames` and `wall_s`
+count the whole run. Knows nothing of how the records were collected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from pp1_orchestrator.telemetry import overlap_score
+from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord, periods_s
+
+
+class ArrayDigest:
+    """SHA-256 over the raw bytes of the arrays fed to it; where the stream is cut into chunks makes no difference."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, array: npt.NDArray[np.generic]) -> None:
+        """Add an array's bytes in C order. A contiguous array is read in place; any other is copied first."""
+        self._hash.update(np.ascontiguousarray(array).data)
+
+    def hexdigest(self) -> str:
+        """The digest of everything so far, 64 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
+SCHEMA = 1
+
+
+class RunConfig(msgspec.Struct, frozen=True):
+    """The choices that made this run."""
+
+    model: str
+    routing: str
+    overlap: str
+    context: str
+    layout: str
+    seed: int
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Of one phase, in milliseconds; all 0 where the phase never ran."""
+
+    p50: float
+    p95: float
+    max: float
+
+
+class PhasesMs(msgspec.Struct, frozen=True):
+    """Where a chunk's time goes. `text` counts only chunks that encoded a prompt; it is a part of `build`."""
+
+    text: Quantiles
+    build: Quantiles
+    send: Quantiles
+    mesh: Quantiles
+    recv: Quantiles
+    decode: Quantiles
+    period: Quantiles
+
+
+class UpdateSummary(msgspec.Struct, frozen=True):
+    """One prompt update. The last three are None where a newer update came before it was applied."""
+
+    id: str
+    prompt: str
+    accepted_chunk: int
+    applied_chunk: int | None
+    latency_chunks: int | None
+    latency_ms: float | None
+
+
+class WireBytes(msgspec.Struct, frozen=True):
+    """Median size of the messages between rank 0 and the leader, in bytes."""
+
+    envelope_p50: int
+    result_p50: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file. overlap_score, hidden and idle time are None where no chunk followed the warm-up.
+
+    mesh_text_ms_max: the longest that encoding text held the mesh up, over all chunks. queue_depth_max: by queue.
+    load_s: seconds that rank 0 took to load what makes pixels, and what encodes prompts.
+    """
+
+    schema: int = SCHEMA
+    config: RunConfig
+    chunks: int
+    frames: int
+    wall_s: float
+    warmup_chunks: int
+    fps: float | None
+    phases_ms: PhasesMs
+    overlap_score: float | None
+    hidden_ms_p50: float | None
+    mesh_idle_ms_p50: float | None
+    mesh_text_ms_max: float
+    queue_depth_max: dict[str, int]
+    prompt_updates: list[UpdateSummary]
+    memory: dict[str, dict[str, int]]
+    load_s: dict[str, float] = {}
+    wire_bytes: WireBytes
+    pixels_sha256: str
+    latents_sha256: str
+
+
+def build_summary(
+    config: RunConfig,
+    records: Sequence[ChunkRecord],
+    updates: Sequence[UpdateRecord],
+    *,
+    warmup_chunks: int,
+    memory: Mapping[str, Mapping[str, int]],
+    digests: tuple[str, str],
+    queue_depth_max: Mapping[str, int] | None = None,
+    load_s: Mapping[str, float] | None = None,
+) -> Summary:
+    """Sum a run up.
+
+    records: every decoded chunk in order. memory: bytes by rank and component. digests: SHA-256 of all pixels and of
+    all latents. queue_depth_max: how full each bounded queue got. load_s: seconds by part. A run of no chunk sums up to
+    zeros and Nones.
+    """
+    timed = [(r, p) for r, p in zip(records, periods_s(records), strict=True)][warmup_chunks:]
+    steady = [record for record, _ in timed]
+    with_period = [(record, period) for record, period in timed if period is not None]
+    stage0_s, mesh_s = [r.stage0_s for r, _ in with_period], [r.mesh_s for r, _ in with_period]
+    period_s = [period for _, period in with_period]
+    return Summary(
+        config=config,
+        chunks=len(records),
+        frames=sum(record.frames for record in records),
+        wall_s=records[-1].emit_s - records[0].build_start_s if records else 0.0,
+        warmup_chunks=warmup_chunks,
+        fps=_fps(records, warmup_chunks),
+        phases_ms=_phases(steady, period_s),
+        overlap_score=overlap_score.overlap_score(stage0_s, mesh_s, period_s, warmup=0),
+        hidden_ms_p50=overlap_score.hidden_ms_p50(stage0_s, mesh_s, period_s, warmup=0),
+        mesh_idle_ms_p50=_median([record.mesh_idle_ms for record in steady]),
+        mesh_text_ms_max=max((record.mesh_text_ms for record in records), default=0.0),
+        queue_depth_max=dict(queue_depth_max or {}),
+        prompt_updates=[_update(update) for update in updates],
+        memory={rank: dict(parts) for rank, parts in memory.items()},
+        load_s=dict(load_s or {}),
+        wire_bytes=WireBytes(
+            round(_median([record.envelope_bytes for record in steady]) or 0),
+            round(_median([record.result_bytes for record in steady]) or 0),
+        ),
+        pixels_sha256=digests[0],
+        latents_sha256=digests[1],
+    )
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write the file, indented for people."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a file back. msgspec.ValidationError where it is no summary."""
+    return msgspec.json.decode(path.read_bytes(), type=Summary)
+
+
+def _fps(records: Sequence[ChunkRecord], warmup: int) -> float | None:
+    """Frames of the chunks after the warm-up by the time from the last warm-up chunk's decode to the last chunk's."""
+    if len(records) <= warmup:
+        return None
+    start_s = records[warmup - 1].emit_s if warmup else records[0].build_start_s
+    seconds = records[-1].emit_s - start_s
+    return sum(record.frames for record in records[warmup:]) / seconds if seconds > 0 else None
+
+
+def _phases(records: Sequence[ChunkRecord], period_s: Sequence[float]) -> PhasesMs:
+    seconds: dict[str, list[float]] = {"period": list(period_s)}
+    for record in records:
+        for phase, spent_s in record.phases_s().items():
+            seconds.setdefault(phase, []).append(spent_s)
+    return PhasesMs(**{phase: _quantiles_ms(seconds.get(phase, [])) for phase in PhasesMs.__struct_fields__})
+
+
+def _quantiles_ms(seconds: Sequence[float]) -> Quantiles:
+    if not seconds:
+        return Quantiles(0.0, 0.0, 0.0)
+    p50, p95, largest = (1e3 * float(q) for q in np.percentile(seconds, (50, 95, 100)))
+    return Quantiles(p50, p95, largest)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _update(update: UpdateRecord) -> UpdateSummary:
+    applied, emitted_s = update.applied_chunk, update.emitted_s
+    return UpdateSummary(
+        id=update.id,
+        prompt=update.prompt,
+        accepted_chunk=update.accepted_chunk,
+        applied_chunk=applied,
+        latency_chunks=None if applied is None else applied - update.accepted_chunk,
+        latency_ms=None if emitted_s is None else 1e3 * (emitted_s - update.accepted_s),
+    )

@@ -1,0 +1,185 @@
+"""Process groups, made in this one place and in one order on every rank.
+
+world {0..N} is used for nothing but making the others; `pp` {0, 1} joins rank 0 to the leader; `mesh` {1..N} is the
+tensor-parallel mesh. A group that this rank is not in can't be used: asking for it raises before the backend is called.
+
+Messages are small and pass through the host's memory: between rank 0 and the leader in memory that both share, where
+they can, and else on gloo. The sums of tensor parallelism are what a GPU's own backend is for: `sums` {1..N} may have
+one. So rank 0 never holds a communicator that a dead mesh could take along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed._functional_collectives import all_reduce
+
+from pp1_orchestrator.errors import MeshError, PeerError
+from pp1_orchestrator.transport import ring_buffer as shared_pipe
+from pp1_orchestrator.transport import shared_all_reduce as shared_sums
+from pp1_orchestrator.transport import shared_memory
+from pp1_orchestrator.transport.link import Channel
+from pp1_orchestrator.transport.ring_buffer import SharedPipe
+from pp1_orchestrator.transport.shared_memory import SharedMemory
+
+STAGE0 = 0
+LEADER = 1
+MESSAGES = "gloo"
+"""What ranks meet by, and what messages pass through where ranks share no memory."""
+HOST = torch.device("cpu")
+"""Where they are met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. start: meeting and making groups; message: one send, receive or collective, the idle wait included."""
+
+    start: float
+    message: float
+
+
+class Topology:
+    """This rank's groups. Build it once a process, on every rank, before anything else is sent."""
+
+    def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
+        """backend: of the mesh's sums."""
+        self.rank, self.mesh_size = rank, mesh_size
+        self.backend, self.timeouts = backend, timeouts
+        start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
+        dist.init_process_group(MESSAGES, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
+        members = list(range(LEADER, mesh_size + 1))
+        self._pp = _member_or_none(dist.new_group([STAGE0, LEADER], timeout=message))
+        self._mesh = _member_or_none(dist.new_group(members, timeout=message))
+        own_sums = mesh_size > 1 and backend != MESSAGES
+        self._sums = (
+            _member_or_none(dist.new_group(members, timeout=message, backend=backend)) if own_sums else self._mesh
+        )
+        self.peer = LEADER if rank == STAGE0 else STAGE0
+        self.pp_memory = self._share_memory()
+        """None where rank 0 and the leader can't share it, and on other ranks."""
+
+    @property
+    def pp(self) -> dist.ProcessGroup:
+        """Raises MeshError on a rank that is not in {0, 1}."""
+        return self._member(self._pp, "pp")
+
+    @property
+    def mesh(self) -> dist.ProcessGroup:
+        """Raises MeshError on rank 0."""
+        return self._member(self._mesh, "mesh")
+
+    @property
+    def sums(self) -> dist.ProcessGroup:
+        """Raises MeshError on rank 0."""
+        return self._member(self._sums, "sums")
+
+    def close(self) -> None:
+        if self.pp_memory is not None:
+            self.pp_memory.close()
+        dist.destroy_process_group()
+
+    def _share_memory(self) -> SharedMemory | None:
+        if self._pp is None:
+            return None
+        with _translate_peer_errors(name := f"rank {self.peer}"):
+            return shared_pipe.attach(self._pp, self.timeouts.message, name)
+
+    def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
+        if group is None:
+            raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
+        return group
+
+
+def _member_or_none(group: object) -> dist.ProcessGroup | None:
+    """torch hands a number to ranks that are not in the group."""
+    return group if isinstance(group, dist.ProcessGroup) else None
+
+
+def forget_groups() -> None:
+    """Let go of what an attempt to make groups has left behind: the next one begins as in a new process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    dist.distributed_c10d._world.group_count = 0  # else new groups get other names here than on their new peers
+
+
+@contextmanager
+def _translate_peer_errors(what: str) -> Iterator[None]:
+    """The backend's many words for a peer that ended or went silent, as one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = "was silent for too long" if "imed out" in str(error) else "has ended"
+        raise PeerError(f"{what} {reason}") from error
+
+
+class MeshShard:
+    """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
+
+    def __init__(self, topology: Topology) -> None:
+        """gloo's ranks are of one host: what lies in its memory they sum there, where that works."""
+        self._group, self._sums = topology.mesh, topology.sums
+        shared = topology.backend == MESSAGES and topology.mesh_size > 1
+        self._shared = shared_sums.attach(self._group, topology.timeouts.message) if shared else None
+        self.rank = topology.rank - LEADER
+        self.degree = topology.mesh_size
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over the mesh, of tensors where the ranks compute: in place, but where it is being compiled."""
+        if torch.compiler.is_compiling():  # then it is an operation like others, which the compiler makes of this
+            return all_reduce(tensor, "sum", self._sums)
+        if self._shared is not None and self._shared.fits(tensor):
+            self._shared.add(tensor)
+            return tensor
+        with _translate_peer_errors("a rank of the mesh"):
+            dist.all_reduce(tensor, group=self._sums)
+        return tensor
+
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """The leader's values on every mesh rank, in place, of tensors in the host's memory."""
+        with _translate_peer_errors("a rank of the mesh"):
+            dist.broadcast(tensor, src=LEADER, group=self._group)
+        return tensor
+
+
+class GlooChannel(Channel):
+    """To a peer that this rank shares no memory with."""
+
+    device = HOST
+
+    def __init__(self, group: dist.ProcessGroup, peer: int) -> None:
+        self._group, self._peer = group, peer
+
+    def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
+        with self._lost():
+            works = [dist.isend(tensor, self._peer, group=self._group) for tensor in tensors]
+        return partial(self._finish, works)
+
+    def receive(self, tensor: Tensor) -> None:
+        with self._lost():
+            dist.recv(tensor, self._peer, group=self._group)
+
+    def _finish(self, works: Sequence[dist.Work | None]) -> None:
+        with self._lost():
+            for work in works:
+                assert work is not None
+                work.wait()
+
+    def _lost(self) -> AbstractContextManager[None]:
+        return _translate_peer_errors(f"rank {self._peer}")
+
+
+def open_channel(topology: Topology) -> Channel:
+    """Rank 0's channel to the leader, or the leader's to rank 0. Raises MeshError on other ranks."""
+    group, memory = topology.pp, topology.pp_memory
+    return GlooChannel(group, topology.peer) if memory is None else SharedPipe(memory, topology.rank)
+
+
+WAIT_FILES = frozenset({__file__, shared_memory.__file__, shared_pipe.__file__})
+"""Code files in which a rank waits for another one: a thread whose stack has a frame in one of them does so."""

@@ -1,0 +1,45 @@
+"""Where the ranks of one host meet: a key-value store on a socket that is bound to loopback before anyone listens."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+
+from torch.distributed import PrefixStore, Store, TCPStore
+from torch.distributed.rendezvous import rendezvous
+
+__all__ = ["Store", "host_store", "join_store", "torchrun_store"]
+
+LOOPBACK = "127.0.0.1"
+
+
+def host_store(world_size: int, timeout_s: float) -> TCPStore:
+    """Rank 0's store. It listens on loopback only: torch itself would listen on every interface."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, 0))
+    listener.listen(64)
+    port = listener.getsockname()[1]
+    return TCPStore(
+        LOOPBACK,
+        port,
+        world_size,
+        is_master=True,
+        timeout=timedelta(seconds=timeout_s),
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+        use_libuv=True,
+    )
+
+
+def join_store(port: int, world_size: int, timeout_s: float) -> TCPStore:
+    """Another rank's view of rank 0's store."""
+    return TCPStore(LOOPBACK, port, world_size, is_master=False, timeout=timedelta(seconds=timeout_s))
+
+
+def torchrun_store(prefix: str, timeout_s: float) -> Store:
+    """The store that torchrun has made for the processes it started, by their environment; keys begin with `prefix`."""
+    limit = timedelta(seconds=timeout_s)
+    store, _, _ = next(rendezvous("env://", timeout=limit))
+    store.set_timeout(limit)
+    return PrefixStore(prefix, store)
