@@ -4,8 +4,6 @@
 window.pp1 = window.pp1 || {};
 
 window.pp1.Composer = class {
-  static MAX_PROMPTS = 8;
-  static MAX_CHARS = 2000;
   static CUTS = {
     soft: "The history goes on.",
     hard: "The history is forgotten: a new start.",
@@ -63,7 +61,7 @@ window.pp1.Composer = class {
     const row = make(
       "div",
       { className: "row" },
-      make("input", { type: "text", value: text, maxLength: this.constructor.MAX_CHARS, placeholder: "Another prompt" }),
+      make("input", { type: "text", value: text, maxLength: this.prompt.maxLength, placeholder: "Another prompt" }),
       make("input", { type: "range", min: 0, max: 100, step: 1 }),
       make("output"),
       make("button", { type: "button", className: "remove", textContent: "×" }),
@@ -92,7 +90,7 @@ window.pp1.Composer = class {
       row.querySelector(".remove")?.setAttribute("aria-label", `Remove prompt ${index + 1}`);
     });
     this.rows.dataset.count = all.length;
-    this.add.disabled = all.length >= this.constructor.MAX_PROMPTS;
+    this.add.disabled = all.length >= this.rows.dataset.max;
     const slerp = this.blend.querySelector("[value=slerp]");
     slerp.disabled = all.length !== 2;
     if (slerp.disabled) this.blend.value = "linear";

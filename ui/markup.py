@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 
 TITLE = "PP1 Orchestrator"
-MAX_TRANSITION_STEPS = 1000
 EXAMPLES = (
     "a red circle moving left on a blue background",
     "a yellow star spinning on a black background",
@@ -97,7 +96,7 @@ def stage() -> str:
     """
 
 
-def mix() -> str:
+def mix(max_prompts: int, max_transition_steps: int) -> str:
     """More prompts with weights, how they blend, and how they are reached; closed until somebody wants it."""
     methods = "".join(f'<option value="{name}">{name}</option>' for name in METHODS)
     cuts = "".join(
@@ -109,7 +108,7 @@ def mix() -> str:
     <details id="pp1-mix">
       <summary title="More prompts with weights, and how they are reached (B)">Blend &amp; transition
         <span></span></summary>
-      <div id="pp1-rows" data-count="1">
+      <div id="pp1-rows" data-count="1" data-max="{max_prompts}">
         <div class="row"><b>The prompt above</b><input type="range" min="0" max="100"><output></output></div>
       </div>
       <div class="line">
@@ -119,7 +118,7 @@ def mix() -> str:
       </div>
       <div class="line">
         <label title="Chunks until the new prompt is reached; 0 is at once">Over
-          <input type="number" id="pp1-steps" min="0" max="{MAX_TRANSITION_STEPS}" step="1" value="0"> chunks</label>
+          <input type="number" id="pp1-steps" min="0" max="{max_transition_steps}" step="1" value="0"> chunks</label>
         <label title="The path from the old prompt to the new one">Path
           <select id="pp1-method">{methods}</select></label>
       </div>

@@ -47,10 +47,10 @@ window.pp1.Timeline = class {
       { className: "entry", role: "row" },
       make("input", { className: "chunk", type: "number", min: 0, step: 1, value: entry.chunk, "aria-label": "Chunk" }),
       make("input", {
-        className: "text", type: "text", value: words.prompts(entry), readOnly: blend, "aria-label": "Prompt", maxLength: 2000,
+        className: "text", type: "text", value: words.prompts(entry), readOnly: blend, "aria-label": "Prompt", maxLength: window.pp1.find("#pp1-prompt textarea").maxLength,
         placeholder: also.filter(Boolean).join(", ") || "no new prompt", title: blend ? "A blend, as it was when it was added" : "",
       }),
-      make("input", { className: "steps", type: "number", min: 0, max: 1000, step: 1, value: entry.transition?.steps ?? 0, "aria-label": "Transition in chunks" }),
+      make("input", { className: "steps", type: "number", min: 0, max: window.pp1.find("#pp1-steps").max, step: 1, value: entry.transition?.steps ?? 0, "aria-label": "Transition in chunks" }),
       make("select", { className: "cut", "aria-label": "Cut" }, ...this.constructor.CUTS.map((cut) => make("option", { value: cut }, cut))),
       make("button", { className: "remove", type: "button", "aria-label": "Remove entry" }, "×"),
     );

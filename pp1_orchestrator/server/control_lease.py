@@ -1,6 +1,4 @@
-"""Who may change the stream: everybody, until somebody holds control. Decided for every route alike.
-
-Who holds control of the stream: at most one client at a time, who renews it, hands it over, or loses it.
+"""Who holds control of the stream: at most one client at a time, who renews it, hands it over, or loses it.
 
 Knows nothing of HTTP. Nobody has to hold it: while nobody does, everybody may change the stream.
 """
@@ -12,12 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.auth import SAFE_METHODS
-from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.schemas import Lease, LeaseParticipant, LeaseState
 
 KEY_BYTES, CHARS = 16, 20
@@ -167,27 +160,3 @@ class Leases:
         self._renew(client)
         holds = client is self._holder
         return Lease(key=client.key, id=client.id, name=client.name, holds=holds, expires_s=self._lease_s)
-
-
-HEADER = "PP1-Lease"
-LEASE = "/api/lease"
-
-
-def needs_control(method: str, path: str) -> bool:
-    """Whether a request changes what everybody sees. Watching doesn't, nor does asking for control."""
-    return method not in SAFE_METHODS and path.startswith("/api/") and not path.startswith(LEASE)
-
-
-class ControlGuard:
-    """ASGI middleware: 409 for changes by anybody but the one who holds control; each change renews the lease."""
-
-    def __init__(self, app: ASGIApp, leases: Leases) -> None:
-        self._app, self._leases = app, leases
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and needs_control(scope["method"], scope["path"]):
-            try:
-                self._leases.check(Headers(scope=scope).get(HEADER))
-            except RequestError as error:
-                return await error_reply(str(error), error.status)(scope, receive, send)
-        await self._app(scope, receive, send)

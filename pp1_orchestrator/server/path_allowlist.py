@@ -1,7 +1,4 @@
-"""Which paths exist at all. The page's framework brings dozens of its own: uploads, files, proxies, queues.
-
-The page needs none of them, so only what is listed here is ever looked up.
-"""
+"""An allowlist of paths. Gradio adds dozens of routes for uploads, files, proxies and queues; the page needs none."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ READING = frozenset({"GET", "HEAD"})
 
 
 class PathAllowlist:
-    """ASGI middleware: 404 for every other path, 405 for writing to the page."""
+    """ASGI middleware: 404 for all other paths, 405 for methods that do not read the page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -77,7 +77,9 @@ def _terms(update: PromptUpdate) -> tuple[TextTerm, ...]:
         terms = (TextTerm(update.prompt.strip()),)
     else:
         terms = tuple(TextTerm(prompt.text.strip(), prompt.weight) for prompt in update.prompts)
-    if not 1 <= len(terms) <= MAX_TERMS:
+    if not terms:
+        raise RequestError("prompt is missing: give prompt or prompts")
+    if len(terms) > MAX_TERMS:
         raise RequestError(f"prompts has {len(terms)} entries; 1 to {MAX_TERMS} are possible")
     for term in terms:
         if not term.text:
