@@ -81,7 +81,7 @@ def exchange(parts: OverlapParts, flight: InFlightChunk) -> Received:
 def send(parts: OverlapParts, flight: InFlightChunk) -> None:
     """Send a chunk's envelope."""
     start = time.monotonic_ns()
-    flight.packed.cross(flight.parcel.parts)
+    flight.packed.wait(flight.parcel.parts)
     parts.link.send(flight.parcel)
     note_sent(parts, flight, start)
 

@@ -28,7 +28,7 @@ class Sync(Overlap):
         if accepted is not None:
             stage.prepare(accepted)
             stage.finish(accepted)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
 
@@ -56,7 +56,7 @@ class LoopAhead(Overlap):
         self._ahead = self._submit(stage.plan(block=False))
         if accepted is not None:
             stage.finish(accepted)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:
@@ -137,7 +137,7 @@ class DecodeThread(Overlap):
         accepted = stage.accept(exchange(self._parts, flight))
         if accepted is not None:
             self._decoder.submit(stage, accepted)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:
