@@ -49,6 +49,10 @@ class Overlap(ABC):
 
     queues: ClassVar[tuple[str, ...]] = ()
     """Which of the depths d_in and d_out may be above 1."""
+    hides_decode: ClassVar[bool] = True
+    """A chunk is decoded while the mesh makes the next one."""
+    threaded: ClassVar[bool] = False
+    """Decode and communication run on two threads: they overlap even where the mesh is in the same process."""
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts

@@ -20,6 +20,8 @@ from pp1_orchestrator.transport.link import PendingSend
 class Sync(Overlap):
     """overlap=sync: send, wait, decode, emit. Nothing overlaps; the baseline."""
 
+    hides_decode: ClassVar[bool] = False
+
     def step(self, stage: ChunkPipeline) -> bool:
         flight = stage.plan(block=True)
         if flight is None:
@@ -83,6 +85,7 @@ class Stage0Owned(Overlap):
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
+    threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
@@ -124,6 +127,7 @@ class DecodeThread(Overlap):
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_out",)
+    threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
