@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -68,12 +68,7 @@ def create_app(
         streams.close_all()
         await peers.close_all()
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        peers.start()
-        yield
-        await drain()
-
+    lifespan = functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
@@ -88,13 +83,16 @@ def create_app(
     leases = Leases(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
     changes = may_change(leases)
     interface = APIRouter(dependencies=[Depends(not_stored)], responses=errors(401, 403, 429))
-    interface.include_router(whep_routes(peers))
-    interface.include_router(stream_routes(stream, peers, clips, leases, changes))
-    interface.include_router(timeline_routes(stream, changes))
-    interface.include_router(clip_routes(clips, changes))
-    interface.include_router(lease_routes(leases, settings.limits))
-    interface.include_router(event_routes(streams))
-    interface.include_router(health_routes(stream, registry))
+    for router in (
+        whep_routes(peers),
+        stream_routes(stream, peers, clips, leases, changes),
+        timeline_routes(stream, changes),
+        clip_routes(clips, changes),
+        lease_routes(leases, settings.limits),
+        event_routes(streams),
+        health_routes(stream, registry),
+    ):
+        interface.include_router(router)
     app.include_router(interface, dependencies=CREDENTIALS if settings.token else [])
     app.include_router(liveness_routes(stream), responses=errors(403))
     for prefix in INTERFACE:  # without these, the page would get requests with a wrong method
@@ -102,6 +100,13 @@ def create_app(
     if mount_panel is not None:
         mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
+    peers.start()
+    yield
+    await drain()
 
 
 def _name(route: APIRoute) -> str:

@@ -13,12 +13,12 @@ from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import Event, EventBus
-from pp1_orchestrator.server.openapi import EVENTS, content, errors
+from pp1_orchestrator.server.openapi import EVENTS, Responses, content, errors
 from pp1_orchestrator.server.server_settings import Limits
 
 OPENING = "retry: 1000\n: the stream's events follow\n\n"
 HEARTBEAT = ": still here\n\n"
-EVENT_STREAM = {200: content("Server-sent events without an end", EVENTS)} | errors(503)
+EVENT_STREAM: Responses = {200: content("Server-sent events without an end", EVENTS)} | errors(503)
 
 
 def as_sse(event: Event) -> str:

@@ -13,11 +13,11 @@ from starlette.responses import FileResponse, Response
 from pp1_orchestrator import types as ports
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
-from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, content, errors
+from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, Responses, content, errors
 from pp1_orchestrator.server.requests import StrictRoute
 
 COMMANDS: Any = {"start": {"value": {"action": "start"}}, "stop": {"value": {"action": "stop"}}}
-FILE = {200: content("The file", MP4, format="binary"), 206: content("A part of it", MP4, format="binary")}
+FILE: Responses = {200: content("The file", MP4, format="binary"), 206: content("A part of it", MP4, format="binary")}
 
 
 class Clips(Protocol):

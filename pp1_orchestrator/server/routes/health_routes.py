@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
-from pp1_orchestrator.server.openapi import OPENMETRICS, content
+from pp1_orchestrator.server.openapi import OPENMETRICS, Responses, content
 from pp1_orchestrator.types import StreamControl
 
-METRICS = {200: content("The metrics", "text/plain", OPENMETRICS)}
-READY = {200: content("They are"), 503: content("Not yet, or no longer")}
-ALIVE = {200: content("It is"), 503: content("It hangs, and should be restarted")}
+METRICS: Responses = {200: content("The metrics", "text/plain", OPENMETRICS)}
+READY: Responses = {200: content("They are"), 503: content("Not yet, or no longer")}
+ALIVE: Responses = {200: content("It is"), 503: content("It hangs, and should be restarted")}
 
 
 def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRouter:
