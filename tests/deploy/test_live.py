@@ -3,9 +3,13 @@
 import json
 import math
 
+import pytest
+
 from deploy.__main__ import ROOT
 
 from .prometheus import Prometheus, wait_for
+
+pytestmark = pytest.mark.slow
 
 BOARDS = sorted((ROOT / "deploy/grafana/json").glob("*.json"))
 APPLY = {

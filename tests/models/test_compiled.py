@@ -85,6 +85,7 @@ def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
     torch.testing.assert_close(decoded(decoder, parts), decoded(ReferenceDecoder(vae), [latents]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch's compiler needs a C++ one")
 def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
     """With torch's own compiler: it takes a plain copy for needless and hands on a view of all frames."""

@@ -86,6 +86,7 @@ MEASURED = {0: 14232.7, 1: 22492.1, 2: 22492.1}
 """MiB on an H100, bfloat16, 320 × 576, not compiled, 40 chunks with a new prompt and a hard cut."""
 
 
+@pytest.mark.slow
 def test_a_14b_models_peaks_are_those_of_a_gpu():
     made = settings(*KREA, *WHOLE)
     predicted = peaks(made, profile_model(made, generator_config(made.model)), text_on_rank0=True)

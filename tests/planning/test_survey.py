@@ -63,6 +63,7 @@ def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
     assert "encode" not in plain.work
 
 
+@pytest.mark.slow
 def test_a_14b_model_is_planned_without_its_memory():
     made = settings("model.dtype=bfloat16", "stream.height=320", "stream.width=576")
     found = profile_model(made, KREA)

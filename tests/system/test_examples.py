@@ -18,6 +18,8 @@ from tests.fault.offers_made import seeds
 from .program import Running, running
 from .warm import ROOT
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "a token for the examples"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 EXAMPLES = ROOT / "examples"

@@ -9,6 +9,8 @@ import pytest
 
 from .program import run_to_end
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "a" * 40
 FILES = {
     "someone/weights": {"checkpoints/dmd.pt": b"generator" * 100, "other.bin": b"not asked for"},

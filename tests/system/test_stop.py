@@ -94,7 +94,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path):
         assert "ended at the second signal" in program.log
 
 
-@pytest.mark.parametrize("mode", ["serve", "bench"])
+@pytest.mark.parametrize("mode", ["serve", pytest.param("bench", marks=pytest.mark.slow)])
 def test_a_stream_that_is_still_loading_stops_cleanly(tmp_path, mode):
     memory_before = shared_memory()
     with running(f"run={mode}", out=tmp_path / "out", cold=True) as program:
