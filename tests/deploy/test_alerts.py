@@ -7,8 +7,7 @@ import signal
 import pytest
 
 from deploy.__main__ import ROOT
-
-from .prometheus import wait_for
+from tests.deploy.prometheus import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,7 @@ import math
 import pytest
 
 from deploy.__main__ import ROOT
-
-from .prometheus import Prometheus, wait_for
+from tests.deploy.prometheus import Prometheus, wait_for
 
 pytestmark = pytest.mark.slow
 

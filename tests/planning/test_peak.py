@@ -5,8 +5,7 @@ import pytest
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.planning.make_plan import peaks, predict
 from pp1_orchestrator.planning.profile import ModelProfile, Part, profile_model
-
-from .made import machine, settings, shipped
+from tests.planning.factories import machine, settings, shipped
 
 MIB = 1 << 20
 COMPONENTS = {

@@ -6,9 +6,8 @@ import signal
 import psutil
 import pytest
 
+from tests.system.program import is_listening, running, shared_memory
 from tests.timing import stopwatch
-
-from .program import is_listening, running, shared_memory
 
 STOP_S, SECOND_S = 10, 2
 """From the signal to the end, on an idle machine."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from .in_process import SMALL, run_script
-from .program import run_to_end
+from tests.system.in_process import SMALL, run_script
+from tests.system.program import run_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 ON_CPU = ("layout.device=cpu", "layout.mesh_device=cpu", "layout.backend=gloo", "layout.threads=1")
