@@ -1,6 +1,6 @@
-"""How an embedding is made, as a message: prompts with weights, and how far a transition has come.
+"""A recipe for an embedding: weighted prompts, and the progress of a transition.
 
-Whoever owns the text encoder follows the recipe; the same recipe gives the same embedding on every rank.
+The rank that has the text encoder follows the recipe. The same recipe gives the same embedding on every rank.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TextTerm(msgspec.Struct, frozen=True):
 
 
 class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """The blend of `terms`; with source_epoch, `fraction` of the way to it from the conditioning of that epoch."""
+    """The blend of `terms`. With source_epoch: `fraction` of the way from that epoch's conditioning to the blend."""
 
     terms: tuple[TextTerm, ...]
     blend: BlendMethod = "linear"
@@ -42,7 +42,7 @@ class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recipe_problems(recipe: TextRecipe) -> list[str]:
-    """What is wrong with a recipe, in words; empty when nothing is."""
+    """The rules that a recipe breaks, one text each."""
     problems = []
     if not 1 <= len(recipe.terms) <= MAX_TERMS:
         problems.append(f"a recipe has {len(recipe.terms)} prompts; 1 to {MAX_TERMS} are taken")

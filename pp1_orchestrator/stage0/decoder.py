@@ -96,12 +96,12 @@ class TimedDecoder(ChunkDecoder):
         self._clock = clock
 
     def prepare(self, accepted: ReceivedChunk) -> None:
-        with self._clock.waiting():
+        with self._clock.timed():
             super().prepare(accepted)
 
     def finish(self, accepted: ReceivedChunk) -> DecodedChunk:
         start = time.monotonic()
-        with self._clock.waiting():
+        with self._clock.timed():
             decoded = super().finish(accepted)
-        self._clock.answered(time.monotonic() - start)
+        self._clock.record(time.monotonic() - start)
         return decoded

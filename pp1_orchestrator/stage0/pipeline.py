@@ -122,7 +122,7 @@ class ChunkPipeline:
         """Take the oldest flight's result; None when it must not be decoded."""
         flight = self._flights.popleft()
         flight.record.result_bytes = received.nbytes
-        received.arrived.cross(received.message.tensors.values())
+        received.fence.wait(received.message.tensors.values())
         latents = self._latents(received, flight)
         self.head = flight.plan.chunk_index
         self._take_figures(flight.record, received)

@@ -98,7 +98,7 @@ class LinkThread:
         send(self._parts, flight)
         self._inbox.put(receive(self._parts, flight))
         self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
 
 
 class DecoderThread:
@@ -156,7 +156,7 @@ class DecoderThread:
             with dedicated_stream(self._parts.link.device):
                 while (job := self._jobs.get()) is not None:
                     stage, accepted, prepared = job
-                    accepted.taken.cross([accepted.latents, accepted.finite])
+                    accepted.taken.wait([accepted.latents, accepted.finite])
                     stage.prepare(accepted)
                     prepared.set()
                     stage.finish(accepted)
