@@ -1,6 +1,6 @@
-"""How an embedding is made, as a message: prompts with weights, and how far a transition has come.
+"""A recipe for an embedding: weighted prompts, and the progress of a transition.
 
-Whoever owns the text encoder follows the recipe; the same recipe gives the same embedding on every rank.
+The rank that has the text encoder follows the recipe. The same recipe gives the same embedding on every rank.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TextTerm(msgspec.Struct, frozen=True):
 
 
 class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """The blend of `terms`; with source_epoch, `fraction` of the way to it from the conditioning of that epoch."""
+    """The blend of `terms`. With source_epoch: `fraction` of the way from that epoch's conditioning to the blend."""
 
     terms: tuple[TextTerm, ...]
     blend: BlendMethod = "linear"
@@ -42,7 +42,7 @@ class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
-    """The rules for a blend's prompts: what breaks them, in words. Empty when nothing does."""
+    """The rules that a blend of prompts breaks, one text each. The interface uses the same rules and texts."""
     problems = []
     if not 1 <= len(terms) <= MAX_PROMPTS:
         problems.append(f"prompts has {len(terms)} entries; 1 to {MAX_PROMPTS} are possible")
@@ -59,7 +59,7 @@ def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
 
 
 def recipe_problems(recipe: TextRecipe) -> list[str]:
-    """What is wrong with a recipe, in words; empty when nothing is."""
+    """The rules that a recipe breaks, one text each."""
     problems = blend_problems(recipe.terms, recipe.blend)
     if not 0 <= recipe.fraction <= 1 or (recipe.source_epoch is None and recipe.fraction != 1):
         problems.append(f"fraction is {recipe.fraction} with source_epoch {recipe.source_epoch}")

@@ -26,7 +26,7 @@ class InFlightChunk:
     encoded: wire.EncodedMessage
     """The envelope, ready to be sent."""
     packed: StreamFence
-    """Reached when its tensors are written."""
+    """For a thread that sends its tensors from another stream."""
     record: ChunkRecord
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
@@ -50,7 +50,7 @@ class ReceivedChunk:
     """[1, F, z, h, w]."""
     finite: Tensor
     """Whether the latents are, a bool on their device. Reading it waits for the device."""
-    arrived: StreamFence
-    """Reached when both are written."""
+    fence: StreamFence
+    """For a thread that uses both on another stream."""
     pixels: list[Tensor] = field(default_factory=list)
     """What has been decoded so far, each [T, 3, H, W] in −1…1."""

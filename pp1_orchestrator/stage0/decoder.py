@@ -99,12 +99,12 @@ class TimedDecoder(ChunkDecoder):
         self._clock = clock
 
     def prepare(self, received: ReceivedChunk) -> None:
-        with self._clock.waiting():
+        with self._clock.timed():
             super().prepare(received)
 
     def finish(self, received: ReceivedChunk) -> DecodedChunk:
         start = time.monotonic()
-        with self._clock.waiting():
+        with self._clock.timed():
             decoded = super().finish(received)
-        self._clock.answered(time.monotonic() - start)
+        self._clock.record(time.monotonic() - start)
         return decoded

@@ -136,7 +136,7 @@ class ChunkPipeline:
         """Take the result of the oldest chunk that waits for one. None when it must not be decoded."""
         chunk = self._unanswered.popleft()
         chunk.record.result_bytes = result.nbytes
-        result.arrived.cross(result.message.tensors.values())
+        result.fence.wait(result.message.tensors.values())
         latents = self._latents(result, chunk)
         self.head = chunk.plan.chunk_index
         _take_timings(chunk.record, result)

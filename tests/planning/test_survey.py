@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder, make_frame_encoder
@@ -30,7 +31,7 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
     config, degree = shipped(made), made.layout.mesh_ranks
     model = load_generator(made.model.folder / "generator", config, CPU, torch.float32)
     parallelize(model, CountingShard(degree), ShardPlan(made.layout.shard.qk, made.layout.shard.cross_attention))
-    components = profile_model(made, config).components
+    components = profile_model(made, config, STRATEGIES).components
     assert components["generator"] == sum(p.nbytes for p in model.parameters())
     keys = config.num_layers * config.local_attn_size * 8 * 8 * (config.dim // degree)
     assert components["kv_cache"] == 2 * keys * 4
@@ -42,7 +43,7 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
 def test_rank_0_holds_what_was_planned(loaded_vae):
     made = settings()
     config, folder = shipped(made), made.model.folder
-    components = profile_model(made, config).components
+    components = profile_model(made, config, STRATEGIES).components
     decoder, state = make_decoder(loaded_vae), DecodeState()
     decoder.decode(torch.zeros(3, 16, 16, 16), state)
     assert components["vae"] == decoder.weight_bytes
@@ -55,17 +56,21 @@ def test_rank_0_holds_what_was_planned(loaded_vae):
 
 def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
     made = settings()
-    anchored = profile_model(with_name(made, "context", "recompute_anchor"), shipped(made))
+    anchored = profile_model(
+        with_name(made, "context", "recompute_anchor"),
+        shipped(made),
+        STRATEGIES,
+    )
     assert anchored.components["vae_encoder"] == make_frame_encoder(loaded_vae).weight_bytes
     assert anchored.work["encode"].flops > 0
-    plain = profile_model(made, shipped(made))
+    plain = profile_model(made, shipped(made), STRATEGIES)
     assert "vae_encoder" not in plain.components
     assert "encode" not in plain.work
 
 
 def test_a_14b_model_is_planned_without_its_memory():
     made = settings("model.dtype=bfloat16", "stream.height=320", "stream.width=576")
-    found = profile_model(made, KREA)
+    found = profile_model(made, KREA, STRATEGIES)
     tokens, width = 6 * 20 * 36, KREA.dim // 2
     assert found.components["kv_cache"] == 2 * KREA.num_layers * tokens * width * 2
     assert 19e9 < found.components["generator"] < 22e9, "q and k are whole on both ranks"

@@ -71,7 +71,7 @@ def run_one(planner: Planner, worker: MeshWorker, text: LeaderText):
     assert latents is not None
     planner.history.add(latents + torch.randn(latents.shape))  # an anchor frame must come from somewhere
     planner.history.set_anchor(latents[0, :1])
-    worker.settle()
+    worker.run_context_pass()
     return envelope
 
 

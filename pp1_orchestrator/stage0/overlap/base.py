@@ -49,6 +49,10 @@ class Overlap(ABC):
 
     queues: ClassVar[tuple[str, ...]] = ()
     """Which of the depths d_in and d_out may be above 1."""
+    hides_decode: ClassVar[bool] = True
+    """A chunk is decoded while the mesh makes the next one."""
+    threaded: ClassVar[bool] = False
+    """Decode and communication run on two threads: they overlap even where the mesh is in the same process."""
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
@@ -81,7 +85,7 @@ def exchange(parts: OverlapParts, chunk: InFlightChunk) -> Received:
 def send(parts: OverlapParts, chunk: InFlightChunk) -> None:
     """Send a chunk's envelope."""
     start = time.monotonic_ns()
-    chunk.packed.cross(chunk.encoded.parts)
+    chunk.packed.wait(chunk.encoded.parts)
     parts.link.send(chunk.encoded)
     note_sent(parts, chunk, start)
 

@@ -20,6 +20,8 @@ from pp1_orchestrator.transport.link import PendingSend
 class Sync(Overlap):
     """overlap=sync: send, wait, decode, emit. Nothing overlaps; the baseline."""
 
+    hides_decode: ClassVar[bool] = False
+
     def step(self, pipeline: ChunkPipeline) -> bool:
         chunk = pipeline.plan(block=True)
         if chunk is None:
@@ -28,7 +30,7 @@ class Sync(Overlap):
         if received is not None:
             pipeline.prepare(received)
             pipeline.finish(received)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
 
@@ -56,7 +58,7 @@ class LoopAhead(Overlap):
         self._ahead = self._submit(pipeline.plan(block=False))
         if received is not None:
             pipeline.finish(received)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:
@@ -83,6 +85,7 @@ class Stage0Owned(Overlap):
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
+    threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
@@ -124,6 +127,7 @@ class DecodeThread(Overlap):
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_out",)
+    threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
@@ -137,7 +141,7 @@ class DecodeThread(Overlap):
         received = pipeline.accept(exchange(self._parts, chunk))
         if received is not None:
             self._decoder.submit(pipeline, received)
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:

@@ -98,7 +98,7 @@ class LinkThread:
         send(self._parts, chunk)
         self._inbox.put(receive(self._parts, chunk))
         self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
 
 
 class DecoderThread:
@@ -156,7 +156,7 @@ class DecoderThread:
             with dedicated_stream(self._parts.link.device):
                 while (job := self._jobs.get()) is not None:
                     pipeline, received, prepared = job
-                    received.arrived.cross([received.latents, received.finite])
+                    received.fence.wait([received.latents, received.finite])
                     pipeline.prepare(received)
                     prepared.set()
                     pipeline.finish(received)
