@@ -1,6 +1,6 @@
-"""The page: a Gradio panel that only lays things out, and the scripts that speak to the server from the browser.
+"""The page: a Gradio layout without callbacks, and scripts that use the HTTP interface from the browser.
 
-Knows nothing of the program behind the HTTP interface. Gradio costs seconds to import, so it is imported when mounted.
+Knows nothing of the program behind that interface. Gradio takes seconds to import, so it is imported when mounted.
 """
 
 from __future__ import annotations

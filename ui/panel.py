@@ -1,4 +1,4 @@
-"""Layout of the panel. Nothing here runs when something is clicked: the scripts do that in the browser."""
+"""Layout of the page. Nothing here runs on a click: the scripts handle events in the browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPTS = (
     "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
     "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
-"""In the order in which they need each other."""
+"""In order of dependency."""
 STYLES = ("panel", "compose", "timeline", "live")
 FONT = (
     "Inter",
@@ -46,14 +46,14 @@ def build(max_prompts: int, max_prompt_chars: int, max_transition_steps: int) ->
 
 
 def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
-    """At `/`, hardened: no sharing, no API page, no files, no statistics, nothing from the internet."""
-    with ThreadPoolExecutor(1) as thread:  # this one may have a loop that runs
+    """Add the page at `/`, without sharing, API pages, files, statistics or anything from the internet."""
+    with ThreadPoolExecutor(1) as thread:  # a loop may be running in this thread
         blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
         thread.submit(asyncio.run, _mount(app, blocks)).result()
 
 
 async def _mount(app: Any, blocks: gr.Blocks) -> None:
-    """Where no loop runs, Gradio makes one for each of its locks and closes none of them."""
+    """A coroutine, because without a running loop Gradio creates one for each of its locks and closes none of them."""
     gr.mount_gradio_app(
         app,
         blocks,

@@ -6,25 +6,24 @@ import contextlib
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.server.auth import AccessGuard
-from pp1_orchestrator.server.control_lease import Leases
-from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors, methods_at
-from pp1_orchestrator.server.path_allowlist import INTERFACE, PathAllowlist
+from pp1_orchestrator.server.control_lease import ControlLease
+from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
+from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimit
 from pp1_orchestrator.server.requests import BodyLimit, explain
-from pp1_orchestrator.server.responses import error_reply, not_possible, not_stored, nothing_at
+from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.routes.clip_routes import Clips, clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
@@ -64,6 +63,19 @@ def create_app(
     def publish_lease(reason: str, now: LeaseState) -> None:
         events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
 
+    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    changes = may_change(lease)
+    routers = (
+        whep_routes(peers),
+        stream_routes(stream, peers, clips, lease, changes),
+        timeline_routes(stream, changes),
+        clip_routes(clips, changes),
+        lease_routes(lease, settings.limits),
+        event_routes(streams),
+        health_routes(stream, registry),
+    )
+    liveness = liveness_routes(stream)
+
     async def drain() -> None:
         streams.close_all()
         await peers.close_all()
@@ -72,31 +84,18 @@ def create_app(
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
-    app.add_middleware(PathAllowlist)
+    app.add_middleware(PathAllowlist, routes=[route for router in (*routers, liveness) for route in router.routes])
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
-
-    leases = Leases(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
-    changes = may_change(leases)
-    interface = APIRouter(dependencies=[Depends(not_stored)], responses=errors(401, 403, 429))
-    for router in (
-        whep_routes(peers),
-        stream_routes(stream, peers, clips, leases, changes),
-        timeline_routes(stream, changes),
-        clip_routes(clips, changes),
-        lease_routes(leases, settings.limits),
-        event_routes(streams),
-        health_routes(stream, registry),
-    ):
-        interface.include_router(router)
-    app.include_router(interface, dependencies=CREDENTIALS if settings.token else [])
-    app.include_router(liveness_routes(stream), responses=errors(403))
-    for prefix in INTERFACE:  # without these, the page would get requests with a wrong method
-        app.router.routes.append(Route(prefix + "{rest:path}", _Unrouted(), include_in_schema=False))
+    credentials = CREDENTIALS if settings.token else []
+    common: dict[str, Any] = {"dependencies": [Depends(not_stored), *credentials], "responses": errors(401, 403, 429)}
+    for router in routers:
+        app.include_router(router, **common)
+    app.include_router(liveness, responses=errors(403))
     if mount_panel is not None:
         mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
@@ -120,21 +119,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
         return error_reply(str(error), error.status)
     assert isinstance(error, HTTPException)
-    return _unrouted(request) if error.status_code in {404, 405} else error_reply(error.detail, error.status_code)
-
-
-def _unrouted(request: Request) -> Response:
-    """405 for a path of the interface, 404 for any other path."""
-    method, path = request.method, request.url.path
-    allowed = methods_at(path, request.app)
-    return not_possible(method, path, ", ".join(allowed)) if allowed else nothing_at(path)
-
-
-class _Unrouted:
-    """An ASGI endpoint for all methods."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _unrouted(Request(scope))(scope, receive, send)
+    return error_reply(error.detail, error.status_code)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -23,9 +23,9 @@ class _Event(Schema):
 
 
 class PromptAcceptedEvent(_Event):
-    """A prompt update was accepted while `chunk` was the newest one that had been generated.
+    """A prompt update was accepted. chunk: the newest generated one at that time.
 
-    truncated: a prompt is longer than the text encoder reads; only its beginning has an effect. Left out otherwise.
+    truncated: a prompt is longer than the text encoder's limit, and its end has no effect. Left out otherwise.
     """
 
     event: Literal["accepted"]
@@ -36,7 +36,7 @@ class PromptAcceptedEvent(_Event):
 
 
 class Applied(_Event):
-    """The first chunk that is made with an update was planned."""
+    """The first chunk with the update was planned."""
 
     event: Literal["applied"]
     update: str
@@ -45,7 +45,7 @@ class Applied(_Event):
 
 
 class Visible(_Event):
-    """An update's first picture goes out. media_s: seconds since the run's first picture; latency: since accepted."""
+    """The update's first frame is shown. media_s: seconds since the run's first frame; latency: since accepted."""
 
     event: Literal["visible"]
     update: str
@@ -56,7 +56,7 @@ class Visible(_Event):
 
 
 class Superseded(_Event):
-    """A newer update came before a chunk could be made with this one."""
+    """A newer update replaced this one before any chunk used it."""
 
     event: Literal["superseded"]
     update: str
@@ -64,7 +64,7 @@ class Superseded(_Event):
 
 
 class Failed(_Event):
-    """An update could not be encoded; without `update`: the stream has ended."""
+    """An update could not be encoded. Without `update`: the stream has ended."""
 
     event: Literal["failed"]
     reason: str
@@ -72,7 +72,7 @@ class Failed(_Event):
 
 
 class ControlApplied(_Event):
-    """A command was taken."""
+    """A command was applied."""
 
     event: Literal["control"]
     action: str
@@ -80,7 +80,7 @@ class ControlApplied(_Event):
 
 
 class TimelineReplaced(_Event):
-    """The timeline was replaced from this chunk on."""
+    """The timeline was replaced. first_chunk: the chunk of the stream from which the entries count."""
 
     event: Literal["timeline"]
     entries: int
@@ -88,7 +88,7 @@ class TimelineReplaced(_Event):
 
 
 class LeaseChanged(_Event):
-    """Others hold control, or wait for it, than before. holder: the id of who holds it now; waiting: how many do.
+    """The holder of control or the waiting clients changed. holder: an id; waiting: how many clients wait.
 
     reason: taken, requested, handed over, released, withdrawn or expired.
     """
@@ -100,7 +100,7 @@ class LeaseChanged(_Event):
 
 
 class ClipChanged(_Event):
-    """A clip is being recorded, or is so no more."""
+    """A clip started, ended or failed."""
 
     event: Literal["clip"]
     clip: str
@@ -108,7 +108,7 @@ class ClipChanged(_Event):
 
 
 class Epoch(_Event):
-    """The history was forgotten."""
+    """A new cache epoch: the history was dropped."""
 
     event: Literal["epoch"]
     epoch: int
@@ -124,7 +124,7 @@ class RankState(_Event):
 
 
 class Restarting(_Event):
-    """The mesh has failed and is started anew, as this generation; the last picture stands until it is up."""
+    """The mesh has failed and restarts as this generation. Until then the last frame is shown."""
 
     event: Literal["restarting"]
     reason: str
@@ -133,7 +133,7 @@ class Restarting(_Event):
 
 
 class Restarted(_Event):
-    """The new mesh is up; the next pictures are made by it."""
+    """The restarted mesh is up."""
 
     event: Literal["restarted"]
     generation: int

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import APIKeyCookie, HTTPBearer
-from starlette.routing import compile_path
 
 import pp1_orchestrator
 from pp1_orchestrator.server.auth import COOKIE
@@ -76,14 +75,6 @@ def document(app: FastAPI) -> dict[str, Any]:
         made["components"]["schemas"] = {name: schemas[name] for name in schemas if "ValidationError" not in name}
         app.openapi_schema = made
     return app.openapi_schema
-
-
-def methods_at(path: str, app: FastAPI) -> list[str]:
-    """The methods of all routes that match a path."""
-    found = [
-        operations for template, operations in document(app)["paths"].items() if compile_path(template)[0].match(path)
-    ]
-    return sorted({method.upper() for operations in found for method in operations})
 
 
 def _drop_default_422(responses: dict[str, Any]) -> None:

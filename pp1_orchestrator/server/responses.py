@@ -18,14 +18,3 @@ def error_reply(message: str, status: int, headers: dict[str, str] | None = None
     """One line for the client, with the headers that a 503 or 401 needs."""
     hints = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(status, {})
     return JSONResponse({"error": " ".join(message.split())}, status, hints | (headers or {}))
-
-
-def nothing_at(path: str) -> Response:
-    """404 for a path that does not exist."""
-    return error_reply(f"there is nothing at {path[:MAX_ECHO_CHARS]}; /api/openapi.json lists what there is", 404)
-
-
-def not_possible(method: str, path: str, allowed: str) -> Response:
-    """405 for a method that a path does not have."""
-    line = f"{method} is not possible at {path[:MAX_ECHO_CHARS]}; allowed: {allowed}"
-    return error_reply(line, 405, {"Allow": allowed})

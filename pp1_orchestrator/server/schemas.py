@@ -40,7 +40,7 @@ class _Body(Schema):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
-        """pydantic's own error for them does not say which fields there are."""
+        """pydantic's own error for one does not list the known fields."""
         unknown = (
             next((name for name in data if name not in cls.model_fields), None) if isinstance(data, dict) else None
         )
@@ -50,7 +50,7 @@ class _Body(Schema):
         return data
 
     def convert(self, kind: type[T]) -> T:
-        """The same as a msgspec struct of the other parts of the program."""
+        """The same as a msgspec struct of `types`."""
         return msgspec.convert(self.model_dump(exclude_unset=True), kind)
 
 
@@ -62,7 +62,7 @@ class WeightedPrompt(_Body):
 
 
 class Transition(_Body):
-    """Over how many chunks a new conditioning is reached, and along which path. 0 and 1 both mean at once."""
+    """How many chunks it takes to reach the new conditioning, and along which path. 0 and 1: with the next chunk."""
 
     steps: Steps = 0
     method: Interpolation = "linear"
@@ -77,7 +77,7 @@ class _Update(_Body):
 
 
 class PromptUpdate(_Update):
-    """One change of what the stream shows. Either `prompt` or `prompts`."""
+    """A change of what the stream shows. Either `prompt` or `prompts`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -90,9 +90,9 @@ class PromptUpdate(_Update):
 
 
 class TimelineEntry(_Update):
-    """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
+    """A change at a chunk: an update, a seed, a hard cut, or several of them.
 
-    dropped: how many chunks before it a live run made and threw away; a replay does the same.
+    dropped: how many chunks a live run generated and dropped before it; a replay does the same.
     """
 
     chunk: Count
@@ -101,14 +101,14 @@ class TimelineEntry(_Update):
 
 
 class TimelineBody(_Body):
-    """relative: the entries' chunks count from the next one that can still be planned; otherwise from the start."""
+    """relative: chunks count from the next one that can still be planned; otherwise from the start of the stream."""
 
     entries: list[TimelineEntry]
     relative: Annotated[bool, Field(strict=True)] = True
 
 
 class Control(_Body):
-    """One command to the running stream. `seed` needs `value`."""
+    """A command to the running stream. Only `seed` has a `value`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -123,14 +123,15 @@ class Control(_Body):
 
 
 class ClipCommand(_Body):
-    """start begins with the picture that is shown now; stop ends it, which also happens by itself at its limits."""
+    """start: begin with the frame that is shown now; stop: end. A clip also ends at its limits."""
 
     action: Literal["start", "stop"]
 
 
 class LeaseCommand(_Body):
-    """take: hold control, if nobody else does; request: wait for it, and have it as soon as it is free or handed over;
-    renew: still here. name: what others see, of a client that is new.
+    """take: hold control, if nobody does; request: wait for it; renew: keep holding or waiting.
+
+    name: shown to others; read for new clients only.
     """
 
     action: Literal["take", "request", "renew"]
@@ -138,7 +139,7 @@ class LeaseCommand(_Body):
 
 
 class HandOver(_Body):
-    """to: the id of a client that waits; without it the one that waits longest."""
+    """to: the id of a waiting client; by default the one that has waited longest."""
 
     to: str | None = None
 
@@ -154,9 +155,9 @@ class _Accepted(Schema):
 
 
 class PromptAccepted(_Accepted):
-    """The update's id, which its receipts at /api/events carry as `update`.
+    """id: the update's id; events about it have it as `update`.
 
-    truncated: a prompt is longer than the text encoder reads; only its beginning has an effect. Left out otherwise.
+    truncated: a prompt is longer than the text encoder's limit, and its end has no effect. Left out otherwise.
     """
 
     id: str
@@ -164,20 +165,20 @@ class PromptAccepted(_Accepted):
 
 
 class ControlAccepted(_Accepted):
-    """The command that was taken."""
+    """The accepted command."""
 
     action: str
 
 
 class TimelineAccepted(_Accepted):
-    """How many entries were taken, and the chunk of the stream that they count from."""
+    """How many entries were accepted, and the chunk of the stream from which they count."""
 
     entries: int
     first_chunk: int
 
 
 class TimelineCleared(_Accepted):
-    """How many entries are planned now: none."""
+    """entries: how many are planned now, which is 0."""
 
     entries: int
 
@@ -189,9 +190,9 @@ class Entries(Schema):
 
 
 class Clip(Schema):
-    """What viewers saw, as an MP4 file. It can be had as soon as it is ready.
+    """What viewers saw, as an MP4 file that can be downloaded when `state` is ready.
 
-    ended: why nothing is added any more: asked, length or size (its limits), stopped (the program), or what went wrong.
+    ended: why it ended: asked, length or size (its limits), stopped (the program), or an error.
     """
 
     id: str
@@ -203,28 +204,29 @@ class Clip(Schema):
 
 
 class Clips(Schema):
-    """Clips that are kept, oldest first."""
+    """The clips that are kept, oldest first."""
 
     clips: list[Clip]
 
 
 class LeaseParticipant(Schema):
-    """A client that holds control or waits for it, as others see it."""
+    """A client that holds control or waits for it."""
 
     id: str
     name: str
 
 
 class LeaseState(Schema):
-    """Who holds control, and who waits for it, longest first. While nobody holds it everybody may change the stream."""
+    """The client that holds control, and those that wait, the longest first. Without a holder, every client may change
+    the stream."""
 
     holder: LeaseParticipant | None
     waiting: list[LeaseParticipant]
 
 
 class Lease(Schema):
-    """A client's own place. `key` is its secret, for the header PP1-Lease; it is forgotten after `expires_s` seconds of
-    silence. holds: it has control; otherwise it waits.
+    """A client's own lease. `key` is secret and goes into the header PP1-Lease. It expires `expires_s` seconds after it
+    was last renewed. holds: the client has control; otherwise it waits.
     """
 
     key: str
@@ -235,7 +237,7 @@ class Lease(Schema):
 
 
 class Phases(Schema):
-    """Milliseconds a chunk: the median of the newest ones, of text the longest."""
+    """Milliseconds per chunk: the median over the newest chunks, for text the maximum."""
 
     text: float
     denoise: float
@@ -244,7 +246,7 @@ class Phases(Schema):
 
 
 class Figures(Schema):
-    """Over the newest chunks. A figure is left out until there is something to say."""
+    """Figures over the newest chunks. Each is left out until it is known."""
 
     chunks: int = 0
     fps: float | None = None
@@ -254,7 +256,7 @@ class Figures(Schema):
 
 
 class Rank(Schema):
-    """A process of the run. memory: bytes by component; `resident`: of the process, `peak`: the most so far."""
+    """A process of the run. memory: bytes by component; `resident` is the whole process, `peak` the maximum so far."""
 
     pid: int
     device: str
@@ -263,10 +265,11 @@ class Rank(Schema):
 
 
 class StreamState(Schema):
-    """The stream as it is now. `chunk` is the newest one that has been generated, -1 before the first; later ones may
-    be planned already. `failed` says why the stream has ended. clip: the newest one.
+    """The current state of the stream.
 
-    state: starting, ready, restarting, draining, failed or stopped. truncated: the end of `prompt` has no effect.
+    chunk: the newest generated one, -1 before the first; later ones may be planned already. failed: why the stream has
+    ended. clip: the newest one. state: starting, ready, restarting, draining, failed or stopped. truncated: the end of
+    `prompt` has no effect.
     """
 
     config: dict[str, Any]

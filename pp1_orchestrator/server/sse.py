@@ -68,19 +68,14 @@ class EventStreams:
                 events = subscription.drain()
                 if events:
                     yield "".join(map(as_sse, events))
-                elif not await _within(wake, self._limits.heartbeat_s):
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), self._limits.heartbeat_s)
+                if not wake.is_set():
                     yield HEARTBEAT
         finally:
             self._wakes.discard(wake)
             self._bus.unsubscribe(subscription)
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
 
 
 def event_routes(streams: EventStreams) -> APIRouter:

@@ -238,7 +238,8 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
         ("DELETE", "/api/clips/c1", 405, "DELETE is not possible at /api/clips/c1; allowed: GET"),
         ("GET", "/api/prompt/", 404, "there is nothing at /api/prompt/; "),
         ("GET", "/whepper", 404, "there is nothing at /whepper; "),
-        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET, HEAD"),
+        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET"),
+        ("DELETE", "/", 405, "DELETE is not possible at /; allowed: GET, HEAD"),
         ("DELETE", "/whep/nobody", 404, "there is no such viewer"),
     ],
 )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Header
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
-from pp1_orchestrator.server.control_lease import Leases
+from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.server.server_settings import Limits
@@ -25,24 +25,24 @@ HolderKey = Annotated[
 ]
 
 
-def may_change(leases: Leases) -> Any:
+def may_change(lease: ControlLease) -> Any:
     """A dependency for every route that changes what all viewers see: 409 unless the client holds control or nobody
     does. Each change renews the lease."""
 
     async def check(key: HolderKey = None) -> None:
-        leases.check(key)
+        lease.check(key)
 
     return Depends(check)
 
 
-def lease_routes(leases: Leases, limits: Limits) -> APIRouter:
+def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
     """Control of the stream."""
     router = APIRouter(route_class=StrictRoute, prefix="/api/lease", tags=["control"])
 
     @router.get("", summary="Who holds control")
     async def holder() -> schemas.LeaseState:
         """/api/state has the same, and an event at /api/events reports each change."""
-        return leases.state()
+        return lease.state()
 
     @router.post("", summary="Take control, ask for it, keep it", responses=errors(409, 503, *BODY_ERRORS))
     async def claim(
@@ -51,23 +51,23 @@ def lease_routes(leases: Leases, limits: Limits) -> APIRouter:
         """While a client holds control, every change of the stream needs its key in the header PP1-Lease. The lease
         expires when it is not renewed; each change renews it."""
         if command.action == "renew":
-            return leases.renew(key)
-        act = {"take": leases.take, "request": leases.request}[command.action]
+            return lease.renew(key)
+        act = {"take": lease.take, "request": lease.request}[command.action]
         return act(key, _name(command.name, limits))
 
     @router.delete("", summary="Give control back", responses=errors(408, 409, 413, 429))
     async def release(key: OwnKey = None) -> schemas.LeaseState:
         """Also ends waiting for it. The client that has waited longest gets control."""
-        leases.release(key)
-        return leases.state()
+        lease.release(key)
+        return lease.state()
 
     @router.post("/handover", summary="Hand control over", responses=errors(409, *BODY_ERRORS))
     async def hand_over(
         command: Annotated[schemas.HandOver, Body(openapi_examples=HEIRS)], key: OwnKey = None
     ) -> schemas.LeaseState:
         """To a client that waits for it."""
-        leases.hand_over(key, command.to)
-        return leases.state()
+        lease.hand_over(key, command.to)
+        return lease.state()
 
     return router
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body
 from pp1_orchestrator import types as ports
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
-from pp1_orchestrator.server.control_lease import Leases
+from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.server.routes.clip_routes import Clips, to_schema
@@ -26,7 +26,7 @@ PROMPTS: Any = {"prompt": {"value": PLAIN}, "blend": {"value": BLEND}}
 COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"action": "seed", "value": 7}}}
 
 
-def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, leases: Leases, may_change: Any) -> APIRouter:
+def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, lease: ControlLease, may_change: Any) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
     changes: dict[str, Any] = {"dependencies": [may_change], "responses": errors(409, *BODY_ERRORS)}
@@ -36,7 +36,7 @@ def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, leases: Lea
         """Configuration, prompt, seed, figures and processes."""
         newest = clips.newest()
         clip = None if newest is None else to_schema(newest)
-        return schemas.StreamState(**stream.state(), viewers=peers.count, clip=clip, lease=leases.state())
+        return schemas.StreamState(**stream.state(), viewers=peers.count, clip=clip, lease=lease.state())
 
     @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **changes)
     async def prompt(
