@@ -35,4 +35,4 @@ class PathAllowlist:
     def _methods(self, path: str) -> set[str]:
         if path in PAGE_PATHS or path.startswith(PAGE_PREFIXES):
             return {"GET", "HEAD"}
-        return {method for route in self._routes if route.path_regex.match(path) for method in route.methods}
+        return {method for route in self._routes if route.path_regex.match(path) for method in route.methods or ()}
