@@ -16,6 +16,7 @@ from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.vae_registry import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.planning.cost_model import ContextFacts, OverlapFacts, RoutingFacts, Strategies
 from pp1_orchestrator.stage0.context import (
     CleanPass,
     ContextPolicy,
@@ -36,11 +37,12 @@ ROUTINGS: Mapping[str, type[Routing]] = {
     "hybrid_cache": HybridCache,
 }
 OVERLAPS: Mapping[str, type[Overlap]] = {
-    "sync": Sync,
     "stage0_owned": Stage0Owned,
     "loop_ahead": LoopAhead,
     "decode_thread": DecodeThread,
+    "sync": Sync,
 }
+"""In the order in which a plan recommends them where they are equally fast."""
 CONTEXTS: Mapping[str, type[ContextPolicy]] = {
     "clean_pass": CleanPass,
     "none": NoContext,
@@ -76,6 +78,16 @@ def check(settings: Settings, modes: Collection[str]) -> WanConfig:
     _context(settings, config)
     _fault(settings)
     return config
+
+
+def strategies_for(settings: Settings) -> Strategies:
+    """What the planner has to know about the strategies; the classes state it."""
+    context = CONTEXTS[settings.context.name]
+    return Strategies(
+        overlaps={name: OverlapFacts(kind.submits_ahead, kind.has_thread) for name, kind in OVERLAPS.items()},
+        routings={name: RoutingFacts(kind.home == "rank0", kind.caches_embeds) for name, kind in ROUTINGS.items()},
+        context=ContextFacts(context.clean_pass, context.rebuilds, context.needs_pixels),
+    )
 
 
 def _routing(settings: Settings) -> None:

@@ -42,6 +42,8 @@ class Routing(ABC):
 
     home: ClassVar[EncoderHome]
     """Which rank holds the text encoder."""
+    caches_embeds: ClassVar[bool] = False
+    """The leader returns a new prompt's embedding, and rank 0 sends it from then on."""
 
     @abstractmethod
     def __init__(self, encoder: CachedEncoder | None) -> None: ...
@@ -102,6 +104,7 @@ class HybridCache(Routing):
     """
 
     home: ClassVar[EncoderHome] = "leader"
+    caches_embeds: ClassVar[bool] = True
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None

@@ -6,10 +6,13 @@ from typing import Any
 import msgspec
 from hydra import compose, initialize_config_dir
 
+from pp1_orchestrator.app.strategy_registry import strategies_for
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Machine, Rates
+from pp1_orchestrator.planning.make_plan import NO_DELAYS, Delays, Plan, predict
+from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from tests.models.config_file import read_config
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -30,13 +33,22 @@ def shipped(made: Settings) -> WanConfig:
     return read_config(made.model.folder / "generator")
 
 
-def machine(lanes: int | None = None, memory_bytes: int = 1 << 40) -> Machine:
+def profiled(made: Settings, config: WanConfig) -> ModelProfile:
+    """The profile that a run with these settings makes."""
+    return profile_model(made, config, strategies_for(made).context.needs_pixels)
+
+
+def planned(made: Settings, profile: ModelProfile, on: Machine, delays: Delays = NO_DELAYS) -> Plan:
+    return predict(made, profile, on, strategies_for(made), delays)
+
+
+def machine(parallel_ranks: int | None = None, memory_bytes: int = 1 << 40) -> Machine:
     """Products at 1 GFLOP/s, the rest free; messages at 1 MB/s."""
     rates = Rates(matmul_flops_s=1e9, attention_flops_s=1e9, conv_flops_s=1e9, other_bytes_s=1e18)
     return Machine(
         device="cpu",
         torch_threads=1,
-        lanes=lanes,
+        parallel_ranks=parallel_ranks,
         memory_bytes=memory_bytes,
         rates=dict.fromkeys(("generator", "decode", "encode", "text"), rates),
         call_s=0.0,

@@ -49,6 +49,10 @@ class Overlap(ABC):
 
     queues: ClassVar[tuple[str, ...]] = ()
     """Which of the depths d_in and d_out may be above 1."""
+    submits_ahead: ClassVar[bool] = True
+    """The mesh generates the next chunk while this one is decoded."""
+    has_thread: ClassVar[bool] = True
+    """Decoding also overlaps with a mesh in this process."""
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts

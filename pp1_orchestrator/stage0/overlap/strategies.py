@@ -20,6 +20,9 @@ from pp1_orchestrator.transport.link import PendingSend
 class Sync(Overlap):
     """overlap=sync: send, wait, decode, emit. Nothing overlaps; the baseline."""
 
+    submits_ahead: ClassVar[bool] = False
+    has_thread: ClassVar[bool] = False
+
     def step(self, stage: ChunkPipeline) -> bool:
         flight = stage.plan(block=True)
         if flight is None:
@@ -37,6 +40,8 @@ class LoopAhead(Overlap):
 
     Overlaps with a mesh in other processes. A mesh in this process has no thread here, so nothing overlaps with it.
     """
+
+    has_thread: ClassVar[bool] = False
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)

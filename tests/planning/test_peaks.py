@@ -1,12 +1,14 @@
-"""Peaks by rank: which parts of a survey come together in a process, and that a survey finds those of a real run."""
+"""Peaks by rank: which parts of a profile come together in a process, and that a profile finds those of a real run."""
 
 import pytest
 
+from pp1_orchestrator.app.strategy_registry import strategies_for
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import generator_config
-from pp1_orchestrator.planning.make_plan import peaks, predict
-from pp1_orchestrator.planning.profile import ModelProfile, Part, profile_model
+from pp1_orchestrator.planning import make_plan
+from pp1_orchestrator.planning.profile import ModelProfile, Part
 
-from .made import machine, settings, shipped
+from .made import machine, planned, profiled, settings, shipped
 
 MIB = 1 << 20
 COMPONENTS = {
@@ -25,8 +27,12 @@ GENERATE, DECODE, ENCODE_TEXT = 100, 300, 1000
 @pytest.fixture(scope="module")
 def found() -> ModelProfile:
     made = settings()
-    beyond: dict[Part, int] = {"generator": GENERATE, "decode": DECODE, "text": ENCODE_TEXT}
-    return ModelProfile(profile_model(made, shipped(made)).needs, COMPONENTS, {}, beyond)
+    activation_peak: dict[Part, int] = {"generator": GENERATE, "decode": DECODE, "text": ENCODE_TEXT}
+    return ModelProfile(profiled(made, shipped(made)).needs, COMPONENTS, {}, activation_peak)
+
+
+def peaks(made: Settings, profile: ModelProfile, text_on_rank0: bool) -> dict[int, int]:
+    return make_plan.peaks(made, profile, strategies_for(made), text_on_rank0)
 
 
 def test_rank_0_encodes_prompts_beside_a_decode(found):
@@ -63,7 +69,7 @@ def test_an_encoder_in_the_hosts_memory_takes_none_of_a_gpus(found):
 @pytest.mark.parametrize("routing", ["rank0_encoder", "hybrid_cache"])
 def test_a_peak_is_more_than_what_is_held(layout, routing):
     made = settings(f"layout={layout}", f"routing={routing}")
-    plan = predict(made, shipped(made), machine())
+    plan = planned(made, profiled(made, shipped(made)), machine())
     processes = [["0", "1"]] if layout == "inline" else [["0"], ["1"], ["2"]]
     assert [rank for rank, placement in plan.ranks.items() if placement.peak] == [ranks[0] for ranks in processes]
     for ranks in processes:
@@ -74,7 +80,9 @@ def test_a_peak_is_more_than_what_is_held(layout, routing):
 
 def test_an_anchor_is_encoded_before_the_rest_is_decoded():
     whole, anchored = (
-        profile_model(settings("stream.height=64", "stream.width=64", f"context={context}"), shipped(settings())).beyond
+        profiled(
+            settings("stream.height=64", "stream.width=64", f"context={context}"), shipped(settings())
+        ).activation_peak
         for context in ("clean_pass", "recompute_anchor")
     )
     assert anchored["decode"] < whole["decode"], "two of three latent frames at a time"
@@ -88,7 +96,7 @@ MEASURED = {0: 14232.7, 1: 22492.1, 2: 22492.1}
 
 def test_a_14b_models_peaks_are_those_of_a_gpu():
     made = settings(*KREA, *WHOLE)
-    predicted = peaks(made, profile_model(made, generator_config(made.model)), text_on_rank0=True)
+    predicted = peaks(made, profiled(made, generator_config(made.model)), text_on_rank0=True)
     assert predicted.keys() == MEASURED.keys()
     for rank, nbytes in predicted.items():
         assert nbytes / MIB == pytest.approx(MEASURED[rank], rel=0.1)
