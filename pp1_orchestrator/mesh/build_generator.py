@@ -10,8 +10,8 @@ from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as
 from pp1_orchestrator.mesh.text_conditioning import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, assemble, read_part, whole_shapes
@@ -42,10 +42,10 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     parts["text_cache"] = model.text_bytes()
-    passes = None
+    runner = None
     if settings.layout.compile:
-        passes = fast_runner(model, cache, settings.layout.fp8)
-    made = CausalGenerator(model, cache, schedule, passes)
+        runner = fast_runner(model, cache, settings.layout.fp8)
+    made = CausalGenerator(model, cache, schedule, runner)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     generator, delay_s = made, settings.debug.mesh_s
