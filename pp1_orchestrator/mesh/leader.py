@@ -1,5 +1,5 @@
-"""The loops of the mesh ranks. The leader (rank 1) receives envelopes from rank 0, broadcasts them, and sends one result
-for every INFER. The followers (ranks 2..N) run what the leader broadcasts.
+"""Mesh ranks: the leader (rank 1) receives envelopes from rank 0, broadcasts them, and sends one result
+for every INFER; the followers (ranks 2..N) run what the leader broadcasts.
 
 One thread does all communication of a mesh rank. A message is complete and checked, and its recipe resolved, before the
 first collective. The leader never waits until rank 0 has taken a result while rank 0 may be sending: both would wait

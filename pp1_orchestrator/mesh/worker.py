@@ -1,5 +1,5 @@
-"""One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and after the result has
-been sent, run the context pass.
+"""One chunk on a mesh rank, the same on every rank: rebuild the cache if the envelope says so, denoise, and run the
+context pass after the result has been sent.
 
 Does what the envelope says and decides nothing. Knows nothing of ranks or messages.
 """
@@ -163,7 +163,7 @@ class DeviceTimer:
         self._device = device
 
     def mark(self) -> Any:
-        """Marks this point of the work."""
+        """Mark this point of the work."""
         if self._device.type != "cuda":
             return time.monotonic()
         event = torch.cuda.Event(enable_timing=True)

@@ -105,7 +105,7 @@ class MeshLink:
     """Rank 0's end or the leader's. Rank 0 gets exactly one result for every INFER that it sends.
 
     Call ids rise. Both ends drop a message that comes twice, or after a newer one. So a sender must never wait until
-    the peer has taken a message that it did not ask for: the peer may be sending, too (see `mesh.leader`).
+    the peer has taken a message that it does not wait for: the peer may be sending, too (see `mesh.leader`).
     """
 
     def __init__(
