@@ -6,12 +6,12 @@ The rank that has the text encoder follows the recipe. The same recipe gives the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-MAX_TERMS = 8
-MAX_TEXT_CHARS = 2000
+from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS
 
 BlendMethod = Literal["linear", "slerp"]
 
@@ -41,18 +41,26 @@ class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(term.weight for term in self.terms)
 
 
+def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
+    """The rules that a blend of prompts breaks, one text each. The interface uses the same rules and texts."""
+    problems = []
+    if not 1 <= len(terms) <= MAX_PROMPTS:
+        problems.append(f"prompts has {len(terms)} entries; 1 to {MAX_PROMPTS} are possible")
+    for term in terms:
+        if not term.text.strip():
+            problems.append("prompt is empty")
+        if len(term.text) > MAX_PROMPT_CHARS:
+            problems.append(f"prompt has {len(term.text)} characters; at most {MAX_PROMPT_CHARS} are taken")
+        if not (math.isfinite(term.weight) and term.weight >= 0):
+            problems.append(f"weight is {term.weight}; a weight is finite and not negative")
+    if blend == "slerp" and len(terms) != 2:
+        problems.append(f"blend=slerp joins exactly 2 prompts, not {len(terms)}")
+    return problems
+
+
 def recipe_problems(recipe: TextRecipe) -> list[str]:
     """The rules that a recipe breaks, one text each."""
-    problems = []
-    if not 1 <= len(recipe.terms) <= MAX_TERMS:
-        problems.append(f"a recipe has {len(recipe.terms)} prompts; 1 to {MAX_TERMS} are taken")
-    for term in recipe.terms:
-        if not term.text.strip() or len(term.text) > MAX_TEXT_CHARS:
-            problems.append(f"a prompt has {len(term.text)} characters; 1 to {MAX_TEXT_CHARS} are taken")
-        if not (math.isfinite(term.weight) and term.weight >= 0):
-            problems.append(f"a weight is {term.weight}; it must be finite and not negative")
-    if recipe.blend == "slerp" and len(recipe.terms) not in (1, 2):
-        problems.append(f"blend=slerp joins 2 prompts, not {len(recipe.terms)}")
+    problems = blend_problems(recipe.terms, recipe.blend)
     if not 0 <= recipe.fraction <= 1 or (recipe.source_epoch is None and recipe.fraction != 1):
         problems.append(f"fraction is {recipe.fraction} with source_epoch {recipe.source_epoch}")
     return problems

@@ -10,7 +10,7 @@ from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_passes
+from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -44,7 +44,7 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     parts["text_cache"] = model.text_bytes()
     passes = None
     if settings.layout.compile:
-        passes = fast_passes(model, cache, settings.layout.fp8)
+        passes = fast_runner(model, cache, settings.layout.fp8)
     made = CausalGenerator(model, cache, schedule, passes)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
