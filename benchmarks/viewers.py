@@ -1,8 +1,8 @@
 """What viewers cost the server and each other.
 
-    python -m benchmarks.viewers fanout --viewers 8 --seconds 20           # CPU and frame rates, for one viewer and many
-    python -m benchmarks.viewers stalled --viewers 8 layout=inline         # beside a viewer that can't keep up
-    python -m benchmarks.viewers idle --viewers 4 layout=inline            # open pages while the stream is paused
+    python -m benchmarks.viewers fanout --viewers 8 --seconds 20      # CPU and frame rates, for one and for many
+    python -m benchmarks.viewers stalled --viewers 8 layout=inline    # beside a viewer that can't keep up
+    python -m benchmarks.viewers idle --viewers 4 layout=inline       # open pages while the stream is paused
 
 The program runs as a user runs it. Viewers are WHEP clients in another process, so that their decoding is not counted,
 or pages in a Chromium. `stalled` prints medians of some rounds, and how many frames the stream made meanwhile: a busy
@@ -53,16 +53,8 @@ def cpu_percent(program: psutil.Process, seconds: float) -> float:
 
 def start_clients(count: int, seconds: float) -> subprocess.Popen[str]:
     """WHEP clients in another process, which prints their frames per second as JSON."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.viewers",
-        "clients",
-        "--viewers",
-        str(count),
-        "--seconds",
-        str(seconds),
-    ]
+    options = ["--viewers", str(count), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.viewers", "clients", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

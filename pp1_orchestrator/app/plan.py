@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from pp1_orchestrator.app.strategy_registry import strategies_for
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, calibrate
@@ -29,7 +29,7 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
     plan = make_plan(settings, config)
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
-    console.print(render(plan, strategies_for(settings)))
+    console.print(render(plan, STRATEGIES))
     write_plan(plan, out / "plan.json")
     log.info("see %s", out / "plan.json")
 
@@ -37,12 +37,11 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
 def make_plan(settings: Settings, config: WanConfig) -> Plan:
     """Measure this machine for a moment, then predict the run on it."""
     limit_threads(settings.layout.threads)
-    strategies = strategies_for(settings)
-    profile = profile_model(settings, config, frame_encoder=strategies.context.needs_pixels)
+    profile = profile_model(settings, config, STRATEGIES)
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
     machine = calibrate(settings, profile, lambda between_s: _link(settings, profile, between_s))
-    return predict(settings, profile, machine, strategies, delays)
+    return predict(settings, profile, machine, STRATEGIES, delays)
 
 
 def _link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:

@@ -16,7 +16,7 @@ from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.vae_registry import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.planning.cost_model import ContextFacts, OverlapFacts, RoutingFacts, Strategies
+from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context import (
     CleanPass,
     ContextPolicy,
@@ -60,6 +60,15 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "torchrun": TorchrunLayout,
 }
 
+STRATEGIES = Strategies(
+    overlaps={name: OverlapTraits(kind.hides_decode, kind.threaded) for name, kind in OVERLAPS.items()},
+    routings={name: RoutingTraits(kind.home, kind.first_sends, kind.known_sends) for name, kind in ROUTINGS.items()},
+    contexts={
+        name: ContextTraits(kind.clean_pass, kind.rebuilds, kind.needs_pixels) for name, kind in CONTEXTS.items()
+    },
+)
+"""What plans read of the classes above."""
+
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,
     "overlap": OVERLAPS,
@@ -78,16 +87,6 @@ def check(settings: Settings, modes: Collection[str]) -> WanConfig:
     _context(settings, config)
     _fault(settings)
     return config
-
-
-def strategies_for(settings: Settings) -> Strategies:
-    """What the planner has to know about the strategies; the classes state it."""
-    context = CONTEXTS[settings.context.name]
-    return Strategies(
-        overlaps={name: OverlapFacts(kind.submits_ahead, kind.has_thread) for name, kind in OVERLAPS.items()},
-        routings={name: RoutingFacts(kind.home == "rank0", kind.caches_embeds) for name, kind in ROUTINGS.items()},
-        context=ContextFacts(context.clean_pass, context.rebuilds, context.needs_pixels),
-    )
 
 
 def _routing(settings: Settings) -> None:

@@ -15,13 +15,13 @@ from pp1_orchestrator.planning.cost_model import (
     MessageBytes,
     Phases,
     PromptLatency,
-    Strategies,
     message_bytes,
     period_s,
     prompt_latency,
 )
 from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of
 from pp1_orchestrator.planning.requirements import Requirements
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 SCHEMA = 1
 TIE = 1.01
@@ -111,19 +111,19 @@ def predict(
     settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies, delays: Delays = NO_DELAYS
 ) -> Plan:
     """The plan of a run whose models have this profile, on this machine."""
-    routing = strategies.routings[settings.routing.name]
+    context = strategies.context(settings)
     wire = {
-        name: message_bytes(facts, profile.needs, dtype_of(settings), settings.run.prompt, strategies.context.rebuilds)
-        for name, facts in strategies.routings.items()
+        name: message_bytes(routing, profile.needs, dtype_of(settings), settings.run.prompt, context.rebuilds)
+        for name, routing in strategies.routings.items()
     }
     phases = _phases(settings, profile, machine, strategies, delays, wire[settings.routing.name])
     one_process = settings.layout.backend == "none"
     periods = {
-        name: period_s(facts, phases, one_process, machine.parallel_ranks)
-        for name, facts in strategies.overlaps.items()
+        name: period_s(overlap, phases, one_process, machine.parallel_ranks)
+        for name, overlap in strategies.overlaps.items()
     }
     text = compute_seconds(profile.work["text"], machine.rates["text"], machine.call_s)
-    stalls = not routing.encodes_on_rank0
+    stalls = strategies.routing(settings).home != "rank0"
     return Plan(
         config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
         requirements=profile.needs,
@@ -160,8 +160,8 @@ def peaks(settings: Settings, profile: ModelProfile, strategies: Strategies, tex
     if not text_on_rank0 and with_text[1]:
         mesh[1] = max(mesh[1], text)
     if settings.layout.backend == "none":
-        in_turns = not strategies.overlaps[settings.overlap.name].has_thread
-        return {0: sum(held.values()) + (max(decode, mesh[1]) if in_turns else decode + mesh[1]) + beside}
+        both = decode + mesh[1] if strategies.overlap(settings).threaded else max(decode, mesh[1])
+        return {0: sum(held.values()) + both + beside}
     return {rank: held[rank] + mesh.get(rank, decode + beside) for rank in held}
 
 
@@ -185,7 +185,7 @@ def _phases(
     delays: Delays,
     wire: MessageBytes,
 ) -> Phases:
-    ranks, steps, context = settings.layout.mesh_ranks, len(settings.model.steps), strategies.context
+    ranks, steps, context = settings.layout.mesh_ranks, len(settings.model.steps), strategies.context(settings)
     slowdown = max(1.0, ranks / machine.parallel_ranks) if machine.parallel_ranks else 1.0
 
     def compute(part: Part, rates: str) -> float:
@@ -217,7 +217,7 @@ def _phases(
 
 
 def _placements(settings: Settings, profile: ModelProfile, strategies: Strategies) -> dict[str, Placement]:
-    on_rank0 = strategies.routings[settings.routing.name].encodes_on_rank0
+    on_rank0 = strategies.routing(settings).home == "rank0"
     peak = peaks(settings, profile, strategies, on_rank0)
     roles = {0: "stage 0", 1: "leader"}
     return {
@@ -232,8 +232,11 @@ def _placements(settings: Settings, profile: ModelProfile, strategies: Strategie
 
 
 def _flops(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> Flops:
-    context_passes = int(strategies.context.clean_pass or strategies.context.rebuilds)
-    mesh: dict[Part, int] = {"generator": len(settings.model.steps), "context": context_passes}
+    context = strategies.context(settings)
+    mesh: dict[Part, int] = {
+        "generator": len(settings.model.steps),
+        "context": context.clean_pass or context.rebuilds,
+    }
     stage0: dict[Part, int] = {part: 1 for part in ("decode", "encode") if part in profile.work}
 
     def total(calls: dict[Part, int]) -> int:
@@ -265,6 +268,5 @@ def _best_routing(settings: Settings, profile: ModelProfile, machine: Machine, s
     layout = settings.layout
     room = machine.memory_bytes * (1.0 if torch.device(layout.device).type == "cpu" else layout.memory_share)
     fits = layout.backend == "none" or peaks(settings, profile, strategies, text_on_rank0=True)[0] <= room
-    return next(
-        name for name, facts in strategies.routings.items() if (facts.encodes_on_rank0 if fits else facts.caches_embeds)
-    )
+    possible = {name: r for name, r in strategies.routings.items() if r.home == ("rank0" if fits else "leader")}
+    return min(possible, key=lambda name: possible[name].known_sends == "text")

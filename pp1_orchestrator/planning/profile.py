@@ -28,6 +28,7 @@ from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
 from pp1_orchestrator.planning.requirements import Requirements, requirements
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 META = torch.device("meta")
 Part = Literal["generator", "context", "decode", "encode", "text"]
@@ -56,15 +57,11 @@ def dtype_of(settings: Settings) -> torch.dtype:
     return getattr(torch, settings.model.dtype)
 
 
-def profile_model(settings: Settings, config: WanConfig, frame_encoder: bool) -> ModelProfile:
-    """Raises ConfigError for a model or a size that can't be run.
-
-    Args:
-        frame_encoder: rank 0 also encodes a frame of each chunk.
-    """
+def profile_model(settings: Settings, config: WanConfig, strategies: Strategies) -> ModelProfile:
+    """Raises ConfigError for a model or a size that can't be run."""
     profile = ModelProfile(requirements(settings, config), {}, {}, {})
     _profile_mesh(settings, config, profile)
-    _profile_vae(settings, frame_encoder, profile)
+    _profile_vae(settings, strategies.context(settings).needs_pixels, profile)
     _profile_text(settings, profile)
     return profile
 

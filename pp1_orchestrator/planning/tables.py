@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pp1_orchestrator.planning.calibrate import Machine
-from pp1_orchestrator.planning.cost_model import Strategies
 from pp1_orchestrator.planning.make_plan import Plan
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 
 def render(plan: Plan, strategies: Strategies) -> Group:
@@ -79,13 +79,12 @@ def _routing(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     columns = ("envelope", "new prompt", "known prompt", "result", "new prompt", "stalls the mesh")
     table = _table("2. Routing: bytes on the wire, by message", "routing", *columns)
     for name, wire in plan.wire_bytes.items():
-        facts = strategies.routings[name]
-        stall = "never" if facts.encodes_on_rank0 else "new prompts" if facts.caches_embeds else "each prompt"
+        stalls = strategies.routings[name].stalls
         envelopes = (wire.envelope, wire.envelope_new_prompt, wire.envelope_known_prompt)
         table.add_row(_marked(name, plan.recommended_routing), *map(_bytes, envelopes),
-                      _bytes(wire.result), _bytes(wire.result_new_prompt), stall)  # fmt: skip
+                      _bytes(wire.result), _bytes(wire.result_new_prompt), stalls)  # fmt: skip
     yield table
-    on_rank0 = strategies.routings[plan.recommended_routing].encodes_on_rank0
+    on_rank0 = strategies.routings[plan.recommended_routing].home == "rank0"
     why = "on rank 0 no chunk waits for it" if on_rank0 else "the encoder does not fit on rank 0 beside the VAE"
     yield Text(f"Encoding a prompt takes {plan.text_ms:.1f} ms. Use {plan.recommended_routing}: {why}.")
 
@@ -101,7 +100,7 @@ def _overlap(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     yield table
     phases, periods = plan.phases_ms, plan.predicted_period_ms
     yield Text("One chunk: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in phases.items() if ms) + ".")
-    baseline = next(name for name, facts in strategies.overlaps.items() if not facts.submits_ahead)
+    baseline = next(name for name, overlap in strategies.overlaps.items() if not overlap.hides_decode)
     hidden = max(0.0, periods[baseline] - periods[plan.recommended_overlap])
     yield Text(
         f"Decoding takes {phases['decode']:.0f} ms; {plan.recommended_overlap} hides {hidden:.0f} ms more of a chunk "

@@ -13,8 +13,7 @@ import pytest
 
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.media.mp4_sink import Mp4Recorder
-
-from .source import SIZE, chunk, read_number
+from tests.media.numbered_frames import SIZE, chunk, read_number
 
 ROOT = Path(__file__).parents[2]
 PAGE_BYTES = 4096
@@ -45,7 +44,7 @@ def test_a_file_of_a_killed_program_can_be_read(tmp_path):
     script = textwrap.dedent(f"""
         import os, signal, sys, time
         from pp1_orchestrator.media.mp4_sink import Mp4Recorder
-        from tests.media.source import chunk
+        from tests.media.numbered_frames import chunk
         recorder = Mp4Recorder({str(path)!r}, fps=16, height={SIZE}, width={SIZE})
         for index in range(40):
             recorder.put(chunk(index))

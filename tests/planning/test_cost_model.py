@@ -2,12 +2,8 @@
 
 import pytest
 
-from pp1_orchestrator.planning.cost_model import OverlapFacts, Phases, period_s, prompt_latency
-
-SYNC = OverlapFacts(submits_ahead=False, has_thread=False)
-LOOP_AHEAD = OverlapFacts(submits_ahead=True, has_thread=False)
-THREADED = OverlapFacts(submits_ahead=True, has_thread=True)
-"""overlap=stage0_owned and overlap=decode_thread."""
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
+from pp1_orchestrator.planning.cost_model import Phases, period_s, prompt_latency
 
 MESH_BOUND = Phases(denoise=8, clean_pass=2, decode=3, overhead=0.5)
 STAGE0_BOUND = Phases(denoise=8, clean_pass=2, decode=15, overhead=0.5)
@@ -31,12 +27,13 @@ LAW = {
 
 @pytest.mark.parametrize(("phases", "spawned", "inline"), LAW.values(), ids=LAW.keys())
 def test_the_law(phases, spawned, inline):
-    assert period_s(SYNC, phases, one_process=False, parallel_ranks=None) == spawned[0]
-    for overlap in (THREADED, LOOP_AHEAD):
-        assert period_s(overlap, phases, one_process=False, parallel_ranks=None) == spawned[1]
-    for overlap in (SYNC, LOOP_AHEAD):
-        assert period_s(overlap, phases, one_process=True, parallel_ranks=None) == inline[0]
-    assert period_s(THREADED, phases, one_process=True, parallel_ranks=None) == inline[1]
+    assert period_s(STRATEGIES.overlaps["sync"], phases, one_process=False, parallel_ranks=None) == spawned[0]
+    for overlap in ("stage0_owned", "loop_ahead", "decode_thread"):
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=False, parallel_ranks=None) == spawned[1]
+    for overlap in ("sync", "loop_ahead"):
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, parallel_ranks=None) == inline[0]
+    for overlap in ("stage0_owned", "decode_thread"):
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, parallel_ranks=None) == inline[1]
 
 
 BUSY = Phases(denoise=8, clean_pass=2, decode=6, overhead=0.5, mesh_busy=20, clean_pass_busy=4, stage0_busy=6)
@@ -46,27 +43,27 @@ BUSY = Phases(denoise=8, clean_pass=2, decode=6, overhead=0.5, mesh_busy=20, cle
 @pytest.mark.parametrize(
     ("overlap", "parallel_ranks", "expected"),
     [
-        (THREADED, 3, 10.5),
-        (THREADED, 2, 13.5),
-        (THREADED, 1, 26.5),
-        (SYNC, 3, 14.5),
-        (SYNC, 2, 14.5),
-        (SYNC, 1, 18.5),
+        ("stage0_owned", 3, 10.5),
+        ("stage0_owned", 2, 13.5),
+        ("stage0_owned", 1, 26.5),
+        ("sync", 3, 14.5),
+        ("sync", 2, 14.5),
+        ("sync", 1, 18.5),
     ],
 )
 def test_ranks_share_the_cores_there_are(overlap, parallel_ranks, expected):
-    assert period_s(overlap, BUSY, one_process=False, parallel_ranks=parallel_ranks) == expected
+    assert period_s(STRATEGIES.overlaps[overlap], BUSY, one_process=False, parallel_ranks=parallel_ranks) == expected
 
 
-@pytest.mark.parametrize("overlap", [SYNC, LOOP_AHEAD, THREADED])
+@pytest.mark.parametrize("overlap", STRATEGIES.overlaps)
 def test_a_prompt_waits_two_chunks_at_worst_while_text_is_quick(overlap):
-    latency = prompt_latency(overlap, period=0.2, decode=0.1, text=0.01, stalls=False)
+    latency = prompt_latency(STRATEGIES.overlaps[overlap], period=0.2, decode=0.1, text=0.01, stalls=False)
     assert latency.chunks == 2
-    assert latency.ms == pytest.approx(400 if overlap is SYNC else 500)
+    assert latency.ms == pytest.approx(400 if overlap == "sync" else 500)
 
 
 def test_slow_text_costs_rank_0_chunks_and_the_mesh_time():
-    beside = prompt_latency(THREADED, period=0.2, decode=0.1, text=0.5, stalls=False)
+    beside = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, stalls=False)
     assert (beside.chunks, beside.ms) == (4, pytest.approx(900))
-    stalled = prompt_latency(THREADED, period=0.2, decode=0.1, text=0.5, stalls=True)
+    stalled = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, stalls=True)
     assert (stalled.chunks, stalled.ms) == (2, pytest.approx(1000))

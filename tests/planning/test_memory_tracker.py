@@ -16,8 +16,7 @@ from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker, in_blocks
 from pp1_orchestrator.planning.op_counter import counting
 from pp1_orchestrator.planning.profile import META
-
-from .made import settings, shipped
+from tests.planning.factories import settings, shipped
 
 CPU = torch.device("cpu")
 WITHIN = 0.03

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
 from pp1_orchestrator.models.vae.load_vae import load_vae
 from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.op_counter import counting
-from pp1_orchestrator.planning.profile import META
-
-from .made import profiled, settings
+from pp1_orchestrator.planning.profile import META, profile_model
+from tests.planning.factories import settings
 
 SMALL = WanConfig(
     dim=24,
@@ -66,17 +66,17 @@ def by_hand(degree, qk, cross, whole=True):
 )
 def test_a_pass_has_the_flops_that_a_hand_counts(ranks, qk, cross):
     options = (f"layout.mesh_ranks={ranks}", f"layout.shard.qk={qk}", f"layout.shard.cross_attention={cross}")
-    work = profiled(settings(*SIZE, *options), SMALL).work
+    work = profile_model(settings(*SIZE, *options), SMALL, STRATEGIES).work
     assert work["generator"].flops == by_hand(ranks, qk, cross)
     assert work["context"].flops == by_hand(ranks, qk, cross, whole=False)
 
 
 def test_the_sums_over_the_mesh_are_counted():
-    work = profiled(settings(*SIZE), SMALL).work
+    work = profile_model(settings(*SIZE), SMALL, STRATEGIES).work
     assert work["generator"].reductions == 2 * SMALL.num_layers
     assert work["generator"].reduction_bytes == 2 * SMALL.num_layers * S * C * 4
     assert work["context"].reductions == 2 * (SMALL.num_layers - 1)
-    assert profiled(settings(*SIZE, "layout=inline"), SMALL).work["generator"].reductions == 0
+    assert profile_model(settings(*SIZE, "layout=inline"), SMALL, STRATEGIES).work["generator"].reductions == 0
 
 
 def test_kinds_and_counts_of_operations():

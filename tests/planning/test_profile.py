@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder, make_frame_encoder
@@ -10,8 +11,8 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
 from pp1_orchestrator.planning.op_counter import CountingShard
-
-from .made import profiled, settings, shipped, with_name
+from pp1_orchestrator.planning.profile import profile_model
+from tests.planning.factories import settings, shipped, with_name
 
 CPU = torch.device("cpu")
 KREA = WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, local_attn_size=6)
@@ -29,7 +30,7 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
     config, degree = shipped(made), made.layout.mesh_ranks
     model = load_generator(made.model.folder / "generator", config, CPU, torch.float32)
     parallelize(model, CountingShard(degree), ShardPlan(made.layout.shard.qk, made.layout.shard.cross_attention))
-    components = profiled(made, config).components
+    components = profile_model(made, config, STRATEGIES).components
     assert components["generator"] == sum(p.nbytes for p in model.parameters())
     keys = config.num_layers * config.local_attn_size * 8 * 8 * (config.dim // degree)
     assert components["kv_cache"] == 2 * keys * 4
@@ -41,7 +42,7 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
 def test_rank_0_holds_what_was_planned(loaded_vae):
     made = settings()
     config, folder = shipped(made), made.model.folder
-    components = profiled(made, config).components
+    components = profile_model(made, config, STRATEGIES).components
     decoder, state = make_decoder(loaded_vae), DecodeState()
     decoder.decode(torch.zeros(3, 16, 16, 16), state)
     assert components["vae"] == decoder.weight_bytes
@@ -54,17 +55,22 @@ def test_rank_0_holds_what_was_planned(loaded_vae):
 
 def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
     made = settings()
-    anchored = profiled(with_name(made, "context", "recompute_anchor"), shipped(made))
+    anchored = profile_model(
+        with_name(made, "context", "recompute_anchor"),
+        shipped(made),
+        STRATEGIES,
+    )
     assert anchored.components["vae_encoder"] == make_frame_encoder(loaded_vae).weight_bytes
     assert anchored.work["encode"].flops > 0
-    plain = profiled(made, shipped(made))
+    plain = profile_model(made, shipped(made), STRATEGIES)
     assert "vae_encoder" not in plain.components
     assert "encode" not in plain.work
 
 
+@pytest.mark.slow
 def test_a_14b_model_is_planned_without_its_memory():
     made = settings("model.dtype=bfloat16", "stream.height=320", "stream.width=576")
-    found = profiled(made, KREA)
+    found = profile_model(made, KREA, STRATEGIES)
     tokens, width = 6 * 20 * 36, KREA.dim // 2
     assert found.components["kv_cache"] == 2 * KREA.num_layers * tokens * width * 2
     assert 19e9 < found.components["generator"] < 22e9, "q and k are whole on both ranks"
