@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from pp1_orchestrator.app.bench import summarize
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import generator_config
@@ -80,8 +81,8 @@ def row(summary: Summary, load_s: float) -> str:
 
 def planned(settings: Settings) -> dict[str, dict[str, int]]:
     """What the plan says of each rank: its components, and its peak if it has one of its own."""
-    found = profile_model(settings, generator_config(settings.model))
-    most = peaks(settings, found, settings.routing.name == "rank0_encoder")
+    found = profile_model(settings, generator_config(settings.model), STRATEGIES)
+    most = peaks(settings, found, STRATEGIES, STRATEGIES.routing(settings).home == "rank0")
     ranks = range(settings.layout.mesh_ranks + 1)
     return {str(rank): found.components | ({"peak": most[rank]} if rank in most else {}) for rank in ranks}
 

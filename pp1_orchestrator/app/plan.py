@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, calibrate
@@ -28,7 +29,7 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
     plan = make_plan(settings, config)
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
-    console.print(render(plan))
+    console.print(render(plan, STRATEGIES))
     write_plan(plan, out / "plan.json")
     log.info("see %s", out / "plan.json")
 
@@ -36,11 +37,11 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
 def make_plan(settings: Settings, config: WanConfig) -> Plan:
     """Measure this machine for a moment, then predict the run on it."""
     limit_threads(settings.layout.threads)
-    found = profile_model(settings, config)
+    found = profile_model(settings, config, STRATEGIES)
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
     machine = calibrate(settings, found, lambda between_s: _link(settings, found, between_s))
-    return predict(settings, config, machine, delays, found)
+    return predict(settings, config, machine, STRATEGIES, delays, found)
 
 
 def _link(settings: Settings, found: ModelProfile, between_s: float) -> LinkSpeed:

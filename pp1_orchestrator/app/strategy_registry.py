@@ -16,6 +16,7 @@ from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.vae_registry import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context import (
     CleanPass,
     ContextPolicy,
@@ -36,11 +37,12 @@ ROUTINGS: Mapping[str, type[Routing]] = {
     "hybrid_cache": HybridCache,
 }
 OVERLAPS: Mapping[str, type[Overlap]] = {
-    "sync": Sync,
     "stage0_owned": Stage0Owned,
     "loop_ahead": LoopAhead,
     "decode_thread": DecodeThread,
+    "sync": Sync,
 }
+"""In the order in which a plan recommends them where they are equally fast."""
 CONTEXTS: Mapping[str, type[ContextPolicy]] = {
     "clean_pass": CleanPass,
     "none": NoContext,
@@ -57,6 +59,15 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "gpu_shared": SpawnedLayout,
     "torchrun": TorchrunLayout,
 }
+
+STRATEGIES = Strategies(
+    overlaps={name: OverlapTraits(kind.hides_decode, kind.threaded) for name, kind in OVERLAPS.items()},
+    routings={name: RoutingTraits(kind.home, kind.first_sends, kind.known_sends) for name, kind in ROUTINGS.items()},
+    contexts={
+        name: ContextTraits(kind.clean_pass, kind.rebuilds, kind.needs_pixels) for name, kind in CONTEXTS.items()
+    },
+)
+"""What plans read of the classes above."""
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,

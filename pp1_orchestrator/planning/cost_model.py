@@ -2,7 +2,7 @@
 
 Plain numbers in, plain numbers out; knows nothing of how they were found.
 
-Bytes of each message between rank 0 and the leader, for every routing. Knows names and shapes; sends nothing.
+Bytes of each message between rank 0 and the leader, for every routing. Knows shapes; sends nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import torch
 
 from pp1_orchestrator.contract.wire import HEADER_FIELDS
 from pp1_orchestrator.planning.requirements import Requirements
-
-OVERLAPS = ("stage0_owned", "loop_ahead", "decode_thread", "sync")
+from pp1_orchestrator.planning.strategy_traits import OverlapTraits, RoutingTraits
 
 
 class Phases(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,18 +43,16 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
         return self.recompute + self.denoise + self.clean_pass
 
 
-def period_s(overlap: str, phases: Phases, one_process: bool, lanes: int | None) -> float:
+def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, lanes: int | None) -> float:
     """Seconds from one chunk to the next in the steady state.
 
     one_process: the mesh's work is done by a thread of rank 0. lanes: ranks that can compute at the same time; where
     they are fewer than the ranks, no period is shorter than all the work shared out among them.
     """
     p = phases
-    if overlap not in OVERLAPS:
-        raise ValueError(f"overlap {overlap} is unknown; choices: {', '.join(OVERLAPS)}")
-    if one_process and overlap in ("sync", "loop_ahead"):
+    if one_process and not overlap.threaded:
         return p.mesh + p.decode + p.encode + p.overhead
-    if overlap == "sync":
+    if not overlap.hides_decode:
         shared = (p.clean_pass_busy + p.stage0_busy) / lanes if lanes else 0.0
         hidden = max(p.clean_pass, p.decode, shared if p.clean_pass else 0.0)
         return p.recompute + p.denoise + hidden + p.encode + p.overhead
@@ -74,18 +71,19 @@ class PromptLatency(msgspec.Struct, frozen=True, kw_only=True):
     ms: float
 
 
-def prompt_latency(overlap: str, period: float, decode: float, text: float, text_on_mesh: bool) -> PromptLatency:
+def prompt_latency(
+    overlap: OverlapTraits, period: float, decode: float, text: float, text_on_mesh: bool
+) -> PromptLatency:
     """The worst moment is just after a chunk was planned: that one is still made with the old prompt.
 
     text: seconds of encoding; on rank 0 it runs beside the stream and must be done when the next chunk is planned, on
     the mesh the stream waits for it.
     """
     chunks = 2 if text_on_mesh else 1 + max(1, math.ceil(text / period))
-    behind = 0.0 if overlap == "sync" else decode
+    behind = decode if overlap.hides_decode else 0.0
     return PromptLatency(chunks=chunks, ms=1e3 * (chunks * period + behind + (text if text_on_mesh else 0.0)))
 
 
-ROUTINGS = ("rank0_encoder", "mesh_encoder", "hybrid_cache")
 ENVELOPE_META_BYTES = 450
 RESULT_META_BYTES = 240
 """Metadata is MessagePack with field names; its length changes by a few bytes with the numbers in it."""
@@ -106,24 +104,19 @@ class MessageBytes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def message_bytes(
-    routing: str, needs: Requirements, embeds_dtype: torch.dtype, prompt: str, rebuilds: bool
+    routing: RoutingTraits, needs: Requirements, embeds_dtype: torch.dtype, prompt: str, rebuilds: bool
 ) -> MessageBytes:
     """rebuilds: the envelope carries a chunk's latents for the mesh to rebuild its cache from. Noise never travels:
     both sides draw it from the seed."""
     latents = needs.latent_bytes
     embeds = math.prod(needs.text) * embeds_dtype.itemsize
-    words = len(prompt.encode())
+    sizes = {"embeds": embeds, "text": len(prompt.encode())}
     envelope = HEADER_BYTES + ENVELOPE_META_BYTES + (latents if rebuilds else 0)
     result = HEADER_BYTES + RESULT_META_BYTES + latents
-    first, known, returned = {
-        "rank0_encoder": (embeds, embeds, 0),
-        "mesh_encoder": (words, words, 0),
-        "hybrid_cache": (words, embeds, embeds),
-    }[routing]
     return MessageBytes(
         envelope=envelope,
-        envelope_new_prompt=envelope + first,
-        envelope_known_prompt=envelope + known,
+        envelope_new_prompt=envelope + sizes[routing.first_sends],
+        envelope_known_prompt=envelope + sizes[routing.known_sends],
         result=result,
-        result_new_prompt=result + returned,
+        result_new_prompt=result + (embeds if routing.returns_embeds else 0),
     )

@@ -5,7 +5,7 @@ Loading is left out: it ends before there are caches, and holds one whole tensor
 
 A plan: what would run where, what it would hold, send and compute, and how long a chunk would take. As data.
 
-Knows the names of routings, overlaps and contexts, and none of the classes behind them.
+Knows the traits of routings, overlaps and contexts, and none of the classes behind them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from pp1_orchestrator.loading.sources import text_device
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import Machine, compute_seconds, product_seconds
 from pp1_orchestrator.planning.cost_model import (
-    OVERLAPS,
-    ROUTINGS,
     MessageBytes,
     Phases,
     PromptLatency,
@@ -30,12 +28,11 @@ from pp1_orchestrator.planning.cost_model import (
     period_s,
     prompt_latency,
 )
-from pp1_orchestrator.planning.profile import ANCHOR, ModelProfile, Part, dtype_of, profile_model
+from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of, profile_model
 from pp1_orchestrator.planning.requirements import Requirements
+from pp1_orchestrator.planning.strategy_traits import ContextTraits, Strategies
 
 STAGE0, MESH, TEXT = ("vae", "vae_encoder", "decode_cache"), ("generator", "kv_cache", "text_cache"), ("text_encoder",)
-IN_TURNS = ("sync", "loop_ahead")
-"""Overlaps with which one process never decodes while it generates."""
 
 
 def components_of(settings: Settings, text_on_rank0: bool) -> dict[int, tuple[str, ...]]:
@@ -45,7 +42,7 @@ def components_of(settings: Settings, text_on_rank0: bool) -> dict[int, tuple[st
     return {0: STAGE0 + TEXT if text_on_rank0 else STAGE0, 1: leader, **others}
 
 
-def peaks(settings: Settings, found: ModelProfile, text_on_rank0: bool) -> dict[int, int]:
+def peaks(settings: Settings, found: ModelProfile, strategies: Strategies, text_on_rank0: bool) -> dict[int, int]:
     """Bytes by rank, on its own device. A mesh that is a thread of rank 0 has no peak of its own: rank 0's has it all.
 
     Prompts are encoded beside all else on rank 0, and before a pass on the leader.
@@ -61,7 +58,7 @@ def peaks(settings: Settings, found: ModelProfile, text_on_rank0: bool) -> dict[
     if not text_on_rank0 and there[1]:
         work[1] = max(work[1], text)
     if settings.layout.backend == "none":
-        both = max(decode, work[1]) if settings.overlap.name in IN_TURNS else decode + work[1]
+        both = decode + work[1] if strategies.overlap(settings).threaded else max(decode, work[1])
         return {0: sum(held.values()) + both + beside}
     return {rank: held[rank] + work.get(rank, decode + beside) for rank in held}
 
@@ -138,6 +135,7 @@ def predict(
     settings: Settings,
     config: WanConfig,
     machine: Machine,
+    strategies: Strategies,
     delays: Delays = NO_DELAYS,
     found: ModelProfile | None = None,
 ) -> Plan:
@@ -145,27 +143,29 @@ def predict(
 
     Raises ConfigError for what can't be run.
     """
-    found = found or profile_model(settings, config)
-    wire = _wire(settings, found)
-    phases = _phases(settings, found, machine, delays, wire[settings.routing.name])
+    context, on_mesh = strategies.context(settings), strategies.routing(settings).home != "rank0"
+    found = found or profile_model(settings, config, strategies)
+    wire = _wire(settings, found, strategies)
+    phases = _phases(settings, found, machine, delays, wire[settings.routing.name], context)
     one_process = settings.layout.backend == "none"
-    periods = {name: period_s(name, phases, one_process, machine.lanes) for name in OVERLAPS}
+    overlaps = strategies.overlaps
+    periods = {name: period_s(overlap, phases, one_process, machine.lanes) for name, overlap in overlaps.items()}
     text = compute_seconds(found.work["text"], machine.rates["text"], machine.call_s)
-    on_mesh = settings.routing.name != "rank0_encoder"
     return Plan(
         config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
         requirements=found.needs,
-        ranks=_ranks(settings, found),
+        ranks=_ranks(settings, found, strategies),
         wire_bytes=wire,
-        flops=_flops(settings, found, machine),
+        flops=_flops(settings, found, machine, context),
         phases_ms={name: 1e3 * value for name, value in _shown(phases).items()},
         text_ms=1e3 * text,
         predicted_period_ms={name: 1e3 * period for name, period in periods.items()},
         prompt_to_pixels={
-            name: prompt_latency(name, period, phases.decode, text, on_mesh) for name, period in periods.items()
+            name: prompt_latency(overlaps[name], period, phases.decode, text, on_mesh)
+            for name, period in periods.items()
         },
         recommended_overlap=_best_overlap(periods, settings.overlap.name),
-        recommended_routing=_best_routing(settings, found, machine),
+        recommended_routing=_best_routing(settings, found, machine, strategies),
         machine=machine,
     )
 
@@ -180,8 +180,15 @@ def read_plan(path: Path) -> Plan:
     return msgspec.json.decode(path.read_bytes(), type=Plan)
 
 
-def _phases(settings: Settings, found: ModelProfile, machine: Machine, delays: Delays, wire: MessageBytes) -> Phases:
-    ranks, steps, context = settings.layout.mesh_ranks, len(settings.model.steps), settings.context.name
+def _phases(
+    settings: Settings,
+    found: ModelProfile,
+    machine: Machine,
+    delays: Delays,
+    wire: MessageBytes,
+    context: ContextTraits,
+) -> Phases:
+    ranks, steps = settings.layout.mesh_ranks, len(settings.model.steps)
     crowding = max(1.0, ranks / machine.lanes) if machine.lanes else 1.0
     link = machine.link
 
@@ -192,7 +199,7 @@ def _phases(settings: Settings, found: ModelProfile, machine: Machine, delays: D
         work = found.work[part]
         return crowding * compute(part, "generator") + link.sums(work.reductions, work.reduction_bytes)
 
-    clean, rebuilds, anchored = context == "clean_pass", context.startswith("recompute"), context == ANCHOR
+    clean, rebuilds, anchored = context.clean_pass, context.rebuilds, context.needs_pixels
     context_s, context_busy = on_mesh("context"), ranks * compute("context", "generator")
     decode = compute("decode", "decode")
     encode = compute("encode", "encode") if anchored else 0.0
@@ -217,15 +224,18 @@ def _shown(phases: Phases) -> dict[str, float]:
     return {name: getattr(phases, name) for name in names}
 
 
-def _wire(settings: Settings, found: ModelProfile) -> dict[str, MessageBytes]:
-    rebuilds = settings.context.name.startswith("recompute")
+def _wire(settings: Settings, found: ModelProfile, strategies: Strategies) -> dict[str, MessageBytes]:
+    rebuilds = strategies.context(settings).rebuilds
     dtype, prompt = dtype_of(settings), settings.run.prompt
-    return {routing: message_bytes(routing, found.needs, dtype, prompt, rebuilds) for routing in ROUTINGS}
+    return {
+        name: message_bytes(routing, found.needs, dtype, prompt, rebuilds)
+        for name, routing in strategies.routings.items()
+    }
 
 
-def _ranks(settings: Settings, found: ModelProfile) -> dict[str, Placement]:
-    on_rank0 = settings.routing.name == "rank0_encoder"
-    most = peaks(settings, found, on_rank0)
+def _ranks(settings: Settings, found: ModelProfile, strategies: Strategies) -> dict[str, Placement]:
+    on_rank0 = strategies.routing(settings).home == "rank0"
+    most = peaks(settings, found, strategies, on_rank0)
     roles = {0: "stage 0", 1: "leader"}
     return {
         str(rank): Placement(
@@ -238,8 +248,11 @@ def _ranks(settings: Settings, found: ModelProfile) -> dict[str, Placement]:
     }
 
 
-def _flops(settings: Settings, found: ModelProfile, machine: Machine) -> Flops:
-    passes: dict[Part, int] = {"generator": len(settings.model.steps), "context": settings.context.name != "none"}
+def _flops(settings: Settings, found: ModelProfile, machine: Machine, context: ContextTraits) -> Flops:
+    passes: dict[Part, int] = {
+        "generator": len(settings.model.steps),
+        "context": context.clean_pass or context.rebuilds,
+    }
     stage0: dict[Part, int] = {"decode": 1, "encode": 1}
 
     def total(counts: dict[Part, int]) -> int:
@@ -266,12 +279,15 @@ def _best_overlap(periods: dict[str, float], chosen: str) -> str:
     shortest = min(periods.values())
     if periods.get(chosen, shortest * TIE) < shortest * TIE:
         return chosen
-    return next(name for name in OVERLAPS if periods[name] < shortest * TIE)
+    return next(name for name, period in periods.items() if period < shortest * TIE)
 
 
-def _best_routing(settings: Settings, found: ModelProfile, machine: Machine) -> str:
-    """rank0_encoder, since no chunk waits for text there; unless rank 0 has no room for the encoder and another has."""
+def _best_routing(settings: Settings, found: ModelProfile, machine: Machine, strategies: Strategies) -> str:
+    """One that encodes on rank 0, since no chunk waits for text there; unless the encoder does not fit. Then one for
+    which the mesh encodes a prompt only once."""
     layout = settings.layout
     room = machine.memory_bytes * (1.0 if torch.device(layout.device).type == "cpu" else layout.memory_share)
-    fits = layout.backend == "none" or peaks(settings, found, text_on_rank0=True)[0] <= room
-    return "rank0_encoder" if fits else "hybrid_cache"
+    fits = layout.backend == "none" or peaks(settings, found, strategies, text_on_rank0=True)[0] <= room
+    home = "rank0" if fits else "leader"
+    possible = {name: routing for name, routing in strategies.routings.items() if routing.home == home}
+    return min(possible, key=lambda name: possible[name].known_sends == "text")

@@ -32,6 +32,7 @@ from pp1_orchestrator.models.wan.tensor_parallel import Shard, ShardPlan, parall
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
 from pp1_orchestrator.planning.requirements import Requirements, requirements
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 META = torch.device("meta")
 
@@ -83,7 +84,6 @@ def nbytes(module: nn.Module) -> int:
 
 
 Part = Literal["generator", "context", "decode", "encode", "text"]
-ANCHOR = "recompute_anchor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ class ModelProfile:
     beyond: dict[Part, int]
 
 
-def profile_model(settings: Settings, config: WanConfig) -> ModelProfile:
+def profile_model(settings: Settings, config: WanConfig, strategies: Strategies) -> ModelProfile:
     """Raises ConfigError for a model or a size that can't be run."""
     needs = requirements(settings, config)
     found = ModelProfile(needs, {}, {}, {})
     _survey_mesh(settings, config, found)
-    _survey_vae(settings, found)
+    _survey_vae(settings, found, strategies.context(settings).needs_pixels)
     _survey_text(settings, found)
     return found
 
@@ -140,9 +140,9 @@ def _survey_mesh(settings: Settings, config: WanConfig, found: ModelProfile) -> 
     found.beyond["generator"] = alive.most - text_cache
 
 
-def _survey_vae(settings: Settings, found: ModelProfile) -> None:
+def _survey_vae(settings: Settings, found: ModelProfile, with_encoder: bool) -> None:
     needs, alive, state = found.needs, MemoryTracker(), DecodeState()
-    parts = vae(settings, with_encoder=settings.context.name == ANCHOR)
+    parts = vae(settings, with_encoder)
     latents = torch.zeros(needs.latents[1:], device=META)
     pictures = pixel_format_for(torch.device(settings.layout.device))
     with counting(alive):

@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pp1_orchestrator.planning.calibrate import Machine
-from pp1_orchestrator.planning.cost_model import ROUTINGS
 from pp1_orchestrator.planning.make_plan import Plan
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 
-def render(plan: Plan) -> Group:
+def render(plan: Plan, strategies: Strategies) -> Group:
     """Everything, for a console of 100 columns or more."""
     parts: list[RenderableType] = []
-    for part in (_requirements(plan), _memory(plan), _routing(plan), _overlap(plan), _machine(plan.machine)):
+    choices = (_routing(plan, strategies), _overlap(plan, strategies))
+    for part in (_requirements(plan), _memory(plan), *choices, _machine(plan.machine)):
         parts += [*part, Text()]
     return Group(*parts[:-1])
 
@@ -68,22 +69,21 @@ def _memory(plan: Plan) -> Iterator[RenderableType]:
     )
 
 
-def _routing(plan: Plan) -> Iterator[RenderableType]:
+def _routing(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     columns = ("envelope", "new prompt", "known prompt", "result", "new prompt", "stalls the mesh")
     table = _table("2. Routing: bytes on the wire, by message", "routing", *columns)
-    for name in ROUTINGS:
+    for name, routing in strategies.routings.items():
         wire = plan.wire_bytes[name]
-        stall = {"rank0_encoder": "never", "mesh_encoder": "each prompt", "hybrid_cache": "new prompts"}[name]
         envelopes = (wire.envelope, wire.envelope_new_prompt, wire.envelope_known_prompt)
         table.add_row(_marked(name, plan.recommended_routing), *map(_bytes, envelopes),
-                      _bytes(wire.result), _bytes(wire.result_new_prompt), stall)  # fmt: skip
+                      _bytes(wire.result), _bytes(wire.result_new_prompt), routing.stalls)  # fmt: skip
     yield table
-    on_rank0 = plan.recommended_routing == "rank0_encoder"
+    on_rank0 = strategies.routings[plan.recommended_routing].home == "rank0"
     why = "no chunk waits for it on rank 0" if on_rank0 else "the encoder does not fit beside the VAE"
     yield Text(f"Encoding a prompt takes {plan.text_ms:.1f} ms. Use {plan.recommended_routing}: {why}.")
 
 
-def _overlap(plan: Plan) -> Iterator[RenderableType]:
+def _overlap(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     frames = plan.requirements.chunk_pixel_frames
     columns = ("period ms", "pictures/s", "prompt to pixels: chunks", "ms")
     table = _table("3. Overlap: predicted, steady state, prompts at worst", "overlap", *columns)
@@ -94,10 +94,11 @@ def _overlap(plan: Plan) -> Iterator[RenderableType]:
     yield table
     phases, periods = plan.phases_ms, plan.predicted_period_ms
     yield Text("One chunk: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in phases.items() if ms) + ".")
-    hidden = max(0.0, periods["sync"] - periods[plan.recommended_overlap])
+    serial = next(name for name, overlap in strategies.overlaps.items() if not overlap.hides_decode)
+    hidden = max(0.0, periods[serial] - periods[plan.recommended_overlap])
     yield Text(
         f"Decode costs {phases['decode']:.0f} ms; {plan.recommended_overlap} hides {hidden:.0f} ms more of a chunk "
-        f"than sync. Products alone take {plan.flops.floor_ms['mesh_rank']:.0f} ms on a mesh rank "
+        f"than {serial}. Products alone take {plan.flops.floor_ms['mesh_rank']:.0f} ms on a mesh rank "
         f"({plan.flops.mesh_rank / 1e9:.2f} GFLOP) and {plan.flops.floor_ms['stage0']:.0f} ms on rank 0 "
         f"({plan.flops.stage0 / 1e9:.2f} GFLOP)."
     )

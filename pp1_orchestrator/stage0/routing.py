@@ -22,6 +22,7 @@ from pp1_orchestrator.models.text.blend import RecipeMixer
 from pp1_orchestrator.models.text.umt5 import CachedEncoder, EmbeddingCache
 
 EncoderHome = Literal["rank0", "leader"]
+PromptForm = Literal["text", "embeds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class Routing(ABC):
 
     home: ClassVar[EncoderHome]
     """Which rank holds the text encoder."""
+    first_sends: ClassVar[PromptForm]
+    known_sends: ClassVar[PromptForm]
+    """What an envelope carries of a new prompt, and of one that was sent before."""
 
     @abstractmethod
     def __init__(self, encoder: CachedEncoder | None) -> None: ...
@@ -67,6 +71,8 @@ class Rank0Encoder(Routing):
     """routing=rank0_encoder: rank 0 encodes and blends. The embedding travels when it changed; the mesh never waits."""
 
     home: ClassVar[EncoderHome] = "rank0"
+    first_sends: ClassVar[PromptForm] = "embeds"
+    known_sends: ClassVar[PromptForm] = "embeds"
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is not None
@@ -85,6 +91,8 @@ class MeshEncoder(Routing):
     """routing=mesh_encoder: prompts travel as strings. The leader encodes and blends, on the mesh's critical path."""
 
     home: ClassVar[EncoderHome] = "leader"
+    first_sends: ClassVar[PromptForm] = "text"
+    known_sends: ClassVar[PromptForm] = "text"
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None
@@ -102,6 +110,8 @@ class HybridCache(Routing):
     """
 
     home: ClassVar[EncoderHome] = "leader"
+    first_sends: ClassVar[PromptForm] = "text"
+    known_sends: ClassVar[PromptForm] = "embeds"
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None

@@ -67,7 +67,7 @@ class MeshWatchdog(PollingThread):
         return bool(self._ready)
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
-        self._clock.forgive(suspended_s)
+        self._clock.exclude(suspended_s)
         overdue = self._clock.overdue(now_s)
         if overdue is not None:
             self._end(diagnose_hang(self._processes, str(overdue), self._folder))

@@ -102,7 +102,7 @@ class ProcessWatchdog(PollingThread):
 
     def _forgive(self, stopped_s: float) -> None:
         for clock in self._clocks().values():
-            clock.forgive(stopped_s)
+            clock.exclude(stopped_s)
 
     def _overdue(self, now_s: float) -> tuple[str, Overdue] | None:
         looked = ((doing, clock.overdue(now_s)) for doing, clock in self._clocks().items())

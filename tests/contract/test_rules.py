@@ -9,8 +9,7 @@ from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
 from pp1_orchestrator.contract.result import LATENTS_OUT, accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
 from pp1_orchestrator.errors import ContractError, MeshError
-
-from .messages_made import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
+from tests.contract.factories import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
 
 FOUR, NINE = torch.zeros(1, 4, 16, 2, 4), torch.zeros(1, 9, 16, 2, 4)
 LATER = {"init_cache": False, "reset_kv_cache": False, "current_start_frame": 6}
@@ -84,5 +83,5 @@ def test_a_failure_a_wrong_count_a_wrong_frame_and_a_wrong_shape_are_refused():
     result = result_for_call()
     with pytest.raises(ContractError, match="shape"):
         accept(Result(result.meta, {LATENTS_OUT: torch.zeros(1, 2)}), envelope_for_plan(), 0)
-    with pytest.raises(ContractError, match="made frame 3 and on, 0 was asked for"):
+    with pytest.raises(ContractError, match="started at frame 3, the envelope asked for 0"):
         accept(result_for_call(mesh_current_start_frame=3), envelope_for_plan(), 0)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Rates, calibrate, compute_seconds, parallel_ranks
 from pp1_orchestrator.planning.op_benchmark import replay
 from pp1_orchestrator.planning.op_counter import counting
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.transport.link_benchmark import probe_link
-
-from .made import settings, shipped, with_name
+from tests.planning.factories import settings, shipped, with_name
 
 CPU = torch.device("cpu")
 LINK = LinkSpeed(message_s=1e-3, sum_s=2e-3, bytes_s=1e9, method="assumed")
@@ -17,7 +17,7 @@ LINK = LinkSpeed(message_s=1e-3, sum_s=2e-3, bytes_s=1e9, method="assumed")
 
 def test_a_machine_is_measured_for_all_the_work_there_is():
     made = with_name(settings(), "context", "recompute_anchor")
-    found = profile_model(made, shipped(made))
+    found = profile_model(made, shipped(made), STRATEGIES)
     asked: list[float] = []
 
     def probe(between_s: float) -> LinkSpeed:

@@ -3,7 +3,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from pp1_orchestrator.app.strategy_registry import check
+from pp1_orchestrator.app.strategy_registry import STRATEGIES, check
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.planning import profile as modules
@@ -28,7 +28,7 @@ WIDTHS = {
 def made(*choices: str):
     """What a stream of random weights makes, in figures and as pictures; and what its plan said of memory."""
     summary, run = run_script(*SMALL, *choices, chunks=CHUNKS)
-    planned = profile_model(run.settings, check(run.settings, {"bench"})).components
+    planned = profile_model(run.settings, check(run.settings, {"bench"}), STRATEGIES).components
     return summary, run.sink.chunks, planned
 
 

@@ -13,9 +13,9 @@ from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message, send_message
-from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
-from tests.transport.envelopes_made import first_chunk
-from tests.transport.link_acts import CPU, EMBEDS, LATENTS, WAYS, act
+from tests.models.wan.small_model import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
+from tests.transport.factories import first_chunk
+from tests.transport.link_scenarios import CPU, EMBEDS, LATENTS, WAYS, act
 from tests.transport.world import run_world
 
 STEPS = (1000.0, 500.0)
@@ -139,7 +139,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     generator = make_generator(model, FlowSchedule())
     leader_text, worker = LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer())
     link = MeshLink(
-        InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.settle, CPU)
+        InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.run_context_pass, CPU)
     )
     link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
     link.send(wire.pack_envelope(first_chunk(noise.shape, text, STEPS)))
@@ -147,5 +147,5 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)
     assert received.nbytes == wire.pack_result(received.message).nbytes
     assert generator.calls == len(STEPS)
-    link.settle()  # the context pass that the envelope asked for
+    link.run_deferred()  # the context pass that the envelope asked for
     assert generator.calls == len(STEPS) + 1
