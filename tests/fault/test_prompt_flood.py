@@ -16,7 +16,7 @@ from tests.system.program import running
 
 pytestmark = pytest.mark.slow
 CLIENTS, PER_CLIENT_S = 10, 0.01
-ROUNDS, PHASE_S = 6, 3.0
+ROUNDS, PHASE_CHUNKS = 6, 12
 ALLOWED = Limits().prompt_updates
 SLOWER = 1.10
 """In the round that was disturbed least: what a flood costs shows in each, what else the machine does need not."""
@@ -32,21 +32,28 @@ def ask(connection, prompt) -> int:
     return answer.status
 
 
-def flood(port, seconds) -> Counter[int]:
+def pass_chunks(program) -> None:
+    """Wait until as many chunks have been made as a phase lasts."""
+    last = program.state()["chunk"] + PHASE_CHUNKS
+    program.wait_until(lambda: program.state()["chunk"] >= last)
+
+
+def flood(program) -> Counter[int]:
     """A thousand prompts a second, or as many as the machine can send."""
-    answers, end = Counter(), time.monotonic() + seconds
+    answers, stop = Counter(), threading.Event()
 
     def send(client):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", program.port, timeout=120)
         for number in itertools.count():
-            if time.monotonic() > end:
+            if stop.wait(PER_CLIENT_S):
                 return connection.close()
             answers[ask(connection, f"a blue circle moving left, {client} {number}")] += 1
-            time.sleep(PER_CLIENT_S)
 
     threads = [threading.Thread(target=send, args=(n,)) for n in range(CLIENTS)]
     for thread in threads:
         thread.start()
+    pass_chunks(program)
+    stop.set()
     for thread in threads:
         thread.join()
     return answers
@@ -81,9 +88,9 @@ def flooded(tmp_path_factory):
         with contextlib.closing(EventListener(program)) as ear:
             for number in range(ROUNDS):
                 start = time.monotonic()
-                time.sleep(PHASE_S)
+                pass_chunks(program)
                 middle = time.monotonic()
-                answers += flood(program.port, PHASE_S)
+                answers += flood(program)
                 phases.append((start, middle, time.monotonic()))
                 latencies.append(show_afterwards(program, ear, number))
             outcomes = Counter(event["event"] for event in ear.events)
