@@ -38,7 +38,7 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     model = assemble(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
-    cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
+    cache = KVCache(config, size, degree=shard.degree, dtype=weight.dtype, device=weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     parts["text_cache"] = model.text_bytes()

@@ -51,7 +51,7 @@ def generator(settings: Settings, config: WanConfig, shard: Shard) -> CausalWanM
 
 def kv_cache(settings: Settings, config: WanConfig, degree: int, latent_size: tuple[int, int]) -> KVCache:
     """One mesh rank's keys and values."""
-    return KVCache.for_model(config, degree, latent_size, dtype_of(settings), META)
+    return KVCache(config, latent_size, degree=degree, dtype=dtype_of(settings), device=META)
 
 
 def vae(settings: Settings, with_encoder: bool) -> VaeParts:

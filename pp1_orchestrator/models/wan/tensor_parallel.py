@@ -25,8 +25,7 @@ class ShardPlan:
     """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
 
     Splitting qk costs a small collective per attention, splitting cross_attention a small and a large one per block.
-    For small models and slow links, where a message costs more than the product it saves, every rank better computes
-    them whole.
+    Where a message costs more than the product it saves (small models, slow links), turn them off.
     """
 
     qk: bool = True
@@ -59,7 +58,7 @@ class Place:
 
 
 def check_degree(config: WanConfig, degree: int) -> None:
-    """Raise ValueError when `degree` ranks cannot share the heads and the feed-forward evenly."""
+    """Raise ValueError if `degree` ranks cannot share the heads and the feed-forward evenly."""
     if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
         fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0 and config.ffn_dim % d == 0]
         raise ValueError(
