@@ -9,8 +9,8 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, open_checkpoint
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, assemble, read_part, whole_shapes
