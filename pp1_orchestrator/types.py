@@ -1,4 +1,4 @@
-"""The seams between the parts: what stage 0 hands to media, server and measuring, and what it takes from them.
+"""What stage 0, media, server and telemetry exchange: updates, commands, decoded chunks, states, and their bounds.
 
 Knows nothing of processes, HTTP, codecs or configuration files.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
-import torch
+
+if TYPE_CHECKING:  # telemetry uses the states below, and works without torch
+    import torch
 
 MAX_PROMPTS = 8
 MAX_PROMPT_CHARS = 2000
@@ -18,8 +20,27 @@ MAX_TRANSITION_STEPS = 1000
 MAX_SEED = 2**31 - 1
 
 
+StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
+
+DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
+"""old_epoch: made before a hard cut; nan: not finite, or after a chunk that is not; failed: the mesh could not make the
+chunk; late: the pacer was behind; slow_viewer, slow_recorder: a full queue; cut: decoded before a hard cut."""
+
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
+"""restart: a new mesh; nan: a chunk was not finite; chunk: one could not be made."""
+
+RestartReason = Literal["death", "hang", "error"]
+"""death: a process ended; hang: no answer in time; error: reported by the mesh or its link, or a new mesh failed."""
+
+PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
+
+Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
+"""Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered; viewers:
+all places; address: the places of one address."""
+
+
 def _described(**bounds: Any) -> msgspec.Meta:
-    """Bounds that a client can read in a schema. The checks themselves have better words for what is wrong."""
+    """Bounds for a schema. They are checked elsewhere, with better error texts."""
     return msgspec.Meta(extra_json_schema=bounds)
 
 
@@ -32,36 +53,34 @@ Count = Annotated[int, _described(minimum=0)]
 
 @dataclass(frozen=True, slots=True)
 class DecodedChunk:
-    """Pixels of one chunk, as stage 0 decoded them.
-
-    frames: uint8 [T, H, W, 3] RGB or [T, 3·H/2, W] yuv420p planes, contiguous, on the CPU; nobody writes to it.
-    update_ids: prompt updates whose first pixels these are.
-    decoded_at_s: monotonic seconds.
-    """
+    """Pixels of one chunk."""
 
     chunk_index: int
     cache_epoch: int
     frames: torch.Tensor
+    """uint8 [T, H, W, 3] RGB or [T, 3·H/2, W] yuv420p planes, contiguous, on the CPU. Must not be written to."""
     update_ids: tuple[str, ...]
+    """Prompt updates whose first pixels these are."""
     decoded_at_s: float
+    """Monotonic seconds."""
 
 
 class FrameSink(Protocol):
-    """Takes decoded chunks. `put` is called by stage 0's thread and must not block for long."""
+    """Takes decoded chunks from the thread that decodes. `put` must not block for long."""
 
     def put(self, chunk: DecodedChunk) -> None: ...
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
-        """True as soon as another chunk should be begun: not more than one chunk ahead of what is shown, and not later
-        than it takes to make one.
+        """True when the next chunk should be started: at most one chunk ahead of what is shown, but in time.
 
-        coming: chunks that are being made and will be put first; lead_s: how long one takes from plan to pixels.
+        Args:
+            coming: chunks that are being made and will be put first.
+            lead_s: how long a chunk takes from plan to pixels.
         """
         ...
 
     def flush(self) -> None:
-        """Forget what has not been shown (a hard cut)."""
-        ...
+        """Drop what has not been shown (a hard cut)."""
 
     def close(self) -> None: ...
 
@@ -81,7 +100,7 @@ class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Cut = Literal["soft", "hard", "recache"]
-"""soft: history goes on as it is; hard: it is forgotten; recache: it is read once more under the new prompt."""
+"""What happens to the history: soft keeps it, hard drops it, recache recomputes it under the new prompt."""
 
 
 class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -131,14 +150,15 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class PromptReceipt(msgspec.Struct, frozen=True):
-    """An update that was taken. truncated: the text encoder reads only the beginning of a prompt in it."""
+    """An update that was accepted."""
 
     id: str
     truncated: bool = False
+    """The text encoder reads only the beginning of a prompt in it."""
 
 
 class StreamControl(Protocol):
-    """What the server may ask of a running stream. Every method is thread-safe and returns at once."""
+    """What the server may ask of a running stream. Every method is thread-safe and does not block."""
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         """Accept an update. Raises RequestError."""
@@ -146,21 +166,20 @@ class StreamControl(Protocol):
 
     def control(self, command: Control) -> None:
         """Raises RequestError."""
-        ...
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        """Replace what is planned for chunks to come; relative: chunk 0 is the next one that can still be planned.
+        """Replace what is planned, and return the chunk that the entries count from. Raises RequestError.
 
-        Returns the chunk that the entries count from. Raises RequestError.
+        relative: chunk 0 is the next one that can still be planned.
         """
         ...
 
     def timeline(self) -> list[TimelineEntry]:
-        """What is planned for chunks to come."""
+        """The entries that are still to come."""
         ...
 
     def recording(self) -> list[TimelineEntry]:
-        """What has happened so far, as a timeline that gives the same latents again."""
+        """The run so far, as a timeline that gives the same latents again."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -168,10 +187,9 @@ class StreamControl(Protocol):
         ...
 
     def alive(self) -> bool:
-        """False while something that the process itself does takes far too long: it hangs."""
+        """False while the process itself hangs."""
         ...
 
     def ready(self) -> bool:
-        """True only while chunks are being decoded: the newest one is younger than the chunk deadline, or the
-        stream is paused on purpose."""
+        """True while chunks are being decoded, or the stream is paused: the newest is within the chunk deadline."""
         ...

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
+from pp1_orchestrator.types import DropReason
+
 Codec = Literal["vp8", "h264"]
 PlaceLimit = Literal["pending", "viewers", "address"]
-DropReason = Literal["late", "slow_viewer", "slow_recorder", "cut"]
 
 CLOCK_RATE = 90_000
 """Ticks a second of every timestamp in a packet: RTP's clock for video."""

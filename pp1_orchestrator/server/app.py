@@ -33,8 +33,7 @@ from pp1_orchestrator.server.routes.whep_routes import Peers, whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
-from pp1_orchestrator.telemetry.metrics_catalogue import Limited
-from pp1_orchestrator.types import StreamControl
+from pp1_orchestrator.types import Limited, StreamControl
 
 log = logging.getLogger(__name__)
 Mount = Callable[[FastAPI], None]

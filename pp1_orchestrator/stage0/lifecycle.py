@@ -17,8 +17,7 @@ from torch import Tensor
 from pp1_orchestrator.stage0.chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.telemetry.metrics_catalogue import StreamState
-from pp1_orchestrator.types import DecodedChunk
+from pp1_orchestrator.types import DecodedChunk, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ _TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = {
 
 
 class StreamLifecycle(BaseObserver):
-    """An observer of chunks: the first one with pixels makes a starting stream ready. Thread-safe."""
+    """The first chunk with pixels makes a starting stream ready. Thread-safe."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._lock = metrics, threading.Lock()

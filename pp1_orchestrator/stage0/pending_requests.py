@@ -27,11 +27,7 @@ class ChunkRequest:
 
 
 class PendingRequests:
-    """Joins the timeline with what is asked for while the stream runs.
-
-    Args:
-        chunks: how many to make in all; None means until stopped.
-    """
+    """Joins the timeline with live requests. chunks: how many to make in all; None means until stopped."""
 
     def __init__(self, prompts: PromptQueue, timeline: Timeline, chunks: int | None) -> None:
         self._prompts, self._timeline, self._chunks = prompts, timeline, chunks
@@ -61,8 +57,8 @@ class PendingRequests:
     def must_wait(self, chunk: int) -> bool:
         """True when the chunk must not be planned while another one is unfinished.
 
-        That is so before a planned hard cut, since a script gives the same pixels with every overlap. It is also so
-        before an update that recomputes the history, which needs all of it.
+        A planned hard cut must wait, so that a script gives the same pixels with every overlap. So must an update that
+        recomputes the history, which needs all of it.
         """
         entry = self._timeline.at(chunk)
         if entry is None or not entry.has_prompt:
@@ -79,7 +75,7 @@ class PendingRequests:
         Args:
             chunk: the one that is being planned.
             head: newest chunk whose result has reached rank 0.
-            settled: no chunk is with the mesh, so the whole history is here. An update that recomputes it needs that.
+            settled: no chunk is with the mesh, so the whole history is here.
         """
         entry = self._timeline.take(chunk)
         if entry is not None and entry.has_prompt:

@@ -84,14 +84,7 @@ class PromptQueue:
         Returns None when it can't be encoded. needed: raise the reason instead, as there is nothing else to show.
         """
         target = parse_update(update)
-        record = self._add_record(target, head)
-        try:
-            return self._encode(record, update, target)
-        except Exception as error:
-            self._fail(record, error)
-            if needed:
-                raise
-            return None
+        return self._encode(self._add_record(target, head), update, target, needed)
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
@@ -157,19 +150,27 @@ class PromptQueue:
             log.warning("a prompt of the timeline could not be encoded yet: %s", named_line(error))
 
     def _make_ready(self, record: UpdateRecord, update: PromptUpdate, target: ConditioningTarget) -> None:
-        try:
-            ready = self._encode(record, update, target)
-        except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread lives on for the next prompt
-            self._fail(record, error)
+        ready = self._encode(record, update, target)
+        if ready is None:
             return
         with self._lock:
             replaced, self._ready = self._ready, ready
         if replaced is not None:
             self._supersede(replaced.record, record)
 
-    def _encode(self, record: UpdateRecord, update: PromptUpdate, target: ConditioningTarget) -> ReadyUpdate:
+    def _encode(
+        self, record: UpdateRecord, update: PromptUpdate, target: ConditioningTarget, needed: bool = False
+    ) -> ReadyUpdate | None:
         start = time.monotonic()
-        self._routing.prepare([term.text for term in target.terms])
+        try:
+            self._routing.prepare([term.text for term in target.terms])
+        except Exception as error:  # whatever an encoder raises, the stream keeps what it shows
+            log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
+            self._metrics.prompt_update("failed")
+            self._events.publish("failed", update=record.id, reason=told_line(error))
+            if needed:
+                raise
+            return None
         return ReadyUpdate(record, update, target, (time.monotonic() - start) * 1e3)
 
     def _newest_pending(self) -> tuple[UpdateRecord, PromptUpdate, ConditioningTarget] | None:
@@ -187,9 +188,3 @@ class PromptQueue:
         old.superseded = True
         self._metrics.prompt_update("superseded")
         self._events.publish("superseded", update=old.id, by=new.id)
-
-    def _fail(self, record: UpdateRecord, error: Exception) -> None:
-        """Report it. The stream keeps what it shows."""
-        log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
-        self._metrics.prompt_update("failed")
-        self._events.publish("failed", update=record.id, reason=told_line(error))
