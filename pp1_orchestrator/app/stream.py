@@ -159,15 +159,9 @@ class Assembly:
 
     def _make_planner(self, history: LatentHistory) -> Planner:
         settings, config = self._settings, self._config
-        spec = ChunkSpec(
-            frames=config.chunk_frames,
-            channels=config.in_dim,
-            height=settings.stream.height,
-            width=settings.stream.width,
-            steps=settings.model.steps,
-            recompute_every=settings.context.recompute_every,
-            bias=settings.context.attention_bias,
-        )
+        steps, context = settings.model.steps, settings.context
+        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
+        spec = ChunkSpec(*size, steps, context.recompute_every, context.attention_bias)
         return Planner(spec, settings.seed, self._context, self._routing, history)
 
     def _kept_chunks(self) -> int:
@@ -255,7 +249,7 @@ class Stream:
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
-        self._components["decode_cache"] = self._pipeline.decoder.cache_bytes
+        self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()

@@ -39,11 +39,7 @@ class ChunkDecoder:
     ) -> None:
         self._decoder, self._encoder, self._pixel_format = decoder, encoder, pixel_format
         self._history, self._spans, self._timer = history, spans, timer
-        self._state = DecodeState()
-
-    @property
-    def cache_bytes(self) -> int:
-        return self._state.nbytes
+        self.state = DecodeState()
 
     @property
     def needs_pixels(self) -> bool:
@@ -88,7 +84,7 @@ class ChunkDecoder:
     def _decode(self, received: ReceivedChunk, latents: Tensor) -> Tensor:
         """Decode the chunk's next latent frames, [n, z, h, w]."""
         if received.chunk.plan.init_cache and not received.pixels:
-            self._state = DecodeState()
-        pixels = self._decoder.decode(latents, self._state)
+            self.state = DecodeState()
+        pixels = self._decoder.decode(latents, self.state)
         received.pixels.append(pixels)
         return pixels

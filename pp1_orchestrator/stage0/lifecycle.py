@@ -36,23 +36,19 @@ class StreamLifecycle(BaseObserver):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._lock = metrics, threading.Lock()
-        self._state: StreamState = "starting"
+        self.state: StreamState = "starting"
         metrics.stream_state("starting")
-
-    @property
-    def state(self) -> StreamState:
-        return self._state
 
     def enter(self, state: StreamState) -> bool:
         """Change to a state. Returns False, and changes nothing, where no transition leads to it."""
         with self._lock:
-            if state not in _TRANSITIONS[self._state]:
+            if state not in _TRANSITIONS[self.state]:
                 return False
-            before, self._state = self._state, state
+            before, self.state = self.state, state
             self._metrics.stream_state(state)
         log.info("the stream is %s, it was %s", state, before)
         return True
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        if self._state == "starting":
+        if self.state == "starting":
             self.enter("ready")

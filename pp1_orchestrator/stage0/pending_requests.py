@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pp1_orchestrator.stage0.prompt_queue import PromptQueue, ReadyUpdate
+from pp1_orchestrator.stage0.prompt_queue import PromptQueue, QueuedUpdate
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.types import TimelineEntry
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRequest:
     """Everything that changes at one chunk."""
 
-    update: ReadyUpdate | None = None
+    update: QueuedUpdate | None = None
     seed: int | None = None
     cut: str | None = None
     """Reason of a hard cut before the chunk."""
@@ -85,14 +81,9 @@ class PendingRequests:
             update = self._prompts.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
-        return ChunkRequest(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))
-
-
-def _cut_reason(entry: TimelineEntry | None, update: ReadyUpdate | None) -> str | None:
-    if update is not None and update.update.cut == "hard":
-        return f"update {update.record.id}"
-    return "planned" if entry is not None and entry.cut == "hard" else None
-
-
-def _first(*values: T | None) -> T | None:
-    return next((value for value in values if value is not None), None)
+        if entry is not None:
+            seed = seed if entry.seed is None else entry.seed
+            cut = "planned" if entry.cut == "hard" else cut
+        if update is not None and update.update.cut == "hard":
+            cut = f"update {update.record.id}"
+        return ChunkRequest(update, seed, cut)

@@ -115,11 +115,14 @@ class ChunkPipeline:
     def accept(self, result: Received) -> ReceivedChunk | None:
         """Take the result of the oldest chunk that waits for one. None when it must not be decoded."""
         chunk = self._unanswered.popleft()
-        chunk.record.result_bytes = result.nbytes
+        record, meta = chunk.record, result.message.meta
+        record.recv_start_s, record.recv_end_s = result.header_ns / 1e9, result.done_ns / 1e9
+        record.recv_ms, record.result_bytes = (result.done_ns - result.header_ns) / 1e6, result.nbytes
+        record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
+        record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms
         result.fence.wait(result.message.tensors.values())
         latents = self._latents(result, chunk)
         self.head = chunk.index
-        _take_timings(chunk.record, result)
         if not chunk.failed:
             self.planner.learn(chunk.plan, result.message)
         if latents is None or self._requests.drops(chunk.index):
@@ -158,7 +161,7 @@ class ChunkPipeline:
         """
         with self._lock:
             self._unanswered.clear()
-            self.planner.start_over()
+            self.planner.hard_cut(reset_mesh=True)
             self._failures.reset()
             self._mesh_needs_reset = False
             for chunk in list(self._unfinished.values()):
@@ -185,16 +188,11 @@ class ChunkPipeline:
             self.planner.set_target(request.update.target)
         if request.seed is not None:
             self.planner.seed = request.seed
-        if request.cut is not None and not self.planner.fresh:
-            self._cut(request.cut)
-
-    def _cut(self, reason: str) -> None:
+        if request.cut is None or self.planner.fresh:
+            return
         with self._lock:
-            if self._mesh_needs_reset:
-                reason = FAILED
-                self.planner.start_over()
-            else:
-                self.planner.hard_cut()
+            reason = FAILED if self._mesh_needs_reset else request.cut
+            self.planner.hard_cut(reset_mesh=self._mesh_needs_reset)
             self._mesh_needs_reset = False
             if reason not in KEEP_QUEUED_FRAMES:
                 self._sink.flush()
@@ -242,11 +240,3 @@ class ChunkPipeline:
     def _notify(self, call: Callable[[BaseObserver], None]) -> None:
         for observer in self._observers:
             call(observer)
-
-
-def _take_timings(record: ChunkRecord, result: Received) -> None:
-    meta = result.message.meta
-    record.recv_start_s, record.recv_end_s = result.header_ns / 1e9, result.done_ns / 1e9
-    record.recv_ms = (result.done_ns - result.header_ns) / 1e6
-    record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
-    record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms

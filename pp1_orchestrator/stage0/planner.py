@@ -71,19 +71,19 @@ class Planner:
         """What the next chunks show or change towards. The cache keeps its history unless the target recomputes it."""
         self._conditioning.set_target(target, self.next_chunk)
 
-    def hard_cut(self) -> None:
-        """Forget all history: the next chunk starts a new epoch."""
+    def hard_cut(self, reset_mesh: bool = False) -> None:
+        """Forget all history: the next chunk starts a new epoch.
+
+        reset_mesh: the mesh knows nothing. Conditioning is sent again, at its target, and no pass is owed.
+        """
         self.cache_epoch += 1
         self._start_frame = 0
         self.fresh = True
         self.history.begin()
-
-    def start_over(self) -> None:
-        """A hard cut for a mesh that knows nothing: conditioning is sent again, at its target; no pass is owed."""
-        self.hard_cut()
-        self._conditioning.restore_target(self.next_chunk)
-        self._routing.forget()
-        self._passes_owed = 0
+        if reset_mesh:
+            self._conditioning.restore_target(self.next_chunk)
+            self._routing.forget()
+            self._passes_owed = 0
 
     def learn(self, plan: InferPlan, result: Result) -> None:
         """Take what a result brought back for a plan's recipe."""
@@ -117,7 +117,10 @@ class Planner:
         )
         tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
         meta = PPEnvelopeV2(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
-        self._advance()
+        self.next_chunk += 1
+        self._start_frame += self._spec.frames
+        self.fresh = False
+        self._passes_owed = int(self._context.clean_pass)
         return Envelope(meta, tensors)
 
     def message(self, action: Action) -> Envelope:
@@ -131,12 +134,6 @@ class Planner:
             if own is not None:
                 return own
         return self.history.all_kept() if recache and self.history.chunks else None
-
-    def _advance(self) -> None:
-        self.next_chunk += 1
-        self._start_frame += self._spec.frames
-        self.fresh = False
-        self._passes_owed = int(self._context.clean_pass)
 
     def _take_call(self) -> int:
         self._call_id += 1

@@ -219,7 +219,9 @@ class Session:
             if self._overlap.step(parts.pipeline):
                 self._last_message_s = time.monotonic()
                 continue
-            self._send_heartbeat()
+            if time.monotonic() - self._last_message_s >= self._info.heartbeat_s:
+                self._overlap.post(parts.pipeline.message(Action.NOOP))
+                self._last_message_s = time.monotonic()
             time.sleep(IDLE_SLEEP_S)
         parts.pipeline.check()
 
@@ -236,11 +238,6 @@ class Session:
             self._overlap = parts.make_overlap(link)
             self._last_message_s = time.monotonic()
             parts.lifecycle.enter("starting")
-
-    def _send_heartbeat(self) -> None:
-        if time.monotonic() - self._last_message_s >= self._info.heartbeat_s:
-            self._overlap.post(self._parts.pipeline.message(Action.NOOP))
-            self._last_message_s = time.monotonic()
 
 
 def recent_figures(chunk_log: ChunkLog, updates: Sequence[UpdateRecord]) -> dict[str, Any]:
