@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -37,18 +37,6 @@ PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"
 Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
 """Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered; viewers:
 all places; address: the places of one address."""
-
-
-def _described(**bounds: Any) -> msgspec.Meta:
-    """Bounds for a schema. They are checked elsewhere, with better error texts."""
-    return msgspec.Meta(extra_json_schema=bounds)
-
-
-Text = Annotated[str, _described(minLength=1, maxLength=MAX_PROMPT_CHARS, pattern=r"\S")]
-Weight = Annotated[float, _described(minimum=0)]
-Seed = Annotated[int, _described(minimum=0, maximum=MAX_SEED)]
-Steps = Annotated[int, _described(minimum=0, maximum=MAX_TRANSITION_STEPS)]
-Count = Annotated[int, _described(minimum=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +76,14 @@ class FrameSink(Protocol):
 class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One prompt of a blend."""
 
-    text: Text
-    weight: Weight = 1.0
+    text: str
+    weight: float = 1.0
 
 
 class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Over how many chunks a new conditioning is reached, and along which path. 0 and 1 both mean at once."""
+    """How many chunks a change of conditioning takes, and its path. With 0 or 1 the next chunk shows the new one."""
 
-    steps: Steps = 0
+    steps: int = 0
     method: Literal["linear", "slerp"] = "linear"
 
 
@@ -106,8 +94,8 @@ Cut = Literal["soft", "hard", "recache"]
 class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One change of what the stream shows. Either `prompt` or `prompts`."""
 
-    prompt: Text | None = None
-    prompts: Annotated[tuple[WeightedPrompt, ...], _described(maxItems=MAX_PROMPTS)] = ()
+    prompt: str | None = None
+    prompts: tuple[WeightedPrompt, ...] = ()
     blend: Literal["linear", "slerp"] = "linear"
     transition: Transition | None = None
     cut: Cut = "soft"
@@ -118,28 +106,23 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
+    """A change at a certain chunk: an update, a seed, a hard cut, or several of them."""
 
-    dropped: how many chunks before it a live run made and threw away; a replay does the same.
-    """
-
-    chunk: Count
-    seed: Seed | None = None
-    dropped: Count = 0
+    chunk: int
+    seed: int | None = None
+    dropped: int = 0
+    """How many chunks before it the recorded run made and dropped. A replay does the same."""
 
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One command to the running stream. `seed` needs `value`."""
 
     action: Literal["pause", "resume", "hard_cut", "seed"]
-    value: Seed | None = None
+    value: int | None = None
 
 
 class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What viewers saw, as an MP4 file. It can be had as soon as it is ready.
-
-    ended: why nothing is added any more: asked, length or size (its limits), stopped (the program), or what went wrong.
-    """
+    """What viewers saw, as an MP4 file, which can be downloaded when it is ready."""
 
     id: str
     state: Literal["recording", "ready", "failed"]
@@ -147,6 +130,7 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     frames: int
     bytes: int
     ended: str | None
+    """Why it ended: asked, length or size (its limits), stopped (the program), or an error."""
 
 
 class PromptReceipt(msgspec.Struct, frozen=True):

@@ -21,14 +21,15 @@ from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
-from pp1_orchestrator.media.pacer import PacedSink, Screens
+from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
 from pp1_orchestrator.processes.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, check_port, serve
+from pp1_orchestrator.server.http_server import HttpServer, serve
+from pp1_orchestrator.server.port import check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
@@ -91,7 +92,7 @@ class Web:
 
         self._clips = ClipRecorder(out / "clips", self._video, self._clip_limits, instruments.metrics, tell)
         return PacedSink(
-            Screens(self._broadcaster, self._clips),
+            [self._broadcaster, self._clips],
             self._video.fps,
             placeholder(self._video.height, self._video.width),
             instruments.metrics,

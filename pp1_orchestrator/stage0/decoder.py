@@ -10,7 +10,7 @@ import time
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, to_host
 from pp1_orchestrator.stage0.chunk import ReceivedChunk
 from pp1_orchestrator.stage0.context import LatentHistory
@@ -31,7 +31,7 @@ class ChunkDecoder:
     def __init__(
         self,
         decoder: StreamingDecoder,
-        encoder: FrameEncode | None,
+        encoder: FrameEncoder | None,
         pixel_format: PixelFormat,
         history: LatentHistory,
         spans: SpanRecorder,

@@ -51,7 +51,7 @@ def make_worker() -> MeshWorker:
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = LatentHistory(3)
-    routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
+    routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
     spec = ChunkSpec(frames=3, channels=16, height=16, width=16, steps=STEPS, recompute_every=every, bias=bias)
     planner = Planner(spec, 42, CONTEXTS[context](), routing, history)
     planner.set_target(ConditioningTarget((TextTerm("a"),)))
