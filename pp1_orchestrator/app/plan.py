@@ -37,18 +37,18 @@ def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -
 def make_plan(settings: Settings, config: WanConfig) -> Plan:
     """Measure this machine for a moment, then predict the run on it."""
     limit_threads(settings.layout.threads)
-    found = profile_model(settings, config, STRATEGIES)
+    profile = profile_model(settings, config, STRATEGIES)
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
-    machine = calibrate(settings, found, lambda between_s: _link(settings, found, between_s))
-    return predict(settings, config, machine, STRATEGIES, delays, found)
+    machine = calibrate(settings, profile, lambda between_s: _link(settings, profile, between_s))
+    return predict(settings, profile, machine, STRATEGIES, delays)
 
 
-def _link(settings: Settings, found: ModelProfile, between_s: float) -> LinkSpeed:
-    layout, work = settings.layout, found.work["generator"]
+def _link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:
+    layout, work = settings.layout, profile.work["generator"]
     if layout.backend == "gloo":
         use_loopback_for_gloo()
-    largest = work.reduction_bytes // work.reductions if work.reductions else found.needs.latent_bytes
+    largest = work.reduction_bytes // work.reductions if work.reductions else profile.needs.latent_bytes
     ranks = max(2, layout.mesh_ranks)  # a mesh of one still talks to rank 0
-    found_link = probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)
-    return LinkSpeed(**asdict(found_link))
+    speed = probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)
+    return LinkSpeed(**asdict(speed))

@@ -7,11 +7,8 @@ import torch
 
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
-from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
-from tests.system.in_process import make_settings
-from tests.timing import stopwatch
-
-from .ranks_that_differ import (
+from pp1_orchestrator.models.checkpoints.manifest import DigestCache, fingerprint
+from tests.fault.mismatched_ranks import (
     with_another_contract,
     with_another_degree,
     with_another_dtype,
@@ -20,6 +17,8 @@ from .ranks_that_differ import (
     with_another_seed,
     with_another_torch,
 )
+from tests.system.in_process import make_settings
+from tests.timing import stopwatch
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=2", "model.dtype=float32", "seed=42", "stream.height=64", "stream.width=64")
 REFUSED_S = 10
@@ -65,7 +64,7 @@ def test_other_weights_at_the_same_place_are_told(tmp_path, monkeypatch):
     data[len(data) // 2] ^= 1  # no header and no size tells it
     other.write_bytes(bytes(data))
     monkeypatch.setenv("HOME", str(tmp_path / "home0"))
-    memory = DigestMemory(tmp_path / "digests.json")
+    memory = DigestCache(tmp_path / "digests.json")
     ours, theirs = (fingerprint(tmp_path / f"home{rank}" / "generator", memory) for rank in (0, 2))
     line = refusal(with_another_home, tmp_path, "model.generator='~/generator'")
     assert line == f"rank 2: ranks disagree on checkpoint: '{theirs}' on rank 2, '{ours}' on rank 0"

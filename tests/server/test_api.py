@@ -8,8 +8,7 @@ from starlette.testclient import TestClient
 
 import ui
 from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
-
-from .conftest import build
+from tests.server.conftest import build
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +91,8 @@ def test_odd_prompts_are_taken(client, parts, prompt):
         ({"prompt": " \n\t"}, 422, "prompt is empty"),
         ({}, 422, "prompt is missing: give prompt or prompts"),
         ({"prompts": [{"text": "a"}, {"text": ""}]}, 422, "prompt is empty"),
-        ({"prompt": "x" * 2001}, 422, "prompt has 2001 characters, at most 2000"),
-        ({"prompts": [{"text": "a"}] * 9}, 422, "prompts has 9 entries, at most 8"),
+        ({"prompt": "x" * 2001}, 422, "prompt has 2001 characters; at most 2000 are taken"),
+        ({"prompts": [{"text": "a"}] * 9}, 422, "prompts has 9 entries; 1 to 8 are possible"),
         (
             {"prompt": "a", "promt": "b"},
             422,
@@ -104,14 +103,18 @@ def test_odd_prompts_are_taken(client, parts, prompt):
             422,
             "Object contains unknown field `wieght` - at `$.prompts[0]`; choices: text, weight",
         ),
-        ({"prompt": 5}, 422, "Expected `str | null`, got `int` - at `$.prompt`"),
+        ({"prompt": 5}, 422, "Expected `str`, got `int` - at `$.prompt`"),
         ({"prompt": "a", "cut": "soon"}, 422, "Invalid enum value 'soon' - at `$.cut`; choices: hard, recache, soft"),
         ({"prompt": "impossible"}, 422, "this can't be shown"),
         ([], 422, "Expected `object`, got `array`"),
         ("{", 400, "the body is not JSON: Input data was truncated"),
         ('{"prompt": "\\ud800"}', 400, "the body is not JSON: "),
         (b'{"prompt": "\xff"}', 400, "the body is not JSON: "),
-        ('{"prompts": ' + "[" * 30000, 422, "Expected `object`, got `array` - at `$.prompts[0]`"),
+        ('{"prompts": [[]]}', 422, "Expected `object`, got `array` - at `$.prompts[0]`"),
+        ('{"prompts": ' + "[" * 30000, 400, "the body is not JSON: "),
+        ('{"\\ud800": 1}', 400, "the body is not JSON: "),
+        ("", 400, "the body is missing"),
+        ("null", 422, "Expected `object`, got `null`"),
         ({"prompt": "x" * 1_000_000}, 413, "the body is longer than 65536 bytes"),
     ],
 )
@@ -235,7 +238,8 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
         ("DELETE", "/api/clips/c1", 405, "DELETE is not possible at /api/clips/c1; allowed: GET"),
         ("GET", "/api/prompt/", 404, "there is nothing at /api/prompt/; "),
         ("GET", "/whepper", 404, "there is nothing at /whepper; "),
-        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET, HEAD"),
+        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET"),
+        ("DELETE", "/", 405, "DELETE is not possible at /; allowed: GET, HEAD"),
         ("DELETE", "/whep/nobody", 404, "there is no such viewer"),
     ],
 )

@@ -6,9 +6,8 @@ import pytest
 from rich.filesize import decimal
 
 from pp1_orchestrator.planning.make_plan import read_plan
-
-from .program import run_to_end
-from .warm import ROOT
+from tests.system.program import run_to_end
+from tests.system.warm import ROOT
 
 SHIPPED = ROOT / "pp1_orchestrator" / "models" / "tiny"
 COLUMNS = 100
@@ -32,7 +31,7 @@ def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
     assert plan.memory.keys() == ranks
     assert plan.predicted_period_ms.keys() == {"sync", "stage0_owned", "loop_ahead", "decode_thread"}
     assert min(plan.predicted_period_ms.values()) > 0
-    for text in ("takes the place of prepare()", "1. What runs where", "2. Routing", "3. Overlap", "measured in"):
+    for text in ("replaces prepare()", "1. What runs where", "2. Routing", "3. Overlap", "measured in"):
         assert text in done.stdout
     peak = next(line for line in done.stdout.splitlines() if "peak " in line)
     expected = [decimal(placement.peak) if placement.peak else "" for placement in plan.ranks.values()]

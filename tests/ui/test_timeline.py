@@ -6,9 +6,8 @@ import pytest
 from playwright.sync_api import FilePayload
 
 from pp1_orchestrator.types import PromptUpdate, TimelineEntry, Transition
-
-from .browser import Visit
-from .site import BLUE, GREEN, RED, Site, ask
+from tests.ui.browser import Visit
+from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 ROW = "#pp1-entries .entry:nth-child({}) .{}"
 
@@ -31,7 +30,7 @@ def load(page: Visit, content: str) -> None:
     )
 
 
-def planned(site: Site, count: int) -> list[TimelineEntry]:
+def planned(site: PageServer, count: int) -> list[TimelineEntry]:
     site.until(lambda: len(site.stream.timeline()) == count)
     return site.stream.timeline()
 
@@ -128,10 +127,10 @@ def test_a_plan_that_another_client_made_is_shown(page, site):
     ("content", "said"),
     [
         ("no", "mine.json is not JSON."),
-        ('{"chunk": 0}', "This is no timeline: a list of entries is needed."),
+        ('{"chunk": 0}', "This is not a timeline: a list of entries is needed."),
         ('[{"chunk": 1.5}]', "Entry 1 has no chunk, a whole number from 0."),
-        ("null", "This is no timeline: a list of entries is needed."),
-        (json.dumps([{"chunk": at} for at in range(501)]), "These are 501 entries; the table takes 500."),
+        ("null", "This is not a timeline: a list of entries is needed."),
+        (json.dumps([{"chunk": at} for at in range(501)]), "These are 501 entries; the table has room for 500."),
     ],
 )
 def test_a_file_that_is_no_timeline_is_refused_and_the_table_stays(table, content, said):
