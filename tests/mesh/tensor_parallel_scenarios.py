@@ -86,9 +86,9 @@ def _meet(seat: RankContext, degree: int) -> Report:
 def _refusals(topology: Topology) -> dict[str, str]:
     """What each way to a group's use says, by name, where it is refused. Whoever may use a group only looks at it."""
     ways: dict[str, Callable[[], Any]] = {
-        "pp": lambda: topology.pp,
+        "pp": lambda: topology.group("pp"),
         "pipe": lambda: open_channel(topology),
-        "mesh": lambda: topology.mesh,
+        "mesh": lambda: topology.group("mesh"),
         "shard": lambda: MeshShard(topology),
     }
     refused = {}
