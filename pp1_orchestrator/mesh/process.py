@@ -20,14 +20,14 @@ from pp1_orchestrator.mesh.leader import Leader, LeaderParts
 from pp1_orchestrator.mesh.worker import MeshWorker, timer_of
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
-from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
-from pp1_orchestrator.processes.log_setup import use_format
+from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.log_setup import set_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
     peak_bytes,
-    use_device,
-    use_environment,
+    select_device,
+    set_environment,
     use_loopback_for_gloo,
 )
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
@@ -46,13 +46,13 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
-    use_format(settings.log, rank)
+    set_format(settings.log, rank)
     exit_with_parent(EXIT_FAILED)
     if folder is not None:
         _offer_stacks(folder, rank)
     limit_threads(settings.layout.threads)
     use_loopback_for_gloo()
-    use_environment(settings.layout.environment, rank)
+    set_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
         _run(rank, settings, config, store, folder)
@@ -67,12 +67,12 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
     own = fingerprint_rank(settings)
     handshake.compare(rank, own, STAGE0, handshake.encode(fetch(store, "facts", STAGE0)))
-    use_format(settings.log, rank, fetch(store, "generation", STAGE0))
+    set_format(settings.log, rank, fetch(store, "generation", STAGE0))
     publish(store, "agreed", rank, True)
     log.info("agreed on what must be equal")
     apply_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device_of(rank))
-    use_device(device, settings.layout.memory_share)
+    select_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
@@ -93,7 +93,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     else:
         Follower(shard, worker, HOST).run()
     if folder is not None:
-        leave_part(spans, folder)
+        write_trace_part(spans, folder)
     publish(store, "peak", rank, peak_bytes(device))
     generator.close()
     topology.close()

@@ -30,7 +30,7 @@ class SleepingMesh:
         assert self.stopped.wait(LONG_S)
         return cast(MeshLink, None)
 
-    def last_words(self, rank: int) -> str:
+    def exit_reason(self, rank: int) -> str:
         return ""
 
     def misses(self, rank: int) -> bool:

@@ -75,10 +75,10 @@ class Overlap(ABC):
 
 def exchange(parts: OverlapParts, flight: InFlightChunk) -> Received:
     """Send a chunk's envelope and wait for its result, on one thread."""
-    parts.queues.note(IN_FLIGHT, 1)
+    parts.queues.record(IN_FLIGHT, 1)
     send(parts, flight)
     received = receive(parts, flight)
-    parts.queues.note(IN_FLIGHT, 0)
+    parts.queues.record(IN_FLIGHT, 0)
     return received
 
 

@@ -51,7 +51,7 @@ class LoopAhead(Overlap):
         flight, sending = ahead
         sending.wait()
         received = receive(self._parts, flight)
-        self._parts.queues.note(IN_FLIGHT, 0)
+        self._parts.queues.record(IN_FLIGHT, 0)
         accepted = stage.accept(received)
         if accepted is not None:
             stage.prepare(accepted)
@@ -70,7 +70,7 @@ class LoopAhead(Overlap):
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if flight is None:
             return None
-        self._parts.queues.note(IN_FLIGHT, 1)
+        self._parts.queues.record(IN_FLIGHT, 1)
         start = time.monotonic_ns()
         sending = self._parts.link.start_send(flight.parcel)
         note_sent(self._parts, flight, start)

@@ -39,7 +39,7 @@ class LinkThread:
     def submit(self, flight: InFlightChunk) -> None:
         """Send a chunk's envelope. Waits while a heartbeat is in its place: one that the mesh has not taken yet."""
         self.in_flight += 1
-        self._parts.queues.note(IN_FLIGHT, self.in_flight)
+        self._parts.queues.record(IN_FLIGHT, self.in_flight)
         while True:
             try:
                 return self._outbox.put(flight, timeout=POLL_S)
@@ -62,7 +62,7 @@ class LinkThread:
             if isinstance(received, Exception):
                 raise received
             self.in_flight -= 1
-            self._parts.queues.note(IN_FLIGHT, self.in_flight)
+            self._parts.queues.record(IN_FLIGHT, self.in_flight)
             return received
 
     def close(self, timeout_s: float) -> bool:
@@ -97,7 +97,7 @@ class LinkThread:
     def _exchange(self, flight: InFlightChunk) -> None:
         send(self._parts, flight)
         self._inbox.put(receive(self._parts, flight))
-        self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
+        self._parts.queues.record(DECODED_NEXT, self._inbox.qsize())
         self._parts.link.settle()
 
 
@@ -144,7 +144,7 @@ class DecoderThread:
             self._jobs.put(job, timeout=POLL_S)
         except queue.Full:
             return False
-        self._parts.queues.note(DECODED_NEXT, self._jobs.qsize())
+        self._parts.queues.record(DECODED_NEXT, self._jobs.qsize())
         return True
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
