@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from benchmarks.machine import describe
-from pp1_orchestrator.models.wan.attention import KeyValue, attend
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
 
@@ -31,19 +32,6 @@ REAL = WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
 SMALL = WanConfig(dim=96, ffn_dim=160, num_heads=4, num_layers=3, text_dim=48, text_len=9, freq_dim=32)
 LATENT_SIZE = {"real": (60, 104), "small": (4, 6)}
 TIMES = (1000.0, 750.0, 250.0, 0.0)
-
-
-class NoHistory:
-    """The chunk sees itself alone. Implements `dit.History`."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-        self._own = torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
-
-    def slots(self, layer: int) -> KeyValue:
-        return self._own
-
-    def attend(self, layer: int, q: Tensor) -> Tensor:
-        return attend(q, *self._own)
 
 
 def save_random(config: WanConfig, folder: Path, device: torch.device) -> None:
@@ -96,9 +84,11 @@ def ours(folder: Path, config: WanConfig, inputs: Inputs, dtype: torch.dtype) ->
     _, frames, _, height, width = inputs.latents.shape
     rope = rope_table(config.head_dim, 0, frames, height // 2, width // 2, inputs.device)
     text = model.embed_text(inputs.text.to(dtype))
-    own = NoHistory((1, len(rope), config.num_heads, config.head_dim), dtype, inputs.device)
+    alone = msgspec.structs.replace(config, local_attn_size=config.chunk_frames)
+    cache = KVCache.for_model(alone, 1, (height, width), dtype, inputs.device)
+    cache.begin(0)
     times = (torch.full((1,), time, device=inputs.device) for time in TIMES)
-    return [model(inputs.latents.to(dtype), time, text, own, rope).float() for time in times]
+    return [model(inputs.latents.to(dtype), time, text, cache, rope).float() for time in times]
 
 
 def error(found: list[Tensor], wanted: list[Tensor]) -> float:

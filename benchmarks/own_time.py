@@ -152,7 +152,7 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     for chunk in range(-WARM, chunks):
         new = chunk % NEW_PROMPT_EVERY == 0
         if new:
-            planner.aim(ConditioningTarget((TextTerm(f"prompt {chunk}"),)))
+            planner.set_target(ConditioningTarget((TextTerm(f"prompt {chunk}"),)))
         took = one_chunk(planner, link)
         if chunk >= 0:
             found[new].append([ns / 1e6 for ns in took])

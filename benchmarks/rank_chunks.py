@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_passes
+from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import assemble, read_part, whole_shapes
@@ -22,8 +22,8 @@ from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
 SEED = 1
 WAYS: dict[str, Callable[[CausalWanModel, KVCache], ModelRunner | None]] = {
     "eager": lambda model, cache: None,
-    "captured": lambda model, cache: fast_passes(model, cache, fp8=False),
-    "captured, fp8": lambda model, cache: fast_passes(model, cache, fp8=True),
+    "captured": lambda model, cache: fast_runner(model, cache, fp8=False),
+    "captured, fp8": lambda model, cache: fast_runner(model, cache, fp8=True),
 }
 """How passes run. What is captured is compiled too; on a CPU it is compiled alone."""
 

@@ -18,14 +18,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import gelu
 
 from benchmarks.machine import describe
 from benchmarks.sizes import ALL_CASES, FRAMES
 from benchmarks.timing import device_named, distance, milliseconds
-from pp1_orchestrator.models.wan.ops.norms import add_norm, mean_squares, norm, qk_norm_rope_, rms, rope_cos_sin, rotate
-from pp1_orchestrator.models.wan.ops.quantize import add_norm_rounded, norm_rounded, quantize_rowwise
-from pp1_orchestrator.models.wan.rope import rope_table
+from pp1_orchestrator.models.wan.ops.norms import (
+    Affine,
+    fused_add_layer_norm,
+    fused_layer_norm,
+    fused_mean_square,
+    fused_rms_norm,
+    gated_add_float,
+    layer_norm_float,
+    mean_square_ref,
+    qk_norm_rope_,
+    rms_norm_ref,
+)
+from pp1_orchestrator.models.wan.ops.quantize import (
+    fused_add_layer_norm_quantize,
+    fused_layer_norm_quantize,
+    quantize_rowwise,
+)
+from pp1_orchestrator.models.wan.rope import rope_cos_sin, rope_table, rotate
 
 DTYPE, EPS = torch.bfloat16, 1e-6
 SIZES = ("1.3B-480x832", "14B-320x576")
@@ -50,8 +65,7 @@ def wide(narrow: Tensor, scale: Tensor) -> Tensor:
 
 
 def root_mean(x: Tensor, weight: Tensor) -> Tensor:
-    wide_x = x.float()
-    return wide_x * torch.rsqrt(wide_x.square().mean(-1, keepdim=True) + EPS) * weight
+    return rms_norm_ref(x, mean_square_ref(x), weight, EPS)
 
 
 class Rows:
@@ -65,69 +79,67 @@ class Rows:
         self._grid = FRAMES, height // 2, width // 2
         self._tokens = math.prod(self._grid)
 
-    def turning(self, ranks: int) -> Row:
+    def qk_norm_rope(self, ranks: int) -> Row:
         """As one of so many ranks does it, which holds the last heads; the means that it is given are those of all."""
-        table = rope_cos_sin(rope_table(self._head, 6, *self._grid, self._device))
+        table = rope_table(self._head, 6, *self._grid, self._device)
+        cos_sin = rope_cos_sin(table)
         (q, k), weights = (self._made(), self._made()), self._values()
         heads = self._heads // ranks
         cache = torch.zeros(1, 2 * self._tokens, heads, self._head, device=self._device, dtype=DTYPE)
         keys = cache[:, self._tokens :]
-        squares = None if ranks == 1 else mean_squares(torch.cat([q, k], -1), 2)
+        squares = None if ranks == 1 else fused_mean_square(torch.cat([q, k], -1), 2)
         here = torch.cat([x[..., -heads * self._head :] for x in (q, k)], -1)
         parts = [weight[-heads * self._head :].contiguous() for weight in weights]
 
         def call() -> Tensor:
-            return qk_norm_rope_(here, squares, *parts, *table, EPS, 0, keys)
+            return qk_norm_rope_(here, squares, *parts, *cos_sin, EPS, 0, keys)
 
         whole = [root_mean(x, w).unflatten(-1, (-1, self._head)) for x, w in zip((q, k), weights, strict=True)]
         wanted = [rotate(x[:, :, -heads:], table) for x in whole]
         worst = max(distance(call(), wanted[0]), distance(keys, wanted[1]))
         assert not cache[:, : self._tokens].any(), "written where it must not"
-        return f"turn_into, 1/{ranks} of the heads", worst, call, 4 * keys.nbytes
+        return f"qk_norm_rope, 1/{ranks} of the heads", worst, call, 4 * keys.nbytes
 
-    def mean_squares(self, ranks: int) -> Row:
+    def mean_square(self, ranks: int) -> Row:
         qk = self._made(2 * self._width // ranks)
-        wanted = torch.stack([x.float().square().mean(-1) for x in qk.chunk(2, -1)], -1)
-        worst = distance(mean_squares(qk, 2), wanted)
-        return f"mean_squares, 1/{ranks} of the heads", worst, lambda: mean_squares(qk, 2), qk.nbytes
+        wanted = torch.cat([mean_square_ref(x) for x in qk.chunk(2, -1)], -1)
+        worst = distance(fused_mean_square(qk, 2), wanted)
+        return f"mean_square, 1/{ranks} of the heads", worst, lambda: fused_mean_square(qk, 2), qk.nbytes
 
-    def rounding(self, width: int, *, activate: bool) -> Row:
+    def quantize(self, width: int, *, apply_gelu: bool) -> Row:
         rows = self._made(width)
-        wanted = gelu(rows.float(), approximate="tanh") if activate else rows
-        name = "rounded, gelu" if activate else "rounded"
-        return (
-            name,
-            distance(wide(*quantize_rowwise(rows, activate)), wanted),
-            lambda: quantize_rowwise(rows, activate),
-            rows.nbytes * 3 // 2,
-        )
+        wanted = gelu(rows.float(), approximate="tanh") if apply_gelu else rows
+        worst = distance(wide(*quantize_rowwise(rows, apply_gelu)), wanted)
+        name = "quantize_rowwise, gelu" if apply_gelu else "quantize_rowwise"
+        return name, worst, lambda: quantize_rowwise(rows, apply_gelu), rows.nbytes * 3 // 2
 
-    def norm(self) -> Row:
-        x, affine = self._made(), self._values()
-        worst = distance(norm(x, affine, 1, EPS), self._normal(x, affine))
-        return "norm", worst, lambda: norm(x, affine, 1, EPS), x.nbytes * 2
+    def layer_norm(self) -> Row:
+        x, affine = self._made(), self._affine()
+        worst = distance(fused_layer_norm(x, *affine), layer_norm_float(x, *affine))
+        return "layer_norm", worst, lambda: fused_layer_norm(x, *affine), x.nbytes * 2
 
-    def norm_rounded(self) -> Row:
-        x, affine = self._made(), self._values()
-        worst = distance(wide(*norm_rounded(x, affine, 1, EPS)), self._normal(x, affine))
-        return "norm_rounded", worst, lambda: norm_rounded(x, affine, 1, EPS), x.nbytes * 3 // 2
+    def layer_norm_quantize(self) -> Row:
+        x, affine = self._made(), self._affine()
+        worst = distance(wide(*fused_layer_norm_quantize(x, *affine)), layer_norm_float(x, *affine))
+        return "layer_norm_quantize", worst, lambda: fused_layer_norm_quantize(x, *affine), x.nbytes * 3 // 2
 
-    def add_norm(self) -> Row:
+    def add_layer_norm(self) -> Row:
         inputs, wanted, affine = self._addition()
-        total, out = add_norm(*inputs, affine, 1, EPS)
-        worst = max(distance(total, wanted), distance(out, self._normal(wanted.to(DTYPE), affine)))
-        return "add_norm", worst, lambda: add_norm(*inputs, affine, 1, EPS), total.nbytes * 4
+        total, out = fused_add_layer_norm(*inputs, *affine)
+        worst = max(distance(total, wanted), distance(out, layer_norm_float(wanted.to(DTYPE), *affine)))
+        return "add_layer_norm", worst, lambda: fused_add_layer_norm(*inputs, *affine), total.nbytes * 4
 
-    def add_norm_rounded(self) -> Row:
+    def add_layer_norm_quantize(self) -> Row:
         inputs, wanted, affine = self._addition()
-        total, *rows = add_norm_rounded(*inputs, affine, 1, EPS)
-        worst = max(distance(total, wanted), distance(wide(*rows), self._normal(wanted.to(DTYPE), affine)))
-        return "add_norm_rounded", worst, lambda: add_norm_rounded(*inputs, affine, 1, EPS), total.nbytes * 7 // 2
+        total, *rows = fused_add_layer_norm_quantize(*inputs, *affine)
+        worst = max(distance(total, wanted), distance(wide(*rows), layer_norm_float(wanted.to(DTYPE), *affine)))
+        name, nbytes = "add_layer_norm_quantize", total.nbytes * 7 // 2
+        return name, worst, lambda: fused_add_layer_norm_quantize(*inputs, *affine), nbytes
 
-    def rms(self) -> Row:
+    def rms_norm(self) -> Row:
         x, (weight, _) = self._made(), self._values()
-        worst = distance(rms(x, None, weight, EPS, 0), root_mean(x, weight))
-        return "rms", worst, lambda: rms(x, None, weight, EPS, 0), x.nbytes * 2
+        worst = distance(fused_rms_norm(x, None, weight, EPS, 0), root_mean(x, weight))
+        return "rms_norm", worst, lambda: fused_rms_norm(x, None, weight, EPS, 0), x.nbytes * 2
 
     def _made(self, width: int | None = None) -> Tensor:
         """Tokens' rows, as wide as the model where nothing else is said."""
@@ -137,27 +149,26 @@ class Rows:
         """A value for each column, twice."""
         return [torch.randn(self._width, device=self._device, dtype=DTYPE) for _ in range(2)]
 
-    def _addition(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, list[Tensor]]:
-        x, change, (gate, _) = self._made(), self._made(), self._values()
-        wanted = x.float() + change.float() * gate.float()
-        return (x, change, gate), wanted, self._values()
+    def _affine(self) -> Affine:
+        scale, shift = self._values()
+        return Affine(scale, shift, 1, EPS)
 
-    def _normal(self, x: Tensor, affine: Sequence[Tensor]) -> Tensor:
-        scale, shift = (part.float() for part in affine)
-        return layer_norm(x.float(), x.shape[-1:], eps=EPS) * (1 + scale) + shift
+    def _addition(self) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Affine]:
+        x, change, (gate, _) = self._made(), self._made(), self._values()
+        return (x, change, gate), gated_add_float(x, change, gate), self._affine()
 
     def all(self) -> list[Row]:
         return [
-            self.turning(1),
-            self.turning(2),
-            self.mean_squares(2),
-            self.rounding(self._width, activate=False),
-            self.rounding(self._hidden, activate=True),
-            self.norm(),
-            self.norm_rounded(),
-            self.add_norm(),
-            self.add_norm_rounded(),
-            self.rms(),
+            self.qk_norm_rope(1),
+            self.qk_norm_rope(2),
+            self.mean_square(2),
+            self.quantize(self._width, apply_gelu=False),
+            self.quantize(self._hidden, apply_gelu=True),
+            self.layer_norm(),
+            self.layer_norm_quantize(),
+            self.add_layer_norm(),
+            self.add_layer_norm_quantize(),
+            self.rms_norm(),
         ]
 
 

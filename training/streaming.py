@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.attention import KeyValue, attend
 from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from training.model import CHUNK_FRAMES, LATENT_SHAPE, STEPS, WINDOW_CHUNKS
@@ -25,7 +25,7 @@ def chunk_block(
     mod = block.modulate(time)
     q, k, v = block.attention_inputs(x, mod, rope)
     keys, values = (k, v) if past is None else (torch.cat([past[0], k], 1), torch.cat([past[1], v], 1))
-    return block.finish(x, block.self_attn.attend(q, keys, values), text, mod), k, v
+    return block.finish(x, attend(q, keys, values), text, mod), k, v
 
 
 ChunkBlock = Callable[[Block, Tensor, Tensor, KeyValue, RopeTable, KeyValue | None], tuple[Tensor, Tensor, Tensor]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.wan.attention import KeyValue
+from pp1_orchestrator.models.wan.attention import KeyValue, attend
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
@@ -55,7 +55,7 @@ def _attend(block: Block, q: Tensor, k: Tensor, v: Tensor, past: KeyValue | None
     for first, last, reach in groups:
         start, stop = first + before - reach, last + before - reach
         picked = q[:, :, first:last]
-        attended = block.self_attn.attend(
+        attended = attend(
             picked.flatten(0, 2),
             _windows(keys, k[:, :, first:last], start, stop, reach),
             _windows(values, v[:, :, first:last], start, stop, reach),

@@ -1,8 +1,8 @@
-"""What rank 0 asks of the mesh. One planner fills it in; the mesh infers nothing.
+"""The envelope: what rank 0 asks of the mesh. The planner decides everything in it; the mesh infers nothing.
 
-Noise does not travel: the mesh draws it from the seed and the start frame. Rules that a type can't express are in
-`check`, which the sender runs before the first byte and the leader before the first collective.
-Shapes: F latent frames, z latent channels, h, w latent sizes, L text tokens.
+Noise is not sent: the mesh draws it from the seed and the start frame. `check` holds the rules that types can't
+express. The sender runs it before the first byte, the leader before the first collective.
+Shapes: F latent frames, z latent channels, h and w latent height and width, L text tokens.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pp1_orchestrator.contract.text import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
 
 VERSION = 2
-"""The version of the contract that this program speaks; envelope and result change together."""
+"""The contract version of this program. Envelope and result share it."""
 SIZE_MULTIPLE = 16
-"""Pixel sizes are multiples of the VAE's stride times the patch size."""
+"""Height and width in pixels are multiples of this: the VAE's stride times the patch size."""
 VAE_STRIDE = 8
 VAE_TEMPORAL_STRIDE = 4
 """Pixel frames of a latent frame. An epoch's first latent frame gives a single one."""
@@ -31,7 +31,7 @@ TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES})
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
-    """Of pictures of so many pixels."""
+    """Pixels to latents: (height, width) of a latent frame."""
     return height // VAE_STRIDE, width // VAE_STRIDE
 
 
@@ -41,7 +41,7 @@ def pixel_frames(latent_frames: int, first: bool) -> int:
 
 
 class Action(enum.IntEnum):
-    """NOOP keeps an idle mesh's watchdogs quiet; only INFER has a payload."""
+    """Only INFER has a payload. NOOP is a heartbeat: it keeps the watchdogs of an idle mesh quiet."""
 
     NOOP = 0
     INFER = 1
@@ -51,11 +51,12 @@ class Action(enum.IntEnum):
 class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one chunk.
 
-    expected_generator_calls: passes from the previous result's sending to this one's: the previous chunk's context
-    pass, if it has one, the passes that rebuild the cache, this chunk's denoising steps.
-    conditioning_epoch: rises with every change of the embedding, which travels only then.
-    latents_shape: [1, F, z, h, w] of the chunk. recipe: makes the embedding in place of a tensor.
-    return_embeds: the result brings the embedding of each of the recipe's prompts.
+    height, width: of a pixel frame. latents_shape: [1, F, z, h, w].
+    expected_generator_calls: the generator's passes between the previous result and this one: the context pass of the
+    previous chunk if there is one, the passes that rebuild the cache, and the denoising steps.
+    conditioning_epoch: +1 with every change of the embedding, which is sent only then.
+    recipe: replaces the embedding; the leader makes it. return_embeds: the result carries the embedding of every
+    prompt of the recipe.
     """
 
     chunk_index: int
@@ -78,7 +79,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
-    """call_id rises over all actions; cache_epoch rises by one exactly when the caches are reset."""
+    """call_id rises with every message; cache_epoch rises by one exactly when the caches are reset."""
 
     action: Action
     call_id: int
@@ -91,8 +92,8 @@ class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
 class Envelope:
     """An envelope with its tensors.
 
-    conditioning_embeds: [1, L, text_dim], only when it changed. context_frames: [1, m, z, h, w], exactly when
-    do_kv_recompute is set.
+    conditioning_embeds: [1, L, text_dim], only when the conditioning changed. context_frames: [1, m, z, h, w], exactly
+    when do_kv_recompute is set.
     """
 
     meta: PPEnvelopeV2
@@ -100,7 +101,7 @@ class Envelope:
 
     @property
     def plan(self) -> InferPlan:
-        """An INFER's plan."""
+        """The plan of an INFER."""
         assert self.meta.plan is not None
         return self.meta.plan
 
@@ -140,19 +141,19 @@ def _call_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
         passes = context.shape[1] // frames if context.dim() == 5 else 0
         shape = (1, passes * frames, *plan.latents_shape[2:])
         if not passes or tuple(context.shape) != shape or context.shape[1] > plan.current_start_frame:
-            problems.append(f"{CONTEXT_FRAMES} {list(context.shape)} are not whole chunks of the frames before")
+            problems.append(f"{CONTEXT_FRAMES} {list(context.shape)} are not whole chunks of earlier frames")
     if not plan.denoising_steps:
         problems.append("denoising_steps is empty")
-    least = len(plan.denoising_steps) + passes
-    if not least <= plan.expected_generator_calls <= least + 1:
+    minimum = len(plan.denoising_steps) + passes
+    if not minimum <= plan.expected_generator_calls <= minimum + 1:
         problems.append(
-            f"expected_generator_calls is {plan.expected_generator_calls}, the steps make {least} or one more"
+            f"expected_generator_calls is {plan.expected_generator_calls}, the steps make {minimum} or one more"
         )
     return problems
 
 
 def check(envelope: Envelope) -> None:
-    """Raise ContractError when the envelope breaks a rule. Touches no device memory."""
+    """Raise ContractError if the envelope breaks a rule. Reads no device memory."""
     meta, tensors = envelope.meta, envelope.tensors
     if unknown := set(tensors) - TENSORS:
         raise ContractError(f"call {meta.call_id}: unknown tensors {sorted(unknown)}")

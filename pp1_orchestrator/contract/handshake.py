@@ -1,4 +1,4 @@
-"""What all ranks must agree on before weights are loaded, how a disagreement is told, and how a rank proves itself."""
+"""What all ranks must have in common before they load weights, and signatures for values in a shared store."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from pp1_orchestrator.contract.envelope import VERSION
 from pp1_orchestrator.errors import ContractError
 
 RankFingerprint = dict[str, Any]
-SEAL_CHARS = hashlib.sha256().digest_size * 2
+SIGNATURE_CHARS = hashlib.sha256().digest_size * 2
 
 
-def facts(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> RankFingerprint:
-    """Flat facts of one rank: versions of the contract and of what computes, what tells its weights from others, and
-    every setting by its dotted key, but for those of the server."""
+def make_fingerprint(settings: msgspec.Struct, versions: Mapping[str, str], checkpoint: str) -> RankFingerprint:
+    """Everything that must be equal on all ranks, as a flat mapping.
+
+    settings: enter by their dotted keys, except those of the server. versions: of the libraries that compute.
+    checkpoint: identifies the weights.
+    """
     shared = msgspec.to_builtins(settings)
     shared.pop("serving", None)
     return {"contract version": VERSION, **versions, "checkpoint": checkpoint} | _flat(shared, "")
@@ -33,14 +36,9 @@ def _flat(value: Any, prefix: str) -> RankFingerprint:
     return out
 
 
-def encode(own: RankFingerprint) -> bytes:
-    return msgspec.json.encode(own, order="deterministic")
-
-
-def compare(rank: int, own: RankFingerprint, other_rank: int, other: bytes) -> None:
-    """Raise ContractError naming the first key that differs, and both values."""
-    theirs = msgspec.json.decode(other)
-    mine = msgspec.json.decode(encode(own))
+def compare(rank: int, own: RankFingerprint, other_rank: int, other: RankFingerprint) -> None:
+    """Raise ContractError with the first key that differs, and both values. other: as decoded from JSON."""
+    mine, theirs = msgspec.json.decode(msgspec.json.encode(own)), other
     for key in sorted(mine.keys() | theirs.keys()):
         if mine.get(key) != theirs.get(key):
             raise ContractError(
@@ -48,18 +46,18 @@ def compare(rank: int, own: RankFingerprint, other_rank: int, other: bytes) -> N
             )
 
 
-def seal(secret: bytes, place: str, value: bytes) -> bytes:
-    """The value with a proof that whoever wrote it at `place` knows the run's secret."""
-    return _proof(secret, place, value) + value
+def sign(secret: bytes, key: str, value: bytes) -> bytes:
+    """The value of a store's key, preceded by a signature that needs the run's secret."""
+    return _signature(secret, key, value) + value
 
 
-def unseal(secret: bytes, place: str, sealed: bytes) -> bytes:
-    """Raises ContractError when the proof is wrong."""
-    proof, value = sealed[:SEAL_CHARS], sealed[SEAL_CHARS:]
-    if not hmac.compare_digest(proof, _proof(secret, place, value)):
-        raise ContractError(f"{place} was not written by a rank of this run")
+def verify(secret: bytes, key: str, signed: bytes) -> bytes:
+    """The value that was signed for `key`. Raises ContractError if the signature is wrong."""
+    signature, value = signed[:SIGNATURE_CHARS], signed[SIGNATURE_CHARS:]
+    if not hmac.compare_digest(signature, _signature(secret, key, value)):
+        raise ContractError(f"{key} was not written by a rank of this run")
     return value
 
 
-def _proof(secret: bytes, place: str, value: bytes) -> bytes:
-    return hmac.new(secret, place.encode() + b"\0" + value, hashlib.sha256).hexdigest().encode()
+def _signature(secret: bytes, key: str, value: bytes) -> bytes:
+    return hmac.new(secret, key.encode() + b"\0" + value, hashlib.sha256).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""The mesh's answer, exactly one for every INFER, and the order in which rank 0 accepts it."""
+"""The result: the mesh's answer, exactly one for every INFER, and the checks with which rank 0 accepts it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pp1_orchestrator.errors import ChunkError, ContractError, MeshError, PeerEr
 
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
-GOES_ON = f"{ChunkError.__name__}: "
-"""An error that begins so is one chunk's: the mesh is as good as before, once its caches are reset."""
-MISSES = f"{PeerError.__name__}: "
-"""A rank that only misses another one has no reason of its own: how that one ended says more."""
+CHUNK_ERROR_PREFIX = f"{ChunkError.__name__}: "
+"""Begins the message of an error that concerns one chunk: the mesh can continue once its caches are reset."""
+PEER_ERROR_PREFIX = f"{PeerError.__name__}: "
+"""Begins the message of a rank that only lost a peer. The reason of the peer's end says more."""
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 
@@ -41,15 +41,18 @@ class PPResultV2(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result with its tensors: latents_out [1, F, z, h, w], present exactly when ok; text_embeds [N, L, text_dim],
-    one for each of the recipe's prompts, when they were asked for."""
+    """A result with its tensors.
+
+    latents_out: [1, F, z, h, w], exactly when ok. text_embeds: [N, L, text_dim], one for each prompt of the recipe, if
+    the envelope asked for them.
+    """
 
     meta: PPResultV2
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def check_result(result: Result) -> None:
-    """The sender's check: raise ContractError when the result breaks a rule of its own."""
+    """The sender's check. Raise ContractError if the result breaks a rule."""
     if unknown := set(result.tensors) - TENSORS:
         raise ContractError(f"call {result.meta.call_id}: unknown tensors {sorted(unknown)}")
     if result.meta.ok != (LATENTS_OUT in result.tensors):
@@ -57,11 +60,11 @@ def check_result(result: Result) -> None:
 
 
 def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | None:
-    """The latents of an answer to `envelope`, or None when it belongs to an old epoch and must not be decoded.
+    """The latents of the answer to `envelope`, or None if it belongs to an old epoch and must not be decoded.
 
-    Whether they are finite is not looked at: a device would have to be waited for.
-    Raises ContractError for an answer that can't be this envelope's, MeshError for one that reports a failure, and
-    ChunkError where the mesh goes on after it.
+    Does not check that the latents are finite: that would wait for the device.
+    Raises ContractError if the result does not answer this envelope, MeshError if it reports a failure of the mesh,
+    and ChunkError if it reports a failure of this chunk only.
     """
     meta, asked = result.meta, envelope.meta
     plan = envelope.plan
@@ -71,15 +74,15 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")
     if meta.cache_epoch != current_epoch:
         return None
-    if not meta.ok and meta.error_message.startswith(GOES_ON):
-        raise ChunkError(meta.error_message.removeprefix(GOES_ON))
+    if not meta.ok and meta.error_message.startswith(CHUNK_ERROR_PREFIX):
+        raise ChunkError(meta.error_message.removeprefix(CHUNK_ERROR_PREFIX))
     if not meta.ok:
-        kind = PeerError if meta.error_message.startswith(MISSES) else MeshError
+        kind = PeerError if meta.error_message.startswith(PEER_ERROR_PREFIX) else MeshError
         raise kind(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
     if meta.mesh_current_start_frame != plan.current_start_frame:
         raise ContractError(
-            f"chunk {meta.chunk_index}: the mesh made frame {meta.mesh_current_start_frame} and on, "
-            f"{plan.current_start_frame} was asked for"
+            f"chunk {meta.chunk_index}: the mesh started at frame {meta.mesh_current_start_frame}, "
+            f"the envelope asked for {plan.current_start_frame}"
         )
     if meta.observed_generator_calls != plan.expected_generator_calls:
         raise ContractError(
@@ -88,5 +91,6 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
         )
     latents = result.tensors[LATENTS_OUT]
     if tuple(latents.shape) != plan.latents_shape:
-        raise ContractError(f"chunk {meta.chunk_index}: latents of shape {tuple(latents.shape)} came back")
+        found = tuple(latents.shape)
+        raise ContractError(f"chunk {meta.chunk_index}: latents have shape {found}, not {plan.latents_shape}")
     return latents

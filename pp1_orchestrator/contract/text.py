@@ -1,17 +1,17 @@
-"""How an embedding is made, as a message: prompts with weights, and how far a transition has come.
+"""A recipe for an embedding: weighted prompts, and the progress of a transition.
 
-Whoever owns the text encoder follows the recipe; the same recipe gives the same embedding on every rank.
+The rank that has the text encoder follows the recipe. The same recipe gives the same embedding on every rank.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-MAX_TERMS = 8
-MAX_TEXT_CHARS = 2000
+from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS
 
 BlendMethod = Literal["linear", "slerp"]
 
@@ -24,7 +24,7 @@ class TextTerm(msgspec.Struct, frozen=True):
 
 
 class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """The blend of `terms`; with source_epoch, `fraction` of the way to it from the conditioning of that epoch."""
+    """The blend of `terms`. With source_epoch: `fraction` of the way from that epoch's conditioning to the blend."""
 
     terms: tuple[TextTerm, ...]
     blend: BlendMethod = "linear"
@@ -41,18 +41,26 @@ class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(term.weight for term in self.terms)
 
 
-def recipe_problems(recipe: TextRecipe) -> list[str]:
-    """What is wrong with a recipe, in words; empty when nothing is."""
+def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
+    """The rules that a blend of prompts breaks, one text each. The interface uses the same rules and texts."""
     problems = []
-    if not 1 <= len(recipe.terms) <= MAX_TERMS:
-        problems.append(f"a recipe has {len(recipe.terms)} prompts; 1 to {MAX_TERMS} are taken")
-    for term in recipe.terms:
-        if not term.text.strip() or len(term.text) > MAX_TEXT_CHARS:
-            problems.append(f"a prompt has {len(term.text)} characters; 1 to {MAX_TEXT_CHARS} are taken")
+    if not 1 <= len(terms) <= MAX_PROMPTS:
+        problems.append(f"prompts has {len(terms)} entries; 1 to {MAX_PROMPTS} are possible")
+    for term in terms:
+        if not term.text.strip():
+            problems.append("prompt is empty")
+        if len(term.text) > MAX_PROMPT_CHARS:
+            problems.append(f"prompt has {len(term.text)} characters; at most {MAX_PROMPT_CHARS} are taken")
         if not (math.isfinite(term.weight) and term.weight >= 0):
-            problems.append(f"a weight is {term.weight}; it must be finite and not negative")
-    if recipe.blend == "slerp" and len(recipe.terms) not in (1, 2):
-        problems.append(f"blend=slerp joins 2 prompts, not {len(recipe.terms)}")
+            problems.append(f"weight is {term.weight}; a weight is finite and not negative")
+    if blend == "slerp" and len(terms) != 2:
+        problems.append(f"blend=slerp joins exactly 2 prompts, not {len(terms)}")
+    return problems
+
+
+def recipe_problems(recipe: TextRecipe) -> list[str]:
+    """The rules that a recipe breaks, one text each."""
+    problems = blend_problems(recipe.terms, recipe.blend)
     if not 0 <= recipe.fraction <= 1 or (recipe.source_epoch is None and recipe.fraction != 1):
         problems.append(f"fraction is {recipe.fraction} with source_epoch {recipe.source_epoch}")
     return problems

@@ -1,7 +1,7 @@
-"""Messages as bytes: a fixed header, typed metadata, then raw tensors in a stated order. No pickle.
+"""The wire format: a fixed header, typed MessagePack metadata, then raw tensors in the same order. No pickle.
 
-`pack` does everything that can fail before the first byte leaves; a receiver checks each part before it allocates for
-the next one. Knows nothing of processes or sockets.
+Packing does everything that can fail before the first byte is sent. A receiver checks each part before it allocates
+memory for the next one. Knows nothing of processes or sockets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pp1_orchestrator.contract import result as res
 from pp1_orchestrator.errors import ContractError
 
 ENVELOPE, RESULT = 1, 2
-"""Kinds of messages."""
+"""Kinds of messages, as the header names them."""
 MAGIC = 0x50503157495245  # "PP1WIRE"
 HEADER_FIELDS = 6
 MAX_META_BYTES = 64 * 1024
@@ -36,13 +36,13 @@ _DTYPES: dict[str, torch.dtype] = {
     "i32": torch.int32,
     "u8": torch.uint8,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_KINDS = {ENVELOPE: "envelope", RESULT: "result"}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_KIND_NAMES = {ENVELOPE: "envelope", RESULT: "result"}
 _TYPES = {ENVELOPE: env.PPEnvelopeV2, RESULT: res.PPResultV2}
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
-    """What the receiver must allocate."""
+    """A tensor that follows, as the receiver must allocate it."""
 
     name: str
     dtype: str
@@ -64,7 +64,7 @@ class _Meta(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class EncodedMessage:
-    """A message that can be sent without failing: header int64 [HEADER_FIELDS], meta uint8, tensors contiguous."""
+    """A checked message, ready to send: header int64 [HEADER_FIELDS], meta uint8, contiguous tensors."""
 
     header: Tensor
     meta: Tensor
@@ -72,7 +72,7 @@ class EncodedMessage:
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
-        """All of it in the order of sending."""
+        """All tensors of the message, in the order of sending."""
         return (self.header, self.meta, *self.tensors)
 
     @property
@@ -86,7 +86,7 @@ class EncodedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fixed part. kind: 1 envelope, 2 result."""
+    """The fixed part. kind: ENVELOPE or RESULT."""
 
     kind: int
     version: int
@@ -96,13 +96,13 @@ class Header:
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
-    if tensor.dtype not in _NAMES:
+    if tensor.dtype not in _DTYPE_NAMES:
         raise ContractError(f"{name} has type {tensor.dtype}; the wire carries {', '.join(_DTYPES)}")
     if tensor.nbytes > MAX_TENSOR_BYTES:
         raise ContractError(f"{name} has {tensor.nbytes} bytes; at most {MAX_TENSOR_BYTES} travel")
     if tensor.dim() > MAX_DIMS:
         raise ContractError(f"{name} has {tensor.dim()} dimensions; at most {MAX_DIMS} travel")
-    return TensorSpec(name, _NAMES[tensor.dtype], tuple(tensor.shape))
+    return TensorSpec(name, _DTYPE_NAMES[tensor.dtype], tuple(tensor.shape))
 
 
 def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.device | str) -> EncodedMessage:
@@ -122,38 +122,41 @@ def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.dev
 
 
 def pack_envelope(envelope: env.Envelope, device: torch.device | str = "cpu") -> EncodedMessage:
-    """Check and serialise. Raises ContractError before anything has been sent."""
+    """Check and encode for sending from `device`. Raises ContractError."""
     env.check(envelope)
     return _pack(ENVELOPE, envelope.meta, envelope.tensors, device)
 
 
 def pack_result(result: res.Result, device: torch.device | str = "cpu") -> EncodedMessage:
-    """Check and serialise. Raises ContractError before anything has been sent."""
+    """Check and encode for sending from `device`. Raises ContractError."""
     res.check_result(result)
     return _pack(RESULT, result.meta, result.tensors, device)
 
 
 def read_header(header: Tensor) -> Header:
-    """int64 [HEADER_FIELDS] -> Header. Raises ContractError before anything is allocated for the rest."""
+    """int64 [HEADER_FIELDS] to Header. Raises ContractError, before memory is allocated for the metadata."""
     magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
-    if magic != MAGIC or kind not in _KINDS:
+    if magic != MAGIC or kind not in _KIND_NAMES:
         raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
     if version != env.VERSION:
-        raise ContractError(f"{_KINDS[kind]} version {version} is unknown; this side speaks {env.VERSION}")
+        raise ContractError(f"{_KIND_NAMES[kind]} version {version} is unknown; this side speaks {env.VERSION}")
     if not 0 < meta_bytes <= MAX_META_BYTES or not 0 <= tensor_count <= MAX_TENSORS:
         raise ContractError(f"call {call_id}: header announces {meta_bytes} bytes of metadata, {tensor_count} tensors")
     return Header(kind, version, call_id, meta_bytes, tensor_count)
 
 
 def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """Metadata bytes -> (the message's struct, what to allocate). Unknown fields are ignored."""
+    """uint8 [header.meta_bytes] to (PPEnvelopeV2 or PPResultV2, the tensors to allocate). Ignores unknown fields.
+
+    Raises ContractError, before memory is allocated for the tensors.
+    """
     try:
         parts = msgspec.msgpack.decode(meta.cpu().numpy().tobytes(), type=_Meta)
         body: Any = msgspec.msgpack.decode(parts.body, type=_TYPES[header.kind])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
     for spec in parts.tensors:
-        if not _possible(spec):
+        if not _may_allocate(spec):
             raise ContractError(f"call {header.call_id}: {spec.name} announced as {spec.dtype} {list(spec.shape)}")
     if len(parts.tensors) != header.tensor_count:
         raise ContractError(
@@ -167,14 +170,14 @@ def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]
     return body, parts.tensors
 
 
-def _possible(spec: TensorSpec) -> bool:
-    """Whether it may be allocated. Each size is bounded too: another one may be 0."""
+def _may_allocate(spec: TensorSpec) -> bool:
+    """Every single size is bounded, too: the product of all sizes is 0 if one of them is."""
     sizes_fit = len(spec.shape) <= MAX_DIMS and all(0 <= size <= MAX_TENSOR_BYTES for size in spec.shape)
     return spec.dtype in _DTYPES and sizes_fit and spec.nbytes <= MAX_TENSOR_BYTES
 
 
 def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> env.Envelope | res.Result:
-    """The received parts as a message, checked once more."""
+    """The message that was received in parts. Raises ContractError if it breaks a rule."""
     named = {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
     if len(named) != len(specs):
         raise ContractError(f"call {meta.call_id}: a tensor is described twice")

@@ -32,7 +32,7 @@ def read_topology(table: str) -> dict[GpuPair, str]:
 def topology() -> dict[GpuPair, str]:
     """This machine's; empty where `nvidia-smi` gives no answer."""
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["nvidia-smi", "topo", "-m"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):

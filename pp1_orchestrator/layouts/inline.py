@@ -41,7 +41,7 @@ class InlineMesh(Mesh):
         def infer(envelope: Envelope) -> Result:
             return worker.infer(text.resolve(envelope), idle_ms=0.0)
 
-        self._channel = InlineChannel(infer, worker.settle, self._device)
+        self._channel = InlineChannel(infer, worker.run_context_pass, self._device)
 
     def connect(self, timer: ResponseTimer | None = None, on_duplicate: Callable[[], None] | None = None) -> MeshLink:
         return MeshLink(self._channel, timer, on_duplicate)

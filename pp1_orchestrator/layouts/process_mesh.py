@@ -54,7 +54,7 @@ class ProcessMesh(Mesh):
         self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
-        publish(self._store, "facts", STAGE0, fingerprint_rank(settings))
+        publish(self._store, "fingerprint", STAGE0, fingerprint_rank(settings))
         publish(self._store, "generation", STAGE0, generation)
         self._processes = start(port)
 
@@ -76,7 +76,7 @@ class ProcessMesh(Mesh):
         return fetch(self._store, "failed", rank)["reason"] if is_published(self._store, "failed", rank) else ""
 
     def lost_peer(self, rank: int) -> bool:
-        return is_published(self._store, "failed", rank) and fetch(self._store, "failed", rank)["misses"]
+        return is_published(self._store, "failed", rank) and fetch(self._store, "failed", rank)["lost_peer"]
 
     def ranks(self) -> dict[str, dict[str, Any]]:
         layout = self._settings.layout

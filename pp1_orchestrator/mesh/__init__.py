@@ -1,1 +1,1 @@
-"""The mesh's side: what every mesh rank does with an envelope, and who passes it on."""
+"""The mesh ranks: the leader receives envelopes from rank 0 and passes them on, and every rank runs them."""

@@ -1,4 +1,4 @@
-"""A mesh rank's generator from settings. Imports nothing that only rank 0 needs."""
+"""Builds a mesh rank's generator from settings. Imports nothing that only rank 0 needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as
 from pp1_orchestrator.mesh.text_conditioning import LeaderText
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_passes
+from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -24,7 +24,7 @@ from pp1_orchestrator.transport.process_groups import LEADER
 
 
 def load_weights(settings: Settings, config: WanConfig, place: Place, device: torch.device) -> State:
-    """What the rank at `place` holds of the transformer. Raises ConfigError for a bad checkpoint, before it is read."""
+    """The rank's shard of the transformer. Raises ConfigError for a bad checkpoint, before its weights are read."""
     model, dtype = settings.model, COMPONENT_DTYPES[settings.model.dtype]
     if model.weights == "random":
         source = InitialWeights(whole_shapes(config), settings.seed)
@@ -34,7 +34,7 @@ def load_weights(settings: Settings, config: WanConfig, place: Place, device: to
 
 
 def make_generator(state: State, settings: Settings, config: WanConfig, shard: Shard) -> tuple[Generator, Components]:
-    """The generator of one mesh rank around what `load_weights` gave, and its bytes by component."""
+    """The generator of one mesh rank, and its bytes by component. state: as `load_weights` returned it."""
     model = assemble(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
@@ -44,9 +44,9 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     parts["text_cache"] = model.text_bytes()
     passes = None
     if settings.layout.compile:
-        passes = fast_passes(model, cache, settings.layout.fp8)
+        passes = fast_runner(model, cache, settings.layout.fp8)
     made = CausalGenerator(model, cache, schedule, passes)
-    if settings.layout.compile or weight.is_cuda:  # a GPU's libraries choose and load at first use
+    if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     generator, delay_s = made, settings.debug.mesh_s
     if delay_s:
@@ -57,13 +57,13 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
 def make_leader_text(
     settings: Settings, config: WanConfig, device: torch.device, result: torch.device, spans: SpanRecorder
 ) -> tuple[LeaderText, Components]:
-    """The leader's part in text, with an encoder where the routing puts it there, and its bytes.
+    """What resolves text recipes on the leader, and its bytes by component. Has an encoder if the routing needs one.
 
-    result: where messages bring embeddings, and so where its own are wanted.
+    device: of the encoder. result: of its embeddings, as of those that messages bring.
     """
     if settings.routing.encoder != "leader":
         return LeaderText(None, spans), {}
-    # Imported here: the other mesh ranks do without it.
+    # Imported here: only the leader needs it.
     from pp1_orchestrator.loading.stage0_models import load_encoder
 
     encoder, nbytes = load_encoder(settings, config, device, result)

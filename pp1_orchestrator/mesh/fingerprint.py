@@ -1,4 +1,4 @@
-"""What this process must have in common with the other ranks, before it loads a weight."""
+"""The fingerprint of this process: what must be equal on all ranks, before a weight is loaded."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from pp1_orchestrator.loading.checkpoint import as_config_error
 from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
 from pp1_orchestrator.models.wan.ops.split_kv_attention import FLASH, flash_version
 
-RANDOM = "random"
-
 
 def fingerprint_rank(settings: Settings) -> handshake.RankFingerprint:
-    """Raises ConfigError where the checkpoint can't be read here."""
+    """The fingerprint of this rank. Raises ConfigError if the checkpoint can't be read."""
     model = settings.model
     versions = {"torch": str(torch.__version__), FLASH: flash_version()}
     if model.weights == "random":
-        return handshake.facts(settings, versions, RANDOM)
+        return handshake.make_fingerprint(settings, versions, model.weights)
     with as_config_error(settings):
         memory = DigestMemory(_cache() / "digests.json")
         found = fingerprint(model.part("generator"), memory)
         if model.lora is not None:
             found = f"{found}+{fingerprint(Path(model.lora).expanduser(), memory)}"
-    return handshake.facts(settings, versions, found)
+    return handshake.make_fingerprint(settings, versions, found)
 
 
 def _cache() -> Path:
-    """The user's own folder for what can be had again."""
+    """The user's cache folder."""
     chosen = os.environ.get("XDG_CACHE_HOME")
     return (Path(chosen) if chosen else Path("~/.cache").expanduser()) / "pp1-orchestrator"

@@ -1,4 +1,4 @@
-"""A follower (ranks 2..N): does what the leader passes on, in the leader's order, and answers nobody."""
+"""A follower (ranks 2..N): runs the envelopes that the leader broadcasts, in order, and sends nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pp1_orchestrator.transport.process_groups import MeshShard
 
 
 class Follower:
-    """Runs until SHUTDOWN. device: where messages are met."""
+    """Runs until SHUTDOWN. device: where the broadcast messages live."""
 
     def __init__(self, shard: MeshShard, worker: MeshWorker, device: torch.device) -> None:
         self._shard, self._worker, self._device = shard, worker, device
@@ -24,4 +24,4 @@ class Follower:
                 return
             if envelope.meta.action is Action.INFER:
                 self._worker.infer(Resolved(envelope), idle_ms=0.0)
-                self._worker.settle()
+                self._worker.run_context_pass()

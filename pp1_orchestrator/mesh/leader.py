@@ -1,7 +1,8 @@
-"""The leader (global rank 1): takes envelopes from rank 0, checks them, passes them on, answers each INFER once.
+"""The leader (global rank 1): receives envelopes from rank 0, broadcasts them, and sends one result for every INFER.
 
-One thread does all communication of a mesh rank. A message is complete, checked and resolved before the first
-collective. The leader never waits for an answer to be taken while rank 0 may be sending: both would wait for ever.
+One thread does all communication of a mesh rank. A message is complete and checked, and its recipe resolved, before the
+first collective. The leader never waits until rank 0 has taken a result while rank 0 may be sending: both would wait
+for each other.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeaderParts:
-    """What a leader works with."""
+    """What a leader uses."""
 
     link: MeshLink
     shard: MeshShard
@@ -31,11 +32,11 @@ class LeaderParts:
 
 
 class Leader:
-    """Runs until SHUTDOWN. A failure is told to rank 0, then raised: its peers may be inside a collective."""
+    """Runs until SHUTDOWN. Reports a failure to rank 0, then raises it: the other ranks may be inside a collective."""
 
     def __init__(self, parts: LeaderParts, spans: SpanRecorder) -> None:
         self._parts, self._spans = parts, spans
-        self._answer_under_way: PendingSend | None = None
+        self._pending_result: PendingSend | None = None
 
     def run(self) -> None:
         idle_since = time.monotonic_ns()
@@ -49,7 +50,7 @@ class Leader:
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
                 idle_since = time.monotonic_ns()
                 continue
-            self._relay(envelope)
+            self._broadcast(envelope)
             if envelope.meta.action is Action.SHUTDOWN:
                 return
 
@@ -60,29 +61,29 @@ class Leader:
         except Exception as error:
             meta = envelope.meta
             ids = {"call_id": meta.call_id, "epoch": meta.cache_epoch, "chunk": envelope.plan.chunk_index}
-            log.error("an envelope can't be run: %s", error, extra=ids)
-            self._answer(failure(envelope, error))
-            self._wait_until_taken()  # this process ends, and rank 0 waits for nothing else
+            log.error("the envelope can't be run: %s", error, extra=ids)
+            self._send_result(failure(envelope, error))
+            self._wait_for_pending()  # this process ends next, and rank 0 waits for this result only
             raise
-        self._answer(result)
-        self._parts.worker.settle()
+        self._send_result(result)
+        self._parts.worker.run_context_pass()
 
     def _run(self, resolved: Resolved, idle_ms: float) -> Result:
-        self._relay(resolved.envelope)
+        self._broadcast(resolved.envelope)
         return self._parts.worker.infer(resolved, idle_ms)
 
-    def _answer(self, result: Result) -> None:
-        """Rank 0 has asked for it and takes what is under way before it, so that there is never more than one more."""
-        self._wait_until_taken()
+    def _send_result(self, result: Result) -> None:
+        """Rank 0 receives the previous result before it waits for this one, so this wait ends."""
+        self._wait_for_pending()
         parcel = wire.pack_result(result, self._parts.link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
-            self._answer_under_way = self._parts.link.start_send(parcel)
+            self._pending_result = self._parts.link.start_send(parcel)
 
-    def _wait_until_taken(self) -> None:
-        if self._answer_under_way is not None:
-            self._answer_under_way.wait()
+    def _wait_for_pending(self) -> None:
+        if self._pending_result is not None:
+            self._pending_result.wait()
 
-    def _relay(self, envelope: Envelope) -> None:
+    def _broadcast(self, envelope: Envelope) -> None:
         if self._parts.shard.degree > 1:
             send_message(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)

@@ -1,4 +1,4 @@
-"""One mesh rank's process, from its first line to its exit. Loads only what the mesh needs."""
+"""The process of a mesh rank, from its first line to its exit. Loads only what the mesh needs."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ EXIT_FAILED = 1
 
 
 def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
-    """The target of a spawned process. Rank 0 alone decides when to stop, so signals meant for it are ignored."""
+    """The target of a spawned process. Ignores SIGINT and SIGTERM: only rank 0 decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
     set_format(settings.log, rank)
     exit_with_parent(EXIT_FAILED)
     if folder is not None:
-        _offer_stacks(folder, rank)
+        _enable_stack_dumps(folder, rank)
     limit_threads(settings.layout.threads)
     use_loopback_for_gloo()
     set_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
         _run(rank, settings, config, store, folder)
-    except Exception as error:  # noqa: BLE001 - the process's boundary: tell rank 0, then end
+    except Exception as error:  # noqa: BLE001 - the process's boundary: reports to rank 0 and ends
         log.error("%s", named_line(error))
-        _try_to_tell(store, rank, error)
+        _report_failure(store, rank, error)
         sys.stderr.flush()
-        # A collective may be half done: no clean-up may wait for peers.
+        # A collective may be half done, so no clean-up may wait for peers.
         os._exit(EXIT_FAILED)
 
 
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
-    own = fingerprint_rank(settings)
-    handshake.compare(rank, own, STAGE0, handshake.encode(fetch(store, "facts", STAGE0)))
+    fingerprint = fingerprint_rank(settings)
+    handshake.compare(rank, fingerprint, STAGE0, fetch(store, "fingerprint", STAGE0))
     set_format(settings.log, rank, fetch(store, "generation", STAGE0))
     publish(store, "agreed", rank, True)
     log.info("agreed on what must be equal")
@@ -99,14 +99,14 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     topology.close()
 
 
-def _offer_stacks(folder: Path, rank: int) -> None:
+def _enable_stack_dumps(folder: Path, rank: int) -> None:
     try:
         write_on_signal(folder, rank)
     except OSError as error:
-        log.warning("stacks can't be written: %s", error)
+        log.warning("stacks can't be dumped: %s", error)
 
 
-def _try_to_tell(store: Store, rank: int, error: Exception) -> None:
+def _report_failure(store: Store, rank: int, error: Exception) -> None:
     try:
         tell_failure(store, rank, error)
     except (RuntimeError, Pp1Error):

@@ -1,4 +1,4 @@
-"""The leader's part in text: follows the recipes of envelopes, so that the rest of the mesh only ever sees tensors."""
+"""Follows the text recipes of envelopes on the leader, so that the rest of the mesh receives tensors only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from pp1_orchestrator.telemetry.spans import SpanRecorder
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An envelope whose conditioning, if it changed, is a tensor. embeds: [N, L, text_dim] to send back, if any."""
+    """An envelope without a recipe: a changed conditioning is a tensor.
+
+    embeds: [N, L, text_dim] that the result is to carry. text_ms: time that this took.
+    """
 
     envelope: Envelope
     embeds: Tensor | None = None
@@ -27,14 +30,14 @@ class Resolved:
 
 
 class LeaderText:
-    """Turns recipes into tensors. encoder: None where rank 0 does that."""
+    """Turns recipes into tensors. encoder: None if prompts are encoded on rank 0."""
 
     def __init__(self, encoder: CachedEncoder | None, spans: SpanRecorder) -> None:
         self._encoder, self._spans = encoder, spans
         self._mixer = RecipeMixer(self._lookup)
 
     def resolve(self, envelope: Envelope) -> Resolved:
-        """Raises ContractError for a recipe that can't be followed here."""
+        """Raises ContractError if the envelope has a recipe and the mesh has no encoder."""
         plan = envelope.meta.plan
         if plan is None:
             return Resolved(envelope)
@@ -43,14 +46,14 @@ class LeaderText:
                 self._mixer.adopt(plan.conditioning_epoch, envelope.tensors[CONDITIONING])
             return Resolved(envelope)
         start = time.monotonic_ns()
-        made = self._mixer.apply(plan.recipe, plan.conditioning_epoch)
+        conditioning = self._mixer.apply(plan.recipe, plan.conditioning_epoch)
         embeds = torch.cat([self._lookup(text) for text in plan.recipe.texts]) if plan.return_embeds else None
         end = time.monotonic_ns()
         self._spans.add("text", start, end, chunk=plan.chunk_index, call_id=envelope.meta.call_id)
         meta = msgspec.structs.replace(
             envelope.meta, plan=msgspec.structs.replace(plan, recipe=None, return_embeds=False)
         )
-        tensors = {**envelope.tensors, CONDITIONING: made}
+        tensors = {**envelope.tensors, CONDITIONING: conditioning}
         return Resolved(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
 
     def _lookup(self, text: str) -> Tensor:

@@ -1,9 +1,9 @@
-"""How long a rank's work took where it was done: a device does it later than it is told to.
+"""Times the work of a rank. CUDA work is asynchronous, so it is timed with events.
 
-One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and once the result is
-away, the context pass.
+One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and after the result has
+been sent, run the context pass.
 
-Does what the envelope says and decides nothing. Knows neither ranks nor wires.
+Does what the envelope says and decides nothing. Knows nothing of ranks or messages.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pp1_orchestrator.telemetry.spans import SpanRecorder
 
 
 class Timer(Protocol):
-    """Marks points of this thread's work."""
+    """Marks points in the work of the calling thread."""
 
     def mark(self) -> Any: ...
 
     def ms(self, start: Any, end: Any) -> float:
-        """From one mark to another, once the work up to `end` is done: waits for it."""
+        """Milliseconds between two marks. Waits until the work up to `end` is done."""
         ...
 
 
 class HostTimer:
-    """What is told is done."""
+    """For a CPU, whose work is done when the call returns."""
 
     def mark(self) -> float:
         return time.monotonic()
@@ -47,7 +47,7 @@ class HostTimer:
 
 
 class CudaTimer:
-    """Of the calling thread's stream."""
+    """For the current stream of the calling thread."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -67,7 +67,7 @@ def timer_of(device: torch.device) -> Timer:
 
 
 class Generator(Protocol):
-    """What a mesh rank needs of a generator (`models.wan.generator.CausalGenerator`)."""
+    """What a mesh rank needs of `models.wan.generator.CausalGenerator` and of the wrappers around it."""
 
     @property
     def calls(self) -> int: ...
@@ -88,33 +88,36 @@ class Generator(Protocol):
 
 
 class MeshWorker:
-    """Runs envelopes in order. `settle` must run between a result and the next `infer`; `infer` sees to it.
+    """Runs envelopes in order.
 
-    A result is finished when it is returned: its figures are what the device took, and who is told of it may read it.
-    alone: no other rank waits for this one in the middle of a chunk, so that it can go on after running out of memory.
+    Results are synchronised: their times are those of the device, and their tensors are ready to be read.
+    alone: no other rank waits for this one within a chunk, so it can continue after running out of memory.
     """
 
     def __init__(self, generator: Generator, spans: SpanRecorder, timer: Timer, alone: bool = True) -> None:
         self._generator, self._spans, self._timer, self._alone = generator, spans, timer, alone
-        self._spoiled = False
-        self._owed: tuple[InferPlan, Tensor] | None = None
+        self._needs_reset = False
+        self._pending_context: tuple[InferPlan, Tensor] | None = None
         self._calls_reported = 0
-        self._context: tuple[Any, Any] | None = None
-        """The marks of the last context pass, which the device may still be at."""
+        self._context_marks: tuple[Any, Any] | None = None
+        """Start and end marks of the last context pass, which the device may still be running."""
         self._conditioning_epoch = -1
 
     def infer(self, resolved: Resolved, idle_ms: float) -> Result:
-        """Denoise the envelope's chunk. Raises ContractError before the first pass when the envelope can't be run."""
+        """Denoise the envelope's chunk. Runs the last chunk's context pass first, if that has not run yet.
+
+        Raises ContractError before the first pass if the envelope can't be run.
+        """
         try:
             return self._infer(resolved, idle_ms)
         except torch.OutOfMemoryError as error:
             if not self._alone:
                 raise
-            return self._give_up(resolved.envelope, first_line(error))
+            return self._abandon(resolved.envelope, first_line(error))
 
-    def _give_up(self, envelope: Envelope, reason: str) -> Result:
-        """This chunk, and those after it until the caches are reset: they go with it."""
-        self._spoiled, self._owed, self._context = True, None, None
+    def _abandon(self, envelope: Envelope, reason: str) -> Result:
+        """Give up this chunk and all that follow until the caches are reset."""
+        self._needs_reset, self._pending_context, self._context_marks = True, None, None
         self._generator.reset()
         self._calls_reported = self._generator.calls
         gc.collect()
@@ -123,19 +126,19 @@ class MeshWorker:
         return failure(envelope, ChunkError(reason))
 
     def _infer(self, resolved: Resolved, idle_ms: float) -> Result:
-        if self._spoiled and not resolved.envelope.plan.reset_kv_cache:
-            return failure(resolved.envelope, ChunkError("the caches were given up with a chunk before"))
-        self._spoiled = False
-        self.settle()
+        if self._needs_reset and not resolved.envelope.plan.reset_kv_cache:
+            return failure(resolved.envelope, ChunkError("the caches were given up with an earlier chunk"))
+        self._needs_reset = False
+        self.run_context_pass()
         meta, plan = resolved.envelope.meta, resolved.envelope.plan
         self._apply_conditioning(plan, resolved.envelope)
         latents, denoise_ms = self._denoise(plan, resolved.envelope)
         if plan.clean_pass:
-            self._owed = (plan, latents)
+            self._pending_context = (plan, latents)
         observed = self._generator.calls - self._calls_reported
         self._calls_reported = self._generator.calls
-        context_ms = 0.0 if self._context is None else self._timer.ms(*self._context)
-        self._context = None
+        context_ms = 0.0 if self._context_marks is None else self._timer.ms(*self._context_marks)
+        self._context_marks = None
         result = PPResultV2(
             call_id=meta.call_id,
             chunk_index=plan.chunk_index,
@@ -151,18 +154,18 @@ class MeshWorker:
         embeds = {} if resolved.embeds is None else {TEXT_EMBEDS: resolved.embeds}
         return Result(result, {LATENTS_OUT: latents.float(), **embeds})
 
-    def settle(self) -> None:
-        """Run the context pass that the last chunk still owes."""
-        if self._owed is None:
+    def run_context_pass(self) -> None:
+        """Run the context pass of the last chunk, if it is still to be run."""
+        if self._pending_context is None:
             return
-        (plan, latents), self._owed = self._owed, None
+        (plan, latents), self._pending_context = self._pending_context, None
         start = self._timer.mark()
         with self._traced("context", plan.chunk_index):
             self._generator.write_context(latents, plan.current_start_frame)
-        self._context = (start, self._timer.mark())
+        self._context_marks = (start, self._timer.mark())
 
     def _denoise(self, plan: InferPlan, envelope: Envelope) -> tuple[Tensor, float]:
-        """The chunk's latents, finished, and the milliseconds that they took, a rebuilding of the cache included."""
+        """The chunk's latents, ready to be read, and their milliseconds, including a rebuild of the cache."""
         frame, seed, start = plan.current_start_frame, plan.base_seed, self._timer.mark()
         if plan.reset_kv_cache:
             self._generator.reset()

@@ -13,25 +13,26 @@ from pp1_orchestrator.transport.cuda_streams import StreamFence
 from pp1_orchestrator.types import PromptUpdate
 
 RESTART = "restart"
-"""The reason of an epoch that begins with a new mesh."""
+"""Reason of an epoch that begins with a new mesh."""
 FAILED = "chunk"
-"""The reason of one that begins after a chunk that the mesh could not make."""
+"""Reason of an epoch that begins after a chunk that the mesh could not make."""
 
 
 @dataclass(slots=True)
 class InFlightChunk:
-    """An envelope, ready to be sent, with what is measured of it and the updates that it shows first."""
+    """A planned chunk: its envelope, what is measured, and the prompt updates that it is the first to show."""
 
     envelope: Envelope
-    parcel: wire.EncodedMessage
+    encoded: wire.EncodedMessage
+    """The envelope, ready to be sent."""
     packed: StreamFence
+    """For a thread that sends its tensors from another stream."""
     record: ChunkRecord
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
-    """The update that was asked for at this very chunk."""
-    spoiled: bool = False
-    """It is not shown because it, or one before it in its epoch, is not finite."""
-
+    """The update that was asked for at this chunk."""
+    rejected: bool = False
+    """Not shown because it, or one before it in its epoch, is not finite."""
     failed: bool = False
     """The mesh could not make it."""
 
@@ -42,13 +43,14 @@ class InFlightChunk:
 
 @dataclass(slots=True)
 class ReceivedChunk:
-    """A flight whose result is here: latents [1, F, z, h, w], and its pixels so far, each [T, 3, H, W] in −1…1.
+    """A chunk whose result is here."""
 
-    finite: of the latents, a bool on their device; reading it waits for the device, as reading pixels does.
-    """
-
-    flight: InFlightChunk
+    chunk: InFlightChunk
     latents: Tensor
+    """[1, F, z, h, w]."""
     finite: Tensor
-    taken: StreamFence
+    """Whether the latents are, a bool on their device. Reading it waits for the device."""
+    fence: StreamFence
+    """For a thread that uses both on another stream."""
     pixels: list[Tensor] = field(default_factory=list)
+    """What has been decoded so far, each [T, 3, H, W] in −1…1."""

@@ -66,7 +66,7 @@ class LatentHistory:
         """The newest chunk's anchor, [1, 1, z, h, w]. Exists where the policy's `needs_pixels` is set."""
         assert self._anchor is not None, "the anchor of the newest chunk has not been encoded"
         latent, made = self._anchor
-        made.cross([latent])
+        made.wait([latent])
         return latent
 
     def all_kept(self) -> Tensor:

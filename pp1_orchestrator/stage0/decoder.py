@@ -1,8 +1,8 @@
 """Decoding whose time is taken, so that a hang in it is found out (`runtime.self_watch`).
 
-From a chunk's latents to its pixels, in one go or in two: the part that the next plan waits for, then the rest.
+From a chunk's latents to its pixels, at once or in two parts: the one that the next plan waits for, then the rest.
 
-Owns the decoder's streaming state and the one-frame encoder. One thread at a time: the overlap strategy says which.
+Owns the decoder's streaming state and the one-frame encoder. One thread at a time; the overlap strategy says which.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from pp1_orchestrator.types import DecodedChunk
 
 @dataclass(frozen=True, slots=True)
 class PixelParts:
-    """What makes pixels. encoder: for anchor pictures; None where the context needs none. pictures: what codecs get."""
+    """What makes pixels."""
 
     decoder: StreamingDecoder
     encoder: FrameEncode | None
+    """For anchor frames; None where the context needs none."""
     pictures: PixelFormat
+    """What codecs get."""
 
 
 class ChunkDecoder:
-    """Uses the parts of one stream."""
+    """Decodes the chunks of one stream, in order."""
 
     def __init__(self, parts: PixelParts, history: LatentHistory, spans: SpanRecorder) -> None:
         self._decoder, self._encoder, self._pictures = parts.decoder, parts.encoder, parts.pictures
@@ -48,43 +50,44 @@ class ChunkDecoder:
         """True when `prepare` has something to do."""
         return self._encoder is not None
 
-    def prepare(self, accepted: ReceivedChunk) -> None:
-        """What the next plan needs of these pixels: decode the first latent frame, encode its last picture."""
-        if self._encoder is None or accepted.flight.plan.init_cache:
+    def prepare(self, received: ReceivedChunk) -> None:
+        """Decode the first latent frame and encode its last pixel frame: the anchor that the next plan needs."""
+        if self._encoder is None or received.chunk.plan.init_cache:
             return  # an epoch's first chunk is used as it is
         start = time.monotonic_ns()
-        pixels = self._part(accepted, accepted.latents[0, :1])
+        pixels = self._decode(received, received.latents[0, :1])
         decoded = time.monotonic_ns()
         anchor = self._encoder.encode(pixels[-1])
-        self._history.set_anchor(anchor.to(accepted.latents.device))  # with the latents that it goes out with
+        self._history.set_anchor(anchor.to(received.latents.device))  # it is sent together with the latents
         end = time.monotonic_ns()
-        accepted.flight.record.anchor_ms = (end - start) / 1e6
-        self._spans.add("decode", start, decoded, chunk=accepted.flight.record.chunk_index)
-        self._spans.add("encode", decoded, end, chunk=accepted.flight.record.chunk_index)
+        record = received.chunk.record
+        record.anchor_ms = (end - start) / 1e6
+        self._spans.add("decode", start, decoded, chunk=record.chunk_index)
+        self._spans.add("encode", decoded, end, chunk=record.chunk_index)
 
-    def finish(self, accepted: ReceivedChunk) -> DecodedChunk:
+    def finish(self, received: ReceivedChunk) -> DecodedChunk:
         """All pixels of the chunk, as a viewer gets them."""
-        record = accepted.flight.record
+        record = received.chunk.record
         start = time.monotonic_ns()
-        ready = len(accepted.pixels)  # at most one part, of one latent frame
+        ready = len(received.pixels)  # at most one part, of one latent frame
         with self._spans.on_device("decode", chunk=record.chunk_index):
-            rest = self._part(accepted, accepted.latents[0, ready:])
-            frames = to_host(self._pictures(torch.cat(accepted.pixels) if ready else rest))
+            rest = self._decode(received, received.latents[0, ready:])
+            frames = to_host(self._pictures(torch.cat(received.pixels) if ready else rest))
         end = time.monotonic_ns()
         self._spans.add("decode", start, end, chunk=record.chunk_index, frames=len(frames))
         if not ready:
             self._spans.add("wait for decode", round(record.recv_end_s * 1e9), start, chunk=record.chunk_index)
         record.decode_start_s = start / 1e9 - record.anchor_ms / 1e3
         record.emit_s, record.frames = end / 1e9, len(frames)
-        ids = tuple(update.id for update in accepted.flight.updates)
+        ids = tuple(update.id for update in received.chunk.updates)
         return DecodedChunk(record.chunk_index, record.cache_epoch, frames, ids, end / 1e9)
 
-    def _part(self, accepted: ReceivedChunk, latents: Tensor) -> Tensor:
-        """Decode some more latent frames of a chunk, [n, z, h, w], in order."""
-        if accepted.flight.plan.init_cache and not accepted.pixels:
+    def _decode(self, received: ReceivedChunk, latents: Tensor) -> Tensor:
+        """Decode the chunk's next latent frames, [n, z, h, w]."""
+        if received.chunk.plan.init_cache and not received.pixels:
             self._state = DecodeState()
         pixels = self._decoder.decode(latents, self._state)
-        accepted.pixels.append(pixels)
+        received.pixels.append(pixels)
         return pixels
 
 
@@ -95,13 +98,13 @@ class TimedDecoder(ChunkDecoder):
         super().__init__(parts, history, spans)
         self._clock = clock
 
-    def prepare(self, accepted: ReceivedChunk) -> None:
-        with self._clock.waiting():
-            super().prepare(accepted)
+    def prepare(self, received: ReceivedChunk) -> None:
+        with self._clock.timed():
+            super().prepare(received)
 
-    def finish(self, accepted: ReceivedChunk) -> DecodedChunk:
+    def finish(self, received: ReceivedChunk) -> DecodedChunk:
         start = time.monotonic()
-        with self._clock.waiting():
-            decoded = super().finish(accepted)
-        self._clock.answered(time.monotonic() - start)
+        with self._clock.timed():
+            decoded = super().finish(received)
+        self._clock.record(time.monotonic() - start)
         return decoded

@@ -1,8 +1,7 @@
-"""Chunks that are not finite or could not be made: none of their epoch is shown any more, and when that happens again
-and again, the mesh is ended.
+"""What happens after chunks that are not finite, or that could not be made, and when the mesh is to blame.
 
-A cache that has seen such a chunk, the generator's or the decoder's, gives nothing else from then on; a hard cut resets
-both. Whoever finishes chunks tells, under the lock that goes with it.
+A cache that has seen such a chunk, the generator's or the decoder's, spoils every chunk after it, so none of that epoch
+is shown any more. A hard cut resets both caches. When it happens again and again, the mesh is ended.
 """
 
 from __future__ import annotations
@@ -17,27 +16,31 @@ from pp1_orchestrator.telemetry.records import ChunkRecord
 
 log = logging.getLogger(__name__)
 NOT_FINITE = "nan"
-"""The reason of the new epoch."""
+"""Reason of the epoch that begins after a chunk that is not finite."""
 KEEP_QUEUED_FRAMES = frozenset({NOT_FINITE, FAILED})
-"""Reasons with which what still waits to be shown bridges the gap."""
+"""Reasons of epochs before which queued frames are still shown, to bridge the gap."""
 REPEAT_WINDOW_S = 60.0
-"""Two chunks that could not be made within so long are too many."""
+"""Two chunks that could not be made within this time are too many."""
 
 
 class FailurePolicy:
-    """limit: spoiled epochs in a row that are too many; 1: nothing is forgiven. cut: asks for a new epoch."""
+    """Called under the lock of the pipeline.
+
+    Args:
+        limit: consecutive rejected epochs after which the mesh is considered broken; 1 allows none.
+        cut: asks for a new epoch, with its reason.
+    """
 
     def __init__(self, limit: int, cut: Callable[[str], None]) -> None:
         self._limit, self._cut = limit, cut
-        self._epoch = -1
+        self._rejected_epoch = self._failed_epoch = -1
         self._in_a_row = 0
-        self._failed_epoch = -1
         self._failed_s = float("-inf")
 
-    def failed(self, record: ChunkRecord, error: ChunkError) -> None:
-        """The mesh could not make a chunk. Raises MeshError when it is not the first one for a while."""
+    def on_chunk_error(self, record: ChunkRecord, error: ChunkError) -> None:
+        """The mesh could not make a chunk. Raises MeshError when it is the second one within a short time."""
         if record.cache_epoch == self._failed_epoch:
-            return  # it went with the one before
+            return  # a consequence of the first one
         now_s = time.monotonic()
         if self._limit == 1 or now_s - self._failed_s < REPEAT_WINDOW_S:
             again = "" if self._limit == 1 else f", for the second time within {REPEAT_WINDOW_S:g} s"
@@ -46,15 +49,15 @@ class FailurePolicy:
         log.warning("chunk %d could not be made: %s; a new epoch begins", record.chunk_index, error)
         self._cut(FAILED)
 
-    def spoils(self, accepted: ReceivedChunk) -> bool:
+    def rejects(self, received: ReceivedChunk) -> bool:
         """True when a chunk that has been decoded must not be shown."""
-        record = accepted.flight.record
-        if record.cache_epoch == self._epoch:
+        record = received.chunk.record
+        if record.cache_epoch == self._rejected_epoch:
             return True
-        if bool(accepted.finite):
+        if bool(received.finite):
             self._in_a_row = 0
             return False
-        self._epoch = record.cache_epoch
+        self._rejected_epoch = record.cache_epoch
         self._in_a_row += 1
         log.warning("chunk %d is not finite: it is not shown, and a new epoch begins", record.chunk_index)
         self._cut(NOT_FINITE)
@@ -65,7 +68,7 @@ class FailurePolicy:
         if self._in_a_row >= self._limit:
             raise MeshError(f"the mesh makes latents that are not finite (epochs in a row: {self._in_a_row})")
 
-    def forgive(self) -> None:
-        """The mesh is another one."""
+    def reset(self) -> None:
+        """A new mesh starts with a clean record."""
         self._failed_s = float("-inf")
         self._in_a_row = 0

@@ -1,4 +1,4 @@
-"""The life of a stream as one state machine. Told by the session and by the chunks; every change is logged and counted.
+"""The states of a stream and the transitions between them. Every change is logged and counted.
 
 starting ──► ready ──► draining ──► stopped
    ▲ │         │           │
@@ -33,7 +33,7 @@ _TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = {
 
 
 class StreamLifecycle(BaseObserver):
-    """An observer of the stage: the first chunk with pixels makes a starting stream ready. Any thread may ask."""
+    """An observer of chunks: the first one with pixels makes a starting stream ready. Thread-safe."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._lock = metrics, threading.Lock()
@@ -45,7 +45,7 @@ class StreamLifecycle(BaseObserver):
         return self._state
 
     def enter(self, state: StreamState) -> bool:
-        """Go there. False, and nothing changes, where the way does not lead there from here."""
+        """Change to a state. Returns False, and changes nothing, where no transition leads to it."""
         with self._lock:
             if state not in _TRANSITIONS[self._state]:
                 return False
@@ -54,6 +54,6 @@ class StreamLifecycle(BaseObserver):
         log.info("the stream is %s, it was %s", state, before)
         return True
 
-    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         if self._state == "starting":
             self.enter("ready")

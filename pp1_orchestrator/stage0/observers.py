@@ -29,13 +29,13 @@ class BaseObserver:
     `planned` may be called while another chunk is being decoded.
     """
 
-    def planned(self, flight: InFlightChunk) -> None:
+    def planned(self, chunk: InFlightChunk) -> None:
         """The chunk's envelope is ready to be sent."""
 
-    def dropped(self, flight: InFlightChunk) -> None:
+    def dropped(self, chunk: InFlightChunk) -> None:
         """The chunk will not be shown."""
 
-    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         """The chunk is about to go to the sink. latents: [1, F, z, h, w]."""
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
@@ -54,18 +54,18 @@ class Receipts(BaseObserver):
         self.truncated = False
         """Whether the text encoder reads only the beginning of it."""
 
-    def planned(self, flight: InFlightChunk) -> None:
-        for update in flight.updates:
+    def planned(self, chunk: InFlightChunk) -> None:
+        for update in chunk.updates:
             if update.applied_chunk is None:
                 self._metrics.prompt_update("applied")
-            update.applied_chunk = flight.plan.chunk_index
+            update.applied_chunk = chunk.plan.chunk_index
             self.prompt, self.truncated = update.prompt, update.truncated
             self._events.publish(
-                "applied", update=update.id, chunk=update.applied_chunk, epoch=flight.record.cache_epoch
+                "applied", update=update.id, chunk=update.applied_chunk, epoch=chunk.record.cache_epoch
             )
 
-    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        for update in flight.updates:
+    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
+        for update in chunk.updates:
             update.applied_chunk = decoded.chunk_index
             update.emitted_s = decoded.decoded_at_s
             chunks = update.applied_chunk - update.accepted_chunk
@@ -107,14 +107,14 @@ class Telemetry(BaseObserver):
         self._metrics, self._log = metrics, chunk_log
         self.last_emit_s: float | None = None
 
-    def dropped(self, flight: InFlightChunk) -> None:
-        reason = "failed" if flight.failed else "nan" if flight.spoiled else "old_epoch"
-        self._metrics.frames_dropped(reason, pixel_frames(flight.plan.latents_shape[1], flight.plan.init_cache))
+    def dropped(self, chunk: InFlightChunk) -> None:
+        reason = "failed" if chunk.failed else "nan" if chunk.rejected else "old_epoch"
+        self._metrics.frames_dropped(reason, pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache))
 
-    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         self.last_emit_s = time.monotonic()
-        self._metrics.observe_chunk(flight.record)
-        self._log.add(flight.record)
+        self._metrics.observe_chunk(chunk.record)
+        self._log.add(chunk.record)
 
 
 class Digests(BaseObserver):
@@ -123,7 +123,7 @@ class Digests(BaseObserver):
     def __init__(self) -> None:
         self.pixels, self.latents = ArrayDigest(), ArrayDigest()
 
-    def emitted(self, flight: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
+    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         self.pixels.update(decoded.frames.numpy())
         self.latents.update(latents.cpu().numpy())
 
@@ -154,10 +154,10 @@ class Recording(BaseObserver):
         with self._lock:
             return list(self._entries)
 
-    def planned(self, flight: InFlightChunk) -> None:
-        plan, epoch = flight.plan, flight.record.cache_epoch
+    def planned(self, chunk: InFlightChunk) -> None:
+        plan, epoch = chunk.plan, chunk.record.cache_epoch
         self.chunks = plan.chunk_index + 1
-        update = self._shown_from(flight)
+        update = self._shown_from(chunk)
         seed = plan.base_seed if plan.base_seed != self._seed else None
         cut = "hard" if epoch != self._epoch else "recache" if update.cut == "recache" else "soft"
         self._seed, self._epoch = plan.base_seed, epoch
@@ -170,12 +170,12 @@ class Recording(BaseObserver):
             self._entries.append(entry)
             self._count += 1
 
-    def dropped(self, flight: InFlightChunk) -> None:
+    def dropped(self, chunk: InFlightChunk) -> None:
         """A hard cut threw it away: that belongs to the newest hard cut after it, which may be still to come."""
         with self._lock:
             for index in range(len(self._entries) - 1, -1, -1):
                 entry = self._entries[index]
-                if entry.cut == "hard" and entry.chunk > flight.plan.chunk_index:
+                if entry.cut == "hard" and entry.chunk > chunk.plan.chunk_index:
                     self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
                     return
             self._thrown += 1
@@ -184,11 +184,11 @@ class Recording(BaseObserver):
         """The next plan tells; why, only this."""
         self._restarted = reason in (RESTART, FAILED)
 
-    def _shown_from(self, flight: InFlightChunk) -> PromptUpdate:
+    def _shown_from(self, chunk: InFlightChunk) -> PromptUpdate:
         """The update that a chunk is the first to show. With a new mesh that is the newest one, at its target."""
         restarted, self._restarted = self._restarted, False
-        self._newest = flight.requested or self._newest
+        self._newest = chunk.requested or self._newest
         if restarted:
             self._newest = msgspec.structs.replace(self._newest, transition=None)
             return self._newest
-        return flight.requested or PromptUpdate()
+        return chunk.requested or PromptUpdate()

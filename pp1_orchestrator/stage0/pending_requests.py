@@ -1,6 +1,6 @@
-"""What is wanted of the next chunk: planned and live prompt updates, cuts, seed, pause, and when to stop.
+"""What the next chunk must take along: planned and live prompt updates, cuts, seed, pause, and when to stop.
 
-Requests come from any thread; the stage's thread takes them when it plans.
+Requests come from any thread; the session's thread takes them when it plans.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChunkRequest:
-    """Everything that changes at one chunk. cut: the reason of a hard cut before it."""
+    """Everything that changes at one chunk."""
 
     update: ReadyUpdate | None = None
     seed: int | None = None
     cut: str | None = None
+    """Reason of a hard cut before the chunk."""
 
 
 class PendingRequests:
-    """chunks: how many to make in all; None goes on until it is stopped."""
+    """Joins the timeline with what is asked for while the stream runs.
 
-    def __init__(self, book: PromptQueue, timeline: Timeline, chunks: int | None) -> None:
-        self._book, self._timeline, self._chunks = book, timeline, chunks
+    Args:
+        chunks: how many to make in all; None means until stopped.
+    """
+
+    def __init__(self, prompts: PromptQueue, timeline: Timeline, chunks: int | None) -> None:
+        self._prompts, self._timeline, self._chunks = prompts, timeline, chunks
         self._lock = threading.Lock()
         self._cut: str | None = None
         self._seed: int | None = None
@@ -37,14 +42,14 @@ class PendingRequests:
         self.stopped = False
 
     def request_cut(self, reason: str, seed: int | None = None) -> None:
-        """A hard cut before the next chunk. seed: one to begin with there."""
+        """Ask for a hard cut before the next chunk, and for a new seed from there on if one is given."""
         with self._lock:
             self._cut = reason
             self._seed = self._seed if seed is None else seed
 
-    def foresee(self, chunk: int) -> None:
-        """Have the planned prompts from this chunk on encoded before their time has come."""
-        self._book.foresee(entry for entry in self._timeline.from_chunk(chunk) if entry.has_prompt)
+    def prefetch(self, chunk: int) -> None:
+        """Have the planned prompts from this chunk on encoded early."""
+        self._prompts.prefetch(entry for entry in self._timeline.from_chunk(chunk) if entry.has_prompt)
 
     def exhausted(self, chunk: int) -> bool:
         """True when no chunk will ever be wanted again."""
@@ -54,29 +59,34 @@ class PendingRequests:
         return not self.paused and not self.exhausted(chunk)
 
     def must_wait(self, chunk: int) -> bool:
-        """A planned hard cut waits for the chunk before it: a script gives the same pixels with every overlap.
+        """True when the chunk must not be planned while another one is unfinished.
 
-        So does an update under which the history is read again: all of the history must be here.
+        That is so before a planned hard cut, since a script gives the same pixels with every overlap. It is also so
+        before an update that recomputes the history, which needs all of it.
         """
         entry = self._timeline.at(chunk)
         if entry is None or not entry.has_prompt:
-            return self._book.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
+            return self._prompts.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
         return entry.cut != "soft"
 
     def drops(self, chunk: int) -> bool:
+        """True when the chunk is made only to be dropped, as the recorded run did."""
         return self._timeline.drops(chunk)
 
     def take(self, chunk: int, head: int, settled: bool) -> ChunkRequest:
-        """What was asked for until now, once. A planned update goes first; a live one then waits for the next chunk.
+        """Take all pending requests. A planned update goes first; a live one then waits for the next chunk.
 
-        settled: the whole history is here; an update under which it is read again waits for that.
+        Args:
+            chunk: the one that is being planned.
+            head: newest chunk whose result has reached rank 0.
+            settled: no chunk is with the mesh, so the whole history is here. An update that recomputes it needs that.
         """
         entry = self._timeline.take(chunk)
         if entry is not None and entry.has_prompt:
-            update = self._book.prepare(entry, head, needed=chunk == 0)
-            self.foresee(chunk + 1)
+            update = self._prompts.prepare(entry, head, needed=chunk == 0)
+            self.prefetch(chunk + 1)
         else:
-            update = self._book.take(settled)
+            update = self._prompts.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
         return ChunkRequest(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))

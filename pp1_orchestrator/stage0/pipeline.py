@@ -1,8 +1,7 @@
-"""The moves of a chunk on rank 0: `plan` makes the envelope, `accept` takes the result, `prepare` and `finish` turn it
-into pixels.
+"""A chunk on rank 0 in four calls: `plan` makes the envelope, `accept` takes the result, `prepare` and `finish` decode.
 
-An overlap strategy decides when each runs, and on which thread `prepare` and `finish` do; `plan` and `accept` belong to
-the session's thread.
+An overlap strategy decides when each call is made, and on which thread `prepare` and `finish` run. `plan` and `accept`
+belong to the session's thread. Knows nothing of the link.
 """
 
 from __future__ import annotations
@@ -32,225 +31,241 @@ from pp1_orchestrator.transport.link import Received
 from pp1_orchestrator.types import FrameSink
 
 ROOM_POLL_S = 0.1
-"""How long a plan waits for room before the loop looks at stop, pause and heartbeat again."""
+"""How long a plan waits for room before the session looks at stop, pause and heartbeat again."""
 
 
 def all_finite(tensor: Tensor) -> Tensor:
-    """A bool on the tensor's device. Least and most say it at once, and without a value for each element."""
+    """A bool on the tensor's device. Minimum and maximum are enough, and need no value per element."""
     return torch.isfinite(torch.stack(torch.aminmax(tensor))).all()
 
 
 class ChunkPipeline:
-    """Plans and finishes chunks in order."""
+    """Plans and finishes chunks in order.
+
+    Args:
+        pack: makes an envelope ready to be sent.
+        rejected_limit: consecutive rejected epochs after which the mesh is considered broken.
+    """
 
     def __init__(
         self,
         planner: Planner,
         routing: Routing,
-        wishes: PendingRequests,
-        decoding: ChunkDecoder,
+        requests: PendingRequests,
+        decoder: ChunkDecoder,
         sink: FrameSink,
         observers: Sequence[BaseObserver],
         spans: SpanRecorder,
         pack: Callable[..., wire.EncodedMessage],
-        spoiled_limit: int,
+        rejected_limit: int,
     ) -> None:
-        """spoiled_limit: so many epochs in a row that are spoiled mean that the mesh is."""
-        self._planner, self._routing, self._wishes, self._sink = planner, routing, wishes, sink
-        self._decoding, self._observers, self._spans, self._pack = decoding, observers, spans, pack
-        self._flights: deque[InFlightChunk] = deque()
+        self._planner, self._routing, self._requests, self._sink = planner, routing, requests, sink
+        self._decoder, self._observers, self._spans, self._pack = decoder, observers, spans, pack
+        self._failures = FailurePolicy(rejected_limit, requests.request_cut)
+        self._lock = threading.RLock()
+        """Order between the session's thread and the one that decodes: updates, epochs, observers."""
+        self._unanswered: deque[InFlightChunk] = deque()
         """Planned, and no result yet. Only the session's thread uses it."""
-        self._open: dict[int, InFlightChunk] = {}
-        """Planned, and neither shown nor dropped, by chunk in order. Guarded by `_emitting`."""
-        self._carried: list[UpdateRecord] = []
-        self._emitting = threading.RLock()
-        self._spoilage = FailurePolicy(spoiled_limit, wishes.request_cut)
-        self._gave_up = False
-        """The mesh has given its caches up with a chunk that it could not make."""
+        self._unfinished: dict[int, InFlightChunk] = {}
+        """Planned, and neither shown nor dropped, by chunk in order. Guarded by the lock."""
+        self._deferred_updates: list[UpdateRecord] = []
+        """Updates of dropped chunks that no planned chunk has taken over. Guarded by the lock."""
+        self._mesh_needs_reset = False
+        """The mesh has given up its caches with a chunk that it could not make."""
         self._lead_s = 0.0
-        self._room_wanted_ns: int | None = None
+        """How long the newest chunk took from plan to pixels."""
+        self._waiting_since_ns: int | None = None
         self.head = -1
         """Newest chunk whose result has reached rank 0."""
 
     @property
     def in_flight(self) -> int:
         """Chunks that have been planned and neither shown nor dropped."""
-        return len(self._open)
+        return len(self._unfinished)
 
     @property
     def needs_pixels(self) -> bool:
         """True when the next plan waits for `prepare`."""
-        return self._decoding.needs_pixels
+        return self._decoder.needs_pixels
 
     @property
     def decode_cache_bytes(self) -> int:
-        return self._decoding.cache_bytes
+        return self._decoder.cache_bytes
 
     @property
     def epoch(self) -> int:
         return self._planner.cache_epoch
 
     def check(self) -> None:
-        """Raises MeshError when what comes from the mesh can't be shown, whatever is tried."""
-        self._spoilage.check()
+        """Raises MeshError when the mesh gives nothing that can be shown."""
+        self._failures.check()
 
     def plan(self, block: bool) -> InFlightChunk | None:
-        """The next chunk, or None when none is wanted now. `block` waits a little for room."""
-        chunk = self._planner.next_chunk
-        if not self._wishes.wants_chunk(chunk) or (self._open and self._wishes.must_wait(chunk)):
+        """The next chunk, or None when none is wanted now.
+
+        Args:
+            block: wait a little when the sink has no room yet.
+        """
+        index = self._planner.next_chunk
+        if not self._requests.wants_chunk(index) or (self._unfinished and self._requests.must_wait(index)):
             return None
-        if self._flights and self._planner.needs_history:
+        if self._unanswered and self._planner.needs_history:
             return None
-        if not self._has_room(block, chunk):
+        if not self._has_room(block, index):
             return None
         start = time.monotonic_ns()
-        wish = self._wishes.take(chunk, self.head, settled=not self._flights)
-        self._apply(wish)
+        request = self._requests.take(index, self.head, settled=not self._unanswered)
+        self._apply(request)
         envelope = self._planner.plan()
-        parcel = self._pack(envelope)
-        record = self._record(start, wish, envelope.meta.call_id, parcel)
-        requested = wish.update.update if wish.update else None
-        with self._emitting:  # a chunk that is dropped meanwhile hands its updates on to this one, before or after
-            flight = InFlightChunk(envelope, parcel, StreamFence(parcel.device), record, self._updates(wish), requested)
-            flight.record.update_ids = tuple(update.id for update in flight.updates)
-            self._flights.append(flight)
-            self._open[chunk] = flight
-            self._tell(lambda o: o.planned(flight))
-        return flight
+        encoded = self._pack(envelope)
+        record = self._record(start, request, envelope.meta.call_id, encoded)
+        update = request.update
+        with self._lock:  # a chunk that is dropped meanwhile hands its updates to this one, before or after
+            updates, self._deferred_updates = self._deferred_updates, []
+            updates += [update.record] if update else []
+            chunk = InFlightChunk(
+                envelope, encoded, StreamFence(encoded.device), record, updates, update.update if update else None
+            )
+            record.update_ids = tuple(update.id for update in updates)
+            self._unanswered.append(chunk)
+            self._unfinished[index] = chunk
+            self._notify(lambda observer: observer.planned(chunk))
+        return chunk
 
-    def accept(self, received: Received) -> ReceivedChunk | None:
-        """Take the oldest flight's result; None when it must not be decoded."""
-        flight = self._flights.popleft()
-        flight.record.result_bytes = received.nbytes
-        received.arrived.cross(received.message.tensors.values())
-        latents = self._latents(received, flight)
-        self.head = flight.plan.chunk_index
-        self._take_figures(flight.record, received)
-        if flight.plan.recipe is not None and not flight.failed:
-            self._routing.learn(flight.plan.recipe, received.message)
-        if latents is None or self._wishes.drops(flight.plan.chunk_index):
-            self._drop(flight)
+    def accept(self, result: Received) -> ReceivedChunk | None:
+        """Take the result of the oldest chunk that waits for one. None when it must not be decoded."""
+        chunk = self._unanswered.popleft()
+        chunk.record.result_bytes = result.nbytes
+        result.fence.wait(result.message.tensors.values())
+        latents = self._latents(result, chunk)
+        self.head = chunk.plan.chunk_index
+        _take_timings(chunk.record, result)
+        if chunk.plan.recipe is not None and not chunk.failed:
+            self._routing.learn(chunk.plan.recipe, result.message)
+        if latents is None or self._requests.drops(chunk.plan.chunk_index):
+            self._drop(chunk)
             return None
         self._planner.history.add(latents)
-        return ReceivedChunk(flight, latents, all_finite(latents), StreamFence(latents.device))
+        return ReceivedChunk(chunk, latents, all_finite(latents), StreamFence(latents.device))
 
-    def _latents(self, received: Received, flight: InFlightChunk) -> Tensor | None:
-        try:
-            return accept(received.message, flight.envelope, self._planner.cache_epoch)
-        except ChunkError as error:
-            self._spoilage.failed(flight.record, error)
-            flight.failed = self._gave_up = True
-            return None
-
-    def prepare(self, accepted: ReceivedChunk) -> None:
-        """Whatever the next plan needs of this chunk's pixels."""
+    def prepare(self, received: ReceivedChunk) -> None:
+        """Decode and encode what the next plan needs of this chunk's pixels."""
         if self._planner.rebuilds_next:
-            self._decoding.prepare(accepted)
+            self._decoder.prepare(received)
 
-    def finish(self, accepted: ReceivedChunk) -> None:
-        """Decode the rest and hand the pixels on, unless a hard cut came in between or they are no pixels."""
-        flight = accepted.flight
-        if self._is_old(flight):
-            self._drop(flight)
+    def finish(self, received: ReceivedChunk) -> None:
+        """Decode the rest and give the pixels to the sink, unless a hard cut came in between or they are not finite."""
+        chunk = received.chunk
+        if self._is_old(chunk):
+            self._drop(chunk)
             return
-        decoded = self._decoding.finish(accepted)
-        with self._emitting:
-            old = self._is_old(flight)
-            flight.spoiled = not old and self._spoilage.spoils(accepted)
-            if old or flight.spoiled:
-                self._drop(flight)
+        decoded = self._decoder.finish(received)
+        with self._lock:
+            old = self._is_old(chunk)
+            chunk.rejected = not old and self._failures.rejects(received)
+            if old or chunk.rejected:
+                self._drop(chunk)
                 return
-            self._lead_s = flight.record.emit_s - flight.record.build_start_s
-            del self._open[flight.plan.chunk_index]
-            self._tell(lambda o: o.emitted(flight, accepted.latents, decoded))
+            self._lead_s = chunk.record.emit_s - chunk.record.build_start_s
+            del self._unfinished[chunk.plan.chunk_index]
+            self._notify(lambda observer: observer.emitted(chunk, received.latents, decoded))
             self._sink.put(decoded)  # last: the sink may show it, and say so, before this line returns
 
     def abandon(self) -> None:
-        """The mesh is lost: drop every chunk that is under way, and begin a new epoch with a mesh that knows nothing.
+        """The mesh is lost: drop every unfinished chunk, and begin a new epoch with a mesh that knows nothing.
 
-        What has been handed to the sink is still shown.
+        What has been given to the sink is still shown.
         """
-        with self._emitting:
-            self._flights.clear()
+        with self._lock:
+            self._unanswered.clear()
             self._planner.start_over()
-            self._spoilage.forgive()
-            self._gave_up = False
-            for flight in list(self._open.values()):
-                self._drop(flight)
-            self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, RESTART))
+            self._failures.reset()
+            self._mesh_needs_reset = False
+            for chunk in list(self._unfinished.values()):
+                self._drop(chunk)
+            self._notify(lambda observer: observer.epoch_changed(self._planner.cache_epoch, RESTART))
 
     def message(self, action: Action) -> wire.EncodedMessage:
-        """A NOOP or SHUTDOWN, packed."""
+        """A NOOP or SHUTDOWN, ready to be sent."""
         return self._pack(self._planner.message(action))
 
-    def _has_room(self, block: bool, chunk: int) -> bool:
-        """Ask the sink; how long it took until it said yes is a span of its own."""
+    def _has_room(self, block: bool, index: int) -> bool:
+        """Ask the sink. The time until it has room becomes a span."""
         asked = time.monotonic_ns()
-        room = self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._open), self._lead_s)
-        if self._room_wanted_ns is None:
-            self._room_wanted_ns = asked
+        room = self._sink.wait_for_room(ROOM_POLL_S if block else 0.0, len(self._unfinished), self._lead_s)
+        if self._waiting_since_ns is None:
+            self._waiting_since_ns = asked
         if room:
-            self._spans.add("wait for room", self._room_wanted_ns, time.monotonic_ns(), chunk=chunk)
-            self._room_wanted_ns = None
+            self._spans.add("wait for room", self._waiting_since_ns, time.monotonic_ns(), chunk=index)
+            self._waiting_since_ns = None
         return room
 
-    def _is_old(self, flight: InFlightChunk) -> bool:
-        return flight.record.cache_epoch != self._planner.cache_epoch
+    def _apply(self, request: ChunkRequest) -> None:
+        if request.update is not None:
+            self._planner.set_target(request.update.target)
+        if request.seed is not None:
+            self._planner.seed = request.seed
+        if request.cut is not None and not self._planner.fresh:
+            with self._lock:
+                self._begin_epoch(FAILED if self._mesh_needs_reset else request.cut)
 
-    def _apply(self, wish: ChunkRequest) -> None:
-        if wish.update is not None:
-            self._planner.aim(wish.update.aim)
-        if wish.seed is not None:
-            self._planner.seed = wish.seed
-        if wish.cut is not None and not self._planner.fresh:
-            with self._emitting:
-                reason = FAILED if self._gave_up else wish.cut
-                begin = self._planner.start_over if self._gave_up else self._planner.hard_cut
-                begin()
-                self._gave_up = False
-                if reason not in KEEP_QUEUED_FRAMES:  # else what still waits to be shown bridges the gap
-                    self._sink.flush()
-                self._tell(lambda o: o.epoch_changed(self._planner.cache_epoch, reason))
+    def _begin_epoch(self, reason: str) -> None:
+        if self._mesh_needs_reset:
+            self._planner.start_over()
+            self._mesh_needs_reset = False
+        else:
+            self._planner.hard_cut()
+        if reason not in KEEP_QUEUED_FRAMES:
+            self._sink.flush()
+        self._notify(lambda observer: observer.epoch_changed(self._planner.cache_epoch, reason))
 
-    def _updates(self, wish: ChunkRequest) -> list[UpdateRecord]:
-        """The updates that a chunk shows first: its own, and those of chunks that were dropped before it."""
-        carried, self._carried = self._carried, []
-        return carried + ([wish.update.record] if wish.update else [])
-
-    def _record(self, start_ns: int, wish: ChunkRequest, call_id: int, parcel: wire.EncodedMessage) -> ChunkRecord:
-        end_ns, chunk = time.monotonic_ns(), self._planner.next_chunk - 1
-        self._spans.add("build", start_ns, end_ns, chunk=chunk, call_id=call_id)
+    def _record(self, start_ns: int, request: ChunkRequest, call_id: int, encoded: wire.EncodedMessage) -> ChunkRecord:
+        end_ns, index = time.monotonic_ns(), self._planner.next_chunk - 1
+        self._spans.add("build", start_ns, end_ns, chunk=index, call_id=call_id)
         return ChunkRecord(
-            chunk_index=chunk,
+            chunk_index=index,
             cache_epoch=self._planner.cache_epoch,
             call_id=call_id,
             build_start_s=start_ns / 1e9,
             build_end_s=end_ns / 1e9,
-            text_ms=wish.update.text_ms if wish.update else 0.0,
-            envelope_bytes=parcel.nbytes,
+            text_ms=request.update.text_ms if request.update else 0.0,
+            envelope_bytes=encoded.nbytes,
         )
 
-    def _drop(self, flight: InFlightChunk) -> None:
-        """A chunk that nobody will see: its updates become visible with the next one instead."""
-        with self._emitting:
-            if self._open.pop(flight.plan.chunk_index, None) is None:
+    def _latents(self, result: Received, chunk: InFlightChunk) -> Tensor | None:
+        """The result's latents; None for a chunk of an old epoch, or one that the mesh could not make."""
+        try:
+            return accept(result.message, chunk.envelope, self._planner.cache_epoch)
+        except ChunkError as error:
+            self._failures.on_chunk_error(chunk.record, error)
+            chunk.failed = self._mesh_needs_reset = True
+            return None
+
+    def _drop(self, chunk: InFlightChunk) -> None:
+        """Give up a chunk. Its updates move to the next unfinished chunk, or to the next one that is planned."""
+        with self._lock:
+            index = chunk.plan.chunk_index
+            if self._unfinished.pop(index, None) is None:
                 return  # it was dropped with all others, when the mesh was lost
-            chunk = flight.plan.chunk_index
-            following = next((later for index, later in self._open.items() if index > chunk), None)
+            following = next((later for key, later in self._unfinished.items() if key > index), None)
             if following is None:
-                self._carried += flight.updates
+                self._deferred_updates += chunk.updates
             else:
-                following.updates[:0] = flight.updates
+                following.updates[:0] = chunk.updates
                 following.record.update_ids = tuple(update.id for update in following.updates)
-            self._tell(lambda o: o.dropped(flight))
+            self._notify(lambda observer: observer.dropped(chunk))
 
-    def _take_figures(self, record: ChunkRecord, received: Received) -> None:
-        meta = received.message.meta
-        record.recv_start_s, record.recv_end_s = received.header_ns / 1e9, received.done_ns / 1e9
-        record.recv_ms = (received.done_ns - received.header_ns) / 1e6
-        record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
-        record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms
+    def _is_old(self, chunk: InFlightChunk) -> bool:
+        return chunk.record.cache_epoch != self._planner.cache_epoch
 
-    def _tell(self, call: Callable[[BaseObserver], None]) -> None:
+    def _notify(self, call: Callable[[BaseObserver], None]) -> None:
         for observer in self._observers:
             call(observer)
+
+
+def _take_timings(record: ChunkRecord, result: Received) -> None:
+    meta = result.message.meta
+    record.recv_start_s, record.recv_end_s = result.header_ns / 1e9, result.done_ns / 1e9
+    record.recv_ms = (result.done_ns - result.header_ns) / 1e6
+    record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
+    record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms

@@ -1,4 +1,4 @@
-"""The one place that decides about a chunk: resets, steps, call count, start frame, seed, noise, conditioning, context.
+"""The one place that decides about a chunk: resets, steps, call count, start frame, seed, conditioning, context.
 
 Nothing else touches a cache: the mesh does what the envelope says. One thread only.
 """
@@ -32,14 +32,14 @@ class ChunkShape:
 
 @dataclass(frozen=True, slots=True)
 class PlanRules:
-    """What holds for every chunk. recompute_every: a context that rebuilds does so before every n-th chunk.
-
-    bias: weight of cached tokens between anchor and chunk.
-    """
+    """What holds for every chunk."""
 
     steps: tuple[float, ...]
+    """Timesteps of the denoising steps."""
     recompute_every: int
+    """A context that rebuilds the cache does so before every n-th chunk."""
     bias: float
+    """Weight of cached tokens between anchor and chunk."""
 
 
 class Planner:
@@ -56,18 +56,20 @@ class Planner:
     ) -> None:
         self._shape, self._rules = shape, rules
         self._context, self._routing, self.history = context, routing, history
-        self._track = ConditioningSchedule()
+        self._conditioning = ConditioningSchedule()
         self._call_id = 0
         self._start_frame = 0
-        self.fresh = True
         self._passes_owed = 0
+        """Clean passes that the mesh will still run for the chunk before."""
+        self.fresh = True
+        """The next chunk begins an epoch."""
         self.seed = seed
         self.next_chunk = 0
         self.cache_epoch = 0
 
     @property
     def needs_history(self) -> bool:
-        """True when a chunk can't be planned before the one before it has come back."""
+        """True when a chunk can't be planned before the result of the one before it is here."""
         return self._context.rebuilds and not self.fresh
 
     @property
@@ -76,9 +78,9 @@ class Planner:
         chunk = self._start_frame // self._shape.frames
         return chunk > 0 and chunk % self._rules.recompute_every == 0
 
-    def aim(self, aim: ConditioningTarget) -> None:
-        """What the next chunks show, or head for; the cache keeps its history unless the aim wants it made anew."""
-        self._track.aim(aim, self.next_chunk)
+    def set_target(self, target: ConditioningTarget) -> None:
+        """What the next chunks show or change towards. The cache keeps its history unless the target recomputes it."""
+        self._conditioning.set_target(target, self.next_chunk)
 
     def hard_cut(self) -> None:
         """Forget all history: the next chunk starts a new epoch."""
@@ -88,16 +90,16 @@ class Planner:
         self.history.begin()
 
     def start_over(self) -> None:
-        """A hard cut towards a mesh that knows nothing: conditioning travels again, at its target; no pass is owed."""
+        """A hard cut for a mesh that knows nothing: conditioning is sent again, at its target; no pass is owed."""
         self.hard_cut()
-        self._track.again(self.next_chunk)
+        self._conditioning.restore_target(self.next_chunk)
         self._routing.forget()
         self._passes_owed = 0
 
     def plan(self) -> Envelope:
-        """The next chunk's envelope. An aim must have been set."""
-        change = self._track.step(self.next_chunk)
-        payload = Payload() if change is None else self._routing.payload(change[0], self._track.epoch)
+        """The next chunk's envelope. A target must have been set."""
+        change = self._conditioning.step(self.next_chunk)
+        payload = Payload() if change is None else self._routing.payload(change[0], self._conditioning.epoch)
         context = self._context_frames(recache=change is not None and change[1].recache)
         rebuild_passes = 0 if context is None else context.shape[1] // self._shape.frames
         plan = InferPlan(
@@ -113,7 +115,7 @@ class Planner:
             init_cache=self.fresh,
             reset_kv_cache=self.fresh,
             reset_crossattn_cache=change is not None,
-            conditioning_epoch=self._track.epoch,
+            conditioning_epoch=self._conditioning.epoch,
             base_seed=self.seed,
             kv_cache_attention_bias=self._rules.bias,
             recipe=payload.recipe,
@@ -129,7 +131,7 @@ class Planner:
         return Envelope(PPEnvelopeV2(action=action, call_id=self._take_call(), cache_epoch=self.cache_epoch))
 
     def _context_frames(self, recache: bool) -> Tensor | None:
-        """What the cache is rebuilt from: the context's own frames, or all that is remembered, under the new prompt."""
+        """What the cache is rebuilt from: the context's own frames, or all kept latents under the new prompt."""
         if self.rebuilds_next:
             own = self._context.frames(self.history)
             if own is not None:

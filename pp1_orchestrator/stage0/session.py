@@ -130,7 +130,7 @@ class Session:
 
     def start(self) -> None:
         self._parts.book.start()
-        self._parts.wishes.foresee(1)
+        self._parts.wishes.prefetch(1)
         self._thread.start()
 
     def request_stop(self) -> None:
@@ -169,7 +169,7 @@ class Session:
         parts = self._parts
         check_entries(entries)
         soonest = parts.timeline.replace(entries, relative)
-        parts.wishes.foresee(soonest)
+        parts.wishes.prefetch(soonest)
         parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
         return soonest if relative else 0
 

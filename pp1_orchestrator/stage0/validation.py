@@ -1,14 +1,16 @@
-"""What can't be shown: every rule about an update's content, for the API, scripts and timelines alike."""
+"""The rules for updates, seeds and timeline entries. The API, scripts and timelines all go through here.
+
+The rules for prompts themselves are the contract's.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from pp1_orchestrator.contract.text import MAX_TERMS, MAX_TEXT_CHARS, TextTerm
+from pp1_orchestrator.contract.text import TextTerm, blend_problems
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
-from pp1_orchestrator.types import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate, TimelineEntry
+from pp1_orchestrator.types import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate, TimelineEntry, WeightedPrompt
 
 MAX_ENTRIES = 10_000
 MAX_CHUNK = 2**31 - 1
@@ -19,9 +21,12 @@ def parse_update(update: PromptUpdate) -> ConditioningTarget:
     """What an update asks for. Raises RequestError, naming the field, for what can't be shown."""
     if update.prompt is not None and update.prompts:
         raise RequestError("prompt and prompts exclude each other")
-    terms = _terms(update)
-    if update.blend == "slerp" and len(terms) != 2:
-        raise RequestError(f"blend=slerp joins exactly 2 prompts, not {len(terms)}")
+    if not update.has_prompt:
+        raise RequestError("prompt is missing: give prompt or prompts")
+    prompts = update.prompts or (WeightedPrompt(update.prompt or ""),)
+    terms = tuple(TextTerm(prompt.text.strip(), prompt.weight) for prompt in prompts)
+    for problem in blend_problems(terms, update.blend):
+        raise RequestError(problem)
     steps, method = (update.transition.steps, update.transition.method) if update.transition else (0, "linear")
     if not 0 <= steps <= MAX_TRANSITION_STEPS:
         raise RequestError(f"transition.steps is {steps}; 0 to {MAX_TRANSITION_STEPS} chunks are possible")
@@ -63,27 +68,10 @@ def _check_entry(entry: TimelineEntry) -> None:
     if entry.has_prompt:
         parse_update(entry)
     elif entry.cut == "recache":
-        raise RequestError("cut=recache needs a prompt to read the history under")
+        raise RequestError("cut=recache needs a prompt to recompute the history under")
     elif entry.seed is None and entry.cut == "soft":
         raise RequestError("changes nothing: give prompt, prompts, seed or cut")
     if entry.seed is not None:
         check_seed(entry.seed)
     if not 0 <= entry.dropped <= entry.chunk or (entry.dropped and entry.cut != "hard"):
         raise RequestError(f"dropped is {entry.dropped}; it counts chunks before a hard cut")
-
-
-def _terms(update: PromptUpdate) -> tuple[TextTerm, ...]:
-    if update.prompt is not None:
-        terms = (TextTerm(update.prompt.strip()),)
-    else:
-        terms = tuple(TextTerm(prompt.text.strip(), prompt.weight) for prompt in update.prompts)
-    if not 1 <= len(terms) <= MAX_TERMS:
-        raise RequestError(f"prompts has {len(terms)} entries; 1 to {MAX_TERMS} are possible")
-    for term in terms:
-        if not term.text:
-            raise RequestError("prompt is empty")
-        if len(term.text) > MAX_TEXT_CHARS:
-            raise RequestError(f"prompt has {len(term.text)} characters; at most {MAX_TEXT_CHARS} are taken")
-        if not (math.isfinite(term.weight) and term.weight >= 0):
-            raise RequestError(f"weight is {term.weight}; a weight is finite and not negative")
-    return terms

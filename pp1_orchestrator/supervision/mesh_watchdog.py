@@ -69,7 +69,7 @@ class MeshWatchdog(PollingThread):
         return bool(self._ready)
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
-        self._timer.forgive(suspended_s)
+        self._timer.exclude(suspended_s)
         overdue = self._timer.overdue(now_s)
         if overdue is not None:
             self._end(diagnose_hang(self._processes, str(overdue), self._folder))

@@ -53,7 +53,7 @@ class ProcessWatchdog(PollingThread):
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
         for timer in self._timers().values():
-            timer.forgive(suspended_s)
+            timer.exclude(suspended_s)
         found = self._overdue(now_s)
         if found is None:
             if self._stalled_on is not None:

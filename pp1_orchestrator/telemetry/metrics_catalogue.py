@@ -38,8 +38,8 @@ LIMITS: tuple[Limited, ...] = ("offers", "prompts", "changes", "pending", "viewe
 # Within the usual range neighbouring bounds differ by a factor of at most 1.6, which bounds the error of a quantile
 # that Prometheus interpolates. Outside it a few bounds tell "nothing" from "far too long".
 
-# A phase: planning (1 ms), sending (a few ms), decoding, or all of the mesh's work on a chunk: 80 to 400 ms for the tiny
-# model on a CPU, 300 to 2000 ms for a 14B model on a few GPUs.
+# A phase: planning (1 ms), sending (a few ms), decoding, or all of the mesh's work on a chunk: 80 to 400 ms for the
+# tiny model on a CPU, 300 to 2000 ms for a 14B model on a few GPUs.
 PHASE_S = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
     3.0, 5.0, 10.0,

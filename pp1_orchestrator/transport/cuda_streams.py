@@ -1,7 +1,7 @@
-"""Order between threads on a GPU: each thread has a stream of its own, and fences where tensors change hands.
+"""CUDA streams: each thread works on its own stream, and a fence orders two streams where tensors change threads.
 
-On a CPU there is one order only, and all of this does nothing. A fence gives order (the receiving stream waits for the
-event) and lifetime (the memory is not reused while that stream may still read it).
+A fence gives order (the receiving stream waits for an event) and lifetime (the memory is not reused while that stream
+may still read it). On a CPU all of this does nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class StreamFence:
-    """The point that this thread's stream has come to. Made by the thread that hands tensors on."""
+    """The current point of the calling thread's stream. Made by the thread that passes tensors on."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -24,8 +24,8 @@ class StreamFence:
             self._event = torch.cuda.Event()
             self._event.record(torch.cuda.current_stream(device))
 
-    def cross(self, tensors: Iterable[Tensor]) -> None:
-        """Called by the thread that takes them over, before it uses them."""
+    def wait(self, tensors: Iterable[Tensor]) -> None:
+        """Order the calling thread's stream after the fence. Call it before using `tensors` there."""
         if self._event is None:
             return
         stream = torch.cuda.current_stream(self._device)
@@ -36,7 +36,7 @@ class StreamFence:
 
 
 def dedicated_stream(device: torch.device) -> AbstractContextManager[object]:
-    """A stream of its own for everything that the calling thread does inside the context."""
+    """A new stream for everything that the calling thread does in the context."""
     if device.type != "cuda":
         return contextlib.nullcontext()
     return torch.cuda.stream(torch.cuda.Stream(device))

@@ -3,7 +3,7 @@
 A channel moves tensors: between two processes, or to a mesh in the same one (`InlineChannel`). A link and its channel
 may be used by one thread only.
 
-Whole messages over a pipe or from the leader to the mesh, in the contract's wire format.
+Whole messages in the wire format of the contract, over anything that moves tensors.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ Move = Callable[[Tensor], Any]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message and when it came: header_ns when its header was there, done_ns when all of it was (monotonic).
+    """A message, its size, and when its header and all of it had arrived (monotonic).
 
-    arrived: crossed by whichever thread takes the message over.
+    fence: for a thread that uses the message's tensors on another stream.
     """
 
     message: Any
     nbytes: int
     header_ns: int
     done_ns: int
-    arrived: StreamFence
+    fence: StreamFence
 
 
 def send_message(parcel: wire.EncodedMessage, send: Move) -> None:
-    """Header first, then metadata, then tensors in the order of the metadata. Nothing in here checks: `pack` did."""
+    """Send header, metadata and tensors in this order. Checks nothing: packing did."""
     for part in parcel.parts:
         send(part)
 
@@ -84,8 +84,8 @@ class Channel(ABC):
     def receive(self, tensor: Tensor) -> None:
         """Wait for the next tensor, and write it into `tensor`. Raises PeerError when the peer is gone."""
 
-    def settle(self) -> None:
-        """Run work that follows a result, where the peer has no process to run it in."""
+    def run_deferred(self) -> None:
+        """Run the mesh's work that follows a result, if the mesh has no process of its own."""
         return None
 
 
@@ -135,13 +135,13 @@ class MeshLink:
         with self._timed():
             received = self._receive_newer()
         if self._timer is not None:
-            self._timer.answered(time.monotonic() - start)
+            self._timer.record(time.monotonic() - start)
         return received
 
-    def settle(self) -> None:
-        """Run work that follows a result, where the mesh has no process to run it in."""
+    def run_deferred(self) -> None:
+        """Run the mesh's work that follows a result, if the mesh has no process of its own."""
         with self._timed():
-            self._channel.settle()
+            self._channel.run_deferred()
 
     def _receive_newer(self) -> Received:
         while True:
@@ -158,15 +158,17 @@ class MeshLink:
                 self._on_duplicate()
 
     def _timed(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._timer is None else self._timer.waiting()
+        return nullcontext() if self._timer is None else self._timer.timed()
 
 
 class InlineChannel(Channel):
     """To a mesh of one rank in this process, whose work is done by the thread that waits for the result."""
 
-    def __init__(self, infer: Callable[[Envelope], Result], settle: Callable[[], None], device: torch.device) -> None:
-        """infer: runs one INFER. settle: runs what the last one still owes."""
-        self._infer, self._settle, self.device = infer, settle, device
+    def __init__(
+        self, infer: Callable[[Envelope], Result], run_deferred: Callable[[], None], device: torch.device
+    ) -> None:
+        """infer: runs one INFER. run_deferred: runs the work that follows its result."""
+        self._infer, self._run_deferred, self.device = infer, run_deferred, device
         self._requests: deque[Tensor] = deque()
         self._answers: deque[Tensor] = deque()
 
@@ -179,15 +181,15 @@ class InlineChannel(Channel):
             self._answers.extend(wire.pack_result(self._infer(self._next_infer()), self.device).parts)
         tensor.copy_(self._answers.popleft())
 
-    def settle(self) -> None:
-        self._settle()
+    def run_deferred(self) -> None:
+        self._run_deferred()
 
     def release(self) -> None:
-        """Drop the mesh's work, and with it the generator: somebody may hold this channel for longer."""
-        self._infer = self._settle = _released
+        """Drop the references to the mesh: its generator must not live as long as this channel does."""
+        self._infer = self._run_deferred = _released
 
     def _next_infer(self) -> Envelope:
-        """Heartbeats wait in the same queue, and ask nothing of a mesh that can't be away."""
+        """Skips heartbeats: a mesh in this process needs none."""
         while True:
             envelope = receive_message(lambda tensor: tensor.copy_(self._requests.popleft()), self.device).message
             if envelope.meta.action is Action.INFER:

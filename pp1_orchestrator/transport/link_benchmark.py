@@ -1,6 +1,6 @@
-"""How fast this machine passes messages, found out in a moment and without starting a process.
+"""Measures how fast this machine passes messages, within a second and without starting a process.
 
-Knows backends and devices; nothing of what will be sent.
+Knows backends and devices, and nothing of what will be sent.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ SMALL_BYTES = 64
 COPY_S = 0.01
 ROUNDS = 20
 TICK_S = 1e-7
-"""The shortest time worth telling apart from nothing."""
+"""The shortest time that counts as more than nothing."""
 LIMIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """message_s: of one small message; sum_s: of a small sum over the mesh between two pieces of work, the wait for
-    the slowest rank included; bytes_s: what each byte adds. method: how this was found."""
+    """What the link of a layout would do.
+
+    message_s: seconds of one small message. sum_s: seconds of a small all-reduce over the mesh between two pieces of
+    work, including the wait for the slowest rank. bytes_s: bytes a second. method: how this was measured.
+    """
 
     message_s: float
     sum_s: float
@@ -38,10 +41,10 @@ class Probe:
 
 
 def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work_s: float) -> Probe:
-    """Try a small message and one of `nbytes`, with `work_s` seconds of computing between two sums, as a mesh has it.
+    """Measure a small message and one of `nbytes`, and small all-reduces with `work_s` seconds of work in between.
 
-    gloo: sums over `ranks` threads that are connected as processes would be, through memory that they share where a
-    mesh does so. Elsewhere: copies, on a GPU to the next one if there is one; a collective costs more than that.
+    gloo: all-reduces over `ranks` threads, connected as a mesh's processes would be. Other backends: copies, on a GPU
+    to the next GPU if there is one. A collective costs more than a copy.
     """
     target = _copy_target(device)
     small, large = (_seconds(_copy(device, target, size), device) for size in (SMALL_BYTES, nbytes))
@@ -49,9 +52,9 @@ def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work
     copied_s, sum_s = max(large - small, TICK_S), small
     if backend == "gloo":
         small, large = (median(seconds) for seconds in _gloo_seconds(ranks, (SMALL_BYTES, nbytes), 0.0))
-        sum_s = fmean(_gloo_seconds(ranks, (SMALL_BYTES,), work_s)[0])  # its rare long waits are a part of it
+        sum_s = fmean(_gloo_seconds(ranks, (SMALL_BYTES,), work_s)[0])  # the mean: rare long waits count
         method = f"sums over {ranks} threads"
-    # Noise may make the large message the quicker one; bytes never pass faster than they are copied.
+    # Noise may make the large message the faster one, but no link is faster than a copy.
     return Probe(small, sum_s, nbytes / max(large - small, copied_s), method)
 
 
@@ -63,8 +66,8 @@ def _copy_target(device: torch.device) -> torch.device:
 
 def _copy(source: torch.device, target: torch.device, nbytes: int) -> Callable[[], object]:
     data = torch.zeros(nbytes, dtype=torch.uint8, device=source)
-    room = torch.empty_like(data, device=target)
-    return lambda: room.copy_(data)
+    copy = torch.empty_like(data, device=target)
+    return lambda: copy.copy_(data)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
@@ -79,20 +82,20 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[list[float]]:
-    """Seconds of each sum, by size. The sizes take turns, and every member makes the same number of sums."""
+    """Seconds of every all-reduce, by size. The sizes alternate."""
     store = dist.HashStore()
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
 
     def member(rank: int) -> None:
         group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
-        add = _way_to_sum(group, ranks)
+        all_reduce = _make_all_reduce(group, ranks)
         tensors = {size: torch.zeros(size, dtype=torch.uint8) for size in sizes}
-        add(tensors[sizes[0]])
+        all_reduce(tensors[sizes[0]])
         for _ in range(ROUNDS):
             for size, tensor in tensors.items():
                 _work(work_s)
                 start = time.perf_counter()
-                add(tensor)
+                all_reduce(tensor)
                 if rank == 0:
                     seconds[size].append(time.perf_counter() - start)
 
@@ -104,21 +107,21 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
     return [seconds[size] for size in sizes]
 
 
-def _way_to_sum(group: Any, ranks: int) -> Callable[[torch.Tensor], object]:
-    """What a mesh's ranks would use (`transport.groups.MeshShard`)."""
+def _make_all_reduce(group: Any, ranks: int) -> Callable[[torch.Tensor], object]:
+    """As the ranks of a mesh would do it (`transport.groups.MeshShard`)."""
     shared = shared_sums.attach(group, LIMIT.total_seconds()) if ranks > 1 else None
 
-    def add(tensor: torch.Tensor) -> None:
-        if shared is not None and shared.fits(tensor):
-            shared.add(tensor)
+    def all_reduce(tensor: torch.Tensor) -> None:
+        if shared is not None and shared.supports(tensor):
+            shared.all_reduce_(tensor)
         else:
             group.allreduce([tensor]).wait()
 
-    return add
+    return all_reduce
 
 
 def _work(seconds: float) -> None:
-    """Compute for a while, without holding the interpreter."""
+    """Compute without holding the interpreter lock."""
     matrix = torch.ones(256, 256)
     end = time.thread_time() + seconds
     while time.thread_time() < end:

@@ -1,11 +1,11 @@
-"""Process groups, made in this one place and in one order on every rank.
+"""Process groups, made in this one place and in the same order on every rank.
 
-world {0..N} is used for nothing but making the others; `pp` {0, 1} joins rank 0 to the leader; `mesh` {1..N} is the
-tensor-parallel mesh. A group that this rank is not in can't be used: asking for it raises before the backend is called.
+`world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the tensor-parallel
+mesh. Only its members can use a group: on other ranks its property raises before the backend is called.
 
-Messages are small and pass through the host's memory: between rank 0 and the leader in memory that both share, where
-they can, and else on gloo. The sums of tensor parallelism are what a GPU's own backend is for: `sums` {1..N} may have
-one. So rank 0 never holds a communicator that a dead mesh could take along.
+Messages are small and stay in host memory: rank 0 and the leader exchange them through shared memory, or through gloo
+if they can't share any. Only the all-reduces of tensor parallelism use a GPU's own backend, in `sums` {1..N}. So rank 0
+has no communicator that a dead mesh could block.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from pp1_orchestrator.transport.shared_memory import SharedMemory
 STAGE0 = 0
 LEADER = 1
 MESSAGES = "gloo"
-"""What ranks meet by, and what messages pass through where ranks share no memory."""
+"""Backend of every group but `sums`."""
 HOST = torch.device("cpu")
-"""Where they are met."""
+"""Where messages between processes live."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. start: meeting and making groups; message: one send, receive or collective, the idle wait included."""
+    """Seconds. start: rendezvous and making groups. message: one send, receive or collective, including idle time."""
 
     start: float
     message: float
 
 
 class Topology:
-    """This rank's groups. Build it once a process, on every rank, before anything else is sent."""
+    """This rank's groups. Every rank makes one, before anything else is sent."""
 
     def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
-        """backend: of the mesh's sums."""
+        """backend: of the `sums` group. Raises PeerError if rank 0 or the leader is gone."""
         self.rank, self.mesh_size = rank, mesh_size
         self.backend, self.timeouts = backend, timeouts
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
@@ -63,7 +63,7 @@ class Topology:
         )
         self.peer = LEADER if rank == STAGE0 else STAGE0
         self.pp_memory = self._share_memory()
-        """None where rank 0 and the leader can't share it, and on other ranks."""
+        """None if rank 0 and the leader can't share memory, and on other ranks."""
 
     @property
     def pp(self) -> dist.ProcessGroup:
@@ -88,8 +88,9 @@ class Topology:
     def _share_memory(self) -> SharedMemory | None:
         if self._pp is None:
             return None
-        with _translate_peer_errors(name := f"rank {self.peer}"):
-            return shared_pipe.attach(self._pp, self.timeouts.message, name)
+        peer = f"rank {self.peer}"
+        with _translate_peer_errors(peer):
+            return shared_pipe.attach(self._pp, self.timeouts.message, peer)
 
     def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
         if group is None:
@@ -98,32 +99,32 @@ class Topology:
 
 
 def _member_or_none(group: object) -> dist.ProcessGroup | None:
-    """torch hands a number to ranks that are not in the group."""
+    """`new_group` returns `NON_GROUP_MEMBER`, an int, on ranks that are not in the group."""
     return group if isinstance(group, dist.ProcessGroup) else None
 
 
 def forget_groups() -> None:
-    """Let go of what an attempt to make groups has left behind: the next one begins as in a new process."""
+    """Clean up after a failed attempt to make groups, so that the next one starts as in a new process."""
     if dist.is_initialized():
         dist.destroy_process_group()
-    dist.distributed_c10d._world.group_count = 0  # else new groups get other names here than on their new peers
+    dist.distributed_c10d._world.group_count = 0  # names of new groups count it, and must be those of the peers
 
 
 @contextmanager
-def _translate_peer_errors(what: str) -> Iterator[None]:
-    """The backend's many words for a peer that ended or went silent, as one line."""
+def _translate_peer_errors(peer: str) -> Iterator[None]:
+    """The backend's errors about a peer that has ended or is silent, as a PeerError of one line."""
     try:
         yield
     except RuntimeError as error:
         reason = "was silent for too long" if "imed out" in str(error) else "has ended"
-        raise PeerError(f"{what} {reason}") from error
+        raise PeerError(f"{peer} {reason}") from error
 
 
 class MeshShard:
-    """A mesh rank's place among its peers, as tensor parallelism needs it (`models.wan.parallelize.Shard`)."""
+    """A mesh rank's collectives, as tensor parallelism needs them. Implements `models.wan.parallelize.Shard`."""
 
     def __init__(self, topology: Topology) -> None:
-        """gloo's ranks are of one host: what lies in its memory they sum there, where that works."""
+        """Ranks with the gloo backend are on one host, so they sum in shared memory if they can."""
         self._group, self._sums = topology.mesh, topology.sums
         shared = topology.backend == MESSAGES and topology.mesh_size > 1
         self._shared = shared_sums.attach(self._group, topology.timeouts.message) if shared else None
@@ -131,25 +132,28 @@ class MeshShard:
         self.degree = topology.mesh_size
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Sum over the mesh, of tensors where the ranks compute: in place, but where it is being compiled."""
-        if torch.compiler.is_compiling():  # then it is an operation like others, which the compiler makes of this
+        """Sum over the mesh: in place, except in compiled code. tensor: on the device where the ranks compute.
+
+        Raises PeerError if a rank has ended or is silent for too long.
+        """
+        if torch.compiler.is_compiling():  # the functional form, which the compiler can trace
             return all_reduce(tensor, "sum", self._sums)
-        if self._shared is not None and self._shared.fits(tensor):
-            self._shared.add(tensor)
+        if self._shared is not None and self._shared.supports(tensor):
+            self._shared.all_reduce_(tensor)
             return tensor
         with _translate_peer_errors("a rank of the mesh"):
             dist.all_reduce(tensor, group=self._sums)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The leader's values on every mesh rank, in place, of tensors in the host's memory."""
+        """Copy the leader's values to every mesh rank, in place. tensor: in host memory. Raises PeerError."""
         with _translate_peer_errors("a rank of the mesh"):
             dist.broadcast(tensor, src=LEADER, group=self._group)
         return tensor
 
 
 class GlooChannel(Channel):
-    """To a peer that this rank shares no memory with."""
+    """Between two ranks that can't share memory."""
 
     device = HOST
 
@@ -182,4 +186,4 @@ def open_channel(topology: Topology) -> Channel:
 
 
 WAIT_FILES = frozenset({__file__, shared_memory.__file__, shared_pipe.__file__})
-"""Code files in which a rank waits for another one: a thread whose stack has a frame in one of them does so."""
+"""Code files in which a rank waits for another rank: a stack with a frame in one of them shows such a wait."""

@@ -1,12 +1,13 @@
-"""Makes process groups on a thread of their own: a backend's wait for a rank that has ended can't be cut short.
+"""Makes the process groups on a thread: a backend that waits for a rank that has ended can't be interrupted.
 
-It can only be left alone, until its own time limit ends it. Knows nothing of why a rank ends.
+Such a thread is abandoned and ends with the backend's own time limit. Knows nothing of why a rank ends.
 
-How the ranks meet: facts are compared, weights loaded, groups made, in that order, each step told through the store.
+The rendezvous: how the ranks start together, step by step, through rank 0's store.
 
-Keys of the store, by rank r: `facts/0`, `generation/0`, `agreed/r`, `loaded/r`, `failed/r`, `memory/r`, `peak/r`.
-Values are JSON, sealed with the secret of the run, which `multiprocessing` makes and hands to the processes
-that it spawns. What another program writes into the store is not believed.
+Rank 0 publishes its fingerprint. Each mesh rank compares its own (`agreed`), loads its weights (`loaded`), takes part
+in making the process groups and publishes its memory (`memory`). A rank that fails publishes why (`failed`), and one
+that has stopped its peak memory (`peak`). Keys end with the rank. Values are JSON, signed with the secret of the run,
+which `multiprocessing` creates and gives to the processes that it spawns. Values of other programs are refused.
 """
 
 from __future__ import annotations
@@ -27,36 +28,37 @@ from pp1_orchestrator.transport.tcp_store import Store
 
 POLL_S = 0.02
 JOIN_GRACE_S = 0.2
-"""A store or socket that ended with a rank lets the thread go within this, nearly always."""
+"""The thread nearly always ends this soon after a rank, because a store or socket ended with the rank."""
 
 
 def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, str]], deadline_s: float) -> Topology:
-    """`make()`, unless a rank ends before. Raises MeshError; the next groups can then be made.
+    """`make()`, unless a rank ends before. dead: ranks that have ended, and how.
 
-    PeerError: nobody has ended, and it was not done within deadline_s.
+    Raises MeshError if a rank has ended or the groups can't be made, and PeerError after deadline_s. Then new groups
+    can be made.
     """
     attempt, end = _Attempt(make), time.monotonic() + deadline_s
     while not attempt.done.wait(POLL_S) and time.monotonic() < end:
         if dead():
             attempt.done.wait(JOIN_GRACE_S)
             break
-    return attempt.take(dead(), deadline_s)
+    return attempt.result(dead(), deadline_s)
 
 
 class _Attempt:
     def __init__(self, make: Callable[[], Topology]) -> None:
         self._make, self._lock = make, threading.Lock()
-        self._made: Topology | None = None
+        self._topology: Topology | None = None
         self._error: Exception | None = None
-        self._left_alone = False
+        self._abandoned = False
         self.done = threading.Event()
         threading.Thread(target=self._run, name="join-groups", daemon=True).start()
 
-    def take(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
+    def result(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
         with self._lock:
-            if self._made is not None:
-                return self._made
-            self._left_alone = not self.done.is_set()
+            if self._topology is not None:
+                return self._topology
+            self._abandoned = not self.done.is_set()
             forget_groups()
         for rank, how in dead.items():
             raise MeshError(f"rank {rank} {how} before it had joined") from self._error
@@ -66,72 +68,76 @@ class _Attempt:
 
     def _run(self) -> None:
         try:
-            made = self._make()
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: whoever waits is told
+            topology = self._make()
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: `result` raises it
             self._error = error
         else:
             with self._lock:
-                self._made = None if self._left_alone else made
-                if self._left_alone:
+                self._topology = None if self._abandoned else topology
+                if self._abandoned:
                     forget_groups()
         self.done.set()
 
 
 GRACE_S = 0.2
-"""From the end of a rank to the last word of another one that needed it, and back, nearly always."""
-LATER = 1.25
-"""A group gives up so much later than whoever watches over it, who can say why."""
+"""Two ranks that end for the same reason nearly always end within this time of each other."""
+GROUP_TIMEOUT_FACTOR = 1.25
+"""Groups time out later than the watchdogs, which can say which rank hangs."""
 STEPS = {"agreed": "had agreed", "loaded": "had loaded", "memory": "had joined"}
-"""What a rank has done when it tells a key, in words."""
+"""What a rank has done when it publishes a key, as error messages say it."""
 
 
 def group_timeouts(deadlines: Deadlines) -> Timeouts:
-    return Timeouts(LATER * deadlines.start, LATER * deadlines.message)
+    return Timeouts(GROUP_TIMEOUT_FACTOR * deadlines.start, GROUP_TIMEOUT_FACTOR * deadlines.message)
 
 
-def publish(store: Store, key: str, rank: int, value: Any) -> None:
-    place = f"{key}/{rank}"
-    store.set(place, handshake.seal(_secret(), place, msgspec.json.encode(value)).decode())
+def publish(store: Store, name: str, rank: int, value: Any) -> None:
+    """Publish this rank's value. rank: its own number."""
+    key = f"{name}/{rank}"
+    store.set(key, handshake.sign(_secret(), key, msgspec.json.encode(value)).decode())
 
 
-def fetch(store: Store, key: str, rank: int) -> Any:
-    """Wait for and return another rank's value. Raises MeshError when no rank of this run has written it."""
-    place = f"{key}/{rank}"
+def fetch(store: Store, name: str, rank: int) -> Any:
+    """Wait for another rank's value. Raises MeshError if it was not written by a rank of this run."""
+    key = f"{name}/{rank}"
     try:
-        return msgspec.json.decode(handshake.unseal(_secret(), place, store.get(place)))
+        return msgspec.json.decode(handshake.verify(_secret(), key, store.get(key)))
     except ContractError as error:
         raise MeshError(str(error)) from error
 
 
-def is_published(store: Store, key: str, rank: int) -> bool:
-    return store.check([f"{key}/{rank}"])
+def is_published(store: Store, name: str, rank: int) -> bool:
+    return store.check([f"{name}/{rank}"])
 
 
 def tell_failure(store: Store, rank: int, error: Exception) -> None:
-    """Leave a reason that `wait_for_all` can raise again on rank 0. misses: another rank has ended, or was silent."""
-    text = first_line(error)
-    kinds = {"config": isinstance(error, ConfigError), "misses": isinstance(error, PeerError)}
-    publish(store, "failed", rank, kinds | {"reason": text})
+    """Publish why this rank ends, for `wait_for_all` to raise on rank 0. lost_peer: it only lost another rank."""
+    kinds = {"config": isinstance(error, ConfigError), "lost_peer": isinstance(error, PeerError)}
+    publish(store, "failed", rank, kinds | {"reason": first_line(error)})
 
 
 def wait_for_all(
-    store: Store, key: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, str]]
+    store: Store, step: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, str]]
 ) -> None:
-    """Wait until every rank has told `key`. dead: ranks that ended, and how, in words.
+    """Wait until every rank has published `step`. dead: ranks that have ended, and how.
 
-    Raises ConfigError or MeshError with the reason that a rank left, MeshError when one died, PeerError when time's up.
+    Raises ConfigError or MeshError with the reason that a rank published, MeshError if a rank has ended without one,
+    and PeerError after deadline_s.
     """
     end = time.monotonic() + deadline_s
-    while missing := [r for r in ranks if not is_published(store, key, r)]:
-        _raise_failure(store, key, ranks, dead)
+    while missing := [r for r in ranks if not is_published(store, step, r)]:
+        _raise_failure(store, step, ranks, dead)
         if time.monotonic() > end:
-            raise late(deadline_s, missing, STEPS[key])
+            raise missing_ranks(deadline_s, missing, STEPS[step])
         time.sleep(POLL_S)
 
 
-def _raise_failure(store: Store, key: str, ranks: range, dead: Callable[[], Mapping[int, str]]) -> None:
-    """Raise why a rank has ended, if one has. One that could still say why may have ended because of one that could
-    not, and is noticed first: it is waited for a moment."""
+def _raise_failure(store: Store, step: str, ranks: range, dead: Callable[[], Mapping[int, str]]) -> None:
+    """Raise why a rank has ended, if one has.
+
+    A rank that published a reason may have ended because of one that could not, and may be noticed first. So wait a
+    moment for a rank that ended without a reason.
+    """
     failed = {rank: fetch(store, "failed", rank) for rank in ranks if is_published(store, "failed", rank)}
     for failure in failed.values():
         if failure["config"]:
@@ -142,13 +148,13 @@ def _raise_failure(store: Store, key: str, ranks: range, dead: Callable[[], Mapp
             break
         time.sleep(POLL_S)
     for rank, how in silent.items():
-        raise MeshError(f"rank {rank} {how} before it {STEPS[key]}")
+        raise MeshError(f"rank {rank} {how} before it {STEPS[step]}")
     for rank, failure in failed.items():
         raise MeshError(f"rank {rank}: {failure['reason']}")
 
 
-def late(deadline_s: float, missing: Sequence[int], had: str) -> PeerError:
-    """Ranks that did not come so far in time."""
+def missing_ranks(deadline_s: float, missing: Sequence[int], had: str) -> PeerError:
+    """The error for ranks that have not come to a step in time. had: the step, as in STEPS."""
     ranks = " and ".join(map(str, missing))
     return PeerError(f"no sign within {deadline_s:g} s that rank{'s' * (len(missing) > 1)} {ranks} {had}")
 

@@ -1,6 +1,6 @@
-"""How long rank 0 has been waiting for its mesh, and from when on that is too long.
+"""How long rank 0 has been waiting for an answer, and how long an answer may take.
 
-Knows nothing of processes, nor of what is done about a mesh that does not answer.
+Knows nothing of processes, and does not act on a late answer.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from statistics import median
 
 MEDIAN_FACTOR = 10
-"""An answer may take so many times as long as the newest ones took."""
+"""An answer may take this many times the median of the newest answers."""
 HISTORY = 32
+"""How many answers the median is taken of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A wait that is too long, in seconds."""
+    """A wait that has lasted too long."""
 
     waited_s: float
     allowed_s: float
@@ -29,45 +30,48 @@ class Overdue:
 
 
 class ResponseTimer:
-    """Times every wait on the link. Written by the thread that uses the link, read by any; one watcher may forgive.
+    """Times every wait for an answer. One thread waits; any thread may read; one watchdog may exclude time.
 
-    usual_s: what an answer may take, or TIMES_USUAL the newest ones' median where that is more; longest_s: never more
-    than this, and the first `warm` answers may take that long.
+    Args:
+        usual_s: limit of a wait, or TIMES_USUAL times the median of the newest answers if that is more.
+        longest_s: upper bound of the limit, and the limit itself for the first answers.
+        warm: how many answers are the first ones.
     """
 
     def __init__(self, usual_s: float, longest_s: float, warm: int) -> None:
         self._usual_s, self._longest_s, self._warm = usual_s, longest_s, warm
-        self._took_s: deque[float] = deque(maxlen=HISTORY)
+        self._durations_s: deque[float] = deque(maxlen=HISTORY)
         self._wait: tuple[float, float, float] | None = None
-        self._forgiven_s = 0.0
+        self._excluded_s = 0.0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Inside, the mesh is waited for."""
-        self._wait = (time.monotonic(), self._allowed_s(), self._forgiven_s)
+    def timed(self) -> Iterator[None]:
+        """Context of one wait."""
+        self._wait = (time.monotonic(), self._allowed_s(), self._excluded_s)
         try:
             yield
         finally:
             self._wait = None
 
-    def answered(self, took_s: float) -> None:
-        """An answer came."""
+    def record(self, took_s: float) -> None:
+        """Note how long an answer took."""
         self._warm -= 1
-        self._took_s.append(took_s)
+        self._durations_s.append(took_s)
 
     def overdue(self, now_s: float) -> Overdue | None:
+        """The current wait, if it has lasted too long. now_s: monotonic."""
         wait = self._wait
         if wait is None:
             return None
-        start_s, allowed_s, forgiven_s = wait
-        waited_s = now_s - start_s - (self._forgiven_s - forgiven_s)
+        start_s, allowed_s, excluded_s = wait
+        waited_s = now_s - start_s - (self._excluded_s - excluded_s)
         return None if waited_s < allowed_s else Overdue(waited_s, allowed_s)
 
-    def forgive(self, stopped_s: float) -> None:
-        """Nothing could run for so long: the wait that is under way does not count it."""
-        self._forgiven_s += stopped_s
+    def exclude(self, suspended_s: float) -> None:
+        """Do not count this time in the current wait: the process was suspended."""
+        self._excluded_s += suspended_s
 
     def _allowed_s(self) -> float:
-        if self._warm > 0 or not self._took_s:
+        if self._warm > 0 or not self._durations_s:
             return self._longest_s
-        return min(max(self._usual_s, MEDIAN_FACTOR * median(self._took_s)), self._longest_s)
+        return min(max(self._usual_s, MEDIAN_FACTOR * median(self._durations_s)), self._longest_s)

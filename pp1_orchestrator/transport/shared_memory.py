@@ -1,9 +1,9 @@
-"""Memory that ranks of one host share, and how one waits there for another: no socket, and no thread in between.
+"""Memory that the ranks of one host share, and how one rank waits in it for another: without sockets or threads.
 
-Ranks tell how far they have come by counters that only rise. One that waits for a counter looks again for a moment,
-then sleeps until a peer writes to its pipe: a sleeper is woken at once even where others keep the processors busy, and
-one who looked for ever would take the peer's. Memory and pipes have no names and go with their last rank. Needs a
-processor that keeps the order of stores, and Linux.
+Ranks publish their progress as counters that only rise. A rank that waits for a counter spins for a moment, then sleeps
+until a peer writes to its pipe. Sleeping wakes it without delay even if other processes keep the processors busy, and
+spinning for longer would take processor time from the peer. Memory and pipes have no names and disappear with the last
+rank that has them open. Needs Linux on x86-64, whose processors keep the order of stores.
 """
 
 from __future__ import annotations
@@ -27,24 +27,21 @@ from pp1_orchestrator.errors import PeerError
 
 log = logging.getLogger(__name__)
 COUNTER_BYTES = 64
-"""So that no two counters are in one line of a processor's cache."""
+"""Keeps any two counters out of the same cache line."""
 STRIDE = COUNTER_BYTES // 8
 SPIN_ITERATIONS = 400
-"""So often a rank looks before it sleeps: some tens of microseconds."""
+"""How often a rank reads a counter before it sleeps: some tens of microseconds."""
 WAKE_DRAIN_BYTES = 1 << 12
-"""How many calls to wake up are taken off a pipe at once."""
+"""How many wake-up bytes are read from the pipe in one go."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedLayout:
-    """What is shared: so many counters, and bytes of data, of which only what is used takes memory.
-
-    at_once: all of it is to take memory from the start, where in time all would be used.
-    """
+    """What is shared. data_bytes: takes memory only where it is used, unless `populate` reserves all of it."""
 
     counters: int
     data_bytes: int
-    at_once: bool = False
+    populate: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -53,32 +50,33 @@ class SharedLayout:
 
 @dataclass(frozen=True, slots=True)
 class _PeerHandles:
-    """What a rank tells the others: its process, and its files of the shared memory (-1: none) and of its bell."""
+    """What a rank sends to the others: its process, its file of the shared memory (-1: none), its pipe's write end."""
 
     pid: int
     memory: int
-    bell: int
+    wake: int
 
 
 def attach(group: dist.ProcessGroup, room: SharedLayout, limit_s: float, peers: str) -> SharedMemory | None:
-    """Called by all ranks of the group at the same time. None where one of them can't share memory.
+    """Called by all ranks of the group at the same time. None on all of them if one can't share memory.
 
-    limit_s: how long a peer may be waited for. peers: what they are called where they are missed.
+    limit_s: limit of one wait for a peer. peers: how errors name the other ranks.
     """
-    woken, bell = os.pipe()
+    wake_fd, own_wake = os.pipe()
     files = contextlib.ExitStack()
-    files.callback(os.close, woken)
-    files.callback(os.close, bell)
-    os.set_blocking(woken, False)
+    files.callback(os.close, wake_fd)
+    files.callback(os.close, own_wake)
+    os.set_blocking(wake_fd, False)
     offered = _new_memory(room) if group.rank() == 0 else -1
     try:
-        ranks = _tell(group, _PeerHandles(os.getpid(), offered, bell))
+        numbers = _exchange(group, [os.getpid(), offered, own_wake])
+        ranks = [_PeerHandles(*row) for row in numbers]
         shared = None
         if ranks[0].memory >= 0:
             try:
                 shared = _open(ranks, group.rank(), room, files)
             except OSError as error:
-                log.warning("ranks use sockets, which is slower: they can't share memory: %s", error)
+                log.warning("this rank can't share memory, so all ranks use sockets, which are slower: %s", error)
         everybody = all(answer[0] for answer in _exchange(group, [int(shared is not None)]))
     except BaseException:
         files.close()
@@ -89,12 +87,12 @@ def attach(group: dist.ProcessGroup, room: SharedLayout, limit_s: float, peers: 
     if shared is None or not everybody:
         files.close()
         return None
-    memory, bells, processes = shared
-    return SharedMemory(memory, room, bells, [woken, *processes], files, limit_s, peers)
+    memory, peer_wakes, peer_processes = shared
+    return SharedMemory(memory, room, peer_wakes, [wake_fd, *peer_processes], files, limit_s, peers)
 
 
 def _new_memory(room: SharedLayout) -> int:
-    """A file without a name; -1 where this can't be done."""
+    """A file descriptor of unnamed memory; -1 if it can't be made."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return -1
     with contextlib.ExitStack() as undo:
@@ -103,28 +101,23 @@ def _new_memory(room: SharedLayout) -> int:
             undo.callback(os.close, offered)
             os.truncate(offered, room.nbytes)
         except OSError as error:
-            log.warning("ranks use sockets, which is slower: no memory can be made to share: %s", error)
+            log.warning("no memory can be shared, so all ranks use sockets, which are slower: %s", error)
             return -1
         undo.pop_all()
     return offered
 
 
-def _tell(group: dist.ProcessGroup, own: _PeerHandles) -> list[_PeerHandles]:
-    """What every rank tells, in their order."""
-    return [_PeerHandles(*numbers) for numbers in _exchange(group, [own.pid, own.memory, own.bell])]
-
-
 def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
-    """Every rank's numbers, in their order. Asked of the group itself: it need not be one that torch knows by name."""
-    places = [torch.zeros(len(own), dtype=torch.int64) for _ in range(group.size())]
-    group.allgather([places], [torch.tensor(own)]).wait()
-    return [place.tolist() for place in places]
+    """The numbers of every rank, by rank. Calls the group's own method: torch need not know the group by name."""
+    gathered = [torch.zeros(len(own), dtype=torch.int64) for _ in range(group.size())]
+    group.allgather([gathered], [torch.tensor(own)]).wait()
+    return [numbers.tolist() for numbers in gathered]
 
 
 def _open(
     ranks: Sequence[_PeerHandles], rank: int, room: SharedLayout, files: contextlib.ExitStack
 ) -> tuple[mmap.mmap, list[int], list[int]]:
-    """The memory, and of each other rank its bell and its process. Raises OSError where a file can't be opened."""
+    """The memory, and the wake pipe and the process of every other rank. Raises OSError if a file can't be opened."""
 
     def keep(file: int) -> int:
         files.callback(os.close, file)
@@ -132,69 +125,69 @@ def _open(
 
     offered = os.open(f"/proc/{ranks[0].pid}/fd/{ranks[0].memory}", os.O_RDWR)
     try:
-        memory = mmap.mmap(offered, room.nbytes, mmap.MAP_SHARED | (mmap.MAP_POPULATE if room.at_once else 0))
+        memory = mmap.mmap(offered, room.nbytes, mmap.MAP_SHARED | (mmap.MAP_POPULATE if room.populate else 0))
     finally:
         os.close(offered)
-    others = [told for other, told in enumerate(ranks) if other != rank]
-    bells = [keep(os.open(f"/proc/{told.pid}/fd/{told.bell}", os.O_WRONLY | os.O_NONBLOCK)) for told in others]
-    return memory, bells, [keep(os.pidfd_open(told.pid)) for told in others]
+    others = [peer for other, peer in enumerate(ranks) if other != rank]
+    wakes = [keep(os.open(f"/proc/{peer.pid}/fd/{peer.wake}", os.O_WRONLY | os.O_NONBLOCK)) for peer in others]
+    return memory, wakes, [keep(os.pidfd_open(peer.pid)) for peer in others]
 
 
 class SharedMemory:
-    """One rank's view. Only one rank raises a given counter."""
+    """One rank's view. Each counter is written by one rank only."""
 
     def __init__(
         self,
         memory: mmap.mmap,
         room: SharedLayout,
-        bells: Sequence[int],
-        watched: Sequence[int],
+        peer_wakes: Sequence[int],
+        polled: Sequence[int],
         files: contextlib.ExitStack,
         limit_s: float,
         peers: str,
     ) -> None:
-        """bells: where to wake the others. watched: where they wake this rank, and then their processes."""
+        """peer_wakes: pipes that wake the peers. polled: the pipe that wakes this rank, then the peers' processes."""
         self._limit_s, self._peers = limit_s, peers
-        self._bells, self._woken = bells, watched[0]
+        self._peer_wakes, self._wake_fd = peer_wakes, polled[0]
         self._counters = memoryview(memory)[: COUNTER_BYTES * room.counters].cast("q")
         self.data = torch.frombuffer(memory, dtype=torch.uint8)[COUNTER_BYTES * room.counters :]
         self._events = select.poll()
-        for file in watched:
+        for file in polled:
             self._events.register(file, select.POLLIN)
         self.close = weakref.finalize(self, files.close)
-        """Give the files back; the memory goes with the last who looks at it."""
+        """Close the files. The memory itself is freed with the last tensor that views it."""
 
     def count(self, counter: int) -> int:
         return self._counters[counter * STRIDE]
 
-    def raise_to(self, counter: int, value: int) -> None:
-        """What was written before is there for whoever sees the counter."""
+    def publish(self, counter: int, value: int) -> None:
+        """Set a counter and wake the peers. A peer that sees the value also sees all data written before."""
         self._counters[counter * STRIDE] = value
-        for bell in self._bells:
-            # Full: then it has been rung. Without a reader: the peer has ended, which is noticed where it is missed.
+        for file in self._peer_wakes:
+            # A full pipe wakes the peer anyway. A peer that has ended is noticed by whoever waits for it.
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                os.write(bell, b"\0")
+                os.write(file, b"\0")
 
     def wait_for(self, counter: int, value: int) -> None:
-        """Until a counter is there. Raises PeerError when a peer has ended or is silent for too long."""
-        place = counter * STRIDE
+        """Wait until a counter has reached `value`. Raises PeerError if a peer has ended or the time limit passes."""
+        index = counter * STRIDE
         for _ in range(SPIN_ITERATIONS):
-            if self._counters[place] >= value:
+            if self._counters[index] >= value:
                 return
-        end = self.limit()
-        while self._counters[place] < value:
-            wrong = self.sleep(end)
-            if wrong and self._counters[place] < value:  # a peer may have ended after what is waited for
-                raise wrong
+        deadline = self.deadline()
+        while self._counters[index] < value:
+            error = self.sleep(deadline)
+            if error and self._counters[index] < value:  # the peer may have ended after it had published the value
+                raise error
 
-    def limit(self) -> float:
-        """Until when a wait that begins now may last, monotonic seconds."""
+    def deadline(self) -> float:
+        """When a wait that begins now must end, in monotonic seconds."""
         return time.monotonic() + self._limit_s
 
-    def sleep(self, end: float) -> PeerError | None:
-        """Until a peer raises any counter; else why none will."""
-        events = {file for file, _ in self._events.poll(max(0.0, end - time.monotonic()) * 1e3)}
-        if self._woken in events:
-            os.read(self._woken, WAKE_DRAIN_BYTES)
+    def sleep(self, deadline: float) -> PeerError | None:
+        """Sleep until a peer publishes any counter. Returns an error if none will."""
+        events = {file for file, _ in self._events.poll(max(0.0, deadline - time.monotonic()) * 1e3)}
+        if self._wake_fd in events:
+            os.read(self._wake_fd, WAKE_DRAIN_BYTES)
             return None
         return PeerError(f"{self._peers} {'has ended' if events else 'was silent for too long'}")

@@ -1,4 +1,4 @@
-"""Where the ranks of one host meet: a key-value store on a socket that is bound to loopback before anyone listens."""
+"""The key-value store through which the ranks of one host start: a TCP store that listens on loopback only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def host_store(world_size: int, timeout_s: float) -> TCPStore:
-    """Rank 0's store. It listens on loopback only: torch itself would listen on every interface."""
+    """Rank 0's store. The socket is bound here, since torch would listen on every interface."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((LOOPBACK, 0))
@@ -33,12 +33,12 @@ def host_store(world_size: int, timeout_s: float) -> TCPStore:
 
 
 def join_store(port: int, world_size: int, timeout_s: float) -> TCPStore:
-    """Another rank's view of rank 0's store."""
+    """Another rank's connection to rank 0's store."""
     return TCPStore(LOOPBACK, port, world_size, is_master=False, timeout=timedelta(seconds=timeout_s))
 
 
 def torchrun_store(prefix: str, timeout_s: float) -> Store:
-    """The store that torchrun has made for the processes it started, by their environment; keys begin with `prefix`."""
+    """The store of the torchrun that started this process, from the environment. Keys begin with `prefix`."""
     limit = timedelta(seconds=timeout_s)
     store, _, _ = next(rendezvous("env://", timeout=limit))
     store.set_timeout(limit)

@@ -84,5 +84,5 @@ def test_a_failure_a_wrong_count_a_wrong_frame_and_a_wrong_shape_are_refused():
     result = result_for_call()
     with pytest.raises(ContractError, match="shape"):
         accept(Result(result.meta, {LATENTS_OUT: torch.zeros(1, 2)}), envelope_for_plan(), 0)
-    with pytest.raises(ContractError, match="made frame 3 and on, 0 was asked for"):
+    with pytest.raises(ContractError, match="started at frame 3, the envelope asked for 0"):
         accept(result_for_call(mesh_current_start_frame=3), envelope_for_plan(), 0)

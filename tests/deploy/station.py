@@ -19,9 +19,9 @@ from pp1_orchestrator.models.text.umt5 import CachedEncoder, TextEncoder
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.types import PromptUpdate
-from tests.measure.records_made import run
 from tests.media.source import SIZE, chunk
 from tests.server.conftest import Listening, build
+from tests.telemetry.records_made import run
 
 FPS, FRAMES = 16, 6
 PACKETS = 32

@@ -12,7 +12,7 @@ RANKS = 2
 def nobody_joins(rank, settings, config, port, folder):
     """All say that they have loaded; none comes to the groups."""
     store = join_store(port, RANKS + 1, settings.deadlines.start)
-    fetch(store, "facts", STAGE0)
+    fetch(store, "fingerprint", STAGE0)
     publish(store, "agreed", rank, True)
     publish(store, "loaded", rank, True)
     threading.Event().wait()

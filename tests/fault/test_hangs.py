@@ -95,21 +95,21 @@ def test_stacks_that_can_not_be_written_do_not_save_a_mesh(tmp_path, monkeypatch
 def test_a_wait_may_take_as_long_as_the_newest_answers_did_times_ten():
     clock = ResponseTimer(usual_s=2.0, longest_s=30.0, warm=2)
     assert allowed(clock) == 30
-    clock.answered(9.0)
+    clock.record(9.0)
     assert allowed(clock) == 30
-    clock.answered(9.0)
+    clock.record(9.0)
     assert allowed(clock) == 30  # ten times 9 s are more than ever is allowed
     for _ in range(HISTORY):
-        clock.answered(0.5)
+        clock.record(0.5)
     assert allowed(clock) == MEDIAN_FACTOR * 0.5
     for _ in range(HISTORY):
-        clock.answered(0.1)
+        clock.record(0.1)
     assert allowed(clock) == 2
     assert clock.overdue(time.monotonic() + 1000) is None
 
 
 def allowed(clock):
-    with clock.waiting():
+    with clock.timed():
         now = time.monotonic()
         overdue = clock.overdue(now + 1000)
         assert overdue is not None
@@ -219,7 +219,7 @@ def test_a_decoder_that_hangs_is_seen_with_the_shipped_deadline_and_may_go_on(tm
         assert "in decode" in (tmp_path / "out" / "hang-1" / "rank0.txt").read_text()
         program.wait_until_ready()
         assert program.get("/healthz")[0] == 200
-        assert "rank 0 goes on" in program.log
+        assert "rank 0 has recovered" in program.log
 
 
 def test_a_generator_in_the_same_process_that_does_not_go_on_ends_the_program(tmp_path):

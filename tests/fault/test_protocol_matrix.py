@@ -198,7 +198,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
              "debug.mesh_s": "debug.mesh_s=1"}  # fmt: skip
     ranks = range(1, len(wrong) + 1)
     store = host_store(len(wrong) + 1, END_S)
-    publish(store, "facts", 0, fingerprint_rank(SETTINGS))
+    publish(store, "fingerprint", 0, fingerprint_rank(SETTINGS))
     processes = []
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)

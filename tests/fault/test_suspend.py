@@ -109,14 +109,14 @@ def test_a_viewer_is_not_let_go_for_what_could_not_be_heard():
 
 def test_a_wait_does_not_count_what_its_watcher_missed_as_well():
     clock = ResponseTimer(usual_s=2.0, longest_s=2.0, warm=0)
-    with clock.waiting():
+    with clock.timed():
         start = time.monotonic()
         detector = SuspendDetector(0.1, start)
         assert detector.suspended_s(start + 0.1 + SUSPEND_THRESHOLD_S / 2) == 0
-        clock.forgive(detector.suspended_s(start + 30))
+        clock.exclude(detector.suspended_s(start + 30))
         assert clock.overdue(start + 30) is None
         overdue = clock.overdue(start + 32)
         assert overdue is not None
         assert 2 <= overdue.waited_s < 3
-    with clock.waiting():
+    with clock.timed():
         assert clock.overdue(time.monotonic() + 2) is not None

@@ -15,24 +15,24 @@ from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, clone_chann
 from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
 from pp1_orchestrator.models.vae.load_vae import compile_decoder
 from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder, _CausalConv
-from pp1_orchestrator.models.wan.compiled import CompiledPasses
-from pp1_orchestrator.models.wan.fused_block import KernelSteps, WideSteps
+from pp1_orchestrator.models.wan.compiled import CompiledRunner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.ops.linear import linear_gelu
+from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from tests.models.wan_made import CONFIG, make_model
 
 STEPS = (1000, 500)
 
 
-def chunks(model, count, steps=None):
+def chunks(model, count, ops=None):
     """The latents of some chunks in a row, each with its context pass."""
     cache = KVCache.for_model(CONFIG, 1, (8, 8), torch.float64)
-    passes = None if steps is None else CompiledPasses(model, cache, steps=steps, backend="aot_eager")
-    generator = CausalGenerator(model, cache, FlowSchedule(), passes)
+    runner = None if ops is None else CompiledRunner(model, cache, ops=ops, backend="aot_eager")
+    generator = CausalGenerator(model, cache, FlowSchedule(), runner)
     text = torch.randn(1, CONFIG.text_len, CONFIG.text_dim, generator=torch.Generator().manual_seed(1))
-    if steps is not None:
+    if ops is not None:
         generator.warm_up(tuple(text.shape), (1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8))
         assert generator.calls == 0
     generator.set_text(text)
@@ -45,12 +45,12 @@ def chunks(model, count, steps=None):
     return torch.cat(made, 1)
 
 
-@pytest.mark.parametrize("steps", [WideSteps(), KernelSteps()], ids=["compiler's", "own"])
-def test_compiled_blocks_give_the_same_latents_while_the_window_fills_and_rolls(steps):
+@pytest.mark.parametrize("ops", [EagerOps(), TritonOps()], ids=["compiler's", "own"])
+def test_compiled_blocks_give_the_same_latents_while_the_window_fills_and_rolls(ops):
     model = make_model()
     count = CONFIG.local_attn_size // CONFIG.chunk_frames + 2
     expected = chunks(copy.deepcopy(model), count)
-    torch.testing.assert_close(chunks(model, count, steps), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(chunks(model, count, ops), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_generator_that_was_warmed_up_has_no_text():

@@ -7,13 +7,25 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pp1_orchestrator.models.wan.attention import attend, attend_with_sum
-from pp1_orchestrator.models.wan.fp8 import Fp8Linear, quantize_block, quantize_linear
-from pp1_orchestrator.models.wan.fused_block import FastBlock, WideSteps
-from pp1_orchestrator.models.wan.ops.linear import linear_into
-from pp1_orchestrator.models.wan.ops.norms import add_norm, mean_squares, norm, qk_norm_rope_, rms, rope_cos_sin
-from pp1_orchestrator.models.wan.ops.quantize import add_norm_rounded, norm_rounded, quantize_rowwise, to_fp8
-from pp1_orchestrator.models.wan.ops.split_kv_attention import LEAST_KEYS, MOST_PARTS, join_parts, num_splits
-from pp1_orchestrator.models.wan.rope import rope_table
+from pp1_orchestrator.models.wan.compiled import fuse_block
+from pp1_orchestrator.models.wan.fp8 import Fp8Linear, QuantizeRowwise, quantize_block, quantize_linear
+from pp1_orchestrator.models.wan.ops.linear import linear_out
+from pp1_orchestrator.models.wan.ops.norms import (
+    EagerOps,
+    fused_add_layer_norm,
+    fused_layer_norm,
+    fused_mean_square,
+    fused_rms_norm,
+    qk_norm_rope_,
+)
+from pp1_orchestrator.models.wan.ops.quantize import (
+    fused_add_layer_norm_quantize,
+    fused_layer_norm_quantize,
+    quantize_rowwise,
+    quantize_rowwise_ref,
+)
+from pp1_orchestrator.models.wan.ops.split_kv_attention import MAX_SPLITS, MIN_SPLIT_KEYS, merge_splits, num_splits
+from pp1_orchestrator.models.wan.rope import rope_cos_sin, rope_table
 from pp1_orchestrator.models.wan.tensor_parallel import RowParallelLinear
 from tests.models.wan_made import make_model
 
@@ -23,9 +35,9 @@ H200_PROCESSORS = 132
 @given(st.integers(1, 9000), st.integers(1, 40_000), st.integers(1, 40), st.integers(1, 200))
 def test_parts_are_equal_long_and_few(queries, keys, heads, processors):
     parts = num_splits(queries, keys, heads, processors)
-    assert 1 <= parts <= MOST_PARTS
+    assert 1 <= parts <= MAX_SPLITS
     assert keys % parts == 0
-    assert parts == 1 or keys // parts >= LEAST_KEYS
+    assert parts == 1 or keys // parts >= MIN_SPLIT_KEYS
 
 
 @pytest.mark.parametrize(
@@ -41,13 +53,13 @@ def test_joined_parts_are_attention_to_all_keys(parts):
     k, v = k * 3, v[:, :24]
     cut = [attend_with_sum(q, *pair) for pair in zip(k.chunk(parts, 1), v.chunk(parts, 1), strict=True)]
     outs, sums = torch.cat([out for out, _ in cut]), torch.cat([total for _, total in cut])[..., None]
-    torch.testing.assert_close(join_parts(outs, sums), attend(q, k, v))
+    torch.testing.assert_close(merge_splits(outs, sums), attend(q, k, v))
 
 
 def test_a_product_is_written_to_its_place_and_nowhere_else():
     x, layer, cache = torch.randn(1, 4, 6), nn.Linear(6, 8), torch.full((1, 12, 2, 4), 7.0)
     with torch.no_grad():
-        linear_into(x, layer.weight, layer.bias, cache[:, 4:8])
+        linear_out(x, layer.weight, layer.bias, cache[:, 4:8])
         torch.testing.assert_close(cache[:, 4:8].flatten(2), layer(x))
     assert (cache[:, :4] == 7).all()
     assert (cache[:, 8:] == 7).all()
@@ -55,12 +67,12 @@ def test_a_product_is_written_to_its_place_and_nowhere_else():
 
 def test_rounding_to_8_bits_keeps_each_rows_largest_value_and_loses_a_sixteenth_at_most():
     rows = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)) * torch.logspace(-8, 3, 16)[:, None]
-    quantize_linear, scale = to_fp8(rows)
-    wide = quantize_linear.float() * scale
+    narrow, scale = quantize_rowwise_ref(rows)
+    wide = narrow.float() * scale
     # Three bits behind the point; below 2⁻⁶ of the format, steps are even.
     assert ((wide - rows).abs() <= rows.abs() / 16 + scale * 2**-10 + 1e-12).all()
     torch.testing.assert_close(wide.abs().amax(-1), rows.abs().amax(-1))
-    zeros, _ = to_fp8(torch.zeros(2, 8))
+    zeros, _ = quantize_rowwise_ref(torch.zeros(2, 8))
     assert not zeros.float().any()
 
 
@@ -71,9 +83,9 @@ def spread(*shape, seed=0):
 
 
 def near(rows, wanted):
-    quantize_linear, scale = rows
-    assert quantize_linear.shape == wanted.shape
-    assert float((quantize_linear.float() * scale - wanted).norm() / wanted.norm()) < 0.04
+    narrow, scale = rows
+    assert narrow.shape == wanted.shape
+    assert float((narrow.float() * scale - wanted).norm() / wanted.norm()) < 0.04
 
 
 def test_norms_and_rounding_of_rows():
@@ -90,21 +102,21 @@ def test_norms_and_rounding_of_rows():
     def same(found, wanted):
         torch.testing.assert_close(found.double(), wanted, rtol=2**-7, atol=1e-3 * float(wanted.abs().max()))
 
-    same(norm(x, [scale, shift], 1, 1e-6), normal(x, 1))
-    found, rows = add_norm(x, change, gate, [scale, shift], 0, 1e-6)
+    same(fused_layer_norm(x, scale, shift, 1, 1e-6), normal(x, 1))
+    found, rows = fused_add_layer_norm(x, change, gate, scale, shift, 0, 1e-6)
     torch.testing.assert_close(found, total)
     same(rows, normal(total, 0))
     by_root = x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-6).sqrt()
-    same(rms(x, None, scale, 1e-6, 0), by_root * scale.double())
-    same(rms(x, None, scale[:16], 1e-6, 32), by_root[..., 32:48] * scale[:16].double())
+    same(fused_rms_norm(x, None, scale, 1e-6, 0), by_root * scale.double())
+    same(fused_rms_norm(x, None, scale[:16], 1e-6, 32), by_root[..., 32:48] * scale[:16].double())
 
     near(quantize_rowwise(x, False), x.double())
     near(quantize_rowwise(x, True), torch.nn.functional.gelu(x.double(), approximate="tanh"))
-    near(norm_rounded(x, [scale, shift], 1, 1e-6), normal(x, 1))
-    found, *rows = add_norm_rounded(x, change, gate, [scale, shift], 0, 1e-6)
+    near(fused_layer_norm_quantize(x, scale, shift, 1, 1e-6), normal(x, 1))
+    found, *rows = fused_add_layer_norm_quantize(x, change, gate, scale, shift, 0, 1e-6)
     torch.testing.assert_close(found, total)
     near(rows, normal(total, 0))
-    found, *rows = add_norm_rounded(x, change, None, [scale, shift], 1, 1e-6)
+    found, *rows = fused_add_layer_norm_quantize(x, change, None, scale, shift, 1, 1e-6)
     torch.testing.assert_close(found, x + change)
     near(rows, normal(x + change, 1))
 
@@ -117,8 +129,8 @@ def test_a_row_of_which_only_a_part_is_here_is_normalised_by_the_whole_rows_mean
     whole = qk_norm_rope_(qk, None, *weights, *table, 1e-6, 0, whole_keys)
     q, k = qk.chunk(2, -1)
     halves = [torch.cat([q[..., part], k[..., part]], -1) for part in (slice(0, 32), slice(32, 64))]
-    squares = sum(mean_squares(half, 2) for half in halves) / 2
-    torch.testing.assert_close(squares, mean_squares(qk, 2))
+    squares = sum(fused_mean_square(half, 2) for half in halves) / 2
+    torch.testing.assert_close(squares, fused_mean_square(qk, 2))
     for rank, half in enumerate(halves):
         mine, heads = [weight.chunk(2)[rank] for weight in weights], slice(2 * rank, 2 * rank + 2)
         for rows, start in ((half, 0), (qk, 32 * rank)):  # what is here of a row, and what is kept of it
@@ -133,14 +145,15 @@ def test_a_linear_layer_in_8_bits_is_near_the_wide_one():
     layer = nn.Linear(256, 128).bfloat16().requires_grad_(False)
     x = torch.randn(1, 32, 256, generator=torch.Generator().manual_seed(1)).bfloat16()
     wanted = layer(torch.nn.functional.gelu(x, approximate="tanh")).float()
-    found = Fp8Linear(layer.weight, layer.bias, activate=True)(x).float()
+    found = nn.Sequential(QuantizeRowwise(True), Fp8Linear(layer.weight, layer.bias))(x).float()
     assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.05
 
 
 def test_a_block_in_8_bits_keeps_no_wide_copy_of_its_weights():
     block = make_model().bfloat16().block_list()[0]
     text = {p.data_ptr() for layer in (block.cross_attn.k, block.cross_attn.v) for p in layer.parameters()}
-    quantize_block(FastBlock(block, WideSteps()))
+    fuse_block(block, EagerOps())
+    quantize_block(block)
     wide = [p for p in block.parameters() if p.dim() == 2 and p.dtype == torch.bfloat16]
     assert all(p.data_ptr() in text for p in wide)
 

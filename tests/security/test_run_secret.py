@@ -1,4 +1,4 @@
-"""What is written into the ranks' meeting place by another program is refused."""
+"""What is written into the ranks' store by another program is refused."""
 
 import multiprocessing
 
@@ -10,7 +10,7 @@ from pp1_orchestrator.transport.rendezvous import fetch, publish, wait_for_all
 from pp1_orchestrator.transport.tcp_store import host_store, join_store
 from tests.forked import helped
 
-LINE = "^facts/1 was not written by a rank of this run$"
+LINE = "^fingerprint/1 was not written by a rank of this run$"
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def as_another_program(act, *arguments) -> None:
 def rank_joins(port: int) -> None:
     """A spawned rank: it reads what rank 0 told, and answers."""
     store = join_store(port, 1, 30)
-    publish(store, "echo", 1, fetch(store, "facts", 0))
+    publish(store, "echo", 1, fetch(store, "fingerprint", 0))
 
 
 def test_a_spawned_rank_has_the_secret(store):
-    publish(store, "facts", 0, {"torch": "2"})
+    publish(store, "fingerprint", 0, {"torch": "2"})
     rank = helped().Process(target=rank_joins, args=(store.port,))
     rank.start()
     rank.join(60)
@@ -45,9 +45,9 @@ def test_a_spawned_rank_has_the_secret(store):
 
 
 def test_a_stranger_is_not_believed(store):
-    as_another_program(publish, store, "facts", 1, {"torch": "2"})
+    as_another_program(publish, store, "fingerprint", 1, {"torch": "2"})
     with pytest.raises(MeshError, match=LINE):
-        fetch(store, "facts", 1)
+        fetch(store, "fingerprint", 1)
 
 
 def test_the_reason_that_a_stranger_gives_is_not_passed_on(store):
@@ -57,15 +57,15 @@ def test_the_reason_that_a_stranger_gives_is_not_passed_on(store):
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"0" * 64, b'{"torch": "2"}' * 20])
-def test_a_value_without_a_seal_is_refused(store, value):
-    store.set("facts/1", value.decode())
+def test_a_value_without_a_signature_is_refused(store, value):
+    store.set("fingerprint/1", value.decode())
     with pytest.raises(MeshError, match=LINE):
-        fetch(store, "facts", 1)
+        fetch(store, "fingerprint", 1)
 
 
 def test_a_seal_holds_for_one_place_only():
-    sealed = handshake.seal(b"secret", "facts/1", b"{}")
-    assert handshake.unseal(b"secret", "facts/1", sealed) == b"{}"
-    for secret, place, value in ((b"other", "facts/1", sealed), (b"secret", "facts/2", sealed)):
+    signed = handshake.sign(b"secret", "fingerprint/1", b"{}")
+    assert handshake.verify(b"secret", "fingerprint/1", signed) == b"{}"
+    for secret, place, value in ((b"other", "fingerprint/1", signed), (b"secret", "fingerprint/2", signed)):
         with pytest.raises(ContractError, match="was not written by a rank of this run"):
-            handshake.unseal(secret, place, value)
+            handshake.verify(secret, place, value)

@@ -15,24 +15,24 @@ def steps_of(track: ConditioningSchedule, chunks: range) -> list:
 
 def settled(terms) -> ConditioningSchedule:
     track = ConditioningSchedule()
-    track.aim(ConditioningTarget(terms), 0)
+    track.set_target(ConditioningTarget(terms), 0)
     assert track.step(0) is not None
     return track
 
 
 def test_the_first_conditioning_is_there_at_once_even_with_a_transition():
     track = ConditioningSchedule()
-    track.aim(ConditioningTarget(RED, steps=5), 0)
+    track.set_target(ConditioningTarget(RED, steps=5), 0)
     recipe, _ = track.step(0) or (None, None)
     assert recipe is not None
     assert (recipe.terms, recipe.source_epoch, recipe.fraction) == (RED, None, 1.0)
-    assert not track.moving
+    assert track.step(5) is None
 
 
 @given(st.integers(0, 40), st.integers(0, 100))
 def test_a_transition_over_n_chunks_arrives_in_the_nth(steps, start):
     track = settled(RED)
-    track.aim(ConditioningTarget(BLUE, steps=steps), start)
+    track.set_target(ConditioningTarget(BLUE, steps=steps), start)
     made = [step[0] for step in steps_of(track, range(start, start + max(1, steps))) if step is not None]
     assert len(made) == max(1, steps)
     assert (made[-1].terms, made[-1].source_epoch) == (BLUE, None)
@@ -46,10 +46,10 @@ def test_a_transition_over_n_chunks_arrives_in_the_nth(steps, start):
 
 def test_a_new_prompt_starts_from_the_current_blend():
     track = settled(RED)
-    track.aim(ConditioningTarget(BLUE, steps=4), 1)
+    track.set_target(ConditioningTarget(BLUE, steps=4), 1)
     steps_of(track, range(1, 3))
     halfway = track.epoch
-    track.aim(ConditioningTarget(GREEN, steps=2), 3)
+    track.set_target(ConditioningTarget(GREEN, steps=2), 3)
     recipe, _ = track.step(3) or (None, None)
     assert recipe is not None
     assert (recipe.terms, recipe.source_epoch, recipe.fraction) == (GREEN, halfway, 0.5)
@@ -60,7 +60,7 @@ def test_epochs_rise_by_one_with_every_change_and_sources_lie_before_them(wishes
     track, last = settled(RED), 1
     for chunk, wish in enumerate(wishes, start=1):
         if wish is not None:
-            track.aim(ConditioningTarget(wish[0], steps=wish[1]), chunk)
+            track.set_target(ConditioningTarget(wish[0], steps=wish[1]), chunk)
         step = track.step(chunk)
         assert track.epoch == last + (step is not None)
         if step is not None and step[0].source_epoch is not None:

@@ -55,7 +55,7 @@ def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     planner = Planner(
         ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )
-    planner.aim(ConditioningTarget((TextTerm("a"),)))
+    planner.set_target(ConditioningTarget((TextTerm("a"),)))
     return planner
 
 
@@ -71,7 +71,7 @@ def run_one(planner: Planner, worker: MeshWorker, text: LeaderText):
     assert latents is not None
     planner.history.add(latents + torch.randn(latents.shape))  # an anchor frame must come from somewhere
     planner.history.set_anchor(latents[0, :1])
-    worker.settle()
+    worker.run_context_pass()
     return envelope
 
 
@@ -98,7 +98,7 @@ def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context
             assert message.meta.call_id > calls
             calls = message.meta.call_id
         elif isinstance(wish, tuple):
-            planner.aim(ConditioningTarget((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
+            planner.set_target(ConditioningTarget((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
         elif isinstance(wish, int):
             planner.seed = wish
         else:
@@ -117,7 +117,7 @@ def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context
 def test_the_embedding_travels_only_when_it_changed():
     planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, False, False, False]
-    planner.aim(ConditioningTarget((TextTerm("b"),), steps=3))
+    planner.set_target(ConditioningTarget((TextTerm("b"),), steps=3))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, True, True, False]
 
 
@@ -132,7 +132,7 @@ def test_recache_reads_all_that_is_remembered_under_the_new_prompt():
     planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
     for _ in range(5):
         run_one(planner, worker, text)
-    planner.aim(ConditioningTarget((TextTerm("b"),), recache=True))
+    planner.set_target(ConditioningTarget((TextTerm("b"),), recache=True))
     plan = run_one(planner, worker, text).plan
     assert plan.do_kv_recompute
     assert plan.expected_generator_calls == len(STEPS) + 3 + 1  # three remembered chunks, and the pass that was owed

@@ -116,7 +116,7 @@ def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_
     desk = Desk()
     desk.encoder.error = IndexError("index 9 is out of range")
     desk.encoder.may.set()
-    desk.book.foresee([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
+    desk.book.prefetch([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
     wait_for(lambda: desk.encoder.texts == ["broken", "fine"])
     desk.book.close(5.0)
 
@@ -145,7 +145,7 @@ def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in (5, 9)])
     wishes = PendingRequests(desk.book, timeline, None)
     desk.book.accept(PromptUpdate(prompt="live"), 0)
-    wishes.foresee(1)
+    wishes.prefetch(1)
     desk.encoder.may.set()
     wait_for(lambda: len(desk.encoder.texts) == 3)
     assert desk.encoder.texts == ["live", "planned 5", "planned 9"]
@@ -166,7 +166,7 @@ def test_what_is_encoded_ahead_fits_in_the_cache_beside_what_is_shown():
         PromptUpdate(prompts=tuple(WeightedPrompt(f"{update} {number}") for number in range(MAX_PROMPTS)))
         for update in range(8)
     ]
-    desk.book.foresee(blends)
+    desk.book.prefetch(blends)
     wait_for(lambda: "0 7" in desk.encoder.texts)
     desk.book.accept(PromptUpdate(prompt="live"), 0)
     wait_for(lambda: desk.book.next_cut() is not None)

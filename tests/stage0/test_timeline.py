@@ -15,7 +15,7 @@ BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
 @pytest.mark.parametrize(
     ("update", "words"),
     [
-        (PromptUpdate(), "prompts has 0 entries"),
+        (PromptUpdate(), "prompt is missing: give prompt or prompts"),
         (PromptUpdate(prompt="  "), "prompt is empty"),
         (PromptUpdate(prompt="a", prompts=BLEND), "exclude each other"),
         (PromptUpdate(prompt="x" * 2001), "2001 characters; at most 2000"),

@@ -38,7 +38,7 @@ def play(run: Run) -> None:
     session.start()
     for move in moves:
         chunk = session.state()["chunk"]
-        wait_for(lambda chunk=chunk: session.state()["chunk"] > chunk)
+        wait_for(lambda chunk=chunk: session.state()["chunk"] > chunk + 1)  # one that was planned after the last move
         move()
     last = session.state()["chunk"]
     wait_for(lambda: session.state()["chunk"] > last + 3)

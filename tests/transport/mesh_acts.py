@@ -14,12 +14,12 @@ from torch import Tensor
 
 import pp1_orchestrator
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.models.wan.compiled import CompiledPasses
-from pp1_orchestrator.models.wan.fused_block import KernelSteps, Steps, WideSteps
+from pp1_orchestrator.models.wan.compiled import CompiledRunner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
 from pp1_orchestrator.models.wan.tensor_parallel import Shard, ShardPlan, parallelize
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology, open_channel
@@ -32,7 +32,7 @@ DEGREES = (4, 2)
 PLANS = {f"qk={qk} cross={cross}": ShardPlan(qk, cross) for qk in (True, False) for cross in (True, False)}
 SHAPE = (1, 3, 16, 6, 8)
 LATENTS, ELEMENTS, LOOKED_AT = "latents", "elements", "blocks.3."
-COMPILED: dict[str, Steps] = {"compiled": WideSteps(), "compiled, own kernels": KernelSteps()}
+COMPILED: dict[str, EagerOps] = {"compiled": EagerOps(), "compiled, own kernels": TritonOps()}
 """As on a CPU, and as on a GPU."""
 COMPILED_DEGREE = 2
 STEPS, SEED, CHUNKS, WINDOW = (1000, 500), 7, 3, 6
@@ -42,10 +42,10 @@ def shipped_model() -> CausalWanModel:
     return load_generator(SHIPPED, read_config(SHIPPED), CPU, torch.float32)
 
 
-def stream(model: CausalWanModel, degree: int = 1, compiled: Steps | None = None) -> Tensor:
+def stream(model: CausalWanModel, degree: int = 1, compiled: EagerOps | None = None) -> Tensor:
     """Latents of several chunks, more than the window holds: [CHUNKS·F, c, h, w].
 
-    compiled: with these steps, traced by torch's tracer, its sums too, and run without a compiler.
+    compiled: with these ops, traced by torch's tracer, its sums too, and run without a compiler.
     """
     config = model.config
     cache = KVCache(
@@ -56,8 +56,8 @@ def stream(model: CausalWanModel, degree: int = 1, compiled: Steps | None = None
         chunk=SHAPE[1],
         window=WINDOW,
     )
-    passes = CompiledPasses(model, cache, steps=compiled, backend="aot_eager") if compiled else None
-    generator = CausalGenerator(model, cache, FlowSchedule(), passes)
+    runner = CompiledRunner(model, cache, ops=compiled, backend="aot_eager") if compiled else None
+    generator = CausalGenerator(model, cache, FlowSchedule(), runner)
     generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(SEED)))
     chunks = []
     for start in range(0, CHUNKS * SHAPE[1], SHAPE[1]):
@@ -121,8 +121,8 @@ def _make_latents(seat: Seat, shard: Shard) -> None:
         left = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(LOOKED_AT)}
         left[LATENTS] = stream(model, shard.degree).contiguous()
         if shard.degree == COMPILED_DEGREE:
-            for way, steps in COMPILED.items():
-                compiled = stream(parallelize(shipped_model(), shard, plan), shard.degree, steps)
+            for way, ops in COMPILED.items():
+                compiled = stream(parallelize(shipped_model(), shard, plan), shard.degree, ops)
                 left[way] = compiled.contiguous()
         left[ELEMENTS] = torch.tensor(sum(parameter.numel() for parameter in model.parameters()))
         save_file(left, left_behind(seat.folder, shard.degree, name, seat.rank))

@@ -54,13 +54,13 @@ def _right(sums: SharedMemoryAllReduce, rank: int, number: int) -> bool:
     """One sum of a kind that changes from one to the next."""
     shape, dtype = KINDS[number % len(KINDS)]
     values = torch.full(shape, rank + number % 8).to(dtype)
-    sums.add(values)
+    sums.all_reduce_(values)
     return torch.equal(values, torch.full(shape, sum(range(LEADER, MESH + 1)) + MESH * (number % 8)).to(dtype))
 
 
 def _silence(sums: SharedMemoryAllReduce) -> str:
     try:
-        sums.add(torch.zeros(1))
+        sums.all_reduce_(torch.zeros(1))
     except PeerError as error:
         return str(error)
     return "nothing"

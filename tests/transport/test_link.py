@@ -139,7 +139,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     generator = make_generator(model, FlowSchedule())
     leader_text, worker = LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer())
     link = MeshLink(
-        InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.settle, CPU)
+        InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.run_context_pass, CPU)
     )
     link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
     link.send(wire.pack_envelope(first_chunk(noise.shape, text, STEPS)))
@@ -147,5 +147,5 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)
     assert received.nbytes == wire.pack_result(received.message).nbytes
     assert generator.calls == len(STEPS)
-    link.settle()  # the context pass that the envelope asked for
+    link.run_deferred()  # the context pass that the envelope asked for
     assert generator.calls == len(STEPS) + 1

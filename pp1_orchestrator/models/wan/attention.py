@@ -1,14 +1,14 @@
 """Self- and cross-attention of a Wan block. Shapes: B batch, S tokens, L text tokens, H heads, D head size.
 
-q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a module of its own,
-so that a tensor-parallel copy can take it over the whole width without a change here.
+q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a separate module, so
+that a tensor-parallel one can take its place and compute it over the whole width.
 
-Attention over two groups of keys, one of which weighs less: exact, without a mask and without padding.
+Attention over two groups of keys, with less weight on one of them: exact, without a mask or padding.
 
-Adding ln(bias) to the scores of a group multiplies its share of the softmax by bias. So each group is attended to by
-itself, by a kernel that also returns the log-sum-exp of its scores, and the two results are joined by those sums.
+Adding ln(bias) to a group's scores multiplies its share of the softmax by bias. So each group is attended to by a
+separate call, which also returns the log-sum-exp of its scores, and the two results are merged by those.
 Knows nothing of caches or frames. Shapes: B batch, S queries, K keys, H heads, D head size.
-Source: the joining rule of blockwise attention, as in FlashAttention (arXiv:2205.14135).
+Source: the merging rule of blockwise attention, as in FlashAttention (arXiv:2205.14135).
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from pp1_orchestrator.models.wan.rope import RopeTable, rotate
+from pp1_orchestrator.models.wan.ops.linear import LinearOut
+from pp1_orchestrator.models.wan.ops.norms import (
+    ProductInput,
+    fused_mean_square,
+    fused_rms_norm,
+    mean_square_ref,
+    qk_norm_rope_,
+    rms_norm_ref,
+)
+from pp1_orchestrator.models.wan.rope import RopeCosSin, RopeTable, rotate
 
 KeyValue = tuple[Tensor, Tensor]
 _FASTEST_FIRST = [
@@ -50,21 +59,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class MeanSquare(nn.Module):
-    """Mean of squares over the last dimension, of one or more tensors at once: [..., C] -> [..., 1] float32 each."""
+    """Mean of squares over the last dimension of one or more tensors: [..., C] -> [..., 1] float32 each."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(x.float().square().mean(dim=-1, keepdim=True) for x in tensors)
+        return tuple(mean_square_ref(x) for x in tensors)
 
     def over_ranks(self, means: Tensor) -> Tensor:
-        """What is here of some rows has these means, [..., N] float32 -> the whole rows' means."""
+        """Means of this rank's part of some rows, [..., N] float32 -> those of the whole rows."""
         return means
 
 
 class RMSNorm(nn.Module):
-    """Scale x by its root mean square, which the caller supplies, and by a learned weight."""
+    """Scale x by its root mean square and by a learned weight."""
 
     start = 0
-    """The first column of a row that it keeps; as many as it has weights."""
+    """The first column of a row that is kept; as many are kept as there are weights."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -72,7 +81,34 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
-        return (x.float() * torch.rsqrt(mean_square + self.eps) * self.weight).to(x.dtype)
+        return rms_norm_ref(x, mean_square, self.weight, self.eps).to(x.dtype)
+
+    def normalize(self, x: Tensor, mean_square: MeanSquare) -> Tensor:
+        """The same with the mean square that `mean_square` computes."""
+        (square,) = mean_square(x)
+        return self(x, square)
+
+
+class FusedRMSNorm(RMSNorm):
+    """`normalize` of `norm` in one kernel. Shares the weight."""
+
+    def __init__(self, norm: RMSNorm) -> None:
+        super().__init__(0, norm.eps)
+        self.weight, self.start, self._whole_rows = norm.weight, norm.start, type(norm) is RMSNorm
+
+    def normalize(self, x: Tensor, mean_square: MeanSquare) -> Tensor:
+        squares = _mean_squares(x, 1, mean_square, self._whole_rows)
+        return fused_rms_norm(x, squares, self.weight, self.eps, self.start)
+
+
+def _mean_squares(x: Tensor, parts: int, mean_square: MeanSquare, whole_rows: bool) -> Tensor | None:
+    """Mean squares of x's equal parts, [..., parts]; None if the norm's kernel can compute them from the rows it has.
+
+    whole_rows: the norm keeps all columns of a row.
+    """
+    if type(mean_square) is MeanSquare and whole_rows:
+        return None
+    return mean_square.over_ranks(fused_mean_square(x, parts))
 
 
 class Attention(nn.Module):
@@ -85,17 +121,13 @@ class Attention(nn.Module):
         self.k: nn.Module = nn.Linear(dim, dim)
         self.v: nn.Module = nn.Linear(dim, dim)
         self.o: nn.Module = nn.Linear(dim, dim)
-        self.norm_q: nn.Module = RMSNorm(dim, eps)
-        self.norm_k: nn.Module = RMSNorm(dim, eps)
+        self.norm_q = RMSNorm(dim, eps)
+        self.norm_k = RMSNorm(dim, eps)
         self.mean_square = MeanSquare()
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, S, C] -> [B, S, H, D]; H follows from the width, so a shard has fewer heads."""
         return x.unflatten(-1, (-1, self.head_dim))
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """`attend`: it needs no parameters."""
-        return attend(q, k, v)
 
 
 class SelfAttention(Attention):
@@ -109,39 +141,68 @@ class SelfAttention(Attention):
         k = rotate(self.split_heads(self.norm_k(k, k_square)), rope)
         return q, k, self.split_heads(self.v(x))
 
+    def write(self, x: Tensor, rope: RopeTable, slots: KeyValue) -> Tensor:
+        """`project` with keys and values written to their slots -> q."""
+        q, k, v = self.project(x, rope)
+        slots[0].copy_(k)
+        slots[1].copy_(v)
+        return q
+
+
+class FusedSelfAttention(nn.Module):
+    """`SelfAttention` in fewer passes over memory: one product for q and k, whose norm and rotation are one kernel, and
+    v's product written to its slot. Takes over the layers of `attention`; can't be trained."""
+
+    def __init__(self, attention: SelfAttention) -> None:
+        super().__init__()
+        self.qk: nn.Module = _fuse_linears(attention.q, attention.k)
+        self.v: nn.Module = LinearOut(attention.v)
+        self.o = attention.o
+        self.norm_q, self.norm_k, self.mean_square = attention.norm_q, attention.norm_k, attention.mean_square
+
+    def write(self, x: ProductInput, rope: RopeCosSin, slots: KeyValue) -> Tensor:
+        """As `SelfAttention.write`."""
+        qk = self.qk(x)
+        self.v(x, slots[1])
+        q_norm, k_norm = self.norm_q, self.norm_k
+        squares = _mean_squares(qk, 2, self.mean_square, type(q_norm) is RMSNorm)
+        return qk_norm_rope_(qk, squares, q_norm.weight, k_norm.weight, *rope, q_norm.eps, q_norm.start, slots[0])
+
+
+def _fuse_linears(*layers: nn.Module) -> nn.Linear:
+    """Linear layers of one input as one layer, whose results lie side by side."""
+    weight, bias = (torch.cat([layer.get_parameter(name) for layer in layers]) for name in ("weight", "bias"))
+    fused = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    fused.weight, fused.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+    return fused
+
 
 class CrossAttention(Attention):
     """Attention to the text. Keys and values depend on the prompt alone and are made once per prompt."""
 
     def text_kv(self, context: Tensor) -> KeyValue:
         """[B, L, C] -> k, v, each [B, L, H, D]."""
-        k = self.k(context)
-        (square,) = self.mean_square(k)
-        return self.split_heads(self.norm_k(k, square)), self.split_heads(self.v(context))
+        k = self.norm_k.normalize(self.k(context), self.mean_square)
+        return self.split_heads(k), self.split_heads(self.v(context))
 
-    def forward(self, x: Tensor, text: KeyValue) -> Tensor:
-        q = self.q(x)
-        (square,) = self.mean_square(q)
-        return self.answer(self.norm_q(q, square), text)
-
-    def answer(self, q: Tensor, text: KeyValue) -> Tensor:
-        """What follows once q [B, S, C] is normalised."""
-        return self.o(self.attend(self.split_heads(q), *text))
+    def forward(self, x: ProductInput, text: KeyValue) -> Tensor:
+        q = self.norm_q.normalize(self.q(x), self.mean_square)
+        return self.o(attend(self.split_heads(q), *text))
 
 
-_FLASH_MULTIPLE = 8  # head sizes that the flash kernel takes as they are
+_FLASH_MULTIPLE = 8  # the flash kernel would pad other head sizes
 
 
-def biased_attention(q: Tensor, full: KeyValue, weaker: KeyValue, bias: float) -> Tensor:
+def biased_attention(q: Tensor, full: KeyValue, biased: KeyValue, bias: float) -> Tensor:
     """q [B, S, H, D] over keys and values [B, K, H, D] of two groups, neither empty -> [B, S, H·D].
 
-    The scores of `weaker` get ln(bias) added.
+    The scores of `biased` get ln(bias) added.
     """
-    out_full, sum_full = attend_with_sum(q, *full)
-    out_weaker, sum_weaker = attend_with_sum(q, *weaker)
-    share = torch.sigmoid(sum_weaker + math.log(bias) - sum_full)[..., None]
-    joined = torch.lerp(out_full.to(share.dtype), out_weaker.to(share.dtype), share)
-    return joined.to(q.dtype).transpose(1, 2).flatten(2)
+    out_full, log_sum_full = attend_with_sum(q, *full)
+    out_biased, log_sum_biased = attend_with_sum(q, *biased)
+    share = torch.sigmoid(log_sum_biased + math.log(bias) - log_sum_full)[..., None]
+    merged = torch.lerp(out_full.to(share.dtype), out_biased.to(share.dtype), share)
+    return merged.to(q.dtype).transpose(1, 2).flatten(2)
 
 
 def attend_with_sum(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +224,7 @@ def attend_with_sum(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def softmax_with_sum(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by a softmax written out, for devices and types without such a kernel."""
+    """`attend_with_sum` by an explicit softmax, for devices and types without such a kernel."""
     wide = torch.promote_types(q.dtype, torch.float32)
     scores = q.to(wide) @ k.to(wide).transpose(-1, -2) / math.sqrt(q.shape[-1])
     return scores.softmax(-1) @ v.to(wide), scores.logsumexp(-1)

@@ -1,34 +1,56 @@
-"""Passes through a model whose blocks' halves are fused and compiled."""
+"""Passes through a model whose blocks are fused and compiled.
+
+Fused: q and k from one product, v's product written into the cache, norms and rotation in one kernel, and the
+activation inside the product before it. A block is compiled in halves: between them lies the attention to the history,
+whose sizes change while the window fills. Of a rank's part of a block, the sums over the mesh are compiled, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
+from pp1_orchestrator.models.wan.attention import FusedRMSNorm, FusedSelfAttention, SelfAttention
 from pp1_orchestrator.models.wan.cuda_graphs import CudaGraphRunner
 from pp1_orchestrator.models.wan.fp8 import quantize_block
-from pp1_orchestrator.models.wan.fused_block import FastBlock, KernelSteps, Steps, WideSteps
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.model import CausalWanModel, Modulation
-from pp1_orchestrator.models.wan.ops.norms import RopeCosSin, rope_cos_sin
+from pp1_orchestrator.models.wan.model import Block, CausalWanModel
+from pp1_orchestrator.models.wan.ops.linear import GeluLinear
+from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
 from pp1_orchestrator.models.wan.ops.split_kv_attention import (
     AttentionKernel,
     SplitKVAttention,
     attention_kernel,
-    join_parts,
+    merge_splits,
 )
-from pp1_orchestrator.models.wan.rope import RopeTable
-from pp1_orchestrator.models.wan.runner import EagerRunner, ModelRunner, Text
+from pp1_orchestrator.models.wan.rope import RopeCosSin, RopeTable, rope_cos_sin
+from pp1_orchestrator.models.wan.runner import EagerRunner, ModelRunner
+
+HALVES = ("pre_norm", "write_inputs", "finish_and_norm", "finish")
+"""The methods of a block that are compiled."""
 
 
-class CompiledPasses(EagerRunner):
-    """Takes the model's blocks over, for good.
+def fuse_block(block: Block, ops: EagerOps) -> None:
+    """Replace a block's layers by fused ones, in place; the layers that those need no more are freed."""
+    assert isinstance(block.self_attn, SelfAttention)
+    up, _, down = block.ffn
+    block.self_attn = FusedSelfAttention(block.self_attn)
+    block.cross_attn.norm_q = FusedRMSNorm(block.cross_attn.norm_q)
+    block.ffn = nn.Sequential(GeluLinear(up), down)
+    block.ops = ops
 
-    Compiles at the first pass; blocks are alike, so that costs as one does. steps: what lies between products, where
-    they aren't rounded to 8 bits. attention: to the history, where not by torch's choice. backend: torch.compile's.
+
+class CompiledRunner(EagerRunner):
+    """Fuses the model's blocks, for good, and compiles them at the first pass. Blocks are alike, so one is compiled.
+
+    Args:
+        ops: what lies between products, unless `fp8`.
+        attention: the kernel for the history; None for torch's choice.
+        fp8: quantize the blocks' products.
+        backend: torch.compile's.
     """
 
     def __init__(
@@ -36,7 +58,7 @@ class CompiledPasses(EagerRunner):
         model: CausalWanModel,
         cache: KVCache,
         *,
-        steps: Steps,
+        ops: EagerOps,
         attention: AttentionKernel | None = None,
         fp8: bool = False,
         backend: str = "inductor",
@@ -46,53 +68,26 @@ class CompiledPasses(EagerRunner):
         def compiled(function: Callable[..., Any]) -> Any:
             return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
 
-        self._blocks = [FastBlock(block, steps) for block in model.block_list()]
-        for fast in self._blocks:
+        for block in model.block_list():
+            fuse_block(block, ops)
             if fp8:
-                quantize_block(fast)
-            whole: Any = fast
-            for name in ("enter", "write_inputs", "pass_on", "finish"):
-                setattr(whole, name, compiled(getattr(fast, name)))
+                quantize_block(block)
+            for name in HALVES:
+                setattr(block, name, compiled(getattr(block, name)))
         if attention is not None:
-            cache.attention = SplitKVAttention(model.patch_embedding.weight.device, attention, compiled(join_parts))
+            cache.attention = SplitKVAttention(model.patch_embedding.weight.device, attention, compiled(merge_splits))
 
     def keep_rope(self, rope: RopeTable) -> RopeCosSin:
         return rope_cos_sin(rope)
 
-    def flow(self, latents: Tensor, time: Tensor, text: Text, rope: RopeCosSin) -> Tensor:
-        """`CausalWanModel.forward`."""
-        frames, _, height, width = latents.shape[1:]
-        with self._kernels():
-            embedded, block_time = self._model.embed_time(time)
-            mods = [fast.block.modulate(block_time) for fast in self._blocks]
-            x, q = self._to_last(self._model.patchify(latents), mods, text, rope)
-            last = len(self._blocks) - 1
-            x = self._blocks[last].finish(x, self._cache.attend(last, q), text[last], mods[last])
-            return self._model.unpatchify(self._model.head(x, embedded), frames, height, width)
 
-    def write(self, latents: Tensor, time: Tensor, text: Text, rope: RopeCosSin) -> None:
-        """`CausalWanModel.write_history`."""
-        with self._kernels():
-            _, block_time = self._model.embed_time(time)
-            mods = [fast.block.modulate(block_time) for fast in self._blocks]
-            self._to_last(self._model.patchify(latents), mods, text, rope)
-
-    def _to_last(self, x: Tensor, mods: Sequence[Modulation], text: Text, rope: RopeCosSin) -> tuple[Tensor, Tensor]:
-        """Through the blocks until the last one's keys and values are written: x and its q."""
-        h = self._blocks[0].enter(x, mods[0])
-        for index, fast in enumerate(self._blocks[:-1]):
-            q = fast.write_inputs(h, rope, self._cache.slots(index))
-            x, h = fast.pass_on(x, self._cache.attend(index, q), text[index], mods[index], mods[index + 1])
-        return x, self._blocks[-1].write_inputs(h, rope, self._cache.slots(len(self._blocks) - 1))
-
-
-def fast_passes(model: CausalWanModel, cache: KVCache, fp8: bool) -> ModelRunner:
+def fast_runner(model: CausalWanModel, cache: KVCache, fp8: bool) -> ModelRunner:
     """The fastest way through a model, or a rank's part of one, on its device.
 
-    Without a graph, a kernel that the compiler doesn't launch by itself costs the host more than it saves the GPU.
+    Without a graph, a kernel that the compiler doesn't launch itself costs the host more than it saves the GPU.
     """
     weight = model.patch_embedding.weight
     if not weight.is_cuda:
-        return CompiledPasses(model, cache, steps=WideSteps(), fp8=fp8)
+        return CompiledRunner(model, cache, ops=EagerOps(), fp8=fp8)
     kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim)
-    return CudaGraphRunner(CompiledPasses(model, cache, steps=KernelSteps(), attention=kernel, fp8=fp8), cache)
+    return CudaGraphRunner(CompiledRunner(model, cache, ops=TritonOps(), attention=kernel, fp8=fp8), cache)

@@ -6,7 +6,8 @@ import msgspec
 
 
 class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """chunk_frames, local_attn_size and sink_frames count latent frames; the window includes the chunk being made."""
+    """chunk_frames, local_attn_size and sink_frames count latent frames. The window local_attn_size includes the chunk
+    that is being generated."""
 
     dim: int
     ffn_dim: int
@@ -33,5 +34,5 @@ class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def holds_chunks(chunk: int, window: int, sink: int) -> bool:
-    """Whether sink and the ring behind it (window − sink) are whole numbers of chunks, the ring at least one."""
+    """Whether the sink and the ring after it (window − sink) are whole numbers of chunks, the ring at least one."""
     return sink % chunk == 0 and (window - sink) % chunk == 0 and window - sink >= chunk

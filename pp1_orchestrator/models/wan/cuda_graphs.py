@@ -1,8 +1,8 @@
-"""Passes on a CUDA device captured as graphs: launching a whole pass costs next to nothing.
+"""Passes captured as CUDA graphs, so that launching a whole pass costs the host next to nothing.
 
-A captured graph replays one sequence of kernels on fixed memory. What a pass reads and writes of the history depends on
-the cache's position alone, so there is a graph for each position and kind of pass, made at its first use; text, table
-and inputs lie at fixed places.
+A graph replays one sequence of kernels on fixed memory. Which part of the cache a pass reads and writes depends only on
+the cache's position, so there is one graph for each position and kind of pass, captured at its first use. Text, rotary
+table and inputs are copied to static tensors.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.rope import RopeTable
 from pp1_orchestrator.models.wan.runner import ModelRunner, Text
 
-MOST_GRAPHS = 128
+MAX_GRAPHS = 128
 
 
 class CudaGraphRunner:
-    """Implements `passes.Passes` by replaying those of another. Used by one thread at a time."""
+    """Captures and replays the passes of another runner. Not thread-safe."""
 
-    def __init__(self, passes: ModelRunner, cache: KVCache) -> None:
-        self._passes, self._cache = passes, cache
+    def __init__(self, runner: ModelRunner, cache: KVCache) -> None:
+        self._runner, self._cache = runner, cache
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, Any]] = {}
         self._pool = torch.cuda.graph_pool_handle()
-        self._fixed: dict[str, list[Tensor]] = {}
+        self._static: dict[str, list[Tensor]] = {}
 
     def keep_text(self, text: Text) -> Text:
-        flat = self._fix("text", [tensor for pair in text for tensor in pair])
+        flat = self._static_input("text", [tensor for pair in text for tensor in pair])
         return list(zip(flat[::2], flat[1::2], strict=True))
 
     def keep_rope(self, rope: RopeTable) -> Any:
-        return tuple(self._fix("rope", self._passes.keep_rope(rope)))
+        return tuple(self._static_input("rope", self._runner.keep_rope(rope)))
 
     def flow(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> Tensor:
-        latents, time = self._fix("inputs", (latents, time))
-        return self._run("flow", lambda: self._passes.flow(latents, time, text, rope)).clone()
+        latents, time = self._static_input("inputs", (latents, time))
+        return self._run("flow", lambda: self._runner.flow(latents, time, text, rope)).clone()
 
     def write(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> None:
-        latents, time = self._fix("inputs", (latents, time))
-        self._run("write", lambda: self._passes.write(latents, time, text, rope))
+        latents, time = self._static_input("inputs", (latents, time))
+        self._run("write", lambda: self._runner.write(latents, time, text, rope))
 
     def close(self) -> None:
-        """NCCL ends a group only when no graph is left that has a sum of it, and waits for that without a limit.
+        """Free the graphs: NCCL waits, without a limit, for every graph with a collective of a group before it ends it.
 
-        A replay that waits for a rank that is gone has none either: who has started this process must end it.
+        A replay that waits for a lost rank has no limit either; the process must be ended from outside.
         """
         torch.cuda.synchronize()
         self._graphs.clear()
 
-    def _fix(self, name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """These values at the place that this name has, which is made for the first ones."""
-        if name not in self._fixed:
-            self._fixed[name] = [tensor.clone() for tensor in tensors]
-        for place, tensor in zip(self._fixed[name], tensors, strict=True):
-            place.copy_(tensor)
-        return self._fixed[name]
+    def _static_input(self, name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy the values to the static tensors of this name, which the first call allocates."""
+        if name not in self._static:
+            self._static[name] = [tensor.clone() for tensor in tensors]
+        for static, tensor in zip(self._static[name], tensors, strict=True):
+            static.copy_(tensor)
+        return self._static[name]
 
     def _run(self, kind: str, run: Callable[[], Any]) -> Any:
         key = kind, self._cache.position
         if key not in self._graphs:
-            if len(self._graphs) == MOST_GRAPHS:
+            if len(self._graphs) == MAX_GRAPHS:
                 return run()
-            run()  # whatever is compiled or chosen late is there then
+            run()  # compiles and selects kernels, which a capture must not
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 out = run()

@@ -1,6 +1,6 @@
-"""One chunk at a time: denoise new latents against the history, then write their clean keys and values.
+"""Generates one chunk at a time: denoises new latents against the history, then caches their clean keys and values.
 
-Knows the transformer, its cache and its schedule; knows nothing of who asks or where the result goes.
+Knows the transformer, its cache and its schedule; knows nothing of requests or of what happens to the latents.
 Sampling as in Self-Forcing (arXiv:2506.08009): each step predicts x0, which is noised again for the next step.
 """
 
@@ -20,10 +20,7 @@ from pp1_orchestrator.models.wan.sampler import TRAIN_STEPS, FlowSchedule, renoi
 
 
 class CausalGenerator:
-    """The generator with its state. `calls` counts the passes through the transformer.
-
-    passes: how they run; by default as the model is written.
-    """
+    """A transformer with its cache and text. `calls` counts the passes through the transformer."""
 
     def __init__(
         self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, passes: ModelRunner | None = None
@@ -43,9 +40,7 @@ class CausalGenerator:
         return self._cache.nbytes
 
     def warm_up(self, text_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> None:
-        """Run each kind of pass at each place of the window, on nothing, and forget it.
-
-        Whatever is compiled, captured or chosen late is there then.
+        """Run each kind of pass at each position of the window, so that all is compiled and captured; then reset.
 
         text_shape: [1, L, text_dim]; latent_shape: [1, F, c, h, w].
         """
@@ -58,22 +53,22 @@ class CausalGenerator:
 
     @torch.inference_mode()
     def set_text(self, embeds: Tensor) -> None:
-        """embeds [1, L, text_dim]: replaces the text's keys and values; the history stays."""
+        """Replace the text's keys and values by those of embeds [1, L, text_dim]. The history stays."""
         self._text = self._passes.keep_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
 
     def reset(self) -> None:
-        """Forget the history: the next chunk starts at latent frame 0. The text stays."""
+        """Drop the history: the next chunk starts at latent frame 0. The text stays."""
         self._cache.rebase(0)
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
         """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device.
 
-        bias multiplies the attention weights of the history except its first latent frame, before they are normalised.
+        bias multiplies the attention weights of the history, except its first latent frame, before the softmax's sum.
         """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
-        # Drawn and on their way before the first pass: nothing between passes waits for the host.
+        # Drawn and uploaded before the first pass, so that nothing between passes waits for the host.
         fresh = [self._upload(torch.randn(noise.shape, generator=renoise)) for _ in levels[1:]]
         x = self._upload(noise)
         clean = x
@@ -87,20 +82,20 @@ class CausalGenerator:
 
     @torch.inference_mode()
     def write_context(self, latents: Tensor, start_frame: int) -> None:
-        """Write a finished chunk's clean keys and values (one pass at t = 0)."""
+        """Cache a finished chunk's clean keys and values, by one pass at t = 0."""
         text, rope, time = self._prepare(latents, 0.0, start_frame)
         self.calls += 1
         self._passes.write(latents.to(self.device, self.dtype), time, text, rope)
 
     def close(self) -> None:
-        """To be called before the group ends that the generator's sums go through; there is no chunk after this."""
+        """Free what refers to the process group of the generator's sums. Call it before the group ends."""
         self._passes.close()
 
     def rebuild(self, context: Tensor, start_frame: int) -> None:
-        """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on: a call for each chunk.
+        """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on, in one pass a chunk.
 
         Block-causal: each chunk attends to itself and to the chunks of the context before it.
-        Raises ValueError when m is not a whole number of chunks that the window holds.
+        Raises ValueError if m is not a whole number of chunks that fits the window.
         """
         chunk, frames = self._cache.chunk, context.shape[1]
         if not frames or frames % chunk or frames > self._cache.window:
@@ -118,7 +113,7 @@ class CausalGenerator:
         return self._passes.flow(x, time, text, rope)
 
     def _upload(self, values: Tensor) -> Tensor:
-        """To the device without waiting for it, in the generator's type."""
+        """Copy to the device, asynchronously, in the generator's type."""
         if values.device == self.device:
             return values.to(self.dtype)
         wide = values.pin_memory() if self.device.type == "cuda" else values

@@ -1,7 +1,7 @@
-"""The generator's memory of past chunks: preallocated keys and values, written in place as a ring.
+"""Keys and values of past chunks: preallocated, and written in place as a ring.
 
-Keys are cached after rotation, so attention does not care in which slot a frame lies: when the window is full a new
-chunk simply takes the slots of the oldest one. Sink frames, if any, are never overwritten. Indices live on the host.
+Keys are cached after rotation, so it does not matter to attention in which slot a frame is: when the window is full, a
+new chunk takes the slots of the oldest one. Sink frames are never overwritten. Indices live on the host.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 class KVCache:
     """Keys and values of every layer, [layers][B, capacity, H, D], and attention over them.
 
-    attention: what attends to all of it alike; another function of the same kind may take its place.
-    chunk, window and sink count latent frames; window includes the chunk being made. Raises ValueError when the ring
-    (window − sink) is not a whole number of chunks.
+    `attention` is the function used where all keys weigh the same; it may be replaced. chunk, window and sink count
+    latent frames; window includes the chunk that is being generated. Raises ValueError if the ring (window − sink) is
+    not a whole number of chunks.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class KVCache:
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
     ) -> KVCache:
-        """What one of `degree` tensor-parallel ranks keeps for latents of height and width `latent_size`."""
+        """The cache of one of `degree` tensor-parallel ranks, for latents of height and width `latent_size`."""
         return cls(
             layers=config.num_layers,
             heads=config.num_heads // degree,
@@ -74,17 +74,17 @@ class KVCache:
         return sum(t.nbytes for t in (*self._keys, *self._values))
 
     def rebase(self, frame: int) -> None:
-        """Forget all history; from now on latent frame `frame` takes the first slot, and no earlier one may come."""
+        """Drop the history. Latent frame `frame` gets the first slot; earlier frames are refused from now on."""
         if frame < 0 or frame % self.chunk:
             raise ValueError(f"frame {frame} begins no chunk of {self.chunk} frames")
         self._origin = frame
         self._slot, self._valid = slice(0, 0), 0
 
     def begin(self, start_frame: int, bias: float = 1.0) -> None:
-        """Choose the slots of the chunk that starts at latent frame `start_frame`. Repeated passes reuse them.
+        """Select the slots of the chunk that starts at latent frame `start_frame`. Repeated passes reuse them.
 
-        With a bias, ln(bias) is added to the scores of what lies between the first cached frame and this chunk, until
-        the next `begin`. Raises ValueError for a bias once the ring has wrapped: no frame is the first one then.
+        Until the next `begin`, ln(bias) is added to the scores of all keys between the first cached frame and this
+        chunk. Raises ValueError for a bias after the ring has wrapped, since the first frame is overwritten then.
         """
         if start_frame % self.chunk:
             raise ValueError(f"start frame {start_frame} is not a multiple of the chunk's {self.chunk} frames")
@@ -106,15 +106,15 @@ class KVCache:
 
     @property
     def position(self) -> tuple[int, int, float]:
-        """What the chunk's passes depend on besides their inputs: equal positions read and write the same memory."""
+        """The cache state that a pass depends on: passes at equal positions read and write the same memory."""
         return self._slot.start, self._valid, self._bias
 
     def slots(self, layer: int) -> KeyValue:
-        """Views of the chunk's own keys and values, [B, S, H, D], to be written to."""
+        """Views to write the chunk's keys and values to, [B, S, H, D] each."""
         return self._part(layer, self._slot)
 
     def attend(self, layer: int, q: Tensor) -> Tensor:
-        """Attend to all valid keys, the chunk's own included: q [B, S, H, D] -> [B, S, H·D]."""
+        """Attend to all valid keys, including the chunk's own: q [B, S, H, D] -> [B, S, H·D]."""
         middle = slice(self._frame, self._slot.start)
         if self._bias == 1 or middle.start >= middle.stop:
             return self.attention(q, *self.visible(layer))

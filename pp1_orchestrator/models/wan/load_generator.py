@@ -1,8 +1,8 @@
 """A transformer's weights from a file in any known layout, checked before anything of them is read.
 
-A rank's part of the transformer: which part of each tensor it is, how it is read, and the model around it.
+Loads a rank's part of the transformer: selects its part of each tensor, reads it and builds the model around it.
 
-A rank never holds more than its own part and one whole tensor. Knows no files: a `Source` reads, and slices, tensors.
+A rank never holds more than its own part and one whole tensor. Knows nothing of file formats.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def whole_shapes(config: WanConfig) -> dict[str, Shape]:
 def read_part(
     config: WanConfig, source: Source, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
 ) -> State:
-    """The tensors of the rank at `place`: along the dimension in which its part is smaller, it has its share."""
+    """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
     whole = _shapes(model)
     state = {}
@@ -57,8 +57,10 @@ def read_part(
 
 
 def assemble(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
-    """The transformer around what `read_part` read, joined to the ranks that `shard` reaches. Empties `state`: whoever
-    replaces a weight of the model then frees the old one."""
+    """The transformer with the weights of `read_part`, connected to the other ranks by `shard`.
+
+    Empties `state`, so that a weight that is replaced later is freed.
+    """
     model = parallelize(_on_meta(config), shard, plan)
     model.load_state_dict(state, assign=True)
     state.clear()

@@ -1,36 +1,26 @@
 """The causal Wan diffusion transformer: maths only. Parameter names and layout are those of Wan2.1's `WanModel`.
 
 Shapes: B batch, F latent frames, h and w latent height and width, S = F·h/2·w/2 tokens, C width, L text tokens.
-The caller's history keeps the keys and values and attends to them; this file does not know how.
+The cache keeps the keys and values of past chunks and attends to them; this file does not know how.
 Sources: Wan2.1 (arXiv:2503.20314), Self-Forcing (arXiv:2506.08009), AdaLN as in DiT (arXiv:2212.09748).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pp1_orchestrator.models.wan.attention import CrossAttention, KeyValue, SelfAttention
+from pp1_orchestrator.models.wan.attention import CrossAttention, FusedSelfAttention, KeyValue, SelfAttention
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.rope import RopeTable
+from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, ProductInput, gated_add_ref, layer_norm_ref
+from pp1_orchestrator.models.wan.rope import RopeCosSin, RopeTable
 
 Modulation = tuple[Tensor, ...]
-
-
-class AttentionCache(Protocol):
-    """Keeps every layer's keys and values and attends to them."""
-
-    def slots(self, layer: int) -> KeyValue:
-        """Where a layer's new keys and values go, [B, S, H, D] each."""
-        ...
-
-    def attend(self, layer: int, q: Tensor) -> Tensor:
-        """Attend to all that the new tokens may see, themselves included: [B, S, H, D] -> [B, S, C]."""
-        ...
 
 
 def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
@@ -41,23 +31,26 @@ def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
 
 
 def _modulation(count: int, dim: int) -> nn.Parameter:
-    """[1, count, dim] to start a training from. Without memory it has no values: to draw them there, torch would load
-    its compiler, which takes longer than all else of a rank's start."""
+    """[1, count, dim], initialised for training. Not on the meta device: torch would load its compiler to draw there,
+    which takes longer than the rest of a rank's start."""
     table = torch.empty(1, count, dim)
     return nn.Parameter(table if table.is_meta else table.normal_(std=dim**-0.5))
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward, each around a residual stream."""
+    """Self-attention, cross-attention and feed-forward, each around a residual stream.
+
+    `ops` are the steps between matrix products. `compiled.fuse_block` replaces them and some layers by fused ones;
+    `parallelize` replaces layers by a rank's part of them.
+    """
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
-        dim, eps = config.dim, config.eps
-        self.norm1 = nn.LayerNorm(dim, eps=eps, elementwise_affine=False)
-        self.self_attn = SelfAttention(dim, config.num_heads, eps)
-        self.norm3 = nn.LayerNorm(dim, eps=eps)
-        self.cross_attn = CrossAttention(dim, config.num_heads, eps)
-        self.norm2 = nn.LayerNorm(dim, eps=eps, elementwise_affine=False)
+        dim, self.eps = config.dim, config.eps
+        self.ops = EagerOps()
+        self.self_attn: SelfAttention | FusedSelfAttention = SelfAttention(dim, config.num_heads, self.eps)
+        self.norm3 = nn.LayerNorm(dim, eps=self.eps)
+        self.cross_attn = CrossAttention(dim, config.num_heads, self.eps)
         self.ffn = nn.Sequential(
             nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
         )
@@ -67,22 +60,42 @@ class Block(nn.Module):
         """[B, 6, C] from `CausalWanModel.embed_time` -> six tensors [B, 1, C]: shift, scale, gate, twice."""
         return (self.modulation + time).unsqueeze(2).unbind(1)
 
-    def attention_inputs(self, x: Tensor, mod: Modulation, rope: RopeTable) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, S, C] -> q, k, v [B, S, H, D]."""
-        return self.self_attn.project(torch.addcmul(mod[0], self.norm1(x), 1 + mod[1]), rope)
+    def pre_norm(self, x: Tensor, mod: Modulation) -> ProductInput:
+        """x [B, S, C] -> h, what the products of self-attention take."""
+        return self.ops.norm(x, self._pre_affine(mod))
 
-    def write_inputs(self, x: Tensor, mod: Modulation, rope: RopeTable, slots: KeyValue) -> Tensor:
-        """`attention_inputs` with keys and values written to their slots -> q [B, S, H, D]."""
-        q, k, v = self.attention_inputs(x, mod, rope)
-        slots[0].copy_(k)
-        slots[1].copy_(v)
-        return q
+    def attention_inputs(self, x: Tensor, mod: Modulation, rope: RopeTable) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, S, C] -> q, k, v [B, S, H, D], of a block that is not fused."""
+        assert isinstance(self.self_attn, SelfAttention)
+        h = self.pre_norm(x, mod)
+        assert isinstance(h, Tensor)
+        return self.self_attn.project(h, rope)
+
+    def write_inputs(self, h: Any, rope: Any, slots: KeyValue) -> Tensor:
+        """h of `pre_norm` -> q [B, S, H, D]; keys and values are written to `slots`. rope: see `forward`."""
+        return self.self_attn.write(h, rope, slots)
 
     def finish(self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation) -> Tensor:
         """Everything after self-attention. x and attended [B, S, C] -> [B, S, C]."""
-        x = torch.addcmul(x, self.self_attn.o(attended), mod[2])
-        x = x + self.cross_attn(self.norm3(x), text)
-        return torch.addcmul(x, self.ffn(torch.addcmul(mod[3], self.norm2(x), 1 + mod[4])), mod[5])
+        x, change = self._after_attention(x, attended, text, mod)
+        return gated_add_ref(x, change, mod[5])
+
+    def finish_and_norm(
+        self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation, next_mod: Modulation
+    ) -> tuple[Tensor, ProductInput]:
+        """`finish`, and the next block's `pre_norm` of the result: fused ops need one pass over x for both."""
+        x, change = self._after_attention(x, attended, text, mod)
+        return self.ops.add_norm(x, change, mod[5], self._pre_affine(next_mod))
+
+    def _after_attention(self, x: Tensor, attended: Tensor, text: KeyValue, mod: Modulation) -> tuple[Tensor, Tensor]:
+        """x after cross-attention, and the feed-forward's output, which is not added yet."""
+        learned = Affine(self.norm3.weight, self.norm3.bias, 0, self.norm3.eps)
+        x, h = self.ops.add_norm(x, self.self_attn.o(attended), mod[2], learned)
+        x, h = self.ops.add_norm(x, self.cross_attn(h, text), None, Affine(mod[4], mod[3], 1, self.eps))
+        return x, self.ffn(h)
+
+    def _pre_affine(self, mod: Modulation) -> Affine:
+        return Affine(mod[1], mod[0], 1, self.eps)
 
 
 class Head(nn.Module):
@@ -91,14 +104,14 @@ class Head(nn.Module):
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
         patch = config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
-        self.norm = nn.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False)
+        self.eps = config.eps
         self.head = nn.Linear(config.dim, patch * config.out_dim)
         self.modulation = _modulation(2, config.dim)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x [B, S, C], time [B, C] -> [B, S, patch·out_dim]."""
         shift, scale = (self.modulation + time[:, None]).unsqueeze(2).unbind(1)
-        return self.head(torch.addcmul(shift, self.norm(x), 1 + scale))
+        return self.head(layer_norm_ref(x, Affine(scale, shift, 1, self.eps)))
 
 
 class CausalWanModel(nn.Module):
@@ -118,7 +131,7 @@ class CausalWanModel(nn.Module):
         self.head = Head(config)
 
     def block_list(self) -> Sequence[Block]:
-        """The blocks, typed."""
+        """The blocks with their type."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def patchify(self, latents: Tensor) -> Tensor:
@@ -144,33 +157,47 @@ class CausalWanModel(nn.Module):
         return [block.cross_attn.text_kv(context) for block in self.block_list()]
 
     def text_bytes(self) -> int:
-        """Of what `embed_text` makes of one prompt."""
+        """Bytes of `embed_text` of one prompt."""
         values = (block.cross_attn.v for block in self.block_list())
         weights = (v.weight for v in values if isinstance(v, nn.Linear))
         return sum(2 * self.config.text_len * weight.shape[0] * weight.itemsize for weight in weights)
 
     def forward(
-        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], history: AttentionCache, rope: RopeTable
+        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: RopeTable | RopeCosSin
     ) -> Tensor:
-        """Flow of one chunk: [B, F, c, h, w] -> the same shape. Writes the chunk's keys and values to `history`."""
-        _, f, _, h, w = latents.shape
+        """Flow of one chunk: [B, F, c, h, w] -> the same shape. Writes the chunk's keys and values to `cache`.
+
+        rope: a RopeCosSin if the blocks are fused, else a RopeTable.
+        """
+        frames, _, height, width = latents.shape[1:]
         time, block_time = self.embed_time(timestep)
-        x = self.patchify(latents)
-        for index, block in enumerate(self.block_list()):
-            mod = block.modulate(block_time)
-            q = block.write_inputs(x, mod, rope, history.slots(index))
-            x = block.finish(x, history.attend(index, q), text[index], mod)
-        return self.unpatchify(self.head(x, time), f, h, w)
+        blocks = self.block_list()
+        mods, last = [block.modulate(block_time) for block in blocks], len(blocks) - 1
+        x, q = self._to_last_block(self.patchify(latents), mods, text, cache, rope)
+        x = blocks[last].finish(x, cache.attend(last, q), text[last], mods[last])
+        return self.unpatchify(self.head(x, time), frames, height, width)
 
     def write_history(
-        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], history: AttentionCache, rope: RopeTable
+        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: RopeTable | RopeCosSin
     ) -> None:
-        """Write a chunk's keys and values and nothing else: the last block stops once its own are written."""
+        """Only write a chunk's keys and values: the last block stops once its own are written."""
         _, block_time = self.embed_time(timestep)
-        x = self.patchify(latents)
-        blocks = self.block_list()
+        mods = [block.modulate(block_time) for block in self.block_list()]
+        self._to_last_block(self.patchify(latents), mods, text, cache, rope)
+
+    def _to_last_block(
+        self,
+        x: Tensor,
+        mods: Sequence[Modulation],
+        text: Sequence[KeyValue],
+        cache: KVCache,
+        rope: RopeTable | RopeCosSin,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the blocks until the last one's keys and values are written -> x, and the last block's q."""
+        *blocks, last = self.block_list()
+        h = (blocks or [last])[0].pre_norm(x, mods[0])
         for index, block in enumerate(blocks):
-            mod = block.modulate(block_time)
-            q = block.write_inputs(x, mod, rope, history.slots(index))
-            if index + 1 < len(blocks):
-                x = block.finish(x, history.attend(index, q), text[index], mod)
+            q = block.write_inputs(h, rope, cache.slots(index))
+            del h  # frees its memory for the rest of the block
+            x, h = block.finish_and_norm(x, cache.attend(index, q), text[index], mods[index], mods[index + 1])
+        return x, last.write_inputs(h, rope, cache.slots(len(blocks)))

@@ -1,7 +1,7 @@
 """Three-dimensional rotary positions of Wan (time, height, width), for any frame index.
 
-Tables are made in float64 per chunk, so an endless stream never runs out of positions; only differences of positions
-reach attention. Source: RoPE, arXiv:2104.09864; axis split as in Wan2.1's `rope_params`.
+A table is made for each chunk, in float64, so that an endless stream never runs out of positions: only differences of
+positions reach attention. Source: RoPE, arXiv:2104.09864; axis split as in Wan2.1's `rope_params`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from torch import Tensor
 
 RopeTable = Tensor
 """[S, 1, D/2] complex64: the turn of each pair at each token."""
+RopeCosSin = tuple[Tensor, Tensor]
+"""A `RopeTable` without complex numbers, which compilers and kernels can't take apart: [S, 1, D] float32 each. The
+cosine of each pair twice, and its sine with the sign that each of the two takes."""
 THETA = 10000.0
 
 
@@ -23,10 +26,7 @@ def _angles(positions: Tensor, pairs: int) -> Tensor:
 def rope_table(
     head_dim: int, start: int, frames: int, height: int, width: int, device: torch.device | str = "cpu"
 ) -> RopeTable:
-    """For latent frames start … start+frames-1, so S = frames·height·width.
-
-    height and width count tokens, not pixels.
-    """
+    """For latent frames start … start + frames − 1, so S = frames·height·width. height and width count tokens."""
     pairs = head_dim // 2
     axis_pairs = (pairs - 2 * (pairs // 3), pairs // 3, pairs // 3)
     time = _angles(torch.arange(start, start + frames, device=device), axis_pairs[0])
@@ -45,6 +45,17 @@ def rope_table(
 
 
 def rotate(x: Tensor, table: RopeTable) -> Tensor:
-    """Rotate interleaved pairs of x [..., S, H, D] by the table's angles, in float32: one pass over complex numbers."""
+    """Rotate interleaved pairs of x [..., S, H, D] by the table's angles, in float32 -> x's type."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
+
+
+def rope_cos_sin(table: RopeTable) -> RopeCosSin:
+    """The table as real numbers."""
+    cos, sin = table.real, table.imag
+    return cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2)
+
+
+def rope_complex(table: RopeCosSin) -> RopeTable:
+    """The inverse of `rope_cos_sin`."""
+    return torch.complex(table[0][..., ::2], table[1][..., 1::2])

@@ -1,4 +1,4 @@
-"""The two kinds of pass through a transformer that a generator needs. How they run is chosen outside."""
+"""Runs the two kinds of pass through a transformer that a generator needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelRunner(Protocol):
 
 
 class EagerRunner:
-    """The model as it is written, operation by operation."""
+    """Runs the model eagerly."""
 
     def __init__(self, model: CausalWanModel, cache: KVCache) -> None:
         self._model, self._cache = model, cache

@@ -1,8 +1,8 @@
 """Tensor parallelism, applied to a finished transformer from outside.
 
-Column-parallel: q, k, v and the feed-forward's first matrix; row-parallel: o and its second matrix, whose partial sums
-are added over ranks before the bias. The q/k RMSNorm spans all heads, so its mean of squares is taken over ranks too:
-q's and k's sums travel in one collective. `all_reduce` sums a tensor over the mesh in place; nothing here knows how.
+Column-parallel: q, k, v and the feed-forward's first matrix. Row-parallel: o and its second matrix, whose partial sums
+are added over ranks before the bias. The q/k RMSNorm spans all heads, so its mean of squares is taken over ranks too,
+q's and k's in one collective. Knows nothing of how a tensor is summed over the mesh.
 Source: Megatron-LM, arXiv:1909.08053.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm
+from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm, SelfAttention
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
 
@@ -24,8 +24,9 @@ from pp1_orchestrator.models.wan.model import CausalWanModel
 class ShardPlan:
     """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
 
-    Splitting qk costs a small collective per attention, splitting cross_attention one of each size per block. Where a
-    message costs more than the product it saves (small models, slow links), they are better computed on every rank.
+    Splitting qk costs a small collective per attention, splitting cross_attention a small and a large one per block.
+    For small models and slow links, where a message costs more than the product it saves, every rank better computes
+    them whole.
     """
 
     qk: bool = True
@@ -33,7 +34,7 @@ class ShardPlan:
 
 
 class Shard(Protocol):
-    """This rank's place in the mesh and how to sum over it."""
+    """This rank's place in the mesh, and the sum over the mesh."""
 
     @property
     def rank(self) -> int: ...
@@ -41,12 +42,14 @@ class Shard(Protocol):
     @property
     def degree(self) -> int: ...
 
-    def all_reduce(self, tensor: Tensor) -> Tensor: ...
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over the mesh in place, and return it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A rank's place in a mesh that it has not met: enough to know its part, and to compute alone."""
+    """A rank's place in a mesh that it is not connected to: enough to select its weights, and to compute alone."""
 
     rank: int
     degree: int
@@ -80,7 +83,7 @@ class ShardedMeanSquare(MeanSquare):
 
 
 class RowParallelLinear(nn.Module):
-    """A slice of a matrix's input columns; the partial products are summed over ranks, then the bias is added once."""
+    """A slice of a matrix's input columns. Partial products are summed over ranks, then the bias is added once."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, shard: Shard) -> None:
         super().__init__()
@@ -94,10 +97,9 @@ class RowParallelLinear(nn.Module):
 
 
 class HeadSliceNorm(RMSNorm):
-    """Normalises a full-width tensor and keeps this rank's heads: for q and k that every rank computes whole."""
+    """Normalises a tensor of full width and keeps this rank's heads, for q and k that every rank computes whole."""
 
-    def __init__(self, norm: nn.Module, shard: Shard) -> None:
-        assert isinstance(norm, RMSNorm)
+    def __init__(self, norm: RMSNorm, shard: Shard) -> None:
         super().__init__(0, norm.eps)
         self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
         self.start = shard.rank * len(self.weight)
@@ -133,17 +135,17 @@ def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> Non
         return
     attention.q, attention.k = _column(attention.q, shard), _column(attention.k, shard)
     for norm in (attention.norm_q, attention.norm_k):
-        assert isinstance(norm, RMSNorm)
         norm.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
     attention.mean_square = ShardedMeanSquare(shard)
 
 
 def parallelize(model: CausalWanModel, shard: Shard, plan: ShardPlan) -> CausalWanModel:
-    """Keep this rank's part of every block, in place. Raises ValueError when the degree does not divide the model."""
+    """Keep this rank's part of every block, in place. Raises ValueError if the degree does not divide the model."""
     check_degree(model.config, shard.degree)
     if shard.degree == 1:
         return model
     for block in model.block_list():
+        assert isinstance(block.self_attn, SelfAttention)
         _shard_attention(block.self_attn, shard, plan)
         if plan.cross_attention:
             _shard_attention(block.cross_attn, shard, plan)

@@ -1,7 +1,7 @@
-"""The transformer's names in the files that people have, told apart by the names themselves, and turned into ours.
+"""Recognises how a checkpoint names the transformer's tensors, and renames them to ours, which are Wan2.1's.
 
-Ours are Wan2.1's. Known: Wan2.1, diffusers, Self-Forcing, LongLive and its LoRA, Krea Realtime, StreamDiffusionV2; as
-training wrote them, wrapped by FSDP, checkpointing or a compiler. Knows names and shapes; reads no tensor.
+Known: Wan2.1, diffusers, Self-Forcing, LongLive and its LoRA, Krea Realtime, StreamDiffusionV2; also with the prefixes
+of FSDP, activation checkpointing and torch.compile. Knows names and shapes; reads no tensor.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FROM_DIFFUSERS = (
     (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
     (r"^(blocks\.\d+)\.ffn\.net\.0\.proj\.", r"\1.ffn.0."),
     (r"^(blocks\.\d+)\.ffn\.net\.2\.", r"\1.ffn.2."),
-    # diffusers numbers a block's norms in the order of their use; Wan calls the one before the text the third.
+    # diffusers numbers a block's norms in the order of their use; Wan's norm3 is the one before cross-attention.
     (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
     (r"^(blocks\.\d+)\.attn1\.", r"\1.self_attn."),
     (r"^(blocks\.\d+)\.attn2\.", r"\1.cross_attn."),
@@ -41,17 +41,17 @@ DOWN, UP = "A", "B"
 
 
 def in_our_names(weights: Weights, ema: bool) -> Weights:
-    """The transformer in a file, under our names; what it calls otherwise keeps its name.
+    """The transformer in a file, under our names; names that are not known stay.
 
-    ema: of a file that holds both, the averaged weights. Raises ValueError when two tensors come to one name.
+    ema: take the averaged weights if the file has both. Raises ValueError if two tensors get one name.
     """
     return _renamed(weights, _section(weights.shapes(), ema))
 
 
 def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
-    """`base`, in our names, with a file of low-rank changes added; each counts alpha / rank times, or once.
+    """`base`, in our names, with a LoRA merged into it, scaled by alpha / rank, or by 1 if alpha is None.
 
-    Raises ValueError for a tensor that changes nothing, and for a change that does not fit its matrix.
+    Raises ValueError for a tensor that belongs to no LoRA, and for a LoRA that does not fit its matrix.
     """
     shapes, changes = base.shapes(), dict(_changes(lora, alpha))
     if not changes:
@@ -64,7 +64,7 @@ def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
 
 
 def _section(keys: Iterable[str], ema: bool) -> str:
-    """The prefix of the section to take, or an empty one for a file without sections."""
+    """The prefix of the section to read; empty for a file without sections."""
     there = {key.partition(SECTION)[0] for key in keys if SECTION in key}
     first, second = (AVERAGED, LAST) if ema else (LAST, AVERAGED)
     return next((f"{name}{SECTION}" for name in (first, second, *OTHER_SECTIONS) if name in there), "")
@@ -94,7 +94,7 @@ def _from_diffusers(name: str) -> str:
 
 
 def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LowRank]]:
-    """Each changed matrix's name, and its change."""
+    """The name of each matrix that the LoRA changes, and the change."""
     keys = lora.shapes()
     section = f"{LORA_SECTION}{SECTION}" if any(key.startswith(LORA_SECTION + SECTION) for key in keys) else ""
     halves: dict[str, dict[str, str]] = {}

@@ -58,12 +58,12 @@ class Overlap(ABC):
         self._parts = parts
 
     @abstractmethod
-    def step(self, stage: ChunkPipeline) -> bool:
+    def step(self, pipeline: ChunkPipeline) -> bool:
         """Advance the stream by about one chunk. False when there was nothing to do."""
 
-    def post(self, parcel: wire.EncodedMessage) -> None:
+    def post(self, message: wire.EncodedMessage) -> None:
         """Send a message that has no answer, while no chunk is with the mesh."""
-        self._parts.link.send(parcel)
+        self._parts.link.send(message)
 
     def close(self, timeout_s: float) -> bool:
         """End the strategy's own threads.
@@ -73,39 +73,39 @@ class Overlap(ABC):
         return True
 
 
-def exchange(parts: OverlapParts, flight: InFlightChunk) -> Received:
+def exchange(parts: OverlapParts, chunk: InFlightChunk) -> Received:
     """Send a chunk's envelope and wait for its result, on one thread."""
     parts.queues.record(IN_FLIGHT, 1)
-    send(parts, flight)
-    received = receive(parts, flight)
+    send(parts, chunk)
+    result = receive(parts, chunk)
     parts.queues.record(IN_FLIGHT, 0)
-    return received
+    return result
 
 
-def send(parts: OverlapParts, flight: InFlightChunk) -> None:
+def send(parts: OverlapParts, chunk: InFlightChunk) -> None:
     """Send a chunk's envelope."""
     start = time.monotonic_ns()
-    flight.packed.cross(flight.parcel.parts)
-    parts.link.send(flight.parcel)
-    note_sent(parts, flight, start)
+    chunk.packed.wait(chunk.encoded.parts)
+    parts.link.send(chunk.encoded)
+    note_sent(parts, chunk, start)
 
 
-def note_sent(parts: OverlapParts, flight: InFlightChunk, start_ns: int) -> None:
+def note_sent(parts: OverlapParts, chunk: InFlightChunk, start_ns: int) -> None:
     """Record when a chunk's envelope left."""
-    call_id, end = flight.envelope.meta.call_id, time.monotonic_ns()
-    flight.record.send_start_s, flight.record.send_end_s = start_ns / 1e9, end / 1e9
-    ids = {"chunk": flight.record.chunk_index, "call_id": call_id}
-    parts.spans.add("wait for link", round(flight.record.build_end_s * 1e9), start_ns, **ids)
+    call_id, end = chunk.envelope.meta.call_id, time.monotonic_ns()
+    chunk.record.send_start_s, chunk.record.send_end_s = start_ns / 1e9, end / 1e9
+    ids = {"chunk": chunk.record.chunk_index, "call_id": call_id}
+    parts.spans.add("wait for link", round(chunk.record.build_end_s * 1e9), start_ns, **ids)
     parts.spans.add("send", start_ns, end, **ids)
     parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
 
 
-def receive(parts: OverlapParts, flight: InFlightChunk) -> Received:
+def receive(parts: OverlapParts, chunk: InFlightChunk) -> Received:
     """Wait for a chunk's result."""
     start = time.monotonic_ns()
-    received = parts.link.receive()
-    ids = {"chunk": flight.record.chunk_index, "call_id": flight.envelope.meta.call_id}
-    parts.spans.add("mesh", start, received.header_ns, **ids)
-    parts.spans.add("recv", received.header_ns, received.done_ns, **ids)
-    parts.spans.flow_in("result", ids["call_id"], phase="recv", at_ns=received.header_ns)
-    return received
+    result = parts.link.receive()
+    ids = {"chunk": chunk.record.chunk_index, "call_id": chunk.envelope.meta.call_id}
+    parts.spans.add("mesh", start, result.header_ns, **ids)
+    parts.spans.add("recv", result.header_ns, result.done_ns, **ids)
+    parts.spans.flow_in("result", ids["call_id"], phase="recv", at_ns=result.header_ns)
+    return result

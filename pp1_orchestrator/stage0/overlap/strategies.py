@@ -1,6 +1,6 @@
 """The four ways in which decoding chunk N relates in time to generating chunk N+1. All of them give the same pixels.
 
-Each `step` makes the same calls of the stage: `plan`, `accept`, `prepare`, `finish`. They differ in the order and in
+Each `step` makes the same calls of the pipeline: `plan`, `accept`, `prepare`, `finish`. They differ in the order and in
 the thread. `prepare` makes what the next plan may need of a chunk's pixels; `finish` decodes the rest.
 """
 
@@ -22,15 +22,15 @@ class Sync(Overlap):
 
     hides_decode: ClassVar[bool] = False
 
-    def step(self, stage: ChunkPipeline) -> bool:
-        flight = stage.plan(block=True)
-        if flight is None:
+    def step(self, pipeline: ChunkPipeline) -> bool:
+        chunk = pipeline.plan(block=True)
+        if chunk is None:
             return False
-        accepted = stage.accept(exchange(self._parts, flight))
-        if accepted is not None:
-            stage.prepare(accepted)
-            stage.finish(accepted)
-        self._parts.link.settle()
+        received = pipeline.accept(exchange(self._parts, chunk))
+        if received is not None:
+            pipeline.prepare(received)
+            pipeline.finish(received)
+        self._parts.link.run_deferred()
         return True
 
 
@@ -44,21 +44,21 @@ class LoopAhead(Overlap):
         super().__init__(parts)
         self._ahead: tuple[InFlightChunk, PendingSend] | None = None
 
-    def step(self, stage: ChunkPipeline) -> bool:
-        ahead = self._ahead or self._submit(stage.plan(block=True))
+    def step(self, pipeline: ChunkPipeline) -> bool:
+        ahead = self._ahead or self._submit(pipeline.plan(block=True))
         if ahead is None:
             return False
-        flight, sending = ahead
+        chunk, sending = ahead
         sending.wait()
-        received = receive(self._parts, flight)
+        result = receive(self._parts, chunk)
         self._parts.queues.record(IN_FLIGHT, 0)
-        accepted = stage.accept(received)
-        if accepted is not None:
-            stage.prepare(accepted)
-        self._ahead = self._submit(stage.plan(block=False))
-        if accepted is not None:
-            stage.finish(accepted)
-        self._parts.link.settle()
+        received = pipeline.accept(result)
+        if received is not None:
+            pipeline.prepare(received)
+        self._ahead = self._submit(pipeline.plan(block=False))
+        if received is not None:
+            pipeline.finish(received)
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:
@@ -66,15 +66,15 @@ class LoopAhead(Overlap):
         self._ahead = None
         return True
 
-    def _submit(self, flight: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
+    def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
-        if flight is None:
+        if chunk is None:
             return None
         self._parts.queues.record(IN_FLIGHT, 1)
         start = time.monotonic_ns()
-        sending = self._parts.link.start_send(flight.parcel)
-        note_sent(self._parts, flight, start)
-        return flight, sending
+        sending = self._parts.link.start_send(chunk.encoded)
+        note_sent(self._parts, chunk, start)
+        return chunk, sending
 
 
 class Stage0Owned(Overlap):
@@ -91,31 +91,31 @@ class Stage0Owned(Overlap):
         super().__init__(parts)
         self._link = LinkThread(parts)
 
-    def step(self, stage: ChunkPipeline) -> bool:
-        self._submit(stage, block=not self._link.in_flight)
+    def step(self, pipeline: ChunkPipeline) -> bool:
+        self._submit(pipeline, block=not self._link.in_flight)
         if not self._link.in_flight:
             return False
-        accepted = stage.accept(self._link.next_result())
-        if accepted is not None:
-            stage.prepare(accepted)
-        self._submit(stage, block=False)
-        if accepted is not None:
-            stage.finish(accepted)
+        received = pipeline.accept(self._link.next_result())
+        if received is not None:
+            pipeline.prepare(received)
+        self._submit(pipeline, block=False)
+        if received is not None:
+            pipeline.finish(received)
         return True
 
-    def post(self, parcel: wire.EncodedMessage) -> None:
-        self._link.post(parcel)
+    def post(self, message: wire.EncodedMessage) -> None:
+        self._link.post(message)
 
     def close(self, timeout_s: float) -> bool:
         return self._link.close(timeout_s)
 
-    def _submit(self, stage: ChunkPipeline, block: bool) -> None:
+    def _submit(self, pipeline: ChunkPipeline, block: bool) -> None:
         """Plan chunks until as many are in flight as may be."""
         while self._link.in_flight < self._parts.depths.d_in:
-            flight = stage.plan(block)
-            if flight is None:
+            chunk = pipeline.plan(block)
+            if chunk is None:
                 return
-            self._link.submit(flight)
+            self._link.submit(chunk)
             block = False
 
 
@@ -133,15 +133,15 @@ class DecodeThread(Overlap):
         super().__init__(parts)
         self._decoder = DecoderThread(parts)
 
-    def step(self, stage: ChunkPipeline) -> bool:
+    def step(self, pipeline: ChunkPipeline) -> bool:
         self._decoder.check()
-        flight = stage.plan(block=True)
-        if flight is None:
+        chunk = pipeline.plan(block=True)
+        if chunk is None:
             return False
-        accepted = stage.accept(exchange(self._parts, flight))
-        if accepted is not None:
-            self._decoder.submit(stage, accepted)
-        self._parts.link.settle()
+        received = pipeline.accept(exchange(self._parts, chunk))
+        if received is not None:
+            self._decoder.submit(pipeline, received)
+        self._parts.link.run_deferred()
         return True
 
     def close(self, timeout_s: float) -> bool:

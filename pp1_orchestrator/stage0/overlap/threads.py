@@ -36,34 +36,34 @@ class LinkThread:
         self._thread = threading.Thread(target=self._run, name="mesh-comms", daemon=True)
         self._thread.start()
 
-    def submit(self, flight: InFlightChunk) -> None:
+    def submit(self, chunk: InFlightChunk) -> None:
         """Send a chunk's envelope. Waits while a heartbeat is in its place: one that the mesh has not taken yet."""
         self.in_flight += 1
         self._parts.queues.record(IN_FLIGHT, self.in_flight)
         while True:
             try:
-                return self._outbox.put(flight, timeout=POLL_S)
+                return self._outbox.put(chunk, timeout=POLL_S)
             except queue.Full:
                 self._check_alive()
 
-    def post(self, parcel: wire.EncodedMessage) -> None:
+    def post(self, message: wire.EncodedMessage) -> None:
         """Send a heartbeat. It is not needed when another one is still waiting."""
         with contextlib.suppress(queue.Full):
-            self._outbox.put_nowait(parcel)
+            self._outbox.put_nowait(message)
 
     def next_result(self) -> Received:
         """Wait for the oldest chunk's result. The link's own time limit ends a wait for a silent mesh."""
         while True:
             try:
-                received = self._inbox.get(timeout=POLL_S)
+                result = self._inbox.get(timeout=POLL_S)
             except queue.Empty:
                 self._check_alive()
                 continue
-            if isinstance(received, Exception):
-                raise received
+            if isinstance(result, Exception):
+                raise result
             self.in_flight -= 1
             self._parts.queues.record(IN_FLIGHT, self.in_flight)
-            return received
+            return result
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; True when it ended in time. Results that were not taken are discarded to make room."""
@@ -94,11 +94,11 @@ class LinkThread:
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._inbox.put(error)
 
-    def _exchange(self, flight: InFlightChunk) -> None:
-        send(self._parts, flight)
-        self._inbox.put(receive(self._parts, flight))
+    def _exchange(self, chunk: InFlightChunk) -> None:
+        send(self._parts, chunk)
+        self._inbox.put(receive(self._parts, chunk))
         self._parts.queues.record(DECODED_NEXT, self._inbox.qsize())
-        self._parts.link.settle()
+        self._parts.link.run_deferred()
 
 
 class DecoderThread:
@@ -113,11 +113,11 @@ class DecoderThread:
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
 
-    def submit(self, stage: ChunkPipeline, accepted: ReceivedChunk) -> None:
+    def submit(self, pipeline: ChunkPipeline, received: ReceivedChunk) -> None:
         """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
         prepared = threading.Event()
-        self._wait_until(lambda: self._offer((stage, accepted, prepared)))
-        if stage.needs_pixels:
+        self._wait_until(lambda: self._offer((pipeline, received, prepared)))
+        if pipeline.needs_pixels:
             self._wait_until(lambda: prepared.wait(POLL_S))
 
     def check(self) -> None:
@@ -155,10 +155,10 @@ class DecoderThread:
         try:
             with dedicated_stream(self._parts.link.device):
                 while (job := self._jobs.get()) is not None:
-                    stage, accepted, prepared = job
-                    accepted.taken.cross([accepted.latents, accepted.finite])
-                    stage.prepare(accepted)
+                    pipeline, received, prepared = job
+                    received.fence.wait([received.latents, received.finite])
+                    pipeline.prepare(received)
                     prepared.set()
-                    stage.finish(accepted)
+                    pipeline.finish(received)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._failure = error

@@ -1,140 +1,140 @@
-"""Norms of rows with what is next to them: on CUDA one pass over memory each.
+"""Norms with the element-wise work next to them: reference maths, and operators that are one CUDA kernel each.
 
-The same rows give the same bits at every start, which a compiler that times its choices does not promise of sums.
-Shapes: [..., C], rows of width C, contiguous.
-
-Queries and keys normalised, rotated and put in place: one operator, on CUDA one pass over memory.
-
-The compiler makes two passes of it, the second with its reads in pairs; a kernel that holds a token's row needs one.
-Shapes: S tokens, C width, H heads, D head size.
+The operators give the same bits at every start; a compiler that times its choices does not promise that for sums.
+Shapes: [..., C], rows of width C, contiguous. S tokens, H heads, D head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from pp1_orchestrator.models.wan.rope import RopeTable
+from pp1_orchestrator.models.wan.rope import rope_complex, rotate
+
+ProductInput = Tensor | tuple[Tensor, Tensor]
+"""What a block's matrix products take, [..., C]: rows in the model's type, or `quantize.Fp8Rows`."""
 
 
-def normal(rows: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> Tensor:
-    """The layer norm of float32 rows · (scale + plus) + shift, written out."""
-    scale, shift = (part.float() for part in affine)
-    return layer_norm(rows, rows.shape[-1:], eps=eps) * (scale + plus) + shift
+class Affine(NamedTuple):
+    """What follows a layer norm: · (scale + scale_offset) + shift. scale and shift have C values each.
+
+    scale_offset: 1 for modulation by the diffusion time, 0 for learned weights.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    scale_offset: float
+    eps: float
 
 
-def summed(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
-    """x + change · gate, written out: rounded once."""
-    return (x.float() + change.float() * (1 if gate is None else gate.float())).to(x.dtype)
+def layer_norm_ref(x: Tensor, affine: Affine) -> Tensor:
+    """Layer norm of rows with its affine, in x's type."""
+    scale, shift, offset, eps = affine
+    if not offset:
+        return layer_norm(x, x.shape[-1:], scale, shift, eps)
+    return torch.addcmul(shift, layer_norm(x, x.shape[-1:], eps=eps), scale + offset)
 
 
-def scaled(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
-    """`rms`, written out: float32."""
-    wide = x.float()
-    squares = wide.square().mean(-1, keepdim=True) if squares is None else squares
-    return wide.narrow(-1, start, len(weight)) * torch.rsqrt(squares + eps) * weight
+def gated_add_ref(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
+    """x + change · gate, in x's type. gate: C values; None for ones."""
+    return x + change if gate is None else torch.addcmul(x, change, gate)
 
 
-@torch.library.custom_op("pp1::norm", mutates_args=())
-def norm(x: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> Tensor:
-    """x [..., C] -> its layer norm · (scale + plus) + shift. affine: scale and shift, C values each."""
+def mean_square_ref(x: Tensor) -> Tensor:
+    """[..., C] -> [..., 1] float32."""
+    return x.float().square().mean(dim=-1, keepdim=True)
+
+
+def rms_norm_ref(x: Tensor, mean_square: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x by its root mean square, · weight, in float32: the caller rounds it. mean_square: [..., 1] float32."""
+    return x.float() * torch.rsqrt(mean_square + eps) * weight
+
+
+def layer_norm_float(x: Tensor, scale: Tensor, shift: Tensor, scale_offset: float, eps: float) -> Tensor:
+    """`layer_norm_ref` in float32, not rounded yet."""
+    return layer_norm_ref(x.float(), Affine(scale.float(), shift.float(), scale_offset, eps))
+
+
+def gated_add_float(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
+    """`gated_add_ref` in float32, not rounded yet."""
+    return gated_add_ref(x.float(), change.float(), None if gate is None else gate.float())
+
+
+@torch.library.custom_op("pp1::layer_norm", mutates_args=())
+def fused_layer_norm(x: Tensor, scale: Tensor, shift: Tensor, scale_offset: float, eps: float) -> Tensor:
+    """`layer_norm_ref`, computed in float32 and rounded once."""
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        # Triton is installed only where there is a GPU.
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
         out = torch.empty_like(x)
-        kernels.norm(x, None, affine, plus, eps, (out, None))
+        triton_kernels.layer_norm(x, None, (scale, shift), scale_offset, eps, (out, None))
         return out
-    return normal(x.float(), affine, plus, eps).to(x.dtype)
+    return layer_norm_float(x, scale, shift, scale_offset, eps).to(x.dtype)
 
 
-@norm.register_fake
-def _(x: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> Tensor:
-    return torch.empty_like(x)
+fused_layer_norm.register_fake(lambda x, *_: torch.empty_like(x))
 
 
-@torch.library.custom_op("pp1::add_norm", mutates_args=())
-def add_norm(
-    x: Tensor, change: Tensor, gate: Tensor | None, affine: Sequence[Tensor], plus: float, eps: float
+@torch.library.custom_op("pp1::add_layer_norm", mutates_args=())
+def fused_add_layer_norm(
+    x: Tensor, change: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """x + change · gate [..., C], and that through `norm`. gate: C values, or ones."""
+    """`gated_add_ref` and the layer norm of its result, each computed in float32 and rounded once."""
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
         total, out = torch.empty_like(x), torch.empty_like(x)
-        kernels.norm(x, (change, gate, total), affine, plus, eps, (out, None))
+        triton_kernels.layer_norm(x, (change, gate, total), (scale, shift), scale_offset, eps, (out, None))
         return total, out
-    total = summed(x, change, gate)
-    return total, normal(total.float(), affine, plus, eps).to(x.dtype)
+    total = gated_add_float(x, change, gate).to(x.dtype)
+    return total, layer_norm_float(total, scale, shift, scale_offset, eps).to(x.dtype)
 
 
-@add_norm.register_fake
-def _(
-    x: Tensor, change: Tensor, gate: Tensor | None, affine: Sequence[Tensor], plus: float, eps: float
-) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(x)
+fused_add_layer_norm.register_fake(lambda x, *_: (torch.empty_like(x), torch.empty_like(x)))
 
 
-@torch.library.custom_op("pp1::mean_squares", mutates_args=())
-def mean_squares(x: Tensor, parts: int) -> Tensor:
-    """x [..., N·C] -> the means of the squares of each of its N equal parts, [..., N] float32."""
+@torch.library.custom_op("pp1::mean_square", mutates_args=())
+def fused_mean_square(x: Tensor, parts: int) -> Tensor:
+    """x [..., N·C] -> the mean squares of each of its N equal parts, [..., N] float32."""
     rows = x.unflatten(-1, (parts, -1))
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
         out = rows.new_empty(rows.shape[:-1], dtype=torch.float32)
-        kernels.mean_squares(rows, out)
+        triton_kernels.mean_square(rows, out)
         return out
-    return rows.float().square().mean(-1)
+    return mean_square_ref(rows).squeeze(-1)
 
 
-@mean_squares.register_fake
-def _(x: Tensor, parts: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], parts, dtype=torch.float32)
+fused_mean_square.register_fake(lambda x, parts: x.new_empty(*x.shape[:-1], parts, dtype=torch.float32))
 
 
-@torch.library.custom_op("pp1::rms", mutates_args=())
-def rms(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
-    """Columns of x [..., C] from `start` on by the root of the row's mean square, · weight [c] -> [..., c].
+@torch.library.custom_op("pp1::rms_norm", mutates_args=())
+def fused_rms_norm(x: Tensor, mean_square: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
+    """`rms_norm_ref` of the columns of x [..., C] from `start` on, as many as weight [c] has -> [..., c].
 
-    squares [..., 1] float32: those means, where x is not all of its rows.
+    mean_square: [..., 1] float32; None to take it of the row as it is here.
     """
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
         out = x.new_empty(*x.shape[:-1], len(weight))
-        kernels.rms(x, squares, weight, eps, start, out)
+        triton_kernels.rms_norm(x, mean_square, weight, eps, start, out)
         return out
-    return scaled(x, squares, weight, eps, start).to(x.dtype)
+    return _rms_norm_columns(x, mean_square, weight, eps, start).to(x.dtype)
 
 
-@rms.register_fake
-def _(x: Tensor, squares: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], len(weight))
+fused_rms_norm.register_fake(lambda x, mean_square, weight, *_: x.new_empty(*x.shape[:-1], len(weight)))
 
 
-RopeCosSin = tuple[Tensor, Tensor]
-"""A rotary table without complex numbers, which a compiler can't take apart: [S, 1, D] float32 each."""
-
-
-def rope_cos_sin(rope: RopeTable) -> RopeCosSin:
-    """The cosine of each pair twice, and its sine with the sign that each of the two takes."""
-    cos, sin = rope.real, rope.imag
-    return cos.repeat_interleave(2, -1), torch.stack([-sin, sin], -1).flatten(-2)
-
-
-def rotate(x: Tensor, table: RopeCosSin) -> Tensor:
-    """x [B, S, H, D] float32, as `models.wan.rope.rotate` does it."""
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-    return x * table[0] + swapped * table[1]
-
-
-@torch.library.custom_op("pp1::turn_into", mutates_args=("keys",))
+@torch.library.custom_op("pp1::qk_norm_rope", mutates_args=("keys",))
 def qk_norm_rope_(
     qk: Tensor,
-    squares: Tensor | None,
+    mean_square: Tensor | None,
     q_weight: Tensor,
     k_weight: Tensor,
     cos: Tensor,
@@ -143,35 +143,53 @@ def qk_norm_rope_(
     start: int,
     keys: Tensor,
 ) -> Tensor:
-    """qk [1, S, 2·C] of one product; cos, sin [S, 1, D] float32 as in `RopeCosSin` -> q [1, S, H, D].
+    """RMS-normalise and rotate queries and keys: qk [1, S, 2·C] of one product -> q [1, S, H, D].
 
-    `keys` [1, S, H, D], contiguous, takes the keys. All else must be contiguous too. Sums and turns are in float32.
-    squares and start as in `norming.rms`, of q's rows and k's: [1, S, 2].
+    The keys are written to `keys` [1, S, H, D]. cos, sin: a `RopeCosSin`. All tensors are contiguous; sums and
+    rotation are in float32. mean_square [1, S, 2] of q's and k's rows, and start, as in `fused_rms_norm`.
+    The compiler makes two passes over memory of it, the second with its reads in pairs; the kernel makes one.
     """
     if qk.is_cuda:
-        # Only where there is a GPU is there the compiler of its kernels.
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
         out = torch.empty_like(keys)
-        kernels.turn(qk, squares, (q_weight, k_weight), (cos, sin), eps, start, (out, keys))
+        triton_kernels.qk_norm_rope(qk, mean_square, (q_weight, k_weight), (cos, sin), eps, start, (out, keys))
         return out
-    means = (None, None) if squares is None else squares.split(1, -1)
+    table = rope_complex((cos, sin))
+    means = (None, None) if mean_square is None else mean_square.split(1, -1)
     rows = zip(qk.chunk(2, -1), means, (q_weight, k_weight), strict=True)
-    q, k = (rotate(scaled(x, m, w, eps, start).view(keys.shape), (cos, sin)).to(keys.dtype) for x, m, w in rows)
+    normed = (_rms_norm_columns(x, mean, weight, eps, start).view(keys.shape) for x, mean, weight in rows)
+    q, k = (rotate(x, table).to(keys.dtype) for x in normed)
     keys.copy_(k)
     return q
 
 
-@qk_norm_rope_.register_fake
-def _(
-    qk: Tensor,
-    squares: Tensor | None,
-    q_weight: Tensor,
-    k_weight: Tensor,
-    cos: Tensor,
-    sin: Tensor,
-    eps: float,
-    start: int,
-    keys: Tensor,
-) -> Tensor:
-    return torch.empty_like(keys)
+qk_norm_rope_.register_fake(lambda *tensors: torch.empty_like(tensors[-1]))
+
+
+def _rms_norm_columns(x: Tensor, mean_square: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
+    mean = mean_square_ref(x) if mean_square is None else mean_square
+    return rms_norm_ref(x.narrow(-1, start, len(weight)), mean, weight, eps)
+
+
+class EagerOps:
+    """What lies between a block's matrix products, in plain torch; a compiler may fuse it."""
+
+    def norm(self, x: Tensor, affine: Affine) -> ProductInput:
+        """x [B, S, C] -> the input of the next product."""
+        return layer_norm_ref(x, affine)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, ProductInput]:
+        """x + change · gate, and its norm, the input of the next product."""
+        total = gated_add_ref(x, change, gate)
+        return total, layer_norm_ref(total, affine)
+
+
+class TritonOps(EagerOps):
+    """One kernel for each step."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Tensor:
+        return fused_layer_norm(x, *affine)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Tensor]:
+        return fused_add_layer_norm(x, change, gate, *affine)

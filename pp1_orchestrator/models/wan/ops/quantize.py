@@ -1,88 +1,92 @@
-"""Rows rounded to 8-bit floats, with what comes before rounding: on CUDA one pass over memory each.
+"""Rows quantized to 8-bit floats, with the step before: reference maths, and operators that are one CUDA kernel each.
 
-The compiler reads a row once for its largest value and again to round it; a kernel that holds it in registers, once.
+The compiler reads a row once for its largest value and again to quantize it; a kernel holds it in registers.
 Shapes: [..., C], rows of width C, contiguous. Source of the formats: arXiv:2209.05433.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from pp1_orchestrator.models.wan.ops.norms import normal, summed
+from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, gated_add_float, layer_norm_float
 
-F8 = torch.float8_e4m3fn
-F8_MAX = torch.finfo(F8).max
+FP8 = torch.float8_e4m3fn
+FP8_MAX = torch.finfo(FP8).max
 MIN_AMAX = 1e-12
+"""A row's largest absolute value counts as this at least: a row of zeros has a scale, too."""
 Fp8Rows = tuple[Tensor, Tensor]
 """8-bit floats [..., C] and what to multiply each row by, [..., 1] float32."""
 
 
-def to_fp8(rows: Tensor) -> Fp8Rows:
-    """[..., C] rounded, without more."""
+def quantize_rowwise_ref(rows: Tensor) -> Fp8Rows:
+    """[..., C] of any type, with a scale for each row."""
     wide = rows.float()
-    scale = wide.abs().amax(-1, keepdim=True).clamp(min=MIN_AMAX) / F8_MAX
-    return (wide / scale).to(F8), scale
+    scale = wide.abs().amax(-1, keepdim=True).clamp(min=MIN_AMAX) / FP8_MAX
+    return (wide / scale).to(FP8), scale
 
 
-@torch.library.custom_op("pp1::rounded", mutates_args=())
-def quantize_rowwise(rows: Tensor, activate: bool) -> tuple[Tensor, Tensor]:
-    """rows [..., C] -> Rounded; activate: of their gelu, tanh form."""
+@torch.library.custom_op("pp1::quantize_rowwise", mutates_args=())
+def quantize_rowwise(rows: Tensor, apply_gelu: bool) -> tuple[Tensor, Tensor]:
+    """`quantize_rowwise_ref` of rows [..., C], or of their gelu in its tanh form."""
     if rows.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
-        outs = _places(rows)
-        kernels.rounded(rows, activate, outs)
+        outs = _empty_rows(rows)
+        triton_kernels.quantize_rowwise(rows, apply_gelu, outs, MIN_AMAX)
         return outs
-    return to_fp8(gelu(rows.float(), approximate="tanh") if activate else rows)
+    return quantize_rowwise_ref(gelu(rows.float(), approximate="tanh") if apply_gelu else rows)
 
 
-@quantize_rowwise.register_fake
-def _(rows: Tensor, activate: bool) -> tuple[Tensor, Tensor]:
-    return _places(rows)
+quantize_rowwise.register_fake(lambda rows, *_: _empty_rows(rows))
 
 
-@torch.library.custom_op("pp1::norm_rounded", mutates_args=())
-def norm_rounded(x: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> tuple[Tensor, Tensor]:
-    """`norming.norm`, Rounded."""
+@torch.library.custom_op("pp1::layer_norm_quantize", mutates_args=())
+def fused_layer_norm_quantize(
+    x: Tensor, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
+) -> tuple[Tensor, Tensor]:
+    """`norms.fused_layer_norm`, quantized."""
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
-        outs = _places(x)
-        kernels.norm(x, None, affine, plus, eps, outs)
+        outs = _empty_rows(x)
+        triton_kernels.layer_norm(x, None, (scale, shift), scale_offset, eps, outs, MIN_AMAX)
         return outs
-    return to_fp8(normal(x.float(), affine, plus, eps))
+    return quantize_rowwise_ref(layer_norm_float(x, scale, shift, scale_offset, eps))
 
 
-@norm_rounded.register_fake
-def _(x: Tensor, affine: Sequence[Tensor], plus: float, eps: float) -> tuple[Tensor, Tensor]:
-    return _places(x)
+fused_layer_norm_quantize.register_fake(lambda x, *_: _empty_rows(x))
 
 
-@torch.library.custom_op("pp1::add_norm_rounded", mutates_args=())
-def add_norm_rounded(
-    x: Tensor, change: Tensor, gate: Tensor | None, affine: Sequence[Tensor], plus: float, eps: float
+@torch.library.custom_op("pp1::add_layer_norm_quantize", mutates_args=())
+def fused_add_layer_norm_quantize(
+    x: Tensor, change: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`norming.add_norm`, with its second result Rounded."""
+    """`norms.fused_add_layer_norm`, its second result quantized."""
     if x.is_cuda:
-        from pp1_orchestrator.models.wan.ops import triton_kernels as kernels
+        from pp1_orchestrator.models.wan.ops import triton_kernels
 
-        total, outs = torch.empty_like(x), _places(x)
-        kernels.norm(x, (change, gate, total), affine, plus, eps, outs)
+        total, outs = torch.empty_like(x), _empty_rows(x)
+        triton_kernels.layer_norm(x, (change, gate, total), (scale, shift), scale_offset, eps, outs, MIN_AMAX)
         return total, *outs
-    total = summed(x, change, gate)
-    return total, *to_fp8(normal(total.float(), affine, plus, eps))
+    total = gated_add_float(x, change, gate).to(x.dtype)
+    return total, *quantize_rowwise_ref(layer_norm_float(total, scale, shift, scale_offset, eps))
 
 
-@add_norm_rounded.register_fake
-def _(
-    x: Tensor, change: Tensor, gate: Tensor | None, affine: Sequence[Tensor], plus: float, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(x), *_places(x)
+fused_add_layer_norm_quantize.register_fake(lambda x, *_: (torch.empty_like(x), *_empty_rows(x)))
 
 
-def _places(rows: Tensor) -> Fp8Rows:
-    return torch.empty_like(rows, dtype=F8), rows.new_empty((*rows.shape[:-1], 1), dtype=torch.float32)
+def _empty_rows(rows: Tensor) -> Fp8Rows:
+    return torch.empty_like(rows, dtype=FP8), rows.new_empty((*rows.shape[:-1], 1), dtype=torch.float32)
+
+
+class Fp8Ops(EagerOps):
+    """One kernel for each step; the products' inputs are quantized."""
+
+    def norm(self, x: Tensor, affine: Affine) -> Fp8Rows:
+        return fused_layer_norm_quantize(x, *affine)
+
+    def add_norm(self, x: Tensor, change: Tensor, gate: Tensor | None, affine: Affine) -> tuple[Tensor, Fp8Rows]:
+        total, *rows = fused_add_layer_norm_quantize(x, change, gate, *affine)
+        return total, (rows[0], rows[1])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.telemetry.spans import DeviceClock, SpanRecorder
 from pp1_orchestrator.telemetry.trace import build_trace
 
 MS = 1_000_000
@@ -82,8 +82,8 @@ def test_depths_go_up_when_a_chunk_comes_and_down_when_it_goes():
     assert depths["queue: results"] == [(110, 1), (160, 2), (200, 1), (210, 0)]
 
 
-class SlowDevice:
-    """A device that does its work when it is told to go on. Implements `measure.spans.DeviceClock`."""
+class SlowDevice(DeviceClock):
+    """A device that does its work when it is told to go on."""
 
     def __init__(self) -> None:
         self.marks, self.done, self.asked = 0, 0, []

@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from pp1_orchestrator.telemetry.spans import NullSpanRecorder, SpanRecorder, TracePart
+from pp1_orchestrator.telemetry.spans import DeviceClock, NullSpanRecorder, SpanRecorder, TracePart
 
 
 def test_a_span_has_its_phase_its_ids_and_its_two_ends():
@@ -103,7 +103,7 @@ def test_a_recorder_that_is_off_keeps_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class MeetingClock:
+class MeetingClock(DeviceClock):
     """A device that has reached mark 1 and not mark 2. `reached` waits a moment for a second thread to ask, too."""
 
     def __init__(self) -> None:
