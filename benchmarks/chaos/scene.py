@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos.watcher import Watcher
-from tests.fault.listening import Ear
+from tests.fault.event_listener import EventListener
 from tests.system.program import Running, running
 
 CHUNK_DEADLINE_S = 2.0
@@ -96,7 +96,7 @@ class Usage:
 class Scene:
     """Everything about one running program."""
 
-    def __init__(self, program: Running, ear: Ear, tail: Tail, watcher: Watcher, start_s: float) -> None:
+    def __init__(self, program: Running, ear: EventListener, tail: Tail, watcher: Watcher, start_s: float) -> None:
         """start_s: how long the program took to show its first chunk."""
         self.program, self.ear, self.tail, self.watcher, self.start_s = program, ear, tail, watcher, start_s
 
@@ -143,7 +143,7 @@ def scene(folder: Path, *choices: str) -> Iterator[Scene]:
         tail = stack.enter_context(contextlib.closing(Tail(folder.with_suffix(".log"))))
         ready(program)
         start_s = time.monotonic() - begun_s
-        ear = stack.enter_context(contextlib.closing(Ear(program)))
+        ear = stack.enter_context(contextlib.closing(EventListener(program)))
         watcher = stack.enter_context(contextlib.closing(Watcher(f"http://127.0.0.1:{program.port}")))
         found = Scene(program, ear, tail, watcher, start_s)
         found.settle()

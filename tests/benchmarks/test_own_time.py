@@ -1,6 +1,10 @@
 """The benchmark of the orchestrator's own time in its small form: real processes, all parts, both kinds of chunk."""
 
+import pytest
+
 from benchmarks.own_time import NEW_PROMPT_EVERY, PARTS, Sizes, measure, table
+
+pytestmark = pytest.mark.slow
 
 CHUNKS = 4 * NEW_PROMPT_EVERY
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from benchmarks.whole_system import MIB, main, memory_rows
-from tests.report.sweep_made import summary
+from tests.report.factories import summary
 
 
 def test_every_overlap_makes_the_same_video_and_the_plan_knows_its_memory(capsys):

@@ -10,7 +10,7 @@ from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
-from tests.planning.made import settings
+from tests.planning.factories import settings
 
 TINY = settings().model.folder / "generator"
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.errors import ConfigError
-from tests.planning.made import settings
+from tests.planning.factories import settings
 
 TINY = settings().model.folder
 

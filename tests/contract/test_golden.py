@@ -6,9 +6,8 @@ import pytest
 
 from pp1_orchestrator.contract.envelope import VERSION
 from pp1_orchestrator.errors import ContractError
-
-from .golden.make import DECODED, FOLDER, decoded
-from .golden.messages import BROKEN, WHOLE, as_bytes
+from tests.contract.golden.make import DECODED, FOLDER, decoded
+from tests.contract.golden.messages import BROKEN, WHOLE, as_bytes
 
 EXPECTED = json.loads(DECODED.read_text(encoding="utf-8"))
 

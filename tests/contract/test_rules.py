@@ -9,8 +9,7 @@ from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
 from pp1_orchestrator.contract.result import LATENTS_OUT, accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
 from pp1_orchestrator.errors import ContractError, MeshError
-
-from .messages_made import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
+from tests.contract.factories import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
 
 FOUR, NINE = torch.zeros(1, 4, 16, 2, 4), torch.zeros(1, 9, 16, 2, 4)
 LATER = {"init_cache": False, "reset_kv_cache": False, "current_start_frame": 6}

@@ -9,8 +9,7 @@ from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING, PPEnvelopeV2
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.transport.link import receive_message, send_message
-
-from .messages_made import envelope_for_plan, envelopes, plan_for, result_for_call, results
+from tests.contract.factories import envelope_for_plan, envelopes, plan_for, result_for_call, results
 
 
 class Pipe:

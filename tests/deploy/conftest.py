@@ -11,10 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from deploy.prometheus.rules import rules_page
+from tests.deploy.lossy_stream import LossyStream
+from tests.deploy.prometheus import BINARY, Prometheus, scraping
 from tests.system.program import Running, running
-
-from .prometheus import BINARY, Prometheus, scraping
-from .station import Station
 
 SCALE = 0.1
 PAUSE_S = 9
@@ -33,7 +32,7 @@ class Watched(NamedTuple):
     prometheus: Prometheus
     well: Running
     ill: Running
-    station: Station
+    station: LossyStream
 
 
 @pytest.fixture(scope="package")
@@ -46,7 +45,7 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
     with (
         running(*WELL, out=folder / "well") as well,
         running(*ILL, out=folder / "ill") as ill,
-        contextlib.closing(Station()) as station,
+        contextlib.closing(LossyStream()) as station,
     ):
         for program in (well, ill):
             program.wait_until(lambda program=program: "\npp1_ready 1.0" in program.get("/metrics")[1])

@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from deploy.__main__ import ROOT
+from tests.deploy.prometheus import wait_for
 
-from .prometheus import wait_for
+pytestmark = pytest.mark.slow
 
 PROMPT = "a green square moving right on a white background"
 MESH_IS_LOST = {"PP1RankDown", "PP1MeshRestarting", "PP1NotReady", "PP1StreamStalled", "PP1BelowTarget"}

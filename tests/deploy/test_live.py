@@ -3,9 +3,12 @@
 import json
 import math
 
-from deploy.__main__ import ROOT
+import pytest
 
-from .prometheus import Prometheus, wait_for
+from deploy.__main__ import ROOT
+from tests.deploy.prometheus import Prometheus, wait_for
+
+pytestmark = pytest.mark.slow
 
 BOARDS = sorted((ROOT / "deploy/grafana/json").glob("*.json"))
 APPLY = {

@@ -11,10 +11,9 @@ from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
 from pp1_orchestrator.layouts.spawn import RankMain, SpawnedLayout
 from pp1_orchestrator.mesh import process as mesh_process
 from tests.config.test_conf import settings
+from tests.fault.faulty_stream import MESH
 from tests.models.config_file import read_config
-from tests.transport.envelopes_made import first_chunk
-
-from .faulty import MESH
+from tests.transport.factories import first_chunk
 
 SETTINGS = settings("run=bench", *MESH, "layout.mesh_ranks=2")
 CONFIG = read_config(SETTINGS.model.folder / "generator")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.media.source import read_number
+from tests.media.numbered_frames import read_number
 from tests.media.test_whep import FPS, QUICK, Stream
 from tests.media.whep_client import Client
 

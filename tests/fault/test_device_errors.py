@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .faulty import faulty
+from tests.fault.faulty_stream import faulty_stream
 
 BAD = 4
 WORDS = "CUDA error: a scripted fault"
@@ -19,7 +19,7 @@ def rank_words(rank: int) -> str:
 
 @pytest.mark.parametrize("rank", [1, 2])
 def test_a_device_error_costs_a_mesh(rank):
-    with faulty("device", rank=rank, ranks=2, chunk=BAD) as stream:
+    with faulty_stream("device", rank=rank, ranks=2, chunk=BAD) as stream:
         stream.wait_for_epoch(1)
         [told] = stream.of("restarting")
         assert told["reason"] == "error"
@@ -28,7 +28,7 @@ def test_a_device_error_costs_a_mesh(rank):
 
 
 def test_one_that_lasts_uses_up_the_budget_and_names_the_device():
-    with faulty("device_lasting", "run.restarts=1", chunk=BAD) as stream:
+    with faulty_stream("device_lasting", "run.restarts=1", chunk=BAD) as stream:
         assert stream.session.done.wait(60)
         failure = str(stream.session.failure)
         words = rf"({rank_words(1)}), and no restart is left: 1 within 600 s are allowed; rank 1 is on cpu"

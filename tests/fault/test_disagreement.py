@@ -8,10 +8,7 @@ import torch
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
-from tests.system.in_process import make_settings
-from tests.timing import stopwatch
-
-from .ranks_that_differ import (
+from tests.fault.mismatched_ranks import (
     with_another_contract,
     with_another_degree,
     with_another_dtype,
@@ -20,6 +17,8 @@ from .ranks_that_differ import (
     with_another_seed,
     with_another_torch,
 )
+from tests.system.in_process import make_settings
+from tests.timing import stopwatch
 
 CHOICES = ("layout=cpu", "layout.mesh_ranks=2", "model.dtype=float32", "seed=42", "stream.height=64", "stream.width=64")
 REFUSED_S = 10

@@ -15,14 +15,13 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.rate_limit import Buckets, client_of
 from pp1_orchestrator.server.server_settings import Limits, Rate
-from tests.media.source import SIZE, Counted
+from tests.fault.sdp_offers import seeds
+from tests.fault.test_signalling import listening
+from tests.media.numbered_frames import SIZE, Counted
 from tests.server.conftest import LIMITS, Listening, build
 from tests.server.fakes import CountedPeers
-from tests.server.test_access import BEARER, COOKIE, TOKEN
+from tests.server.test_auth import BEARER, COOKIE, TOKEN
 from tests.timing import stopwatch
-
-from .offers_made import seeds
-from .test_signalling import listening
 
 HOME = "http://127.0.0.1:7860"
 SELDOM = Rate(0.001, 3)

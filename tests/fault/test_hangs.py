@@ -17,11 +17,10 @@ from pp1_orchestrator.processes import stack_dumps as stacks
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.transport.response_timer import HISTORY, MEDIAN_FACTOR, ResponseTimer
 from pp1_orchestrator.types import Control
-from tests.forked import helped
+from tests.fault.faulty_stream import faulty_stream
+from tests.forkserver import forkserver_context
 from tests.system.program import running
 from tests.timing import scaled
-
-from .faulty import faulty
 
 LONGEST_S = 6
 FOREVER = "debug.fault.seconds=60"
@@ -48,7 +47,7 @@ def suspect(told):
     ],
 )
 def test_a_rank_that_does_not_go_on(tmp_path, caplog, kind, rank, named, stack):
-    with faulty(kind, *CHOICES, rank=rank, ranks=2, out=tmp_path) as stream:
+    with faulty_stream(kind, *CHOICES, rank=rank, ranks=2, out=tmp_path) as stream:
         stream.wait_for(lambda: stream.of("restarting"))
         assert suspect(stream.of("restarting")[0]) == named
         stream.wait_for(lambda: stream.session.state()["state"] in ("restarting", "starting") or stream.of("restarted"))
@@ -65,7 +64,7 @@ def test_a_rank_that_does_not_go_on(tmp_path, caplog, kind, rank, named, stack):
 
 
 def test_a_mesh_that_stops_while_paused_is_found_out_by_its_heartbeat(tmp_path):
-    with faulty("none", *CHOICES, "deadlines.heartbeat=0.2", out=tmp_path) as stream:
+    with faulty_stream("none", *CHOICES, "deadlines.heartbeat=0.2", out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 4)
         stream.session.control(Control(action="pause"))
         stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
@@ -77,14 +76,14 @@ def test_a_mesh_that_stops_while_paused_is_found_out_by_its_heartbeat(tmp_path):
 
 
 def test_without_restarts_a_hang_ends_the_run(tmp_path):
-    with faulty("sleep", *CHOICES, "run.restarts=0", out=tmp_path) as stream:
+    with faulty_stream("sleep", *CHOICES, "run.restarts=0", out=tmp_path) as stream:
         assert stream.session.done.wait(240)
         assert isinstance(stream.session.failure, MeshError)
         assert str(stream.session.failure).startswith("rank 1 hangs: no answer for ")
 
 
 def test_stacks_that_can_not_be_written_do_not_save_a_mesh(tmp_path, monkeypatch, caplog):
-    with faulty("sleep", *CHOICES, out=tmp_path) as stream:
+    with faulty_stream("sleep", *CHOICES, out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)
         (tmp_path / ".stacks").rename(tmp_path / "elsewhere")
         stream.wait_for_epoch(1)
@@ -135,7 +134,7 @@ def test_a_blocked_event_loop_is_told_with_its_stack(tmp_path, caplog):
 @pytest.fixture(scope="module")
 def start_s():
     """Seconds that a start may take here: longer than a good one does, which this measures."""
-    process = helped().Process(target=os.getpid)
+    process = forkserver_context().Process(target=os.getpid)
     process.start()  # the imports of the helper that forks ranks are done after this
     process.join()
     return min(30, round(scaled(6)))
@@ -154,7 +153,7 @@ def stacks_of(folder) -> dict[str, str]:
 )
 def test_a_first_mesh_that_does_not_come_up_ends_the_run(tmp_path, caplog, start_s, kind, rank, line, peer_waits):
     choices = (f"deadlines.start={start_s}", FOREVER)
-    with pytest.raises(MeshError) as failed, faulty(kind, *choices, rank=rank, ranks=2, out=tmp_path):
+    with pytest.raises(MeshError) as failed, faulty_stream(kind, *choices, rank=rank, ranks=2, out=tmp_path):
         pytest.fail("there is no mesh to run with")
     assert str(failed.value) == line.format(start_s)
     written = stacks_of(tmp_path / "hang-1")
@@ -167,7 +166,7 @@ def test_a_first_mesh_that_does_not_come_up_ends_the_run(tmp_path, caplog, start
 
 def test_a_later_mesh_that_does_not_come_up_is_given_up_and_the_next_one_is_good(tmp_path, start_s):
     """One of its ranks is stopped as soon as it is there, before it can even write its stacks."""
-    with faulty("none", f"deadlines.start={start_s}", ranks=2, out=tmp_path) as stream:
+    with faulty_stream("none", f"deadlines.start={start_s}", ranks=2, out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)
         ranks = stream.run.stream.ranks
         old = ranks()["2"]["pid"]

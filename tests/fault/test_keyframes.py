@@ -6,7 +6,7 @@ import sys
 
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.media_settings import VideoSettings
-from tests.media.source import SIZE, Counted, numbered
+from tests.media.numbered_frames import SIZE, Counted, numbered
 
 FPS, SECONDS = 24, 20
 SHARED_S = 2.5

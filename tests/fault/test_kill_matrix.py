@@ -8,9 +8,8 @@ import pytest
 from benchmarks.chaos.blows import PHASES, lies, outcome
 from benchmarks.chaos.ends import drained
 from benchmarks.chaos.scene import scene
+from tests.fault.event_listener import Probe
 from tests.timing import stopwatch
-
-from .listening import Probe
 
 DETECTED_S, STATUS_S, AGAIN_S, DRAINED_S = 1.0, 2.0, 15.0, 10.0
 """On an idle machine; what a start takes is compared with the first one's."""

@@ -12,10 +12,9 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.transport.rendezvous import fetch
 from pp1_orchestrator.transport.tcp_store import join_store
+from tests.fault.waiting_ranks import RANKS, nobody_joins, one_joins
 from tests.system.in_process import make_settings
 from tests.timing import scaled
-
-from .ranks_that_wait import RANKS, nobody_joins, one_joins
 
 DETECT_S = 1.0
 """On an idle machine."""

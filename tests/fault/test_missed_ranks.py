@@ -3,9 +3,8 @@
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.supervision import mesh_watchdog as watching
 from pp1_orchestrator.transport.response_timer import ResponseTimer
+from tests.fault.exiting_ranks import EXIT_CODE, LATER_S, MET, RANKS, leader_first
 from tests.system.in_process import make_settings
-
-from .ranks_that_miss import EXIT_CODE, LATER_S, MET, RANKS, leader_first
 
 WAIT_S = 240
 

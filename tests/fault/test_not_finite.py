@@ -10,9 +10,8 @@ from safetensors.torch import load_file, save_file
 import pp1_orchestrator
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from pp1_orchestrator.types import TimelineEntry
+from tests.fault.faulty_stream import FaultyStream, faulty_stream
 from tests.system.in_process import open_stream
-
-from .faulty import Faulty, faulty
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 INLINE = ("layout=inline", "run.chunks=12")
@@ -22,7 +21,7 @@ WORDS = "the mesh makes latents that are not finite"
 
 @pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])
 def test_what_is_not_finite_is_not_shown(overlap):
-    with faulty("not_finite", *INLINE, f"overlap={overlap}", chunk=BAD) as stream:
+    with faulty_stream("not_finite", *INLINE, f"overlap={overlap}", chunk=BAD) as stream:
         assert stream.session.done.wait(60)
         assert stream.session.failure is None
         assert all(torch.isfinite(latents).all() for latents in stream.run.kept.latents)
@@ -38,14 +37,14 @@ def test_what_is_not_finite_is_not_shown(overlap):
 
 
 def test_a_dropped_first_chunk_counts_the_frames_that_it_would_have_had():
-    with faulty("not_finite", *INLINE, "overlap=sync", chunk=0) as stream:
+    with faulty_stream("not_finite", *INLINE, "overlap=sync", chunk=0) as stream:
         assert stream.session.done.wait(60)
         assert stream.sample("pp1_frames_dropped_total", reason="nan") == 9
 
 
 def test_an_update_of_a_chunk_that_is_not_shown_goes_with_the_next_one():
     script = [TimelineEntry(chunk=BAD, prompt="a blue square moving up on a white background")]
-    with faulty("not_finite", *INLINE, chunk=BAD, script=script) as stream:
+    with faulty_stream("not_finite", *INLINE, chunk=BAD, script=script) as stream:
         assert stream.session.done.wait(60)
         first, blue = (update.id for update in stream.session.updates())
         assert [chunk.update_ids for chunk in stream.chunks if chunk.update_ids] == [(first,), (blue,)]
@@ -68,7 +67,7 @@ def broken(tmp_path) -> str:
 def test_a_mesh_that_makes_nothing_else_is_started_anew_then_given_up(broken, overlap):
     choices = ("run.restarts=1", "supervision.pauses_s=[0]", "run.chunks=100", f"overlap={overlap}")
     with open_stream(*INLINE, broken, *choices) as run:
-        stream = Faulty(run)
+        stream = FaultyStream(run)
         run.session.start()
         assert run.session.done.wait(60)
         words = f"{WORDS} (epochs in a row: 3), and no restart is left: 1 within 600 s are allowed; rank 1 is on cpu"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .faulty import faulty
+from tests.fault.faulty_stream import faulty_stream
 
 INLINE = ("layout=inline", "run.chunks=14")
 BAD = 5
@@ -12,7 +12,7 @@ WORDS = "out of memory: a scripted fault"
 @pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])
 @pytest.mark.parametrize("routing", ["rank0_encoder", "hybrid_cache"])
 def test_once_costs_a_chunk_and_an_epoch(caplog, overlap, routing):
-    with faulty("oom", *INLINE, f"overlap={overlap}", f"routing={routing}", chunk=BAD) as stream:
+    with faulty_stream("oom", *INLINE, f"overlap={overlap}", f"routing={routing}", chunk=BAD) as stream:
         assert stream.session.done.wait(60)
         assert stream.session.failure is None
         shown = [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0]
@@ -26,7 +26,7 @@ def test_once_costs_a_chunk_and_an_epoch(caplog, overlap, routing):
 
 
 def test_twice_within_a_minute_is_another_mesh():
-    with faulty("oom_twice", "layout=cpu", chunk=BAD) as stream:
+    with faulty_stream("oom_twice", "layout=cpu", chunk=BAD) as stream:
         stream.wait_for_epoch(2)
         assert [event["reason"] for event in stream.of("epoch")] == ["chunk", "restart"]
         told = stream.of("restarting")
@@ -38,7 +38,7 @@ def test_twice_within_a_minute_is_another_mesh():
 
 
 def test_with_other_ranks_in_the_same_chunk_the_mesh_is_anew_and_nobody_waits():
-    with faulty("oom", rank=2, ranks=2, chunk=BAD) as stream:
+    with faulty_stream("oom", rank=2, ranks=2, chunk=BAD) as stream:
         stream.wait_for_epoch(1)
         assert [event["reason"] for event in stream.of("epoch")] == ["restart"]
         told = stream.of("restarting")
@@ -50,6 +50,6 @@ def test_with_other_ranks_in_the_same_chunk_the_mesh_is_anew_and_nobody_waits():
 
 
 def test_a_run_without_restarts_ends_at_the_first_one():
-    with faulty("oom", *INLINE, "run.restarts=0", chunk=BAD) as stream:
+    with faulty_stream("oom", *INLINE, "run.restarts=0", chunk=BAD) as stream:
         assert stream.session.done.wait(60)
         assert str(stream.session.failure) == f"chunk {BAD} could not be made: {WORDS}"

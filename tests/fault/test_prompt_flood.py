@@ -11,9 +11,8 @@ from collections import Counter
 import pytest
 
 from pp1_orchestrator.server.server_settings import Limits
+from tests.fault.event_listener import EventListener
 from tests.system.program import running
-
-from .listening import Ear
 
 pytestmark = pytest.mark.slow
 CLIENTS, PER_CLIENT_S = 10, 0.01
@@ -79,7 +78,7 @@ def flooded(tmp_path_factory):
     begun = time.monotonic()
     with running(*CHOICES, out=out) as program:
         program.wait_until_ready()
-        with contextlib.closing(Ear(program)) as ear:
+        with contextlib.closing(EventListener(program)) as ear:
             for number in range(ROUNDS):
                 start = time.monotonic()
                 time.sleep(PHASE_S)

@@ -15,7 +15,7 @@
 | recompute without context frames | never sent; refused by the leader | `contract/test_rules`; here: leader_refuses |
 | context frames of a chunk before | none are kept | `stage0/test_planner`: recomputing_every_nth |
 | conditioning that never came | error result, mesh ends | here: never_came |
-| a collective outside of its group | refused before the backend | `transport/test_mesh`; `test_house`: one_door |
+| a collective outside of its group | refused before the backend | `mesh/test_tensor_parallel`; `test_house`: one_door |
 | the leader fails before it passes on | no follower is handed anything | here: no_follower |
 | a rank raises, exits, is killed in a chunk | seen at once, whole mesh anew | here; `test_restart`; `test_strategies` |
 | a rank stops or sleeps | found by its deadline, with stacks | `test_hangs` |
@@ -53,11 +53,10 @@ from pp1_orchestrator.transport.rendezvous import publish, wait_for_all
 from pp1_orchestrator.transport.tcp_store import host_store
 from pp1_orchestrator.types import Control
 from tests.config.test_conf import settings
-from tests.forked import helped
+from tests.fault.bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh, message
+from tests.fault.faulty_stream import MESH, faulty_stream
+from tests.forkserver import forkserver_context
 from tests.timing import scaled
-
-from .bare_mesh import CONFIG, END_S, SETTINGS, exit_codes, first_envelope, mesh, message
-from .faulty import MESH, faulty
 
 BAD = 5
 QUICK = ("deadlines.answer=1.5", "deadlines.message=6")
@@ -80,7 +79,7 @@ def assert_nothing_is_shown_twice_or_out_of_order(chunks):
     ],
 )
 def test_a_rank_that_fails_within_a_chunk(kind, rank, reason, text):
-    with faulty(kind, rank=rank, ranks=rank, chunk=BAD) as stream:
+    with faulty_stream(kind, rank=rank, ranks=rank, chunk=BAD) as stream:
         stream.wait_for_epoch(1)
         told = stream.of("restarting")
         # The leader's answer and the end of its process come nearly at the same time.
@@ -99,7 +98,7 @@ def test_a_rank_that_fails_within_a_chunk(kind, rank, reason, text):
     ],
 )
 def test_an_answer_that_is_none(kind, choices, reason, words):
-    with faulty(kind, *choices, chunk=BAD) as stream:
+    with faulty_stream(kind, *choices, chunk=BAD) as stream:
         stream.wait_for_epoch(1)
         told = stream.of("restarting")
         assert [event["reason"] for event in told] == [reason]
@@ -110,7 +109,7 @@ def test_an_answer_that_is_none(kind, choices, reason, words):
 
 
 def test_a_late_answer_is_dropped_after_a_hard_cut():
-    with faulty("delay", "overlap.d_in=2", "debug.fault.seconds=4", chunk=BAD) as stream:
+    with faulty_stream("delay", "overlap.d_in=2", "debug.fault.seconds=4", chunk=BAD) as stream:
         stream.wait_for(lambda: len(stream.run.kept.flights) > BAD)
         stream.session.control(Control(action="hard_cut"))
         stream.wait_for_epoch(1)
@@ -122,7 +121,7 @@ def test_a_late_answer_is_dropped_after_a_hard_cut():
 
 def test_a_poisoned_cache_of_one_follower_costs_an_epoch_and_no_mesh():
     """Its latents are the leader's, so the chunk itself is good; its context pass then writes what is not finite."""
-    with faulty("not_finite", rank=2, ranks=2, chunk=BAD) as stream:
+    with faulty_stream("not_finite", rank=2, ranks=2, chunk=BAD) as stream:
         stream.wait_for_epoch(1)
         assert all(torch.isfinite(latents).all() for latents in stream.run.kept.latents)
         assert [chunk.chunk_index for chunk in stream.chunks if chunk.cache_epoch == 0] == list(range(BAD + 1))
@@ -134,7 +133,7 @@ def test_a_poisoned_cache_of_one_follower_costs_an_epoch_and_no_mesh():
 def test_an_idle_mesh_outlives_every_wait():
     longest_s = min(20.0, scaled(3))
     choices = (f"deadlines.message={longest_s}", f"deadlines.answer={longest_s}", "deadlines.heartbeat=0.3")
-    with faulty("none", *choices, ranks=2) as stream:
+    with faulty_stream("none", *choices, ranks=2) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)
         stream.session.control(Control(action="pause"))
         stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
@@ -203,7 +202,7 @@ def test_ranks_that_do_not_fit_are_refused_before_anything_is_loaded():
     for rank, choice in zip(ranks, wrong.values(), strict=True):
         other = settings("run=bench", *MESH, "layout.mesh_ranks=2", choice)
         arguments = (rank, other, CONFIG, store.port, None)
-        processes.append(helped().Process(target=mesh_process.main, args=arguments, daemon=True))
+        processes.append(forkserver_context().Process(target=mesh_process.main, args=arguments, daemon=True))
         processes[-1].start()
     for rank, (key, process) in enumerate(zip(wrong, processes, strict=True), start=1):
         process.join(END_S)

@@ -4,10 +4,9 @@ import pytest
 
 from pp1_orchestrator.contract import Action
 from tests.config.test_conf import settings
+from tests.fault.bare_mesh import SETTINGS, exit_codes, first_envelope, mesh, message
+from tests.fault.faulty_stream import MESH, faulty_stream
 from tests.system.in_process import run_script
-
-from .bare_mesh import SETTINGS, exit_codes, first_envelope, mesh, message
-from .faulty import MESH, faulty
 
 CHUNKS, TWICE = 8, 4
 STREAM = (*MESH, "layout.mesh_ranks=1")
@@ -24,7 +23,7 @@ def undisturbed():
 
 @pytest.mark.parametrize("overlap", ["sync", "stage0_owned", "loop_ahead", "decode_thread"])
 def test_a_second_answer_is_dropped_and_the_stream_is_the_same(undisturbed, caplog, overlap):
-    with faulty("repeat", f"run.chunks={CHUNKS}", f"overlap={overlap}", chunk=TWICE) as stream:
+    with faulty_stream("repeat", f"run.chunks={CHUNKS}", f"overlap={overlap}", chunk=TWICE) as stream:
         stream.wait_for(stream.session.done.is_set)
         assert [chunk.chunk_index for chunk in stream.chunks] == list(range(CHUNKS))
         assert stream.of("restarting") == []

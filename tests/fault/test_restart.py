@@ -8,9 +8,8 @@ import signal
 import psutil
 import pytest
 
+from tests.fault.event_listener import EventListener
 from tests.system.program import running
-
-from .listening import Ear
 
 PROMPT = "a green square moving right on a yellow background"
 CHOICES = (
@@ -27,7 +26,7 @@ CHOICES = (
 def live(tmp_path_factory):
     with running(*CHOICES, out=tmp_path_factory.mktemp("restart") / "out") as program:
         program.wait_until_ready()
-        with contextlib.closing(Ear(program)) as ear:
+        with contextlib.closing(EventListener(program)) as ear:
             yield program, ear
 
 

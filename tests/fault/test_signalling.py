@@ -15,11 +15,10 @@ from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.processes.process_tuning import tune_gc
-from tests.media.source import SIZE, Counted
+from tests.fault.loop_delay import LoopDelay
+from tests.fault.sdp_offers import mutants, seeds
+from tests.media.numbered_frames import SIZE, Counted
 from tests.timing import stopwatch
-
-from .loop_delay import LoopDelay
-from .offers_made import mutants, seeds
 
 FEW, OFFERS = 400, 10_000
 ROUNDS = 4

@@ -13,13 +13,12 @@ from benchmarks.chaos.watcher import Watcher
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, PeerLimits
 from pp1_orchestrator.polling import SUSPEND_THRESHOLD_S, SuspendDetector
 from pp1_orchestrator.transport.response_timer import ResponseTimer
-from tests.media.source import read_number
+from tests.fault.test_clock_jumps import BURST
+from tests.media.numbered_frames import read_number
 from tests.media.test_whep import FPS, Stream
 from tests.media.whep_client import Client
 from tests.system.program import running
 from tests.timing import scaled
-
-from .test_clock_jumps import BURST
 
 PROMPT = "a yellow circle moving down on a blue background"
 STOPPED_S = 6.0

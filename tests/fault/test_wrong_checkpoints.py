@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.planning.made import settings
+from tests.planning.factories import settings
 from tests.system.program import run_to_end
 from tests.timing import stopwatch
 

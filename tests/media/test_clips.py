@@ -11,8 +11,7 @@ from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clip_writer import ClipLimits, ClipWriter
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.media_settings import VideoSettings
-
-from .source import SIZE, Counted, numbered, read_number
+from tests.media.numbered_frames import SIZE, Counted, numbered, read_number
 
 FPS = 16
 VIDEO = VideoSettings(SIZE, SIZE, FPS)

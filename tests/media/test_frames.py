@@ -7,8 +7,7 @@ import pytest
 from pp1_orchestrator.media.frames import to_rgb, to_yuv420p
 from pp1_orchestrator.media.media_settings import TIME_BASE
 from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
-
-from .source import SIZE, numbered, read_number
+from tests.media.numbered_frames import SIZE, numbered, read_number
 
 
 def as_planes(number: int) -> np.ndarray:

@@ -8,8 +8,7 @@ import pytest
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.pacer import MAX_CHUNKS, PacedSink
-
-from .source import SIZE, Counted, chunk, read_number
+from tests.media.numbered_frames import SIZE, Counted, chunk, read_number
 
 FPS = 60
 WAIT_S = 120

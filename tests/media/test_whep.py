@@ -15,9 +15,8 @@ from pp1_orchestrator.media.media_settings import Codec, PeerLimits, VideoSettin
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
-
-from .source import SIZE, Counted, chunk, read_number
-from .whep_client import Client
+from tests.media.numbered_frames import SIZE, Counted, chunk, read_number
+from tests.media.whep_client import Client
 
 FPS = 24
 QUICK = PeerLimits(connect_s=1.0, silent_s=2.5, reap_every_s=0.1)

@@ -7,8 +7,8 @@ import asyncio
 import json
 import sys
 
-from .source import read_number
-from .whep_client import Client
+from tests.media.numbered_frames import read_number
+from tests.media.whep_client import Client
 
 POLL_S = 0.02
 

@@ -9,8 +9,7 @@ from pp1_orchestrator.planning.op_benchmark import replay
 from pp1_orchestrator.planning.op_counter import counting
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.transport.link_benchmark import probe_link
-
-from .made import settings, shipped, with_name
+from tests.planning.factories import settings, shipped, with_name
 
 CPU = torch.device("cpu")
 LINK = LinkSpeed(message_s=1e-3, sum_s=2e-3, bytes_s=1e9, method="assumed")

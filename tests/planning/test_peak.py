@@ -6,8 +6,7 @@ from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.planning.make_plan import peaks, predict
 from pp1_orchestrator.planning.profile import ModelProfile, Part, profile_model
-
-from .made import machine, settings, shipped
+from tests.planning.factories import machine, settings, shipped
 
 MIB = 1 << 20
 COMPONENTS = {
@@ -91,6 +90,7 @@ MEASURED = {0: 14232.7, 1: 22492.1, 2: 22492.1}
 """MiB on an H100, bfloat16, 320 × 576, not compiled, 40 chunks with a new prompt and a hard cut."""
 
 
+@pytest.mark.slow
 def test_a_14b_models_peaks_are_those_of_a_gpu():
     made = settings(*KREA, *WHOLE)
     predicted = peaks(

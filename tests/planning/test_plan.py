@@ -8,8 +8,7 @@ from pp1_orchestrator.planning.cost_model import message_bytes
 from pp1_orchestrator.planning.make_plan import Delays, peaks, predict, read_plan, write_plan
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.planning.requirements import requirements
-
-from .made import machine, settings, shipped, with_name
+from tests.planning.factories import machine, settings, shipped, with_name
 
 MADE = settings()
 CONFIG = shipped(MADE)

@@ -6,8 +6,7 @@ import pytest
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.sampler import NoiseStep
 from pp1_orchestrator.planning.requirements import requirements
-
-from .made import settings, shipped
+from tests.planning.factories import settings, shipped
 
 
 def test_the_shipped_model():

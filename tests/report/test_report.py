@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pp1_orchestrator.report.render import write_report
-
-from .sweep_made import COMMON, MACHINE, PIXELS, add_job, add_plan, summary
+from tests.report.factories import COMMON, MACHINE, PIXELS, add_job, add_plan, summary
 
 PLOTS = {"phases.svg", "period.svg", "latency.svg"}
 

@@ -7,8 +7,7 @@ import pytest
 
 from pp1_orchestrator.report.jobs import UNFINISHED, read_record
 from pp1_orchestrator.telemetry.summary import read_summary
-
-from ..system.program import run_to_end, running
+from tests.system.program import run_to_end, running
 
 TINY = ("run=bench", "layout=inline", "run.chunks=6", "run.warmup_chunks=2")
 GOOD = {"sync": "0", "stage0_owned": "2"}

@@ -9,8 +9,8 @@ from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
-from tests.fault.offers_made import seeds
-from tests.media.source import SIZE, Counted
+from tests.fault.sdp_offers import seeds
+from tests.media.numbered_frames import SIZE, Counted
 
 CHECKS = 3
 """As many connectivity checks show that the server had time to send to every candidate it took."""

@@ -7,11 +7,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import RequestError
-from tests.fault.offers_made import mutants, seeds
+from tests.fault.sdp_offers import mutants, seeds
 from tests.fault.test_signalling import listening
 from tests.server.conftest import build
-from tests.server.test_access import BEARER, HOME, TOKEN
-from tests.system.private import Private
+from tests.server.test_auth import BEARER, HOME, TOKEN
+from tests.system.log_privacy import LogPrivacy
 
 PROMPT = "a very private unicorn"
 
@@ -40,7 +40,7 @@ def test_no_token_and_no_prompt(ours):
 
 def test_what_was_given_to_a_program_is_found_in_a_log():
     """The check that every started program's logs pass at its end can fail."""
-    private = Private()
+    private = LogPrivacy()
     private.note_arguments(["serving.token=a-token-of-a-test", "run.prompt='a quiet red square'", "seed=7"])
     private.note_body({"prompts": [{"text": "a loud green circle", "weight": 1}], "blend": "linear"})
     private.note("short", None)

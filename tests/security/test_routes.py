@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 import ui
 from pp1_orchestrator.server.auth import OPEN_PATHS
 from tests.server.conftest import build
-from tests.server.test_access import BEARER, HOME, TOKEN
+from tests.server.test_auth import BEARER, HOME, TOKEN
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 BEYOND = ("/docs", "/openapi.json", "/gradio_api/upload", "/gradio_api/file=/etc/passwd", "/.env", "//", "/healthz/")

@@ -8,7 +8,7 @@ from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import ContractError, MeshError
 from pp1_orchestrator.transport.rendezvous import fetch, publish, wait_for_all
 from pp1_orchestrator.transport.tcp_store import host_store, join_store
-from tests.forked import helped
+from tests.forkserver import forkserver_context
 
 LINE = "^fingerprint/1 was not written by a rank of this run$"
 
@@ -37,7 +37,7 @@ def rank_joins(port: int) -> None:
 
 def test_a_spawned_rank_has_the_secret(store):
     publish(store, "fingerprint", 0, {"torch": "2"})
-    rank = helped().Process(target=rank_joins, args=(store.port,))
+    rank = forkserver_context().Process(target=rank_joins, args=(store.port,))
     rank.start()
     rank.join(60)
     assert rank.exitcode == 0

@@ -7,7 +7,7 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.server.auth import COOKIE, ONLY_WATCH
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import build
-from tests.server.test_access import HOME, TOKEN, all_routes
+from tests.server.test_auth import HOME, TOKEN, all_routes
 
 VIEW = "may only look at it"
 VIEWER = {"Authorization": f"Bearer {VIEW}"}

@@ -7,7 +7,7 @@ import torch
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.transport.link import receive_message
-from tests.contract.messages_made import envelope_for_plan
+from tests.contract.factories import envelope_for_plan
 
 PARCEL = wire.pack_envelope(envelope_for_plan())
 

@@ -21,8 +21,7 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer, bind
 from pp1_orchestrator.server.server_settings import Limits, Rate, ServerSettings
 from pp1_orchestrator.telemetry.metrics import Metrics
-
-from .fakes import CountedPeers, MemoryStream
+from tests.server.fakes import CountedPeers, MemoryStream
 
 CLIPS, NUMBERS = Path(tempfile.mkdtemp()), itertools.count()
 """A folder for all applications' clips, each in one of its own."""

@@ -8,8 +8,7 @@ from starlette.testclient import TestClient
 
 import ui
 from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
-
-from .conftest import build
+from tests.server.conftest import build
 
 
 @pytest.fixture(scope="module")

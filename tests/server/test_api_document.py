@@ -8,8 +8,7 @@ import pytest
 from pp1_orchestrator.server import schemas as notices
 from pp1_orchestrator.server.describe import REFUSALS
 from pp1_orchestrator.server.server_settings import Limits
-
-from .test_access import all_routes
+from tests.server.test_auth import all_routes
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

@@ -12,10 +12,9 @@ from starlette.testclient import TestClient
 import ui
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.server.schemas import Notice, StreamState
-
-from .conftest import LIMITS, build
-from .fakes import CountedPeers
-from .test_access import BEARER, HOME, TOKEN, all_routes
+from tests.server.conftest import LIMITS, build
+from tests.server.fakes import CountedPeers
+from tests.server.test_auth import BEARER, HOME, TOKEN, all_routes
 
 BOUNDED = hypothesis.settings(max_examples=40, derandomize=True, deadline=None, database=None)
 

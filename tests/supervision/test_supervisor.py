@@ -12,7 +12,7 @@ from pp1_orchestrator.layouts.rank_process import RankProcess
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.transport.link import MeshLink
-from tests.planning.made import settings, shipped
+from tests.planning.factories import settings, shipped
 
 LONG_S = 60
 

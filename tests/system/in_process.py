@@ -23,7 +23,7 @@ SMALL = ("stream.height=64", "stream.width=64")
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-class Keeping:
+class KeepingSink:
     """A FrameSink that is never full and keeps every chunk."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Keeping:
         """Nothing is open."""
 
 
-class LatentsKept(BaseObserver):
+class LatentsObserver(BaseObserver):
     """An observer that keeps the latents of every emitted chunk."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ def open_stream(
     """
     settings, config = make_settings(*SMALL, *choices)
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    sink, kept = Keeping(), LatentsKept()
+    sink, kept = KeepingSink(), LatentsObserver()
     stream = Stream(settings, config, list(script), instruments, sink, [digests, kept, *observers], trace_folder=out)
     try:
         yield Run(stream, settings, instruments, digests, sink, kept)

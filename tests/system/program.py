@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from . import warm
-from .private import PRIVATE
+from tests.system import warm
+from tests.system.log_privacy import LOG_PRIVACY
 
 START_S = 240
 
@@ -35,7 +35,7 @@ def run_to_end(
         code = process.wait(timeout_s)
     finally:
         end_by_force(process)
-    PRIVATE.note_arguments(options)
+    LOG_PRIVACY.note_arguments(options)
     assert_nothing_private(options, *said, *out.rglob("*.log"))
     return subprocess.CompletedProcess(options, code, *(path.read_text() for path in said))
 
@@ -80,7 +80,7 @@ def assert_nothing_private(arguments: Iterable[str], *logs: Path) -> None:
         return
     for log in logs:
         if log.is_file():
-            assert PRIVATE.found_in(log.read_text(errors="replace")) == [], log
+            assert LOG_PRIVACY.found_in(log.read_text(errors="replace")) == [], log
 
 
 class Running:
@@ -95,8 +95,8 @@ class Running:
 
     def get(self, path: str, body: dict | None = None, token: str | None = None) -> tuple[int, str]:
         """Status and body; status 0 where nobody answers. With a body of its own it is a POST."""
-        PRIVATE.note(token)
-        PRIVATE.note_body(body)
+        LOG_PRIVACY.note(token)
+        LOG_PRIVACY.note_body(body)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         data = None if body is None else json.dumps(body).encode()
         headers |= {} if body is None else {"Content-Type": "application/json"}
@@ -158,7 +158,7 @@ def running(
         process = start_cold(arguments, log, module, environment)
     else:
         process = warm.start(arguments, log, log)
-    PRIVATE.note_arguments(arguments)
+    LOG_PRIVACY.note_arguments(arguments)
     try:
         yield Running(process, port, log)
     finally:

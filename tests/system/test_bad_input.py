@@ -7,9 +7,8 @@ import psutil
 import pytest
 import torch
 
+from tests.system.program import free_port, run_to_end
 from tests.timing import stopwatch
-
-from .program import free_port, run_to_end
 
 REFUSED_S = 5
 """On an idle machine."""

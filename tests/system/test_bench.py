@@ -12,9 +12,8 @@ from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.planning.make_plan import read_plan
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
-
-from .in_process import SMALL, make_settings
-from .program import run_to_end
+from tests.system.in_process import SMALL, make_settings
+from tests.system.program import run_to_end
 
 CHUNKS, WARMUP = 7, 2
 SCRIPT = """\

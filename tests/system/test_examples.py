@@ -13,10 +13,11 @@ import pytest
 
 from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.schemas import Notice, StreamState, Visible
-from tests.fault.offers_made import seeds
+from tests.fault.sdp_offers import seeds
+from tests.system.program import Running, running
+from tests.system.warm import ROOT
 
-from .program import Running, running
-from .warm import ROOT
+pytestmark = pytest.mark.slow
 
 TOKEN = "a token for the examples"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

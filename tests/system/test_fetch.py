@@ -7,7 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from .program import run_to_end
+from tests.system.program import run_to_end
+
+pytestmark = pytest.mark.slow
 
 COMMIT = "a" * 40
 FILES = {

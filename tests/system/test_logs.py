@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from .program import Running, running
+from tests.system.program import Running, running
 
 TOKEN, FIRST, SECOND = "a-token-of-the-logs", "a private red unicorn", "a private green dragon"
 CHOICES = (

@@ -6,9 +6,8 @@ import pytest
 from rich.filesize import decimal
 
 from pp1_orchestrator.planning.make_plan import read_plan
-
-from .program import run_to_end
-from .warm import ROOT
+from tests.system.program import run_to_end
+from tests.system.warm import ROOT
 
 SHIPPED = ROOT / "pp1_orchestrator" / "models" / "tiny"
 COLUMNS = 100

@@ -6,8 +6,7 @@ import numpy as np
 from pp1_orchestrator.app import stream as assemble
 from pp1_orchestrator.media.mp4_sink import Mp4Recorder
 from pp1_orchestrator.models.vae.pixel_format import to_yuv420p
-
-from .in_process import run_script
+from tests.system.in_process import run_script
 
 CHUNKS, FRAMES, SIZE = 2, 9 + 12, 64
 RGB, PLANES = (SIZE, SIZE, 3), (3 * SIZE // 2, SIZE)

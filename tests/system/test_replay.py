@@ -8,8 +8,7 @@ import pytest
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.stage0.timeline import read_script, write_script
 from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
-
-from .in_process import Run, open_stream, run_script
+from tests.system.in_process import Run, open_stream, run_script
 
 GREEN = "a green square moving right on a white background"
 YELLOW = "a yellow triangle moving up on a black background"

@@ -6,9 +6,8 @@ import signal
 import psutil
 import pytest
 
+from tests.system.program import is_listening, running, shared_memory
 from tests.timing import stopwatch
-
-from .program import is_listening, running, shared_memory
 
 STOP_S, SECOND_S = 10, 2
 """From the signal to the end, on an idle machine."""
@@ -94,7 +93,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path):
         assert "ended at the second signal" in program.log
 
 
-@pytest.mark.parametrize("mode", ["serve", "bench"])
+@pytest.mark.parametrize("mode", ["serve", pytest.param("bench", marks=pytest.mark.slow)])
 def test_a_stream_that_is_still_loading_stops_cleanly(tmp_path, mode):
     memory_before = shared_memory()
     with running(f"run={mode}", out=tmp_path / "out", cold=True) as program:

@@ -10,9 +10,8 @@ from pp1_orchestrator.loading.stage0_models import load_vae_parts
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.pixel_format import to_rgb24
 from pp1_orchestrator.types import TimelineEntry, Transition, WeightedPrompt
+from tests.system.in_process import open_stream, run_script
 from tests.timing import scaled
-
-from .in_process import open_stream, run_script
 
 RED = "a red circle moving left on a blue background"
 GREEN = "a green square moving right on a white background"

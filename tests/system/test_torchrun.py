@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from .in_process import SMALL, run_script
-from .program import run_to_end
+import pytest
+
+from tests.system.in_process import SMALL, run_script
+from tests.system.program import run_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 ON_CPU = ("layout.device=cpu", "layout.mesh_device=cpu", "layout.backend=gloo", "layout.threads=1")
@@ -83,6 +85,7 @@ def test_a_killed_rank_is_started_anew_with_all_others_and_the_video_is_the_same
     assert (summary["latents_sha256"], summary["pixels_sha256"]) == (ours.latents_sha256, ours.pixels_sha256)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_torchrun_itself_is_killed(tmp_path):
     process = torchrun(tmp_path, 2)
     wait_for(tmp_path, process, "the stream is ready, it was starting")
@@ -104,6 +107,7 @@ def test_without_torchrun_it_is_one_line(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_plan_is_rank_0s_alone_and_the_others_end_at_once(tmp_path):
     process = torchrun(tmp_path, 3, run="plan")
     try:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from .warm_ranks import stand_by
+from tests.system.warm_ranks import stand_by
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.02

@@ -18,8 +18,7 @@ from pp1_orchestrator.telemetry.metrics_catalogue import (
     TO_PIXELS,
     epoch_reason,
 )
-
-from .records_made import run
+from tests.telemetry.factories import run
 
 DESIGN = {
     "pp1_phase_seconds", "pp1_chunk_period_seconds", "pp1_vram_bytes", "pp1_prompt_to_pixels_seconds",

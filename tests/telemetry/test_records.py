@@ -5,8 +5,7 @@ import json
 import pytest
 
 from pp1_orchestrator.telemetry.records import ChunkLog, periods_s
-
-from .records_made import run
+from tests.telemetry.factories import run
 
 
 def written(log, tmp_path):

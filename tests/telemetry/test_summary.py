@@ -6,8 +6,7 @@ import pytest
 
 from pp1_orchestrator.telemetry.records import UpdateRecord
 from pp1_orchestrator.telemetry.summary import RunConfig, build_summary, read_summary, write_summary
-
-from .records_made import run
+from tests.telemetry.factories import run
 
 CONFIG = RunConfig(model="tiny", routing="rank0_encoder", overlap="sync", context="clean_pass", layout="cpu", seed=7)
 LAYOUT = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 
 from training import world
@@ -16,6 +17,7 @@ COUNT = 40
 DEVICE = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_the_continuation_is_the_true_one() -> None:
     torch.manual_seed(0)
     rng = random.Random(0)

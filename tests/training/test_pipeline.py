@@ -43,6 +43,7 @@ def vae_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_from_nothing_to_a_loadable_model(vae_file: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     rollout = RolloutSettings(streams=1, chunks=3, lives=(2,), uses=1)

@@ -19,6 +19,8 @@ from training.judge import Judge
 from training.scripts import random_prompt
 from training.streaming import BatchStream
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 CPU = torch.device("cpu")
 PROMPTS, CHUNKS, SWITCH = 4, 4, 2

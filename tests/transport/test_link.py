@@ -13,9 +13,9 @@ from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message, send_message
-from tests.models.small import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
-from tests.transport.envelopes_made import first_chunk
-from tests.transport.link_acts import CPU, EMBEDS, LATENTS, WAYS, act
+from tests.models.wan.small_model import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
+from tests.transport.factories import first_chunk
+from tests.transport.link_scenarios import CPU, EMBEDS, LATENTS, WAYS, act
 from tests.transport.world import run_world
 
 STEPS = (1000.0, 500.0)

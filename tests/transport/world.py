@@ -17,7 +17,7 @@ from torch.distributed import PrefixStore, Store
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.transport.process_groups import Timeouts, Topology
 from pp1_orchestrator.transport.tcp_store import LOOPBACK, host_store, join_store
-from tests.forked import METHOD, helped
+from tests.forkserver import METHOD, forkserver_context
 
 WAIT_S = 240.0
 
@@ -25,7 +25,7 @@ Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankContext:
     """One rank's view of the world that a test runs."""
 
     rank: int
@@ -38,13 +38,13 @@ class Seat:
         return Topology(store, self.rank, mesh_size, "gloo", Timeouts(WAIT_S, message_s))
 
 
-Act = Callable[[Seat], Report]
+Act = Callable[[RankContext], Report]
 
 
 def run_world(act: Act, ranks: int, folder: Path) -> list[Report]:
     """Every rank's report, in order. A rank that fails ends the others, and its error is raised here."""
     store = host_store(ranks, WAIT_S)
-    helped()
+    forkserver_context()
     mp.start_processes(_enter, (act, ranks, store.port, folder), nprocs=ranks, start_method=METHOD)
     return [json.loads(_report(folder, rank).read_text()) for rank in range(ranks)]
 
@@ -64,5 +64,5 @@ def _enter(rank: int, act: Act, ranks: int, port: int, folder: Path) -> None:
     limit_threads(1)
     _point_gloo_outwards()
     use_loopback_for_gloo()
-    report = act(Seat(rank, join_store(port, ranks, WAIT_S), folder))
+    report = act(RankContext(rank, join_store(port, ranks, WAIT_S), folder))
     _report(folder, rank).write_text(json.dumps(report))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from .browser import Visit, chromium, new_context, open_page
-from .site import Site
+from tests.ui.browser import Visit, chromium, new_context, open_page
+from tests.ui.page_server import PageServer
 
 
 @pytest.fixture(scope="package")
@@ -18,8 +18,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with contextlib.closing(Site()) as site:
+def site() -> Iterator[PageServer]:
+    with contextlib.closing(PageServer()) as site:
         yield site
 
 

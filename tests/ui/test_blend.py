@@ -3,9 +3,8 @@
 import pytest
 
 from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
-
-from .browser import Visit
-from .site import BLUE, GREEN, RED, Site, ask
+from tests.ui.browser import Visit
+from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 SLIDER = "#pp1-rows .row:nth-child({}) input[type=range]"
 TEXT = "#pp1-rows .row:nth-child({}) input[type=text]"
@@ -21,7 +20,7 @@ def add(page: Visit, number: int, prompt: str, weight: int) -> None:
     page.page.fill(SLIDER.format(number), str(weight))
 
 
-def sent(site: Site, count: int) -> PromptUpdate:
+def sent(site: PageServer, count: int) -> PromptUpdate:
     """The newest update, as soon as there are so many."""
     site.until(lambda: len(site.stream.updates) == count)
     return site.stream.updates[-1]

@@ -2,8 +2,8 @@
 
 import av
 
-from .painted import COLOURS, FPS, SIZE
-from .site import GREEN, RED, ask
+from tests.ui.page_server import GREEN, RED, ask
+from tests.ui.painted_stream import COLOURS, FPS, SIZE
 
 
 def test_a_clip_is_recorded_downloaded_and_plays(page, tmp_path):

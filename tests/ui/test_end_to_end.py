@@ -7,8 +7,7 @@ from playwright.sync_api import Browser
 
 from tests.system.program import Running, running
 from tests.timing import scaled
-
-from .browser import MEAN_COLOUR, Visit, visit
+from tests.ui.browser import MEAN_COLOUR, Visit, visit
 
 PLAYS_WITHIN_S = 5
 """On an idle machine."""

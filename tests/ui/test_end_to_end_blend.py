@@ -5,8 +5,7 @@ import json
 import pytest
 
 from tests.system.program import running
-
-from .browser import Visit, visit
+from tests.ui.browser import Visit, visit
 
 DARK, STEPS = "a blue circle standing still on a black background", 6
 WHITE = ("a blue circle standing still on a white background", "a blue square standing still on a white background")

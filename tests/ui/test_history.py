@@ -1,9 +1,8 @@
 """The way back: what was applied is listed, and one click brings all of it back."""
 
 from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
-
-from .browser import Visit
-from .site import BLUE, GREEN, RED, ask
+from tests.ui.browser import Visit
+from tests.ui.page_server import BLUE, GREEN, RED, ask
 
 CHIPS = "#pp1-history .chips button"
 BLEND = PromptUpdate(

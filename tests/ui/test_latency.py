@@ -1,8 +1,11 @@
 """The latency benchmark in its small form: every station is passed, in order, and the parts are the whole."""
 
 import numpy
+import pytest
 
 from benchmarks.panel_latency import PARTS, STATIONS, measure, parts_of, table
+
+pytestmark = pytest.mark.slow
 
 CLOCKS_MS = 5
 """The server's clock and the page's may differ by so much."""

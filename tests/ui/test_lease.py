@@ -7,9 +7,8 @@ import pytest
 
 from pp1_orchestrator.server.server_settings import Limits
 from tests.timing import scaled
-
-from .browser import visit
-from .site import BLUE, GREEN, RED, Site, ask
+from tests.ui.browser import visit
+from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 HOLDER, BUTTON = "#pp1-holder", "#pp1-lease"
 LEASE_S = 6.0
@@ -18,7 +17,7 @@ LEASE_S = 6.0
 
 @pytest.fixture(scope="module")
 def site():
-    with contextlib.closing(Site(Limits(lease_s=min(60.0, scaled(LEASE_S))))) as site:
+    with contextlib.closing(PageServer(Limits(lease_s=min(60.0, scaled(LEASE_S))))) as site:
         yield site
 
 

@@ -9,9 +9,8 @@ from fastapi import FastAPI
 
 import ui
 from pp1_orchestrator.types import Control
-
-from .browser import visit
-from .site import GREEN, RED, ask
+from tests.ui.browser import visit
+from tests.ui.page_server import GREEN, RED, ask
 
 
 @pytest.mark.parametrize("key", ["Enter", "Control+Enter", None])

@@ -12,9 +12,8 @@ from starlette.responses import FileResponse
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import Listening
-
-from .browser import Visit, new_context, visit
-from .painted import PaintedStream
+from tests.ui.browser import Visit, new_context, visit
+from tests.ui.painted_stream import PaintedStream
 
 PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
 TOKEN = "a token for the player"

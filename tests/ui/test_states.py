@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-
-from .browser import Visit, new_context, visit
-from .painted import COLOURS, SIZE
-from .site import RED, ask
+from tests.ui.browser import Visit, new_context, visit
+from tests.ui.page_server import RED, ask
+from tests.ui.painted_stream import COLOURS, SIZE
 
 VEIL = "#pp1-veil:not(.clear) span"
 FPS = "document.querySelector('[data-figure=fps]').textContent"

@@ -6,9 +6,8 @@ import pytest
 from playwright.sync_api import FilePayload
 
 from pp1_orchestrator.types import PromptUpdate, TimelineEntry, Transition
-
-from .browser import Visit
-from .site import BLUE, GREEN, RED, Site, ask
+from tests.ui.browser import Visit
+from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 ROW = "#pp1-entries .entry:nth-child({}) .{}"
 
@@ -31,7 +30,7 @@ def load(page: Visit, content: str) -> None:
     )
 
 
-def planned(site: Site, count: int) -> list[TimelineEntry]:
+def planned(site: PageServer, count: int) -> list[TimelineEntry]:
     site.until(lambda: len(site.stream.timeline()) == count)
     return site.stream.timeline()
 

@@ -10,8 +10,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.transport.link import receive_message
-
-from .messages import BROKEN, WHOLE, as_bytes
+from tests.contract.golden.messages import BROKEN, WHOLE, as_bytes
 
 FOLDER = Path(__file__).parent
 DECODED = FOLDER / "decoded.json"

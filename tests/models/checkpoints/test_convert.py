@@ -13,9 +13,9 @@ from pp1_orchestrator.models.checkpoints.conversion import infer_config
 from pp1_orchestrator.models.checkpoints.manifest import NAME, check_manifest
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
-from tests.models.checkpoints import layouts_made as made
+from tests.models.checkpoints import factories as made
 from tests.models.config_file import read_config
-from tests.models.small import CONFIG, random_model
+from tests.models.wan.small_model import CONFIG, random_model
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,87 @@
+"""The recorder: every frame is in the file, also after a kill, and failures reach the producer."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import av
+import pytest
+
+from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.media.mp4_sink import Mp4Recorder
+from tests.media.numbered_frames import SIZE, chunk, read_number
+
+ROOT = Path(__file__).parents[2]
+PAGE_BYTES = 4096
+
+
+def numbers_in(path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [read_number(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def test_every_frame_is_in_the_file_in_order(tmp_path):
+    path = tmp_path / "stream.mp4"
+    recorder = Mp4Recorder(path, fps=16, height=SIZE, width=SIZE)
+    for index in range(12):
+        assert recorder.wait_for_room(0)
+        recorder.put(chunk(index))
+    recorder.flush()
+    recorder.close()
+    recorder.close()
+    assert numbers_in(path) == list(range(72))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate) == (SIZE, SIZE, 16)
+
+
+def test_a_file_of_a_killed_program_can_be_read(tmp_path):
+    path = tmp_path / "stream.mp4"
+    script = textwrap.dedent(f"""
+        import os, signal, sys, time
+        from pp1_orchestrator.media.recorder import Mp4Recorder
+        from tests.media.numbered_frames import chunk
+        recorder = Mp4Recorder({str(path)!r}, fps=16, height={SIZE}, width={SIZE})
+        for index in range(40):
+            recorder.put(chunk(index))
+        while not recorder._chunks.empty():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=os.environ, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    numbers = numbers_in(path)
+    assert len(numbers) > 150
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_disk_that_hangs_is_given_up(tmp_path):
+    """A pipe that nobody reads takes a page, and then nothing, as a network's disk that has gone."""
+    path = tmp_path / "stream.mp4"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
+    recorder = Mp4Recorder(path, fps=16, height=SIZE, width=SIZE, stall_s=1.0)
+    try:
+        recorder.put(chunk(0, frames=150))
+        with pytest.raises(Stage0Error, match=r"stream\.mp4: nothing could be written for 1 s"):
+            recorder.close()
+    finally:
+        os.close(reader)
+    recorder._thread.join(20)
+    assert not recorder._thread.is_alive()
+
+
+def test_a_file_that_cannot_be_written_is_an_error_for_the_producer(tmp_path):
+    recorder = Mp4Recorder(tmp_path / "missing" / "stream.mp4", fps=16, height=SIZE, width=SIZE)
+
+    def write() -> None:
+        recorder.put(chunk(0))  # raises already when the recorder's thread was quick
+        recorder.close()
+
+    with pytest.raises(Stage0Error, match=r"stream\.mp4"):
+        write()

@@ -1,0 +1,136 @@
+"""Control of the stream: one holds it, the others are told, and nobody who is gone keeps it."""
+
+import pytest
+
+from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.server.control_lease import Leases, needs_control
+from pp1_orchestrator.server.schemas import LeaseParticipant
+from tests.server.test_auth import all_routes
+
+LEASE_S = 10.0
+
+
+class Clock:
+    """Leases with a clock that stands until it is moved, and the reasons of their changes."""
+
+    def __init__(self, waiting: int = 2) -> None:
+        self.now, self.reasons = 0.0, []
+        tell = lambda reason, state: self.reasons.append((reason, state.holder and state.holder.name))  # noqa: E731
+        self.leases = Leases(LEASE_S, waiting, tell, lambda: self.now)
+
+    def holder(self) -> LeaseParticipant | None:
+        return self.leases.state().holder
+
+
+def test_while_nobody_holds_it_everybody_may():
+    clock = Clock()
+    clock.leases.check(None)
+    clock.leases.check("any key")
+    lease = clock.leases.take(None, "Ann")
+    clock.leases.check(lease.key)
+    for key in (None, "any key", "\u00e9"):
+        with pytest.raises(RequestError, match="Ann has control of the stream") as refused:
+            clock.leases.check(key)
+        assert refused.value.status == 409
+    clock.leases.release(lease.key)
+    clock.leases.check(None)
+    assert clock.reasons == [("taken", "Ann"), ("released", None)]
+
+
+def test_it_is_handed_to_whoever_waits_or_is_named():
+    clock = Clock()
+    ann = clock.leases.take(None, "Ann")
+    with pytest.raises(RequestError, match="nobody waits for control"):
+        clock.leases.hand_over(ann.key, None)
+    bob, eve = clock.leases.request(None, "Bob"), clock.leases.request(None, "Eve")
+    assert (bob.holds, [seat.name for seat in clock.leases.state().waiting]) == (False, ["Bob", "Eve"])
+    assert clock.leases.request(bob.key, None).id == bob.id
+    with pytest.raises(RequestError, match="2 clients wait for control already") as refused:
+        clock.leases.request(None, None)
+    assert refused.value.status == 503
+    with pytest.raises(RequestError, match="only who holds control"):
+        clock.leases.hand_over(bob.key, None)
+    clock.leases.hand_over(ann.key, eve.id)
+    assert clock.holder() == LeaseParticipant(eve.id, "Eve")
+    clock.leases.check(eve.key)
+    with pytest.raises(RequestError, match="neither hold control nor wait"):
+        clock.leases.renew(ann.key)
+    clock.leases.hand_over(eve.key, None)
+    assert clock.leases.renew(bob.key).holds
+    assert [reason for reason, _ in clock.reasons] == ["taken", "requested", "requested", "handed over", "handed over"]
+
+
+def test_who_is_silent_loses_it_and_who_waits_has_it_then():
+    clock = Clock()
+    ann, bob = clock.leases.take(None, "Ann"), clock.leases.request(None, "Bob")
+    clock.now = 9.0
+    clock.leases.renew(bob.key)
+    clock.leases.check(ann.key)  # a change renews, too
+    clock.now = 18.0
+    clock.leases.renew(bob.key)
+    assert clock.holder() == LeaseParticipant(ann.id, "Ann")
+    clock.now = 19.5
+    assert clock.holder() == LeaseParticipant(bob.id, "Bob")
+    with pytest.raises(RequestError, match="Bob has control"):
+        clock.leases.take(ann.key, "Ann")
+    clock.now = 40.0
+    assert clock.holder() is None
+    assert clock.reasons[-2:] == [("expired", "Bob"), ("expired", None)]
+
+
+def test_who_waits_in_silence_is_forgotten():
+    clock = Clock()
+    ann = clock.leases.take(None, None)
+    bob = clock.leases.request(None, None)
+    for clock.now in (6.0, 12.0):
+        clock.leases.renew(ann.key)
+    assert clock.leases.state().waiting == []
+    with pytest.raises(RequestError, match="neither hold"):
+        clock.leases.release(bob.key)
+
+
+def claim(client, action, key=None, **fields):
+    headers = {"PP1-Lease": key} if key else {}
+    return client.post("/api/lease", json={"action": action, **fields}, headers=headers)
+
+
+CHANGES = [(method, path) for method, path in all_routes() if needs_control(method, path)]
+
+
+def test_every_change_needs_it_and_nothing_else_does(client, parts):
+    key = claim(client, "take", name="Ann").json()["key"]
+    assert len(CHANGES) == 5
+    for method, path in CHANGES:
+        refused = client.request(method, path, json={})
+        assert (refused.status_code, refused.json()["error"].startswith("Ann has control")) == (409, True)
+        assert client.request(method, path, json={}, headers={"PP1-Lease": key}).status_code in (200, 422)
+    for path in ("/api/state", "/api/timeline", "/api/recording", "/api/clips", "/api/lease"):
+        assert client.get(path).status_code == 200
+    watched = client.post("/whep", content="v=0", headers={"Content-Type": "application/sdp"})
+    assert (watched.status_code, client.delete(watched.headers["location"]).status_code) == (201, 200)
+    assert client.post("/api/prompt", json={"prompt": "a"}, headers={"PP1-Lease": key}).status_code == 200
+    assert [update.prompt for update in parts.stream.updates] == ["a"]
+
+
+def test_it_goes_from_one_to_the_other_and_everybody_hears_of_it(client, parts):
+    heard = parts.events.subscribe(lambda: None)
+    ann = claim(client, "take", name="  Ann\n ").json()
+    assert claim(client, "take").status_code == 409
+    bob = claim(client, "request").json()
+    assert (ann["name"], ann["holds"], bob["name"], bob["holds"]) == ("Ann", True, "Viewer 2", False)
+    state = client.get("/api/state").json()["lease"]
+    assert state == {"holder": {"id": "v1", "name": "Ann"}, "waiting": [{"id": "v2", "name": "Viewer 2"}]}
+    handed = client.post("/api/lease/handover", json={"to": bob["id"]}, headers={"PP1-Lease": ann["key"]})
+    assert handed.json() == {"holder": {"id": "v2", "name": "Viewer 2"}, "waiting": []}
+    assert claim(client, "renew", bob["key"]).json()["holds"]
+    given = client.delete("/api/lease", headers={"PP1-Lease": bob["key"]})
+    assert (given.status_code, given.json()) == (200, {"holder": None, "waiting": []})
+    told = [(event["reason"], event["holder"], event["waiting"]) for event in heard.drain()]
+    assert told == [("taken", "v1", 0), ("requested", "v1", 1), ("handed over", "v2", 0), ("released", None, 0)]
+    assert "key" not in str(state)
+
+
+@pytest.mark.parametrize("name", ["", " \n", "x" * 41])
+def test_a_name_is_one_short_line(client, name):
+    assert claim(client, "take", name=name).status_code == 422
+    assert client.get("/api/lease").json()["holder"] is None

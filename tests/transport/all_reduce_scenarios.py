@@ -1,0 +1,66 @@
+"""What the ranks of a mesh do to their sums in a test: many in a row, of many kinds; then one of them goes silent."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import torch
+
+from pp1_orchestrator.errors import PeerError
+from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology
+from pp1_orchestrator.transport.shared_all_reduce import SharedMemoryAllReduce, attach
+from tests.transport.world import WAIT_S, RankContext, Report
+
+MESH, ROUNDS, SILENT_S = 3, 300, 0.5
+KINDS = [((2, 5), torch.float32), ((7,), torch.bfloat16), ((1, 192, 192), torch.float32), ((3, 1), torch.int64)]
+
+
+def act(seat: RankContext) -> Report:
+    topology = seat.topology("sums", MESH)
+    report = {} if seat.rank == STAGE0 else _sum(seat, topology)
+    topology.close()
+    return report
+
+
+def _sum(seat: RankContext, topology: Topology) -> Report:
+    crowded = _meet_without_files(topology) if seat.rank == MESH else attach(topology.mesh, WAIT_S)
+    sums, impatient = attach(topology.mesh, WAIT_S), attach(topology.mesh, SILENT_S)
+    if sums is None or impatient is None:
+        return {"crowded": crowded is None}
+    report: Report = {"crowded": crowded is None, "wrong": [n for n in range(ROUNDS) if not _right(sums, seat.rank, n)]}
+    shard = MeshShard(topology)
+    turned = torch.arange(6.0).view(2, 3).t()
+    report["turned"] = shard.all_reduce(turned).tolist()
+    report["silent"] = "" if seat.rank > LEADER else _silence(impatient)
+    shard.broadcast(torch.zeros(1))  # whoever was silent has not ended meanwhile
+    return report
+
+
+def _meet_without_files(topology: Topology) -> SharedMemoryAllReduce | None:
+    """Where this process may open no more of them than a pipe of its own."""
+    allowed, last = resource.getrlimit(resource.RLIMIT_NOFILE)
+    own = os.pipe()
+    for file in own:
+        os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(own) + 1, last))
+    try:
+        return attach(topology.mesh, WAIT_S)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, last))
+
+
+def _right(sums: SharedMemoryAllReduce, rank: int, number: int) -> bool:
+    """One sum of a kind that changes from one to the next."""
+    shape, dtype = KINDS[number % len(KINDS)]
+    values = torch.full(shape, rank + number % 8).to(dtype)
+    sums.all_reduce_(values)
+    return torch.equal(values, torch.full(shape, sum(range(LEADER, MESH + 1)) + MESH * (number % 8)).to(dtype))
+
+
+def _silence(sums: SharedMemoryAllReduce) -> str:
+    try:
+        sums.all_reduce_(torch.zeros(1))
+    except PeerError as error:
+        return str(error)
+    return "nothing"
