@@ -42,7 +42,7 @@ def make_plan(settings: Settings, config: WanConfig) -> Plan:
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
     delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
     machine = calibrate(settings, profile, lambda between_s: _measure_link(settings, profile, between_s))
-    return predict(settings, config, machine, STRATEGIES, delays, profile)
+    return predict(settings, profile, machine, STRATEGIES, delays)
 
 
 def _measure_link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:

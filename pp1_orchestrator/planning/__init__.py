@@ -1,4 +1,4 @@
-"""What a run would need and how fast it would be, worked out without loading a weight.
+"""What a run would need and how fast it would be, predicted without loading a weight.
 
-Stands on models, contract and config; knows nothing of processes or of a running stream.
+Uses models, contract and config. Knows nothing of processes, of a running stream, or of strategies by name.
 """

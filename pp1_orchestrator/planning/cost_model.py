@@ -1,8 +1,7 @@
-"""The law of a chunk's period: how the times of the parts make the time from one chunk to the next.
+"""Predicts a chunk's period, a prompt's latency and the bytes on the wire.
 
-Plain numbers in, plain numbers out; knows nothing of how they were found.
-
-Bytes of each message between rank 0 and the leader, for every routing. Knows shapes; sends nothing.
+Plain numbers in, plain numbers out. Knows nothing of how they were measured. A strategy comes as its traits, never
+by name.
 """
 
 from __future__ import annotations
@@ -16,13 +15,25 @@ from pp1_orchestrator.contract.wire import HEADER_FIELDS
 from pp1_orchestrator.planning.requirements import Requirements
 from pp1_orchestrator.planning.strategy_traits import OverlapTraits, RoutingTraits
 
+ENVELOPE_META_BYTES = 450
+RESULT_META_BYTES = 240
+"""Metadata is MessagePack with field names; its length varies by a few bytes with the numbers in it."""
+HEADER_BYTES = HEADER_FIELDS * torch.int64.itemsize
+
 
 class Phases(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of one chunk's parts on the rank that does them.
+    """Seconds of one chunk's phases, each on the rank that does it.
 
-    clean_pass: after the result has left. recompute: before denoising. encode: the anchor frame's, 0 without an anchor.
-    overhead: building and passing messages. decode_frames: latent frames that a decode is made of.
-    *_busy: what of it keeps a core busy, for all mesh ranks together; waiting for each other and added delays are not.
+    Args:
+        clean_pass: after the result has left.
+        recompute: before denoising.
+        encode: of the anchor frame; 0 without an anchor.
+        overhead: building and passing messages.
+        decode_frames: latent frames of a decode.
+        anchored: the next envelope waits for the decode and the encode of one frame.
+        mesh_busy: core seconds of all mesh ranks together, without waits and added delays.
+        clean_pass_busy: the clean pass's part of them.
+        stage0_busy: core seconds of rank 0.
     """
 
     denoise: float
@@ -43,20 +54,22 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
         return self.recompute + self.denoise + self.clean_pass
 
 
-def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, lanes: int | None) -> float:
+def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, parallel_ranks: int | None) -> float:
     """Seconds from one chunk to the next in the steady state.
 
-    one_process: the mesh's work is done by a thread of rank 0. lanes: ranks that can compute at the same time; where
-    they are fewer than the ranks, no period is shorter than all the work shared out among them.
+    Args:
+        one_process: a thread of rank 0 does the mesh's work.
+        parallel_ranks: how many ranks can compute at the same time. Where that is fewer than there are ranks, no period
+            is shorter than all the work divided by it. None: no limit.
     """
     p = phases
     if one_process and not overlap.threaded:
         return p.mesh + p.decode + p.encode + p.overhead
     if not overlap.hides_decode:
-        shared = (p.clean_pass_busy + p.stage0_busy) / lanes if lanes else 0.0
+        shared = (p.clean_pass_busy + p.stage0_busy) / parallel_ranks if parallel_ranks else 0.0
         hidden = max(p.clean_pass, p.decode, shared if p.clean_pass else 0.0)
         return p.recompute + p.denoise + hidden + p.encode + p.overhead
-    shared = (p.mesh_busy + p.stage0_busy) / lanes if lanes else 0.0
+    shared = (p.mesh_busy + p.stage0_busy) / parallel_ranks if parallel_ranks else 0.0
     mesh, stage0 = p.mesh, p.decode
     if p.anchored:
         mesh += p.decode / p.decode_frames + p.encode
@@ -65,35 +78,35 @@ def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, lanes: i
 
 
 class PromptLatency(msgspec.Struct, frozen=True, kw_only=True):
-    """From a prompt's acceptance to the first frame made with it, at worst."""
+    """The longest time from a prompt's acceptance to the first frame made with it."""
 
     chunks: int
     ms: float
 
 
-def prompt_latency(
-    overlap: OverlapTraits, period: float, decode: float, text: float, text_on_mesh: bool
-) -> PromptLatency:
-    """The worst moment is just after a chunk was planned: that one is still made with the old prompt.
+def prompt_latency(overlap: OverlapTraits, period: float, decode: float, text: float, stalls: bool) -> PromptLatency:
+    """The worst case is a prompt that comes just after a chunk was planned: that chunk still has the old prompt.
 
-    text: seconds of encoding; on rank 0 it runs beside the stream and must be done when the next chunk is planned, on
-    the mesh the stream waits for it.
+    Args:
+        period, decode: seconds of a chunk.
+        text: seconds to encode a prompt.
+        stalls: the stream waits while the mesh encodes. Otherwise rank 0 encodes beside the stream, and must have
+            finished when the next chunk is planned.
     """
-    chunks = 2 if text_on_mesh else 1 + max(1, math.ceil(text / period))
-    behind = decode if overlap.hides_decode else 0.0
-    return PromptLatency(chunks=chunks, ms=1e3 * (chunks * period + behind + (text if text_on_mesh else 0.0)))
-
-
-ENVELOPE_META_BYTES = 450
-RESULT_META_BYTES = 240
-"""Metadata is MessagePack with field names; its length changes by a few bytes with the numbers in it."""
-HEADER_BYTES = HEADER_FIELDS * torch.int64.itemsize
+    chunks = 2 if stalls else 1 + max(1, math.ceil(text / period))
+    last_decode = decode if overlap.hides_decode else 0.0
+    return PromptLatency(chunks=chunks, ms=1e3 * (chunks * period + last_decode + (text if stalls else 0.0)))
 
 
 class MessageBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """envelope: nothing new; envelope_new_prompt: a prompt's first sight; envelope_known_prompt: one seen before.
+    """Bytes of each message between rank 0 and the leader.
 
-    result_new_prompt: the answer to a prompt's first sight.
+    Args:
+        envelope: without a new conditioning.
+        envelope_new_prompt: with a prompt that the mesh gets for the first time.
+        envelope_known_prompt: with a prompt that was used before.
+        result: without an embedding.
+        result_new_prompt: the answer to a prompt that the mesh got for the first time.
     """
 
     envelope: int
@@ -106,17 +119,16 @@ class MessageBytes(msgspec.Struct, frozen=True, kw_only=True):
 def message_bytes(
     routing: RoutingTraits, needs: Requirements, embeds_dtype: torch.dtype, prompt: str, rebuilds: bool
 ) -> MessageBytes:
-    """rebuilds: the envelope carries a chunk's latents for the mesh to rebuild its cache from. Noise never travels:
-    both sides draw it from the seed."""
-    latents = needs.latent_bytes
+    """rebuilds: the envelope carries a chunk's latents. Noise never travels: both sides draw it from the seed."""
+    latents, text = needs.latent_bytes, len(prompt.encode())
     embeds = math.prod(needs.text) * embeds_dtype.itemsize
-    sizes = {"embeds": embeds, "text": len(prompt.encode())}
     envelope = HEADER_BYTES + ENVELOPE_META_BYTES + (latents if rebuilds else 0)
     result = HEADER_BYTES + RESULT_META_BYTES + latents
+    size = {"text": text, "embeds": embeds}
     return MessageBytes(
         envelope=envelope,
-        envelope_new_prompt=envelope + sizes[routing.first_sends],
-        envelope_known_prompt=envelope + sizes[routing.known_sends],
+        envelope_new_prompt=envelope + size[routing.first_sends],
+        envelope_known_prompt=envelope + size[routing.known_sends],
         result=result,
         result_new_prompt=result + (embeds if routing.returns_embeds else 0),
     )

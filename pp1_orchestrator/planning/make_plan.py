@@ -1,12 +1,4 @@
-"""The most memory that a process of the run has in use at once, from a survey of its parts.
-
-What the libraries themselves take comes on top, and what an allocator can't use of a piece that it has handed out.
-Loading is left out: it ends before there are caches, and holds one whole tensor beside what is loaded.
-
-A plan: what would run where, what it would hold, send and compute, and how long a chunk would take. As data.
-
-Knows the traits of routings, overlaps and contexts, and none of the classes behind them.
-"""
+"""The plan of a run, as data: what each rank would hold, send and compute, and how long a chunk would take."""
 
 from __future__ import annotations
 
@@ -18,7 +10,6 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.loading.sources import text_device
-from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import Machine, compute_seconds, product_seconds
 from pp1_orchestrator.planning.cost_model import (
     MessageBytes,
@@ -28,55 +19,22 @@ from pp1_orchestrator.planning.cost_model import (
     period_s,
     prompt_latency,
 )
-from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of, profile_model
+from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of
 from pp1_orchestrator.planning.requirements import Requirements
-from pp1_orchestrator.planning.strategy_traits import ContextTraits, Strategies
-
-STAGE0, MESH, TEXT = ("vae", "vae_encoder", "decode_cache"), ("generator", "kv_cache", "text_cache"), ("text_encoder",)
-
-
-def components_of(settings: Settings, text_on_rank0: bool) -> dict[int, tuple[str, ...]]:
-    """What each rank holds, by name."""
-    leader, follower = (MESH if text_on_rank0 else MESH + TEXT), MESH
-    others = dict.fromkeys(range(2, settings.layout.mesh_ranks + 1), follower)
-    return {0: STAGE0 + TEXT if text_on_rank0 else STAGE0, 1: leader, **others}
-
-
-def peaks(settings: Settings, found: ModelProfile, strategies: Strategies, text_on_rank0: bool) -> dict[int, int]:
-    """Bytes by rank, on its own device. A mesh that is a thread of rank 0 has no peak of its own: rank 0's has it all.
-
-    Prompts are encoded beside all else on rank 0, and before a pass on the leader.
-    """
-    there = {rank: _text_is_there(settings, rank) for rank in range(settings.layout.mesh_ranks + 1)}
-    held = {
-        rank: sum(found.components.get(name, 0) for name in names if there[rank] or name not in TEXT)
-        for rank, names in components_of(settings, text_on_rank0).items()
-    }
-    text, decode = found.beyond["text"], found.beyond["decode"]
-    beside = text if text_on_rank0 and there[0] else 0
-    work = {rank: found.beyond["generator"] for rank in held if rank}
-    if not text_on_rank0 and there[1]:
-        work[1] = max(work[1], text)
-    if settings.layout.backend == "none":
-        both = decode + work[1] if strategies.overlap(settings).threaded else max(decode, work[1])
-        return {0: sum(held.values()) + both + beside}
-    return {rank: held[rank] + work.get(rank, decode + beside) for rank in held}
-
-
-def _text_is_there(settings: Settings, rank: int) -> bool:
-    """Whether a text encoder of this rank would be where its other models are."""
-    device = torch.device(settings.layout.device_of(rank))
-    return text_device(settings, device) == device
-
+from pp1_orchestrator.planning.strategy_traits import Strategies
 
 SCHEMA = 1
 TIE = 1.01
-"""Periods closer than this count as equal: the model is not more exact."""
+"""Periods closer than this count as equal: the prediction is not more exact."""
+SHOWN_PHASES = ("denoise", "clean_pass", "recompute", "decode", "encode", "overhead")
+STAGE0 = ("vae", "vae_encoder", "decode_cache")
+MESH = ("generator", "kv_cache", "text_cache")
+TEXT = ("text_encoder",)
 
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds added to a chunk's denoising, to a whole chunk's decode and to a one-frame encode."""
+    """Seconds added to a chunk's denoising, to a chunk's decode and to a one-frame encode."""
 
     mesh_s: float = 0.0
     decode_s: float = 0.0
@@ -87,8 +45,13 @@ NO_DELAYS = Delays()
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank. memory: bytes by component. peak: with what is alive beyond them while the rank works; None for a mesh
-    that is a thread of rank 0, whose peak has it all. The libraries themselves come on top."""
+    """One rank.
+
+    Args:
+        memory: bytes by component.
+        peak: bytes of the components and of what is alive beyond them while the rank works, without the libraries.
+            None for a mesh that is a thread of rank 0: rank 0's peak includes it.
+    """
 
     role: str
     device: str
@@ -97,9 +60,12 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flops(msgspec.Struct, frozen=True, kw_only=True):
-    """calls: FLOPs of one call of each part, on one rank. mesh_rank, stage0: of a chunk, on one rank.
+    """FLOPs on one rank.
 
-    floor_ms: what a chunk's products alone take at the measured rates; nothing can make a chunk faster here.
+    Args:
+        calls: of one call of each part.
+        mesh_rank, stage0: of a chunk.
+        floor_ms: time of a chunk's products alone at the measured rates, a lower bound on this machine.
     """
 
     calls: dict[str, int]
@@ -109,7 +75,7 @@ class Flops(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """plan.json. ranks and wire_bytes: by rank and by routing; the predictions: by overlap, for the steady state."""
+    """plan.json. Placements are by rank, wire_bytes by routing, and predictions by overlap, for the steady state."""
 
     schema: int = SCHEMA
     config: dict[str, str]
@@ -131,73 +97,104 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return {rank: placement.memory for rank, placement in self.ranks.items()}
 
 
-def predict(
-    settings: Settings,
-    config: WanConfig,
-    machine: Machine,
-    strategies: Strategies,
-    delays: Delays = NO_DELAYS,
-    found: ModelProfile | None = None,
-) -> Plan:
-    """The plan of a run on `machine`. found: a survey of the same run, if there is one already.
-
-    Raises ConfigError for what can't be run.
-    """
-    context, on_mesh = strategies.context(settings), strategies.routing(settings).home != "rank0"
-    found = found or profile_model(settings, config, strategies)
-    wire = _wire(settings, found, strategies)
-    phases = _phases(settings, found, machine, delays, wire[settings.routing.name], context)
-    one_process = settings.layout.backend == "none"
-    overlaps = strategies.overlaps
-    periods = {name: period_s(overlap, phases, one_process, machine.lanes) for name, overlap in overlaps.items()}
-    text = compute_seconds(found.work["text"], machine.rates["text"], machine.call_s)
-    return Plan(
-        config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
-        requirements=found.needs,
-        ranks=_ranks(settings, found, strategies),
-        wire_bytes=wire,
-        flops=_flops(settings, found, machine, context),
-        phases_ms={name: 1e3 * value for name, value in _shown(phases).items()},
-        text_ms=1e3 * text,
-        predicted_period_ms={name: 1e3 * period for name, period in periods.items()},
-        prompt_to_pixels={
-            name: prompt_latency(overlaps[name], period, phases.decode, text, on_mesh)
-            for name, period in periods.items()
-        },
-        recommended_overlap=_best_overlap(periods, settings.overlap.name),
-        recommended_routing=_best_routing(settings, found, machine, strategies),
-        machine=machine,
-    )
-
-
 def write_plan(plan: Plan, path: Path) -> None:
     """Write the file, indented for people."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a file back. msgspec.ValidationError where it is no plan."""
+    """Read a file back. Raises msgspec.ValidationError where it is not a plan."""
     return msgspec.json.decode(path.read_bytes(), type=Plan)
+
+
+def predict(
+    settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies, delays: Delays = NO_DELAYS
+) -> Plan:
+    """The plan of a run whose models have this profile, on this machine."""
+    context = strategies.context(settings)
+    wire = {
+        name: message_bytes(routing, profile.needs, dtype_of(settings), settings.run.prompt, context.rebuilds)
+        for name, routing in strategies.routings.items()
+    }
+    phases = _phases(settings, profile, machine, strategies, delays, wire[settings.routing.name])
+    one_process = settings.layout.backend == "none"
+    periods = {
+        name: period_s(overlap, phases, one_process, machine.parallel_ranks)
+        for name, overlap in strategies.overlaps.items()
+    }
+    text = compute_seconds(profile.work["text"], machine.rates["text"], machine.call_s)
+    stalls = strategies.routing(settings).home != "rank0"
+    return Plan(
+        config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
+        requirements=profile.needs,
+        ranks=_placements(settings, profile, strategies),
+        wire_bytes=wire,
+        flops=_flops(settings, profile, machine, strategies),
+        phases_ms={name: 1e3 * getattr(phases, name) for name in SHOWN_PHASES},
+        text_ms=1e3 * text,
+        predicted_period_ms={name: 1e3 * period for name, period in periods.items()},
+        prompt_to_pixels={
+            name: prompt_latency(strategies.overlaps[name], period, phases.decode, text, stalls)
+            for name, period in periods.items()
+        },
+        recommended_overlap=_best_overlap(periods, settings.overlap.name),
+        recommended_routing=_best_routing(settings, profile, machine, strategies),
+        machine=machine,
+    )
+
+
+def peaks(settings: Settings, profile: ModelProfile, strategies: Strategies, text_on_rank0: bool) -> dict[int, int]:
+    """The most bytes that each rank has in use on its device. A mesh in rank 0's process is part of rank 0's peak.
+
+    Rank 0 encodes prompts beside all its other work, the leader before a pass. Loading is left out: it ends before
+    there are caches. So are the libraries' own memory and an allocator's fragmentation.
+    """
+    with_text = {rank: _shares_text_device(settings, rank) for rank in range(settings.layout.mesh_ranks + 1)}
+    held = {
+        rank: sum(profile.components.get(name, 0) for name in names if with_text[rank] or name not in TEXT)
+        for rank, names in _components(settings, text_on_rank0).items()
+    }
+    text, decode = profile.activation_peak["text"], profile.activation_peak["decode"]
+    beside = text if text_on_rank0 and with_text[0] else 0
+    mesh = {rank: profile.activation_peak["generator"] for rank in held if rank}
+    if not text_on_rank0 and with_text[1]:
+        mesh[1] = max(mesh[1], text)
+    if settings.layout.backend == "none":
+        both = decode + mesh[1] if strategies.overlap(settings).threaded else max(decode, mesh[1])
+        return {0: sum(held.values()) + both + beside}
+    return {rank: held[rank] + mesh.get(rank, decode + beside) for rank in held}
+
+
+def _components(settings: Settings, text_on_rank0: bool) -> dict[int, tuple[str, ...]]:
+    """Names of the components that each rank holds."""
+    followers = dict.fromkeys(range(2, settings.layout.mesh_ranks + 1), MESH)
+    return {0: STAGE0 + TEXT if text_on_rank0 else STAGE0, 1: MESH if text_on_rank0 else MESH + TEXT, **followers}
+
+
+def _shares_text_device(settings: Settings, rank: int) -> bool:
+    """Whether a text encoder of this rank would be on the same device as its other models."""
+    device = torch.device(settings.layout.device_of(rank))
+    return text_device(settings, device) == device
 
 
 def _phases(
     settings: Settings,
-    found: ModelProfile,
+    profile: ModelProfile,
     machine: Machine,
+    strategies: Strategies,
     delays: Delays,
     wire: MessageBytes,
-    context: ContextTraits,
 ) -> Phases:
-    ranks, steps = settings.layout.mesh_ranks, len(settings.model.steps)
-    crowding = max(1.0, ranks / machine.lanes) if machine.lanes else 1.0
-    link = machine.link
+    ranks, steps, context = settings.layout.mesh_ranks, len(settings.model.steps), strategies.context(settings)
+    slowdown = max(1.0, ranks / machine.parallel_ranks) if machine.parallel_ranks else 1.0
 
     def compute(part: Part, rates: str) -> float:
-        return compute_seconds(found.work[part], machine.rates[rates], machine.call_s)
+        return compute_seconds(profile.work[part], machine.rates[rates], machine.call_s)
 
     def on_mesh(part: Part) -> float:
-        work = found.work[part]
-        return crowding * compute(part, "generator") + link.sums(work.reductions, work.reduction_bytes)
+        work = profile.work[part]
+        reduce_s = machine.link.all_reduces(work.reductions, work.reduction_bytes)
+        return slowdown * compute(part, "generator") + reduce_s
 
     clean, rebuilds, anchored = context.clean_pass, context.rebuilds, context.needs_pixels
     context_s, context_busy = on_mesh("context"), ranks * compute("context", "generator")
@@ -210,8 +207,8 @@ def _phases(
         recompute=context_s / settings.context.recompute_every if rebuilds else 0.0,
         decode=decode + delays.decode_s,
         encode=encode + (delays.encode_s if anchored else 0.0),
-        overhead=link.messages(messages, wire.envelope + wire.result),
-        decode_frames=found.needs.chunk_latent_frames,
+        overhead=machine.link.messages(messages, wire.envelope + wire.result),
+        decode_frames=profile.needs.chunk_latent_frames,
         anchored=anchored,
         mesh_busy=steps * ranks * compute("generator", "generator") + (context_busy if clean or rebuilds else 0.0),
         clean_pass_busy=context_busy if clean else 0.0,
@@ -219,75 +216,57 @@ def _phases(
     )
 
 
-def _shown(phases: Phases) -> dict[str, float]:
-    names = ("denoise", "clean_pass", "recompute", "decode", "encode", "overhead")
-    return {name: getattr(phases, name) for name in names}
-
-
-def _wire(settings: Settings, found: ModelProfile, strategies: Strategies) -> dict[str, MessageBytes]:
-    rebuilds = strategies.context(settings).rebuilds
-    dtype, prompt = dtype_of(settings), settings.run.prompt
-    return {
-        name: message_bytes(routing, found.needs, dtype, prompt, rebuilds)
-        for name, routing in strategies.routings.items()
-    }
-
-
-def _ranks(settings: Settings, found: ModelProfile, strategies: Strategies) -> dict[str, Placement]:
+def _placements(settings: Settings, profile: ModelProfile, strategies: Strategies) -> dict[str, Placement]:
     on_rank0 = strategies.routing(settings).home == "rank0"
-    most = peaks(settings, found, strategies, on_rank0)
+    peak = peaks(settings, profile, strategies, on_rank0)
     roles = {0: "stage 0", 1: "leader"}
     return {
         str(rank): Placement(
             role=roles.get(rank, "follower"),
             device=settings.layout.device_of(rank),
-            memory={name: found.components[name] for name in names if name in found.components},
-            peak=most.get(rank),
+            memory={name: profile.components[name] for name in names if name in profile.components},
+            peak=peak.get(rank),
         )
-        for rank, names in components_of(settings, on_rank0).items()
+        for rank, names in _components(settings, on_rank0).items()
     }
 
 
-def _flops(settings: Settings, found: ModelProfile, machine: Machine, context: ContextTraits) -> Flops:
-    passes: dict[Part, int] = {
+def _flops(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> Flops:
+    context = strategies.context(settings)
+    mesh: dict[Part, int] = {
         "generator": len(settings.model.steps),
         "context": context.clean_pass or context.rebuilds,
     }
-    stage0: dict[Part, int] = {"decode": 1, "encode": 1}
+    stage0: dict[Part, int] = {part: 1 for part in ("decode", "encode") if part in profile.work}
 
-    def total(counts: dict[Part, int]) -> int:
-        return sum(found.work[part].flops * count for part, count in counts.items() if part in found.work)
+    def total(calls: dict[Part, int]) -> int:
+        return sum(profile.work[part].flops * count for part, count in calls.items())
 
-    def floor_ms(counts: dict[Part, int]) -> float:
-        seconds = 0.0
-        for part, count in counts.items():
-            if part in found.work:
-                rates = machine.rates["generator" if part == "context" else part]
-                seconds += count * product_seconds(found.work[part], rates)
-        return 1e3 * seconds
+    def floor_ms(calls: dict[Part, int]) -> float:
+        rates = {part: machine.rates["generator" if part == "context" else part] for part in calls}
+        return 1e3 * sum(count * product_seconds(profile.work[part], rates[part]) for part, count in calls.items())
 
     return Flops(
-        calls={part: work.flops for part, work in found.work.items()},
-        mesh_rank=total(passes),
+        calls={part: work.flops for part, work in profile.work.items()},
+        mesh_rank=total(mesh),
         stage0=total(stage0),
-        floor_ms={"mesh_rank": floor_ms(passes), "stage0": floor_ms(stage0)},
+        floor_ms={"mesh_rank": floor_ms(mesh), "stage0": floor_ms(stage0)},
     )
 
 
 def _best_overlap(periods: dict[str, float], chosen: str) -> str:
-    """The fastest; what is configured already, where that is as fast."""
-    shortest = min(periods.values())
-    if periods.get(chosen, shortest * TIE) < shortest * TIE:
-        return chosen
-    return next(name for name, period in periods.items() if period < shortest * TIE)
+    """The configured overlap where it is as fast as any other, otherwise the first of the fastest."""
+    tie = min(periods.values()) * TIE
+    return chosen if periods[chosen] < tie else next(name for name in periods if periods[name] < tie)
 
 
-def _best_routing(settings: Settings, found: ModelProfile, machine: Machine, strategies: Strategies) -> str:
-    """One that encodes on rank 0, since no chunk waits for text there; unless the encoder does not fit. Then one for
-    which the mesh encodes a prompt only once."""
+def _best_routing(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> str:
+    """One that encodes on rank 0, since no chunk waits for text there.
+
+    Where rank 0 has no room for the encoder and another rank has, the routing whose mesh encodes each prompt once.
+    """
     layout = settings.layout
     room = machine.memory_bytes * (1.0 if torch.device(layout.device).type == "cpu" else layout.memory_share)
-    fits = layout.backend == "none" or peaks(settings, found, strategies, text_on_rank0=True)[0] <= room
-    home = "rank0" if fits else "leader"
-    possible = {name: routing for name, routing in strategies.routings.items() if routing.home == home}
+    fits = layout.backend == "none" or peaks(settings, profile, strategies, text_on_rank0=True)[0] <= room
+    possible = {name: r for name, r in strategies.routings.items() if r.home == ("rank0" if fits else "leader")}
     return min(possible, key=lambda name: possible[name].known_sends == "text")

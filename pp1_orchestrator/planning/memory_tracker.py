@@ -1,6 +1,6 @@
-"""The memory of tensors that are there at the same time, followed from operation to operation without their data.
+"""Follows the memory of tensors that are alive at the same time, operation by operation, without their data.
 
-Knows storages and when they go. Knows nothing of modules, of time, or of what an operation computes.
+Knows storages and when they are freed. Knows nothing of modules, time, or what an operation computes.
 """
 
 from __future__ import annotations
@@ -13,47 +13,46 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-BLOCK = 512
-"""CUDA's allocator hands memory out in multiples of it."""
+BLOCK_BYTES = 512
+"""CUDA's allocator hands out multiples of this."""
 
 
 def in_blocks(nbytes: int) -> int:
-    """What so many bytes take of a device."""
-    return -(-nbytes // BLOCK) * BLOCK
+    """nbytes, rounded up to whole allocator blocks."""
+    return -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 class MemoryTracker(TorchDispatchMode):
-    """Bytes of what was made inside, on one kind of device, and is still there: `now`, and the `most` so far.
+    """Bytes of storages that were allocated inside and are still alive: `current`, and the `peak` so far.
 
-    What was there before does not count, nor does it when it is written to. May be entered again and again: what is
-    kept between two times still counts. An attention is one operation, as a GPU's kernels are: there is no matrix of
-    its scores.
+    Older storages do not count, even when they are written to. The tracker may be entered several times; a tensor that
+    is kept in between still counts. Attention is one operation, as on a GPU: no matrix of scores is counted.
     """
 
     def __init__(self, device_type: str = "meta") -> None:
         super().__init__()
-        self.now = self.most = 0
+        self.current = self.peak = 0
         self._device_type = device_type
-        self._known: dict[int, Any] = {}
+        self._finalizers: dict[int, Any] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        made = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.device.type == self._device_type]
-        if made:
-            given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-            for tensor in made:
-                self._take(tensor.untyped_storage(), given)
+        results = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.device.type == self._device_type]
+        if results:
+            inputs = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+            for tensor in results:
+                self._allocated(tensor.untyped_storage(), inputs)
         return out
 
-    def _take(self, storage: torch.UntypedStorage, given: set[int]) -> None:
+    def _allocated(self, storage: torch.UntypedStorage, inputs: set[int]) -> None:
         key = storage._cdata
-        if key in given or key in self._known:
+        if key in inputs or key in self._finalizers:
             return
         nbytes = in_blocks(storage.nbytes())
-        self._known[key] = weakref.finalize(storage, self._let_go, key, nbytes)
-        self.now += nbytes
-        self.most = max(self.most, self.now)
+        self._finalizers[key] = weakref.finalize(storage, self._freed, key, nbytes)
+        self.current += nbytes
+        self.peak = max(self.peak, self.current)
 
-    def _let_go(self, key: int, nbytes: int) -> None:
-        del self._known[key]
-        self.now -= nbytes
+    def _freed(self, key: int, nbytes: int) -> None:
+        del self._finalizers[key]
+        self.current -= nbytes

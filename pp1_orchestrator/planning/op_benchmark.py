@@ -1,7 +1,7 @@
-"""Does counted operations for real, with made-up numbers, and takes their time.
+"""Runs counted operations on a device, with made-up data, and times them.
 
-Operations take turns, as they do in the model, so that caches are as cold as there. An operation that is too large for
-a quick look is done at a smaller size.
+Operations take turns, as in the model, so that caches are as cold as there. An operation that would take too long is
+run at a smaller size.
 """
 
 from __future__ import annotations
@@ -20,50 +20,52 @@ from pp1_orchestrator.planning.op_counter import Operation, TensorShape, countin
 
 META = torch.device("meta")
 BATCH_BYTES = 48 << 20
-"""Operands held at the same time: measuring must leave no mark on a process's peak memory."""
-LARGEST_BYTES = 256 << 20
-"""Of a single operation."""
-LARGEST_SIDE = 4096
-LEAST_ROUNDS = 2
-"""The first ones still pay for fresh memory."""
+"""Operands held at the same time. Small, so that calibrating does not raise the process's peak memory."""
+MAX_OPERATION_BYTES = 256 << 20
+MAX_SIDE = 4096
+MIN_ROUNDS = 2
+"""The first round still pays for fresh memory."""
 
 
 @dataclass(slots=True)
-class Timed:
-    """One operation's seconds, in its best round. scale: the model's own by what was done."""
+class TimedOperation:
+    """The seconds that an operation's best round took, at the size at which it was run."""
 
     operation: Operation
-    done: Operation
+    run: Operation
     seconds: float = math.inf
 
     @property
     def scale(self) -> float:
-        return self.operation.amount / self.done.amount
+        """The model's amount of work, relative to what was run."""
+        return self.operation.amount / self.run.amount
 
 
-def replay(operations: Sequence[Operation], device: torch.device, largest_flops: float, seconds: float) -> list[Timed]:
-    """Time each operation, spending about `seconds` on repetitions; what can't be made smaller is left out."""
-    fitting = [Timed(op, _fitting(op, largest_flops)) for op in operations]
-    timed = [t for t in fitting if t.done.nbytes <= LARGEST_BYTES]
+def time_operations(
+    operations: Sequence[Operation], device: torch.device, max_flops: float, seconds: float
+) -> list[TimedOperation]:
+    """Time each operation, repeating them for about `seconds`. One that is too large and can't be cut is left out."""
+    cut = [TimedOperation(op, _cut_to_size(op, max_flops)) for op in operations]
+    timed = [t for t in cut if t.run.nbytes <= MAX_OPERATION_BYTES]
     batches = list(_batches(timed))
     for batch in batches:
-        _take_turns(batch, device, seconds / len(batches))
+        _time_in_turns(batch, device, seconds / len(batches))
     return timed
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what was launched."""
+    """Wait for all work on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _take_turns(batch: list[Timed], device: torch.device, seconds: float) -> None:
-    calls = [_call(t.done, device) for t in batch]
+def _time_in_turns(batch: list[TimedOperation], device: torch.device, seconds: float) -> None:
+    calls = [_call(t.run, device) for t in batch]
     for call in calls:
         call()
     synchronize(device)
     rounds, end = 0, time.perf_counter() + seconds
-    while rounds < LEAST_ROUNDS or time.perf_counter() < end:
+    while rounds < MIN_ROUNDS or time.perf_counter() < end:
         rounds += 1
         for timed, call in zip(batch, calls, strict=True):
             start = time.perf_counter()
@@ -72,10 +74,10 @@ def _take_turns(batch: list[Timed], device: torch.device, seconds: float) -> Non
             timed.seconds = min(timed.seconds, time.perf_counter() - start)
 
 
-def _batches(timed: Sequence[Timed]) -> Iterator[list[Timed]]:
-    batch: list[Timed] = []
+def _batches(timed: Sequence[TimedOperation]) -> Iterator[list[TimedOperation]]:
+    batch: list[TimedOperation] = []
     for t in timed:
-        if batch and sum(other.done.nbytes for other in batch) + t.done.nbytes > BATCH_BYTES:
+        if batch and sum(other.run.nbytes for other in batch) + t.run.nbytes > BATCH_BYTES:
             yield batch
             batch = []
         batch.append(t)
@@ -84,12 +86,12 @@ def _batches(timed: Sequence[Timed]) -> Iterator[list[Timed]]:
 
 
 def _call(operation: Operation, device: torch.device) -> Callable[[], Any]:
-    args, kwargs = tree_unflatten([_made(leaf, device) for leaf in operation.arguments], operation.structure)
+    args, kwargs = tree_unflatten([_with_data(leaf, device) for leaf in operation.arguments], operation.structure)
     return lambda: operation.operator(*args, **kwargs)
 
 
-def _made(leaf: Any, device: torch.device) -> Any:
-    """A tensor of the shape, filled with halves or zeros; anything else as it is."""
+def _with_data(leaf: Any, device: torch.device) -> Any:
+    """A tensor of the shape, filled with halves or zeros; any other argument unchanged."""
     if isinstance(leaf, torch.device):
         return device
     if not isinstance(leaf, TensorShape):
@@ -98,25 +100,25 @@ def _made(leaf: Any, device: torch.device) -> Any:
     return torch.full((leaf.storage_size,), value, dtype=leaf.dtype, device=device).as_strided(leaf.size, leaf.stride)
 
 
-def _fitting(operation: Operation, largest_flops: float) -> Operation:
-    """The operation, or the same product with every side cut until it is quick. Only products can be cut."""
-    side, fitting = LARGEST_SIDE, operation
-    while fitting.flops > largest_flops or (fitting.flops and fitting.nbytes > LARGEST_BYTES):
+def _cut_to_size(operation: Operation, max_flops: float) -> Operation:
+    """The operation, or the same product with every side cut until it is small enough. Only products can be cut."""
+    side, small = MAX_SIDE, operation
+    while small.flops > max_flops or (small.flops and small.nbytes > MAX_OPERATION_BYTES):
         arguments = [_cut(leaf, side) for leaf in operation.arguments]
-        args, kwargs = tree_unflatten([_made(leaf, META) for leaf in arguments], operation.structure)
+        args, kwargs = tree_unflatten([_with_data(leaf, META) for leaf in arguments], operation.structure)
         with counting() as counted:
             operation.operator(*args, **kwargs)
-        fitting = counted.operations[0]
+        small = counted.operations[0]
         side //= 2
-    return fitting
+    return small
 
 
 def _cut(leaf: Any, side: int) -> Any:
-    """No side longer than `side`, in the same memory order."""
+    """The shape with no side longer than `side`, in the same memory order."""
     if not isinstance(leaf, TensorShape):
         return leaf
     size = tuple(min(length, side) for length in leaf.size)
     order = sorted(range(len(size)), key=lambda i: leaf.stride[i], reverse=True)
-    back = [order.index(i) for i in range(len(size))]
-    inner: Tensor = torch.empty([size[i] for i in order], device=META).permute(back)
-    return TensorShape(size, inner.stride(), leaf.dtype)
+    inverse = [order.index(i) for i in range(len(size))]
+    cut: Tensor = torch.empty([size[i] for i in order], device=META).permute(inverse)
+    return TensorShape(size, cut.stride(), leaf.dtype)

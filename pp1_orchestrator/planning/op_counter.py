@@ -1,4 +1,4 @@
-"""What a computation consists of: its operations, their FLOPs and the bytes they move, counted without computing.
+"""Counts a computation's operations, their FLOPs and the bytes they move, without computing anything.
 
 Modules run on the meta device, where a tensor has a shape and no data. FLOPs are torch's own count
 (`torch.utils.flop_counter`); bytes are those of an operation's operands and results. Knows nothing of time.
@@ -42,7 +42,13 @@ class TensorShape:
 
 @dataclass(slots=True)
 class Operation:
-    """One kind of call: the operator, its arguments with shapes in the place of tensors, and how often it was made."""
+    """Equal calls of one operator.
+
+    Args:
+        arguments: the flattened arguments, with a TensorShape in place of each tensor.
+        flops, nbytes: of one call.
+        count: number of calls.
+    """
 
     operator: Callable[..., Any]
     arguments: list[Any]
@@ -54,15 +60,17 @@ class Operation:
 
     @property
     def amount(self) -> int:
-        """What its rate is a rate of: FLOPs of a product, bytes of anything else."""
+        """The work that its rate refers to: FLOPs of a product, bytes of anything else."""
         return self.flops or self.nbytes
 
 
 @dataclass(slots=True)
 class OpCounts:
-    """What was counted. calls includes operations that only look at a tensor in another way.
+    """What was counted.
 
-    reductions: sums over the mesh, with their bytes.
+    Args:
+        calls: all operations, including views.
+        reductions, reduction_bytes: all-reduces over the mesh.
     """
 
     operations: list[Operation] = field(default_factory=list)
@@ -79,7 +87,7 @@ class OpCounts:
 
     @property
     def other_bytes(self) -> int:
-        """Bytes moved by operations that are no products: additions, norms, copies."""
+        """Bytes moved by operations that are not products: additions, norms, copies."""
         return sum(op.nbytes * op.count for op in self.operations if op.kind == "other")
 
 
@@ -91,10 +99,10 @@ def _kind(name: str, flops: int) -> Kind:
     return "attention" if "attention" in name else "matmul"
 
 
-def _in_order(func: Any, args: Any, out: Any) -> Any:
-    """A two-dimensional convolution of channels-last data gives the like; on the meta device it forgets to."""
-    orders = [suggest_memory_format(t) for t in args[:2]] if func is torch.ops.aten.conv2d.default else []
-    return out.contiguous(memory_format=torch.channels_last) if torch.channels_last in orders else out
+def _with_memory_format(func: Any, args: Any, out: Any) -> Any:
+    """conv2d of channels-last data returns channels-last data; on the meta device torch does not."""
+    formats = [suggest_memory_format(t) for t in args[:2]] if func is torch.ops.aten.conv2d.default else []
+    return out.contiguous(memory_format=torch.channels_last) if torch.channels_last in formats else out
 
 
 def _tensors(tree: Any) -> list[Tensor]:
@@ -102,19 +110,19 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Sees every operation before the FLOP counter below it does."""
+    """Gets every operation before the FLOP counter below it does."""
 
     def __init__(self, flops: FlopCounterMode) -> None:
         super().__init__()
-        self.work = OpCounts()
+        self.counts = OpCounts()
         self._flops = flops
         self._known: dict[Any, Operation] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         before = self._flops.get_total_flops()
-        out = _in_order(func, args, func(*args, **kwargs))
-        self.work.calls += 1
+        out = _with_memory_format(func, args, func(*args, **kwargs))
+        self.counts.calls += 1
         operands, results = _tensors((args, kwargs)), _tensors(out)
         if operands and not self._is_view(func, operands, results):
             nbytes = sum(t.nbytes for t in (*operands, *results))
@@ -136,12 +144,12 @@ class _Recorder(TorchDispatchMode):
         key = (str(func), tuple(repr(shape) for shape in shapes), str(structure))
         if key not in self._known:
             self._known[key] = Operation(func, shapes, structure, _kind(str(func), flops), flops, nbytes)
-            self.work.operations.append(self._known[key])
+            self.counts.operations.append(self._known[key])
         self._known[key].count += 1
 
 
 def _convolution_flops(x_shape: Any, weight_shape: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """oneDNN's own convolution, called by its name, which torch's counter does not know."""
+    """FLOPs of oneDNN's convolution operator, which torch's counter does not know."""
     return conv_flop_count(list(x_shape), list(weight_shape), list(out_shape))
 
 
@@ -149,15 +157,19 @@ _MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
 
 
 @contextmanager
-def counting(alive: MemoryTracker | None = None) -> Iterator[OpCounts]:
-    """Count all that is computed inside. The Work is complete when the context ends. alive: follows its memory."""
+def counting(memory: MemoryTracker | None = None) -> Iterator[OpCounts]:
+    """Count all operations inside. The counts are complete when the context ends.
+
+    Args:
+        memory: follows the memory of the same operations.
+    """
     flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
-    with torch.inference_mode(), flops, _Recorder(flops) as recorder, alive or nullcontext():
-        yield recorder.work
+    with torch.inference_mode(), flops, _Recorder(flops) as recorder, memory or nullcontext():
+        yield recorder.counts
 
 
 class CountingShard:
-    """A place in a mesh (`models.wan.parallelize.Shard`) whose sums are counted instead of sent."""
+    """A rank of the mesh (`models.wan.tensor_parallel.Shard`) that counts its all-reduces instead of doing them."""
 
     def __init__(self, degree: int) -> None:
         self.rank, self.degree = 0, degree

@@ -1,6 +1,6 @@
-"""What a run asks of its input and promises of its output, as a typed value; an impossible one is refused at once.
+"""What a run needs as input and produces as output, as a typed value. An impossible run is refused here.
 
-Takes the place of a pipeline's `prepare()`, which finds out such things by loading the pipeline.
+Replaces a pipeline's `prepare()`, which has to load the pipeline to answer this.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from pp1_orchestrator.models.wan.sampler import NoiseStep
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True):
-    """input_frames: pixel frames to be supplied before a chunk; text to video needs none.
+    """Sizes of a stream and of its chunks.
 
-    Chunks are counted in latent and in pixel frames; an epoch's first chunk has fewer of the latter. latents: the shape
-    [1, F, z, h, w]; text: the shape [1, L, text_dim]. realtime_period_ms: a chunk must not take longer than that.
+    Args:
+        input_frames: pixel frames that must be supplied for a chunk; 0 for text to video.
+        first_chunk_pixel_frames: an epoch's first chunk has fewer pixel frames.
+        latents: shape of a chunk's latents, [1, F, z, h, w].
+        text: shape of a prompt's embedding, [1, L, text_dim].
+        realtime_period_ms: the longest period at which the stream is live.
     """
 
     input_frames: int
@@ -41,12 +45,12 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def latent_bytes(self) -> int:
-        """Of one chunk as it travels."""
+        """Bytes of one chunk's latents on the wire."""
         return math.prod(self.latents) * torch.float32.itemsize
 
 
 def requirements(settings: Settings, config: WanConfig) -> Requirements:
-    """Raises ConfigError with one line."""
+    """Raises ConfigError for what can't be run."""
     stream = settings.stream
     check_size("stream.height", stream.height)
     check_size("stream.width", stream.width)

@@ -1,6 +1,6 @@
-"""What a plan must know of the strategies that a run may choose: facts about each, by name.
+"""What planning has to know about the strategies: a few traits of each, by name.
 
-The registry takes them from the strategies' classes. Planning never imports those: they need what a run needs.
+The registry takes them from the strategies' classes, which planning never imports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pp1_orchestrator.config.schema import Settings
 
 @dataclass(frozen=True, slots=True)
 class OverlapTraits:
-    """hides_decode: a chunk is decoded while the mesh makes the next one. threaded: also where both are one process."""
+    """Whether a chunk is decoded while the mesh makes the next one, and whether that also holds in one process."""
 
     hides_decode: bool
     threaded: bool
@@ -22,8 +22,7 @@ class OverlapTraits:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTraits:
-    """home: the rank that encodes. first_sends, known_sends: what an envelope carries of a prompt, the first time and
-    every later time."""
+    """Which rank encodes, and what an envelope carries of a prompt: the first time, and every later time."""
 
     home: Literal["rank0", "leader"]
     first_sends: Literal["text", "embeds"]
@@ -31,12 +30,12 @@ class RoutingTraits:
 
     @property
     def returns_embeds(self) -> bool:
-        """Whether the result brings a new prompt's embedding back."""
+        """Whether the result brings back a new prompt's embedding."""
         return self.first_sends == "text" and self.known_sends == "embeds"
 
     @property
     def stalls(self) -> str:
-        """When the mesh waits for an encoder, in words."""
+        """When the mesh waits for the text encoder, in words."""
         if self.home == "rank0":
             return "never"
         return "new prompts" if self.known_sends == "embeds" else "each prompt"
@@ -44,8 +43,7 @@ class RoutingTraits:
 
 @dataclass(frozen=True, slots=True)
 class ContextTraits:
-    """clean_pass: a pass follows each chunk. rebuilds: the cache is rebuilt before chunks. needs_pixels: from a frame
-    that rank 0 encodes."""
+    """Whether a clean pass follows each chunk, whether the cache is rebuilt before a chunk, and whether from pixels."""
 
     clean_pass: bool
     rebuilds: bool
@@ -54,20 +52,20 @@ class ContextTraits:
 
 @dataclass(frozen=True, slots=True)
 class Strategies:
-    """All that are built in, by name; overlaps in the order in which they are recommended where they are as fast."""
+    """All built-in strategies by name. Of equally fast overlaps, a plan recommends the first."""
 
     overlaps: Mapping[str, OverlapTraits]
     routings: Mapping[str, RoutingTraits]
     contexts: Mapping[str, ContextTraits]
 
     def overlap(self, settings: Settings) -> OverlapTraits:
-        """The run's."""
+        """The overlap that the settings choose."""
         return self.overlaps[settings.overlap.name]
 
     def routing(self, settings: Settings) -> RoutingTraits:
-        """The run's."""
+        """The routing that the settings choose."""
         return self.routings[settings.routing.name]
 
     def context(self, settings: Settings) -> ContextTraits:
-        """The run's."""
+        """The context that the settings choose."""
         return self.contexts[settings.context.name]

@@ -30,13 +30,13 @@ def shipped(made: Settings) -> WanConfig:
     return read_config(made.model.folder / "generator")
 
 
-def machine(lanes: int | None = None, memory_bytes: int = 1 << 40) -> Machine:
+def machine(parallel_ranks: int | None = None, memory_bytes: int = 1 << 40) -> Machine:
     """Products at 1 GFLOP/s, the rest free; messages at 1 MB/s."""
     rates = Rates(matmul_flops_s=1e9, attention_flops_s=1e9, conv_flops_s=1e9, other_bytes_s=1e18)
     return Machine(
         device="cpu",
         torch_threads=1,
-        lanes=lanes,
+        parallel_ranks=parallel_ranks,
         memory_bytes=memory_bytes,
         rates=dict.fromkeys(("generator", "decode", "encode", "text"), rates),
         call_s=0.0,

@@ -5,7 +5,7 @@ import torch
 
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Rates, calibrate, compute_seconds, parallel_ranks
-from pp1_orchestrator.planning.op_benchmark import replay
+from pp1_orchestrator.planning.op_benchmark import time_operations
 from pp1_orchestrator.planning.op_counter import counting
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.transport.link_benchmark import probe_link
@@ -43,11 +43,11 @@ def test_a_large_product_is_done_smaller_and_scaled_up():
     with counting() as work:
         torch.nn.functional.linear(x, weight)
         torch.conv2d(image, kernel, padding=1)
-    for timed in replay(work.operations, CPU, largest_flops=1e7, seconds=0.0):
-        assert timed.done.flops <= 1e7
-        assert timed.scale == timed.operation.flops / timed.done.flops > 1
+    for timed in time_operations(work.operations, CPU, max_flops=1e7, seconds=0.0):
+        assert timed.run.flops <= 1e7
+        assert timed.scale == timed.operation.flops / timed.run.flops > 1
         assert timed.seconds > 0
-        kept = timed.done.arguments[0].stride
+        kept = timed.run.arguments[0].stride
         assert (kept[1] == 1) == (timed.operation.arguments[0].stride[1] == 1), "the same memory order"
 
 
@@ -66,14 +66,14 @@ def test_the_link_is_probed(backend, method):
     assert probe.method == method
 
 
-def test_messages_and_sums_have_prices_of_their_own():
+def test_messages_and_all_reduces_have_prices_of_their_own():
     assert LINK.messages(3, 10**6) == pytest.approx(3e-3 + 1e-3)
-    assert LINK.sums(3, 10**6) == pytest.approx(6e-3 + 1e-3)
+    assert LINK.all_reduces(3, 10**6) == pytest.approx(6e-3 + 1e-3)
 
 
 @pytest.mark.parametrize(
-    ("devices", "lanes"),
+    ("devices", "expected"),
     [(["cuda:0"] * 3, 1), (["cuda:0", "cuda:1", "cuda:2"], None), (["cuda:0", "cuda:0", "cuda:1", "cuda:2"], 3)],
 )
-def test_ranks_of_one_gpu_compute_in_turns(devices, lanes):
-    assert parallel_ranks(devices) == lanes
+def test_ranks_of_one_gpu_compute_in_turns(devices, expected):
+    assert parallel_ranks(devices) == expected

@@ -1,4 +1,4 @@
-"""The law of the period, as a table: seconds in, seconds out."""
+"""Predicted periods and latencies, as a table: seconds in, seconds out."""
 
 import pytest
 
@@ -27,13 +27,13 @@ LAW = {
 
 @pytest.mark.parametrize(("phases", "spawned", "inline"), LAW.values(), ids=LAW.keys())
 def test_the_law(phases, spawned, inline):
-    assert period_s(STRATEGIES.overlaps["sync"], phases, one_process=False, lanes=None) == spawned[0]
+    assert period_s(STRATEGIES.overlaps["sync"], phases, one_process=False, parallel_ranks=None) == spawned[0]
     for overlap in ("stage0_owned", "loop_ahead", "decode_thread"):
-        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=False, lanes=None) == spawned[1]
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=False, parallel_ranks=None) == spawned[1]
     for overlap in ("sync", "loop_ahead"):
-        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, lanes=None) == inline[0]
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, parallel_ranks=None) == inline[0]
     for overlap in ("stage0_owned", "decode_thread"):
-        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, lanes=None) == inline[1]
+        assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=True, parallel_ranks=None) == inline[1]
 
 
 BUSY = Phases(denoise=8, clean_pass=2, decode=6, overhead=0.5, mesh_busy=20, clean_pass_busy=4, stage0_busy=6)
@@ -41,7 +41,7 @@ BUSY = Phases(denoise=8, clean_pass=2, decode=6, overhead=0.5, mesh_busy=20, cle
 
 
 @pytest.mark.parametrize(
-    ("overlap", "lanes", "expected"),
+    ("overlap", "parallel_ranks", "expected"),
     [
         ("stage0_owned", 3, 10.5),
         ("stage0_owned", 2, 13.5),
@@ -51,19 +51,19 @@ BUSY = Phases(denoise=8, clean_pass=2, decode=6, overhead=0.5, mesh_busy=20, cle
         ("sync", 1, 18.5),
     ],
 )
-def test_ranks_share_the_cores_there_are(overlap, lanes, expected):
-    assert period_s(STRATEGIES.overlaps[overlap], BUSY, one_process=False, lanes=lanes) == expected
+def test_ranks_share_the_cores_there_are(overlap, parallel_ranks, expected):
+    assert period_s(STRATEGIES.overlaps[overlap], BUSY, one_process=False, parallel_ranks=parallel_ranks) == expected
 
 
 @pytest.mark.parametrize("overlap", STRATEGIES.overlaps)
 def test_a_prompt_waits_two_chunks_at_worst_while_text_is_quick(overlap):
-    latency = prompt_latency(STRATEGIES.overlaps[overlap], period=0.2, decode=0.1, text=0.01, text_on_mesh=False)
+    latency = prompt_latency(STRATEGIES.overlaps[overlap], period=0.2, decode=0.1, text=0.01, stalls=False)
     assert latency.chunks == 2
     assert latency.ms == pytest.approx(400 if overlap == "sync" else 500)
 
 
 def test_slow_text_costs_rank_0_chunks_and_the_mesh_time():
-    beside = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, text_on_mesh=False)
+    beside = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, stalls=False)
     assert (beside.chunks, beside.ms) == (4, pytest.approx(900))
-    stalled = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, text_on_mesh=True)
+    stalled = prompt_latency(STRATEGIES.overlaps["stage0_owned"], period=0.2, decode=0.1, text=0.5, stalls=True)
     assert (stalled.chunks, stalled.ms) == (2, pytest.approx(1000))

@@ -13,9 +13,9 @@ from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.planning import profile as modules
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker, in_blocks
 from pp1_orchestrator.planning.op_counter import counting
+from pp1_orchestrator.planning.profile import META
 from tests.planning.factories import settings, shipped
 
 CPU = torch.device("cpu")
@@ -25,46 +25,46 @@ WITHIN = 0.03
 def test_a_chain_of_products():
     x, weight = torch.zeros(64, 256, device="meta"), torch.zeros(256, 256, device="meta")
     one = 64 * 256 * 4
-    alive = MemoryTracker()
-    with counting(alive):
+    memory = MemoryTracker()
+    with counting(memory):
         for _ in range(5):
             x = linear(x, weight)  # the last one and the next one, never a third
-    assert (alive.now, alive.most) == (one, 2 * one)
+    assert (memory.current, memory.peak) == (one, 2 * one)
     del x
-    assert (alive.now, alive.most) == (0, 2 * one)
+    assert (memory.current, memory.peak) == (0, 2 * one)
 
 
 def test_what_is_kept_counts_until_it_goes_and_what_was_there_never_does():
-    there, alive = torch.zeros(1024, device="meta"), MemoryTracker()
-    with counting(alive):
+    there, memory = torch.zeros(1024, device="meta"), MemoryTracker()
+    with counting(memory):
         there.add_(1)
         view = there.view(32, 32)
         kept = view + view
         kept.mul_(2)
-    assert (alive.now, alive.most) == (4096, 4096)
-    with counting(alive):
+    assert (memory.current, memory.peak) == (4096, 4096)
+    with counting(memory):
         second = kept.clone()
         del kept
         third = second.clone()
-    assert (alive.now, alive.most) == (8192, 8192), "the first went before the third came"
+    assert (memory.current, memory.peak) == (8192, 8192), "the first went before the third came"
     del second, third
-    assert alive.now == 0
+    assert memory.current == 0
 
 
 def test_a_tensor_takes_whole_blocks():
-    alive = MemoryTracker()
-    with counting(alive):
+    memory = MemoryTracker()
+    with counting(memory):
         odd = torch.zeros(129, device="meta")
     assert odd.nbytes == 516
-    assert alive.now == in_blocks(516) == 1024
+    assert memory.current == in_blocks(516) == 1024
 
 
 def test_attention_makes_no_matrix_of_scores():
     heads = torch.zeros(1, 4, 4096, 64, device="meta", dtype=torch.bfloat16)
-    alive = MemoryTracker()
-    with counting(alive):
+    memory = MemoryTracker()
+    with counting(memory):
         scaled_dot_product_attention(heads, heads, heads)
-    assert alive.most == heads.nbytes
+    assert memory.peak == heads.nbytes
 
 
 def allocated(run) -> int:
@@ -79,10 +79,10 @@ def allocated(run) -> int:
 
 def on(device, run):
     """The same call followed, and its result dropped."""
-    alive = MemoryTracker(device)
-    with counting(alive):
+    memory = MemoryTracker(device)
+    with counting(memory):
         run()
-    return alive.most
+    return memory.peak
 
 
 def passes(device):
@@ -122,8 +122,8 @@ def test_a_pass_takes_the_memory_that_a_real_one_asks_for(make):
 
 
 def test_the_meta_device_is_the_one_that_is_followed():
-    alive = MemoryTracker()
-    with counting(alive):
+    memory = MemoryTracker()
+    with counting(memory):
         here = torch.zeros(1024)
-        there = here.to(modules.META)
-    assert alive.now == there.nbytes == here.nbytes
+        there = here.to(META)
+    assert memory.current == there.nbytes == here.nbytes

@@ -10,9 +10,8 @@ from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
 from pp1_orchestrator.models.vae.load_vae import load_vae
 from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.planning import profile as modules
 from pp1_orchestrator.planning.op_counter import counting
-from pp1_orchestrator.planning.profile import profile_model
+from pp1_orchestrator.planning.profile import META, profile_model
 from tests.planning.factories import settings
 
 SMALL = WanConfig(
@@ -99,8 +98,8 @@ def test_kinds_and_counts_of_operations():
 
 
 def decoders():
-    whole = load_vae(settings().model.folder / "vae", modules.META, torch.float32, random=True)
-    with modules.META:
+    whole = load_vae(settings().model.folder / "vae", META, torch.float32, random=True)
+    with META:
         return StackedDecoder(whole), ReferenceDecoder(whole)
 
 

@@ -73,6 +73,6 @@ def test_real_sizes_are_known_without_any_file():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for stage0 in ("wan_vae", "taehv"):
             settings[stage0] = load_settings(compose("config", ["model=wan2_1_1_3b", f"stage0={stage0}"]))
-    assert modules.nbytes(modules.text_encoder(settings["wan_vae"])) == 2 * 5_680_910_336
-    large, small = (modules.vae(made, with_encoder=False).decoder.weight_bytes for made in settings.values())
+    assert modules.weight_bytes(modules.text_encoder(settings["wan_vae"])) == 2 * 5_680_910_336
+    large, small = (modules.vae(made, frame_encoder=False).decoder.weight_bytes for made in settings.values())
     assert large > 6 * small > 0

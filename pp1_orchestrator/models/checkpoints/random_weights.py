@@ -1,6 +1,6 @@
 """Weights that no file holds: random numbers in given shapes, scaled so that what goes through stays in range.
 
-A generator as it is before any training, for running it without its checkpoint. Implements `weights.Source`.
+A generator as it is before any training, for running it without its checkpoint.
 
 Drawn as torch's layers and Wan2.1 are initialised, biases too, which keeps a signal's size; rank 0's models have
 `models.checkpoints.made_up`, whose numbers follow another law.

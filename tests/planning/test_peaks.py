@@ -1,4 +1,4 @@
-"""Peaks by rank: which parts of a survey come together in a process, and that a survey finds those of a real run."""
+"""Peaks by rank: which parts of a profile come together in a process, and that a profile finds those of a real run."""
 
 import pytest
 
@@ -25,8 +25,8 @@ GENERATE, DECODE, ENCODE_TEXT = 100, 300, 1000
 @pytest.fixture(scope="module")
 def found() -> ModelProfile:
     made = settings()
-    beyond: dict[Part, int] = {"generator": GENERATE, "decode": DECODE, "text": ENCODE_TEXT}
-    return ModelProfile(profile_model(made, shipped(made), STRATEGIES).needs, COMPONENTS, {}, beyond)
+    activation_peak: dict[Part, int] = {"generator": GENERATE, "decode": DECODE, "text": ENCODE_TEXT}
+    return ModelProfile(profile_model(made, shipped(made), STRATEGIES).needs, COMPONENTS, {}, activation_peak)
 
 
 def test_rank_0_encodes_prompts_beside_a_decode(found):
@@ -63,7 +63,7 @@ def test_an_encoder_in_the_hosts_memory_takes_none_of_a_gpus(found):
 @pytest.mark.parametrize("routing", ["rank0_encoder", "hybrid_cache"])
 def test_a_peak_is_more_than_what_is_held(layout, routing):
     made = settings(f"layout={layout}", f"routing={routing}")
-    plan = predict(made, shipped(made), machine(), STRATEGIES)
+    plan = predict(made, profile_model(made, shipped(made), STRATEGIES), machine(), STRATEGIES)
     processes = [["0", "1"]] if layout == "inline" else [["0"], ["1"], ["2"]]
     assert [rank for rank, placement in plan.ranks.items() if placement.peak] == [ranks[0] for ranks in processes]
     for ranks in processes:
@@ -78,7 +78,7 @@ def test_an_anchor_is_encoded_before_the_rest_is_decoded():
             settings("stream.height=64", "stream.width=64", f"context={context}"),
             shipped(settings()),
             STRATEGIES,
-        ).beyond
+        ).activation_peak
         for context in ("clean_pass", "recompute_anchor")
     )
     assert anchored["decode"] < whole["decode"], "two of three latent frames at a time"
