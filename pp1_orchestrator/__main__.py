@@ -53,7 +53,7 @@ def keep_private(job: HydraConf) -> None:
 def run_job(composed: DictConfig) -> None:
     """Read the settings and run. Imports late, so that a wrong option is reported before torch is loaded."""
     from pp1_orchestrator.config.load_settings import load_settings
-    from pp1_orchestrator.server.http_server import check_port
+    from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
     settings = load_settings(composed)

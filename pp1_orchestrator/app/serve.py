@@ -18,14 +18,15 @@ from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
-from pp1_orchestrator.media.pacer import PacedSink, Screens
+from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
 from pp1_orchestrator.processes.signals import exit_at_next_signal
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, check_port, serve
+from pp1_orchestrator.server.http_server import HttpServer, serve
+from pp1_orchestrator.server.port import check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
@@ -85,8 +86,8 @@ class Web:
 
         self._broadcaster = Broadcaster(video, metrics)
         self._clips = ClipRecorder(out / "clips", video, self._clip_limits, metrics, on_clip)
-        screens, idle = Screens(self._broadcaster, self._clips), placeholder(video.height, video.width)
-        return PacedSink(screens, video.fps, idle, metrics, instruments.receipts.shown)
+        consumers, idle = [self._broadcaster, self._clips], placeholder(video.height, video.width)
+        return PacedSink(consumers, video.fps, idle, metrics, instruments.receipts.shown)
 
     def serve(self, session: Session, instruments: Instruments, out: Path) -> None:
         """Serve until a signal comes or the stream ends. out: the run's folder."""

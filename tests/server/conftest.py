@@ -18,7 +18,8 @@ from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, bind
+from pp1_orchestrator.server.http_server import HttpServer
+from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, Rate, ServerSettings
 from pp1_orchestrator.telemetry.metrics import Metrics
 from tests.server.fakes import CountedPeers, MemoryStream
@@ -38,7 +39,7 @@ def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> Clip
     bounds = ClipLimits(**{"seconds": 60.0, "bytes": 10_000_000, "kept": 2, **limits})
     tell = lambda clip: events.publish("clip", clip=clip.id, state=clip.state)  # noqa: E731
     clips = ClipRecorder(folder, VideoSettings(size, size, 16), bounds, Metrics(), tell)
-    clips.present(placeholder(size, size), 0.0)
+    clips.show(placeholder(size, size), 0.0)
     return clips
 
 

@@ -51,7 +51,7 @@ def make_worker() -> MeshWorker:
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = LatentHistory(3)
-    routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
+    routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
     planner = Planner(
         ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )
