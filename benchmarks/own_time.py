@@ -37,7 +37,7 @@ from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopbac
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context import LatentHistory, RecomputeLatent
 from pp1_orchestrator.stage0.pipeline import all_finite
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
@@ -143,11 +143,10 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     process.start()
     topology = Topology(join_store(store.port, 2, LIMITS.start), STAGE0, 1, "gloo", LIMITS)
     link = MeshLink(open_channel(topology))
-    rules = PlanRules(STEPS, recompute_every=1, bias=1.0)
-    shape = ChunkShape(3, 16, sizes.height, sizes.width)
+    spec = ChunkSpec(3, 16, sizes.height, sizes.width, STEPS, recompute_every=1, bias=1.0)
     routing = OneEmbedding(None)
     routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
-    planner = Planner(shape, rules, 0, RecomputeLatent(), routing, LatentHistory(1))
+    planner = Planner(spec, 0, RecomputeLatent(), routing, LatentHistory(1))
     found: dict[bool, list[list[float]]] = defaultdict(list)
     for chunk in range(-WARM, chunks):
         new = chunk % NEW_PROMPT_EVERY == 0

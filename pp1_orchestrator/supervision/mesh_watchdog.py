@@ -18,8 +18,8 @@ from pp1_orchestrator.layouts.base import Mesh
 from pp1_orchestrator.layouts.rank_process import RankProcess, describe_exit
 from pp1_orchestrator.polling import PollingThread
 from pp1_orchestrator.processes.stack_dumps import StackReport, dump_all
-from pp1_orchestrator.telemetry.metrics_catalogue import RestartReason
 from pp1_orchestrator.transport.response_timer import ResponseTimer
+from pp1_orchestrator.types import RestartReason
 
 log = logging.getLogger(__name__)
 POLL_S = 0.1

@@ -7,33 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
-"""old_epoch: a result from before a hard cut. nan: a result that is not finite, or follows one. failed: the mesh could
-not make the chunk. late: the pacer had no time for the frame. slow_viewer: a viewer's queue was full. slow_recorder: a
-clip's file was behind. cut: decoded, but a hard cut came before it was shown."""
-DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut")
+from pp1_orchestrator.types import DropReason, EpochReason, Limited, PromptOutcome, RestartReason, StreamState
 
-EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
-"""restart: of the mesh. nan: a chunk was not finite. chunk: a chunk could not be made."""
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "nan", "chunk", "other")
-
-RestartReason = Literal["death", "hang", "error"]
-"""death: a process ended. hang: no answer came in time. error: the mesh or its link reported a failure, or a new mesh
-did not start."""
-RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "error")
-
-StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
-STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")
-
-PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
-PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = ("accepted", "applied", "visible", "superseded", "failed")
-
-Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
-"""offers, prompts, changes: too many a second from one address. pending: too many offers being answered. viewers: no
-viewer place is free. address: this address has too many viewers."""
-LIMITS: tuple[Limited, ...] = ("offers", "prompts", "changes", "pending", "viewers", "address")
+DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
+EPOCH_REASONS: tuple[EpochReason, ...] = get_args(EpochReason)
+RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
+STREAM_STATES: tuple[StreamState, ...] = get_args(StreamState)
+PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = get_args(PromptOutcome)
+LIMITS: tuple[Limited, ...] = get_args(Limited)
 
 # Within the usual range neighbouring bounds differ by a factor of at most 1.6, which bounds the error of a quantile
 # that Prometheus interpolates. Outside it a few bounds tell "nothing" from "far too long".
