@@ -43,10 +43,8 @@ class NumberEncoder:
 def make_worker() -> MeshWorker:
     torch.manual_seed(0)
     model = CausalWanModel(SMALL).eval().requires_grad_(False)
-    cache = KVCache(
-        layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
-    )
-    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), torch.device("cpu"))
+    generator = CausalGenerator(model, KVCache(SMALL, (2, 2)), FlowSchedule())
+    return MeshWorker(generator, SpanRecorder(1), torch.device("cpu"))
 
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
