@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.multiprocessing as mp
@@ -33,6 +33,7 @@ from pp1_orchestrator.mesh.leader import Leader
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
+from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context import LatentHistory, RecomputeLatent
@@ -101,7 +102,7 @@ def lead(port: int) -> None:
     limit_threads(1)
     topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
     spans = SpanRecorder(LEADER)
-    worker = MeshWorker(NoGenerator(), spans, CPU)
+    worker = MeshWorker(cast(CausalGenerator, NoGenerator()), spans, CPU)
     link = MeshLink(open_channel(topology))
     Leader(link, MeshShard(topology), RecipeResolver(None, spans), worker, spans).run()
     topology.close()
