@@ -147,21 +147,17 @@ def check_manifest(weights: Path, digests: bool) -> None:
     if weights.name not in manifest.files:
         raise ValueError(f"{weights} is not in {path.name} beside it")
     for name, entry in manifest.files.items():
-        _check_file(path.parent / name, entry, digests)
+        file = path.parent / name
+        if not file.is_file():
+            raise ValueError(f"{file} is named in {MANIFEST}, and is not there")
+        if (size := file.stat().st_size) != entry.bytes:
+            raise ValueError(f"{file} has {size} bytes; {MANIFEST} says {entry.bytes}")
+        if digests and hash_file(file) != entry.sha256:
+            raise ValueError(f"{file} is not the file that {MANIFEST} describes: its SHA-256 differs")
 
 
 def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, hash_file(path))
-
-
-def _check_file(path: Path, entry: FileEntry, digests: bool) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path} is named in {MANIFEST}, and is not there")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise ValueError(f"{path} has {size} bytes; {MANIFEST} says {entry.bytes}")
-    if digests and hash_file(path) != entry.sha256:
-        raise ValueError(f"{path} is not the file that {MANIFEST} describes: its SHA-256 differs")
 
 
 def _read_manifest(path: Path) -> Manifest:

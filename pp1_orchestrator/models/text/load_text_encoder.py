@@ -65,12 +65,9 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
     """The encoder; `device` may be meta. Raises OSError for missing files and ValueError for another model's files."""
     model = _on_meta(source)
     expected = _expected_shapes(model)
-    weights: Weights
-    if source.seed is None:
-        weights = open_weights(source.weights)
-    else:
-        # UMT5 does not scale its attention scores, so its queries are drawn smaller.
-        weights = RandomWeights(expected, source.seed, {"SelfAttention.q.weight": model.config.d_kv**-0.5})
+    # UMT5 does not scale its attention scores, so its random queries are smaller.
+    factors = {"SelfAttention.q.weight": model.config.d_kv**-0.5}
+    weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed, factors)
     names = _check_names(expected, weights)
     if source.int8:
         replace_linears(model)
