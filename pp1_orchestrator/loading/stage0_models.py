@@ -98,11 +98,9 @@ def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
 def load_encoder(
     settings: Settings, config: WanConfig, device: torch.device, result: torch.device
 ) -> tuple[CachedEncoder, int]:
-    """Loads the text encoder; returns it and the bytes of its weights. Raises ConfigError for a bad checkpoint.
+    """Loads the text encoder and returns it with the bytes of its weights. Raises ConfigError for a bad checkpoint.
 
-    Args:
-        device: that of the rank's other models.
-        result: that of the embeddings.
+    `device` is that of the rank's other models, `result` that of the embeddings.
     """
     where, dtype = text_device(settings, device), COMPONENT_DTYPES[settings.model.dtype]
     with as_config_error(settings):

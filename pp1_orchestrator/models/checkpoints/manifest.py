@@ -32,11 +32,9 @@ class CachedDigest(msgspec.Struct, frozen=True):
 
 
 class DigestCache:
-    """SHA-256 digests by path, kept in a file. If that can't be written, files are hashed each time.
+    """SHA-256 digests by path, kept in the file `path`. If that can't be written, files are hashed each time.
 
-    Args:
-        path: the cache file.
-        min_bytes: smaller files are hashed each time.
+    So are files of less than `min_bytes`.
     """
 
     def __init__(self, path: Path, min_bytes: int = MIN_CACHED_BYTES) -> None:
@@ -105,13 +103,7 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of manifest.json.
-
-    Args:
-        files: what was written, by name.
-        sources: what it was made from.
-        made: how it was made, for people.
-    """
+    """The content of manifest.json: the files, what they were made from, and how, for people."""
 
     schema: int
     files: dict[str, FileEntry]
@@ -131,10 +123,7 @@ def write_manifest(folder: Path, files: list[str], sources: list[Path], made: di
 
 
 def check_manifest(weights: Path, digests: bool) -> None:
-    """Compares a file of weights, and the other files of its manifest, with the manifest beside it.
-
-    Args:
-        digests: whether files are hashed; otherwise only their sizes are compared.
+    """Compares a file of weights, and the others in the manifest beside it, with that: by size, or by digest, too.
 
     Raises ValueError with one line when something differs, and when `digests` is set and there is no manifest.
     """

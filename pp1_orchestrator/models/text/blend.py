@@ -111,10 +111,8 @@ def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 class RecipeMixer:
     """Makes conditionings from recipes, in the order of their epochs. Not thread-safe.
 
-    It keeps the last conditioning, which can be the source of a transition, and the source of a running transition.
-
-    Args:
-        lookup: returns the embedding [1, L, D] of a prompt.
+    `lookup` returns a prompt's embedding [1, L, D]. The mixer keeps the last conditioning, which can be the source of a
+    transition, and the source of a running transition.
     """
 
     def __init__(self, lookup: Callable[[str], Tensor]) -> None:

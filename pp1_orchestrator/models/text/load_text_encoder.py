@@ -44,13 +44,10 @@ class TextSizes:
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Where an encoder comes from.
+    """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
     Args:
-        weights: a file or folder.
-        tokenizer: a folder.
         sizes: used if there is no config.json beside the weights.
-        seed: of random weights; None reads the files.
         int8: whether the weights of linear layers are quantized.
     """
 
@@ -91,10 +88,9 @@ def check_text_encoder(source: TextSource) -> None:
 def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
-    """The encoder for prompts of `length` tokens. Raises OSError and ValueError.
+    """The encoder for prompts of `length` tokens, with its embeddings on `result`, or else on `device`.
 
-    Args:
-        result: the device of the embeddings; None means `device`.
+    Raises OSError and ValueError.
     """
     return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 

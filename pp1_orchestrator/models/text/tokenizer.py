@@ -67,24 +67,19 @@ def uses_bytes(folder: Path, random: bool) -> bool:
 class PromptLimit:
     """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe.
 
-    Raises OSError without a tokenizer.
-
     Args:
-        folder: the tokenizer's.
         random: whether the encoder has random weights.
         limit: tokens that the encoder reads, including the end token.
+
+    Raises OSError without a tokenizer.
     """
 
     def __init__(self, folder: Path, random: bool, limit: int) -> None:
-        self._limit = limit
-        self._tokenizer = None if uses_bytes(folder, random) else self._open(folder)
-
-    @staticmethod
-    def _open(folder: Path) -> Tokenizer:
-        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+        self._limit, self._tokenizer = limit, None
+        if not uses_bytes(folder, random):
+            self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
 
     def exceeded(self, text: str) -> bool:
         text = clean_prompt(text)

@@ -31,12 +31,10 @@ _ENCODER = ("encoder.", "quant_conv.")
 
 @dataclass(frozen=True, slots=True)
 class VaeSource:
-    """Where a VAE comes from.
+    """Where a VAE comes from: a file or folder, or random weights if there is a seed.
 
     Args:
-        path: a file or folder.
         widths: channels of each level, if no config.json beside the weights has them.
-        seed: of random weights; None reads the files.
     """
 
     path: Path
@@ -73,11 +71,7 @@ def load_vae(
     widths: Sequence[int] = (),
     with_encoder: bool = True,
 ) -> AutoencoderKLWan:
-    """Loads the VAE in a file or folder, tensor by tensor.
-
-    Args:
-        seed: of random weights; None reads the file.
-        widths: channels of each level of a Wan2.1 VAE, for weights without diffusers' config.json.
+    """Loads a VAE, tensor by tensor. The arguments are those of `VaeSource`.
 
     Raises OSError for missing files and ValueError for another model's files.
     """
@@ -102,10 +96,8 @@ def compile_decoder(
     Does not work in float32 on a CPU: the oneDNN convolutions there can't be traced.
 
     Args:
-        frames: latent frames of a chunk.
-        size: height and width of a latent frame.
+        frames, size: latent frames of a chunk, and their height and width.
         in_parts: whether the first latent frame of a chunk is decoded apart from the others.
-        backend: the backend of torch.compile.
     """
     if not isinstance(decoder, WanDecoder | TaehvDecoder):
         return

@@ -90,10 +90,7 @@ class TaehvWeights:
     """The checked tensors of a TAEHV. Raises ValueError for another model's weights.
 
     Files of decoders that can upscale time at every level have more output channels than are used. The last ones count.
-
-    Args:
-        expected: tensors of the decoder and the encoder, or of the decoder alone; then the file's encoder is ignored.
-        dtype: that of the computation.
+    If `expected` has only the decoder's tensors, the file's encoder is ignored. `dtype` is that of the computation.
     """
 
     def __init__(
@@ -160,9 +157,7 @@ class Upsample(nn.Module):
     """Doubles height and width, and makes `frames` frames of each, as one convolution.
 
     Args:
-        expand: upstream's 1×1 convolution, [frames · C, C, 1, 1] float32.
-        weight: upstream's convolution after it, [out, C, 3, 3] float32.
-        dtype: that of the merged weights.
+        expand, weight: upstream's two convolutions, [frames · C, C, 1, 1] and [out, C, 3, 3], float32.
     """
 
     def __init__(self, expand: Tensor, weight: Tensor, frames: int, dtype: torch.dtype) -> None:
@@ -210,11 +205,7 @@ def _encoder_layers(weights: TaehvWeights) -> Iterator[nn.Module]:
 
 
 class _Taehv(LatentModule):
-    """What both halves share.
-
-    Args:
-        raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised.
-    """
+    """raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised."""
 
     def __init__(self, raw_latents: bool, device: torch.device) -> None:
         defaults = inspect.signature(AutoencoderKLWan.__init__).parameters
