@@ -8,25 +8,22 @@ The program runs as a user runs it, the page in a headless Chromium on the same 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from benchmarks.fanout import BASE, running_program
+from benchmarks.live_program import BASE, chromium, running_program
 from benchmarks.machine import describe
 
 PROBE = Path(__file__).with_suffix(".js")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PROMPTS = ("a red circle standing still on a white background", "a red circle standing still on a blue background")
 WAIT_MS = 60_000
 GAPS_MS = (400, 570, 740, 910)
-"""Between changes: of different lengths, so that they meet a chunk in all of its phases."""
+"""Between changes. They differ, so that changes come in every phase of a chunk."""
 STATIONS = ("key", "sent", "accepted", "applied", "visible", "received", "shown")
 PARTS = (
     "panel: key to request sent",
@@ -34,22 +31,12 @@ PARTS = (
     "server: accepted to planned in a chunk",
     "server: chunk made, and its turn to be shown",
     "encoder, transport, the browser's buffer",
-    "panel: picture received to pixels in the video element",
+    "panel: frame received to pixels in the video element",
 )
 PANEL = (0, 5)
-"""The parts that are the panel's own."""
+"""The panel's own parts."""
 
 Sample = dict[str, float]
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """The system's or playwright's, headless."""
-    with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 def measure(browser: Browser, url: str, prompts: Sequence[str], changes: int) -> list[Sample]:
@@ -64,7 +51,7 @@ def measure(browser: Browser, url: str, prompts: Sequence[str], changes: int) ->
             timeout=WAIT_MS,
         )
         page.evaluate("probe.start()")
-        _change(page, prompts[-1])  # whatever was shown before is not the other prompt's picture
+        _change(page, prompts[-1])  # so that the first measured change is a change
         return [_change(page, prompts[number % len(prompts)], number) for number in range(changes)]
 
 

@@ -25,10 +25,11 @@ from benchmarks.machine import describe
 from benchmarks.numbered import BITS, SIZE, numbered
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import LiveEncoder
-from pp1_orchestrator.media.frames import Picture, to_yuv420p
-from pp1_orchestrator.media.media_settings import CLOCK_RATE, Codec, NoFigures, VideoSettings
+from pp1_orchestrator.media.frames import Frame, to_yuv420p
+from pp1_orchestrator.media.media_settings import CLOCK_RATE, Codec, VideoSettings
 from pp1_orchestrator.media.pacer import FrameClock
 from pp1_orchestrator.processes.process_tuning import resident_bytes
+from pp1_orchestrator.telemetry.metrics import Metrics
 
 MIB = 2**20
 FPS = 24
@@ -59,7 +60,7 @@ class Together:
     def __init__(self, go_on: Callable[[int], bool]) -> None:
         self._go_on = go_on
         self._barrier = threading.Barrier(len(CODECS), self._take_next)
-        self._picture: Picture | None = None
+        self._picture: Frame | None = None
         self.pictures = 0
 
     def run(self) -> None:
@@ -110,7 +111,7 @@ class Storm:
 
 async def storm(seconds: float, settings: VideoSettings) -> Storm:
     """In real time, at the stream's rate."""
-    broadcaster, end = Broadcaster(settings, NoFigures()), time.monotonic() + seconds
+    broadcaster, end = Broadcaster(settings, Metrics()), time.monotonic() + seconds
     queues = [broadcaster.subscribe(FPS) for _ in range(2)]
     keyframes: list[list[float]] = [[] for _ in queues]
 
@@ -120,7 +121,7 @@ async def storm(seconds: float, settings: VideoSettings) -> Storm:
             due = wait_for_next(clock)
             if due >= end:
                 return
-            broadcaster.present(numbered(number % 2**BITS), due)
+            broadcaster.show(numbered(number % 2**BITS), due)
 
     async def read(queue: PacketQueue, into: list[float]) -> None:
         while (packet := await queue.get()) is not None:

@@ -1,6 +1,6 @@
-"""What `-m` does here. Hydra finds this module by the name of its folder; conf/ names its sweeper and its callback.
+"""The sweeper behind `-m`, and the registration of the report's callback. Hydra finds this module by its folder's name.
 
-Owns how the jobs of a sweep follow each other. Knows nothing of what a job does or of what is reported about it.
+Owns the order of a sweep's jobs. Knows nothing of what a job does or of what the report says.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 class SteadySweeper(BasicSweeper):
-    """Hydra's own sweep, except that neither a job that can't be composed nor one that fails stops the next.
+    """Hydra's basic sweep, except that a job that fails, or that can't be composed, does not stop the next one.
 
-    The callbacks hear of every job's end, also of those that never began, and of the sweep's end when it is stopped.
+    Callbacks get the end of every job, even of one that never began, and the end of a sweep that is interrupted.
     """
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
@@ -46,10 +46,10 @@ class SteadySweeper(BasicSweeper):
         try:
             self.validate_batch_is_legal([overrides])
         except (HydraException, OmegaConfBaseException) as error:
-            return self._not_composed(number, overrides, error)
+            return self._fail_uncomposed(number, overrides, error)
         return self.launcher.launch([overrides], initial_job_idx=number)[0]
 
-    def _not_composed(self, number: int, overrides: Sequence[str], error: Exception) -> JobReturn:
+    def _fail_uncomposed(self, number: int, overrides: Sequence[str], error: Exception) -> JobReturn:
         assert self.config is not None
         assert self.hydra_context is not None
         config = copy.deepcopy(self.config)

@@ -21,7 +21,7 @@ from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
-from pp1_orchestrator.media.pacer import PacedSink, Screens
+from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -92,7 +92,7 @@ class Web:
 
         self._clips = ClipRecorder(out / "clips", self._video, self._clip_limits, instruments.metrics, tell)
         return PacedSink(
-            Screens(self._broadcaster, self._clips),
+            [self._broadcaster, self._clips],
             self._video.fps,
             placeholder(self._video.height, self._video.width),
             instruments.metrics,

@@ -1,4 +1,4 @@
-"""From decoded frames to what viewers see: pacing, encoding once, WebRTC peers, recording.
+"""From decoded frames to viewers: pacing, encoding once, WebRTC peers, recording.
 
-Knows nothing of HTTP, process groups or configuration files. Nothing is imported here: aiortc costs a second.
+Knows nothing of HTTP, process groups or configuration files. Nothing is imported here: importing aiortc takes a second.
 """

@@ -1,4 +1,4 @@
-"""The places where aiortc has to be told what its public interface has no word for. Nothing else reaches inside it."""
+"""Patches of aiortc's private parts, where its public interface offers nothing. No other module reaches inside it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ from aiortc import RTCRtpSender
 
 
 def offer_addresses(sender: RTCRtpSender, addresses: list[str] | None) -> None:
-    """Gather candidates on these addresses only; None leaves aioice's choice (every address but loopback)."""
+    """Gather candidates on these addresses only. None keeps aioice's choice: every address but loopback."""
     if addresses is None:
         return
     connection = sender.transport.transport.iceGatherer._connection
-    gather = connection.get_component_candidates
-    wanted = addresses
+    gather, allowed = connection.get_component_candidates, addresses
 
-    async def gather_wanted(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
-        return await gather(component, wanted, timeout)
+    async def gather_allowed(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        return await gather(component, allowed, timeout)
 
-    connection.get_component_candidates = gather_wanted
+    connection.get_component_candidates = gather_allowed
 
 
 def on_keyframe_request(sender: RTCRtpSender, handler: Callable[[], None]) -> None:
-    """Call the handler when the viewer asks for a keyframe. (aiortc asks its own encoder, which packets bypass.)"""
+    """Call the handler when the viewer requests a keyframe. aiortc would ask its own encoder, which is not used."""
     sender._send_keyframe = handler
 
 
 def on_rtcp(sender: RTCRtpSender, handler: Callable[[], None]) -> None:
-    """Call the handler whenever the viewer sends a control packet."""
+    """Call the handler for each RTCP packet from the viewer."""
     handle = sender._handle_rtcp_packet
 
-    async def heard(packet: Any) -> None:
+    async def notify_and_handle(packet: Any) -> None:
         handler()
         await handle(packet)
 
-    sender._handle_rtcp_packet = heard
+    sender._handle_rtcp_packet = notify_and_handle

@@ -1,8 +1,6 @@
-"""Encodes the stream once and hands the packets to every viewer. Knows nothing of WebRTC.
+"""Encodes the stream once and distributes the packets to all viewers. Knows nothing of WebRTC.
 
-`present` is called on the pacer's thread; everything else belongs to the event loop that serves the viewers.
-
-A viewer's bounded queue of encoded packets. Belongs to the event loop's thread.
+`show` is called on the pacer's thread. Everything else belongs to the event loop that serves the viewers.
 """
 
 from __future__ import annotations
@@ -15,27 +13,27 @@ from collections.abc import Callable
 import av
 
 from pp1_orchestrator.media.encoder import LiveEncoder
-from pp1_orchestrator.media.frames import Picture, to_yuv420p
-from pp1_orchestrator.media.media_settings import MediaFigures, VideoSettings
+from pp1_orchestrator.media.frames import Frame, to_yuv420p
+from pp1_orchestrator.media.media_settings import VideoSettings
+from pp1_orchestrator.telemetry.metrics import Metrics
 
 
 class PacketQueue:
-    """Packets for one viewer, always decodable: starts at a keyframe, and goes on at one after an overflow."""
+    """One viewer's packets, bounded and always decodable: it starts at a keyframe, and after an overflow at the next.
 
-    def __init__(self, limit: int, on_skip: Callable[[int], None]) -> None:
-        """on_skip(count): so many packets of this viewer were dropped; it waits for a keyframe now."""
-        self._limit, self._on_skip = limit, on_skip
+    Args:
+        on_overflow: called with the number of packets that were dropped. The viewer then needs a keyframe.
+    """
+
+    def __init__(self, limit: int, on_overflow: Callable[[int], None]) -> None:
+        self._limit, self._on_overflow = limit, on_overflow
         self._packets: deque[av.Packet] = deque()
-        self._arrived = asyncio.Event()
-        self._needs_keyframe = True
+        self._available = asyncio.Event()
         self._closed = False
+        self.needs_keyframe = True
 
     def __len__(self) -> int:
         return len(self._packets)
-
-    @property
-    def needs_keyframe(self) -> bool:
-        return self._needs_keyframe
 
     def push(self, packet: av.Packet) -> None:
         if self._closed:
@@ -43,38 +41,38 @@ class PacketQueue:
         if len(self._packets) >= self._limit:
             dropped = len(self._packets)
             self.clear()
-            self._on_skip(dropped)
-        if self._needs_keyframe and not packet.is_keyframe:
+            self._on_overflow(dropped)
+        if self.needs_keyframe and not packet.is_keyframe:
             return
-        self._needs_keyframe = False
+        self.needs_keyframe = False
         self._packets.append(packet)
-        self._arrived.set()
+        self._available.set()
 
     async def get(self) -> av.Packet | None:
         """The next packet; None once the queue is closed."""
         while not self._closed:
             if self._packets:
                 return self._packets.popleft()
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._available.clear()
+            await self._available.wait()
         return None
 
     def clear(self) -> None:
-        """Forget what waits; what comes next begins with a keyframe."""
+        """Drop all packets. The next one that is accepted is a keyframe."""
         self._packets.clear()
-        self._needs_keyframe = True
+        self.needs_keyframe = True
 
     def close(self) -> None:
         self._closed = True
         self._packets.clear()
-        self._arrived.set()
+        self._available.set()
 
 
 class Broadcaster:
-    """A Screen for any number of viewers. Nothing is converted or encoded while nobody watches."""
+    """A FrameConsumer for any number of viewers. Without a viewer nothing is converted or encoded."""
 
-    def __init__(self, settings: VideoSettings, figures: MediaFigures) -> None:
-        self._settings, self._figures = settings, figures
+    def __init__(self, settings: VideoSettings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
         self._encoder = LiveEncoder(settings)
         self._queues: set[PacketQueue] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,23 +80,23 @@ class Broadcaster:
         self._keyframe_wanted = threading.Event()
         self._keyframe_at_s = float("-inf")
 
-    def present(self, picture: Picture, at_s: float) -> None:
+    def show(self, frame: Frame, at_s: float) -> None:
         loop = self._loop
         if loop is None or not self._watched.is_set():
             return
         keyframe = self._keyframe_due(at_s)
-        packets = self._encoder.encode(to_yuv420p(picture), at_s, keyframe)
+        packets = self._encoder.encode(to_yuv420p(frame), at_s, keyframe)
         if keyframe or any(packet.is_keyframe for packet in packets):
             self._keyframe_at_s = at_s
         try:
             loop.call_soon_threadsafe(self._fan_out, packets)
-        except RuntimeError:  # the loop has been closed: there is nobody left to show anything to
+        except RuntimeError:  # the event loop is closed, so there are no viewers
             self._watched.clear()
 
     def subscribe(self, limit: int) -> PacketQueue:
-        """A new viewer's queue of at most `limit` packets. It begins with a keyframe, which is asked for here."""
+        """A queue of at most `limit` packets for a new viewer."""
         self._loop = asyncio.get_running_loop()
-        queue = PacketQueue(limit, self._skipped)
+        queue = PacketQueue(limit, self._on_overflow)
         self.resume(queue)
         return queue
 
@@ -107,25 +105,26 @@ class Broadcaster:
         self.pause(queue)
 
     def resume(self, queue: PacketQueue) -> None:
-        """Go on after `pause`, with a keyframe."""
-        self._queues.add(queue)
-        self.request_keyframe()
-        self._watched.set()
+        """Fill the queue from the next keyframe on, which is requested here. Nothing where it is being filled."""
+        if queue not in self._queues:
+            self._queues.add(queue)
+            self.request_keyframe()
+            self._watched.set()
 
     def pause(self, queue: PacketQueue) -> None:
-        """Nothing more for a viewer until `resume`. Its queue stays open."""
+        """Stop filling the queue until `resume`. It stays open."""
         queue.clear()
         self._queues.discard(queue)
         if not self._queues:
             self._watched.clear()
 
     def request_keyframe(self) -> None:
-        """Make a keyframe soon; requests that come close together get one between them."""
+        """Make a keyframe soon. Requests within `keyframe_throttle_s` share one."""
         self._keyframe_wanted.set()
 
     def _keyframe_due(self, at_s: float) -> bool:
-        soon = at_s - self._keyframe_at_s < self._settings.keyframe_throttle_s
-        if soon or not self._keyframe_wanted.is_set():
+        throttled = at_s - self._keyframe_at_s < self._settings.keyframe_throttle_s
+        if throttled or not self._keyframe_wanted.is_set():
             return False
         self._keyframe_wanted.clear()
         return True
@@ -134,8 +133,8 @@ class Broadcaster:
         for packet in packets:
             for queue in self._queues:
                 queue.push(packet)
-        self._figures.queue_depth("packets", max(map(len, self._queues), default=0))
+        self._metrics.queue_depth("packets", max(map(len, self._queues), default=0))
 
-    def _skipped(self, count: int) -> None:
-        self._figures.frames_dropped("slow_viewer", count)
+    def _on_overflow(self, count: int) -> None:
+        self._metrics.frames_dropped("slow_viewer", count)
         self.request_keyframe()

@@ -1,6 +1,6 @@
-"""Clips of what viewers see: one is recorded at a time, the newest few are kept, and none grows without end.
+"""Clips of what viewers see. One is recorded at a time, the newest few are kept, and each has a maximum size.
 
-A Screen: `present` is called on the pacer's thread and never waits for a disk. Everything else may be called from any.
+A FrameConsumer: `show` is called on the pacer's thread and never waits for a disk. The rest may be called from any.
 """
 
 from __future__ import annotations
@@ -14,89 +14,90 @@ from pathlib import Path
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clip_writer import ClipLimits, ClipWriter
-from pp1_orchestrator.media.frames import Picture
-from pp1_orchestrator.media.media_settings import MediaFigures, VideoSettings
+from pp1_orchestrator.media.frames import Frame
+from pp1_orchestrator.media.media_settings import VideoSettings
+from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import Clip
 
 log = logging.getLogger(__name__)
 
 
 class ClipRecorder:
-    """on_change: told of a clip that begins, and of one that has ended."""
+    """on_change is called with each clip that begins and each that has ended."""
 
     def __init__(
         self,
         folder: Path,
         video: VideoSettings,
         limits: ClipLimits,
-        figures: MediaFigures,
+        metrics: Metrics,
         on_change: Callable[[Clip], None] = lambda _: None,
     ) -> None:
         self._folder, self._video, self._limits = folder, video, limits
-        self._figures, self._on_change = figures, on_change
+        self._metrics, self._on_change = metrics, on_change
         self._lock = threading.Lock()
-        self._takes: dict[str, ClipWriter] = {}
+        self._writers: dict[str, ClipWriter] = {}
         self._count = 0
-        self._running: ClipWriter | None = None
-        self._picture: Picture | None = None
+        self._current: ClipWriter | None = None
+        self._last_frame: Frame | None = None
 
-    def present(self, picture: Picture, at_s: float) -> None:
-        self._picture, take = picture, self._running
-        if take is not None and not take.add(picture, at_s):
-            self._figures.frames_dropped("slow_recorder")
+    def show(self, frame: Frame, at_s: float) -> None:
+        self._last_frame, writer = frame, self._current
+        if writer is not None and not writer.add(frame, at_s):
+            self._metrics.frames_dropped("slow_recorder")
 
     def start(self) -> Clip:
-        """Begin a clip with the picture that is shown now. Raises RequestError: 409 or 503."""
+        """Begin a clip with the frame that viewers see now. Raises RequestError 409 or 503."""
         with self._lock:
-            # One that has just ended may not have said so yet: its thread waits for this lock.
-            if self._running is not None and (running := self._running.clip()).state == "recording":
-                raise RequestError(f"clip {running.id} is being recorded; stop it first", status=409)
+            # A clip that has just ended may still be `_current`: its thread waits for this lock.
+            if self._current is not None and (current := self._current.clip()).state == "recording":
+                raise RequestError(f"clip {current.id} is being recorded; stop it first", status=409)
             self._make_room()
             self._count += 1
-            name = f"c{self._count}"
-            take = ClipWriter(name, self._folder / f"{name}.mp4", self._video, self._limits, self._over)
-            if self._picture is not None:
-                take.add(self._picture, time.monotonic())
-            self._takes[name] = self._running = take
-            self._on_change(clip := take.clip())
+            clip_id = f"c{self._count}"
+            writer = ClipWriter(clip_id, self._folder / f"{clip_id}.mp4", self._video, self._limits, self._ended)
+            if self._last_frame is not None:
+                writer.add(self._last_frame, time.monotonic())
+            self._writers[clip_id] = self._current = writer
+            self._on_change(clip := writer.clip())
         return clip
 
-    def stop(self, why: str = "asked") -> Clip:
-        """End the clip; returns when its file can be read. Raises RequestError 409 when there is none.
+    def stop(self, reason: str = "asked") -> Clip:
+        """End the clip and wait until its file can be read. Raises RequestError 409 when none is being recorded.
 
-        A disk that hangs is not waited for: the clip is then still being recorded.
+        The wait is limited. After it, a clip on a hanging disk is still being recorded.
         """
-        take = self._running
-        if take is None:
+        writer = self._current
+        if writer is None:
             raise RequestError("no clip is being recorded", status=409)
-        take.stop(why)
-        return take.clip()
+        writer.stop(reason)
+        return writer.clip()
 
     def clips(self) -> list[Clip]:
-        """Those that are kept, oldest first."""
+        """The clips that are kept, oldest first."""
         with self._lock:
-            return [take.clip() for take in self._takes.values()]
+            return [writer.clip() for writer in self._writers.values()]
 
     def newest(self) -> Clip | None:
         clips = self.clips()
         return clips[-1] if clips else None
 
     def file(self, name: str) -> Path | None:
-        """Where a clip lies; None when there is none of this name that is ready."""
+        """The file of the clip with this id; None unless there is one and it is ready."""
         with self._lock:
-            take = self._takes.get(name)
-        return take.path if take is not None and take.clip().state == "ready" else None
+            writer = self._writers.get(name)
+        return writer.path if writer is not None and writer.clip().state == "ready" else None
 
     def close(self) -> None:
-        """Finish what is being recorded."""
-        take = self._running
-        if take is not None:
-            take.stop("stopped")
+        """Finish the clip that is being recorded."""
+        writer = self._current
+        if writer is not None:
+            writer.stop("stopped")
 
     def _make_room(self) -> None:
-        """Let the oldest clips go, and see whether another one fits on the disk."""
-        while len(self._takes) >= self._limits.kept:
-            self._takes.pop(next(iter(self._takes))).discard()
+        """Delete the oldest clips, and check that another one fits on the disk."""
+        while len(self._writers) >= self._limits.kept:
+            self._writers.pop(next(iter(self._writers))).discard()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self._folder).free
@@ -106,9 +107,9 @@ class ClipRecorder:
         if free < self._limits.bytes:
             raise RequestError(f"a clip may need {self._limits.bytes} bytes; the disk has {free} left", status=503)
 
-    def _over(self, take: ClipWriter) -> None:
-        """Called on the take's thread when its file is complete."""
+    def _ended(self, writer: ClipWriter) -> None:
+        """Called on the writer's thread when its file is complete."""
         with self._lock:
-            if self._running is take:
-                self._running = None
-        self._on_change(take.clip())
+            if self._current is writer:
+                self._current = None
+        self._on_change(writer.clip())

@@ -1,4 +1,4 @@
-"""One video encoder for all viewers. Which codecs there are, and how each is set up for live pictures."""
+"""The video encoder that all viewers share, and the codecs with their settings for live video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pp1_orchestrator.media.media_settings import CLOCK_RATE, TIME_BASE, Codec, 
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """A codec that browsers and aiortc agree on: its MIME type, FFmpeg's encoder, and the options for it."""
+    """A codec that browsers and aiortc support: its MIME type, FFmpeg's encoder and that encoder's options."""
 
     mime: str
     encoder: str
@@ -23,18 +23,18 @@ class CodecSpec:
     profile: str | None = None
 
 
-def _rate(settings: VideoSettings) -> dict[str, str]:
-    """A rate cap over one second."""
+def _rate_cap(settings: VideoSettings) -> dict[str, str]:
+    """Caps the rate over one second."""
     return {"maxrate": str(settings.bitrate), "bufsize": str(settings.bitrate)}
 
 
 def _vp8(settings: VideoSettings) -> dict[str, str]:
     live = {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0", "static-thresh": "1"}
-    return live | _rate(settings) | {"undershoot-pct": "100", "overshoot-pct": "15"}
+    return live | _rate_cap(settings) | {"undershoot-pct": "100", "overshoot-pct": "15"}
 
 
 def _h264(settings: VideoSettings) -> dict[str, str]:
-    return {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "level": "31"} | _rate(settings)
+    return {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "level": "31"} | _rate_cap(settings)
 
 
 CODECS: Mapping[Codec, CodecSpec] = {
@@ -44,15 +44,19 @@ CODECS: Mapping[Codec, CodecSpec] = {
 
 
 class LiveEncoder:
-    """Encodes frames without delay: one packet for every frame. One thread only."""
+    """Encodes without delay: one packet for each frame. Not thread-safe."""
 
     def __init__(self, settings: VideoSettings) -> None:
-        self._settings = settings
-        self._context = self._open()
+        self._context = _open(settings)
         self._pts = -1
 
     def encode(self, frame: av.VideoFrame, at_s: float, keyframe: bool) -> list[av.Packet]:
-        """frame: yuv420p of the stream's size; at_s: monotonic seconds, growing. Packets carry 90 kHz timestamps."""
+        """Packets with 90 kHz timestamps.
+
+        Args:
+            frame: yuv420p of the stream's size.
+            at_s: growing monotonic seconds.
+        """
         self._pts = max(round(at_s * CLOCK_RATE), self._pts + 1)
         frame.pts, frame.time_base = self._pts, TIME_BASE
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE
@@ -61,18 +65,19 @@ class LiveEncoder:
             packet.time_base = TIME_BASE
         return packets
 
-    def _open(self) -> VideoCodecContext:
-        settings, spec = self._settings, CODECS[self._settings.codec]
-        context = VideoCodecContext.create(spec.encoder, "w")
-        assert isinstance(context, VideoCodecContext)
-        context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
-        context.bit_rate = settings.bitrate
-        context.time_base = TIME_BASE
-        context.framerate = Fraction(settings.fps).limit_denominator(1001)
-        context.gop_size = max(1, round(settings.fps * settings.keyframe_every_s))
-        context.max_b_frames = 0
-        context.thread_count = 1
-        context.options = spec.options(settings)
-        if spec.profile is not None:
-            context.profile = spec.profile
-        return context
+
+def _open(settings: VideoSettings) -> VideoCodecContext:
+    spec = CODECS[settings.codec]
+    context = VideoCodecContext.create(spec.encoder, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height, context.pix_fmt = settings.width, settings.height, "yuv420p"
+    context.bit_rate = settings.bitrate
+    context.time_base = TIME_BASE
+    context.framerate = Fraction(settings.fps).limit_denominator(1001)
+    context.gop_size = max(1, round(settings.fps * settings.keyframe_every_s))
+    context.max_b_frames = 0
+    context.thread_count = 1
+    context.options = spec.options(settings)
+    if spec.profile is not None:
+        context.profile = spec.profile
+    return context

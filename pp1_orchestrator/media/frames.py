@@ -1,4 +1,4 @@
-"""Pictures as codecs want them: yuv420p, made of a picture that isn't by each of those that encode it."""
+"""Pixel frames as arrays, and their conversion to yuv420p for a codec."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-Picture = npt.NDArray[np.uint8]
-"""Either [H, W, 3], RGB, or [3·H/2, W], the planes of yuv420p one below the other; even sides."""
+Frame = npt.NDArray[np.uint8]
+"""[H, W, 3], RGB; or [3·H/2, W], the planes of yuv420p one below the other. Height and width are even."""
 FORMATS = {3: "rgb24", 2: "yuv420p"}
-"""What they are to a codec, by the number of dimensions."""
+"""FFmpeg's name of a frame's format, by the number of dimensions."""
 PLACEHOLDER_RGB = (18, 20, 26)
-"""What viewers see before the first chunk."""
 
 
-def as_arrays(frames: torch.Tensor) -> list[Picture]:
+def as_arrays(frames: torch.Tensor) -> list[Frame]:
     """uint8 [T, …] on the CPU -> T arrays over the same memory."""
     return list(frames.numpy())
 
 
-def to_yuv420p(picture: Picture) -> av.VideoFrame:
-    """A planar frame that owns its memory (BT.601, limited range).
+def to_yuv420p(frame: Frame) -> av.VideoFrame:
+    """A planar frame with its own memory (BT.601, limited range).
 
-    Encoders must never be handed packed RGB that is shared: two of them converting one such frame crash the process.
+    Encoders must never share packed RGB: two of them that convert the same frame crash the process.
     """
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=FORMATS[picture.ndim]).reformat(
-        format="yuv420p"
-    )
+    packed = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=FORMATS[frame.ndim])
+    return packed.reformat(format="yuv420p")
 
 
-def to_rgb(picture: Picture) -> Picture:
-    """[H, W, 3], as a person's eye or a judge wants it."""
-    return picture if picture.ndim == 3 else to_yuv420p(picture).to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+def to_rgb(frame: Frame) -> Frame:
+    """[H, W, 3]."""
+    return frame if frame.ndim == 3 else to_yuv420p(frame).to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
-def placeholder(height: int, width: int) -> Picture:
-    """A plain dark picture, uint8 [H, W, 3]."""
+def placeholder(height: int, width: int) -> Frame:
+    """The dark frame that viewers see before the first chunk, uint8 [H, W, 3]."""
     return np.full((height, width, 3), PLACEHOLDER_RGB, dtype=np.uint8)

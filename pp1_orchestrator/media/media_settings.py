@@ -1,23 +1,21 @@
-"""Settings of the video stream and the limits of its viewers. Plain values: where they come from is not known here."""
+"""Settings of the video stream and limits of its viewers, as plain values. Knows nothing of where they come from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal
 
 Codec = Literal["vp8", "h264"]
-PlaceLimit = Literal["pending", "viewers", "address"]
-DropReason = Literal["late", "slow_viewer", "slow_recorder", "cut"]
 
 CLOCK_RATE = 90_000
-"""Ticks a second of every timestamp in a packet: RTP's clock for video."""
+"""Ticks per second of every packet's timestamp: RTP's clock for video."""
 TIME_BASE = Fraction(1, CLOCK_RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoSettings:
-    """One encoded stream. Sizes in pixels (even), bitrate in bits a second, the rest in seconds and frames a second."""
+    """One encoded stream: even sizes in pixels, frames per second, bits per second, and seconds."""
 
     height: int
     width: int
@@ -26,50 +24,26 @@ class VideoSettings:
     bitrate: int = 1_500_000
     keyframe_every_s: float = 3.0
     keyframe_throttle_s: float = 1.0
-    """Keyframes that viewers ask for are at least this far apart."""
+    """Keyframes that viewers request are at least this far apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLimits:
-    """What viewers may ask for."""
+    """What viewers may use."""
 
     viewers: int = 16
     viewers_per_address: int = 4
-    """Of any address but loopback, where tunnels and proxies end."""
+    """Loopback is exempt: tunnels and proxies end there."""
     offers_pending: int = 8
     offer_bytes: int = 16 * 1024
     media_sections: int = 4
     candidates: int = 32
     packets_queued: int = 32
-    """A viewer that is further behind is moved on to the next keyframe."""
+    """A viewer that is further behind skips to the next keyframe."""
     connect_s: float = 10.0
     rest_s: float = 3.5
-    """A viewer that has sent no receiver report for this long gets nothing more until it sends one. They come each
-    second or so, and some are lost."""
+    """A viewer without a receiver report for this long gets nothing until it sends one. Viewers send one about every
+    second, and some are lost."""
     silent_s: float = 10.0
-    """A viewer that has sent no receiver report for this long is gone."""
+    """A viewer without a receiver report for this long is removed."""
     reap_every_s: float = 1.0
-
-
-class MediaFigures(Protocol):
-    """Takes the numbers that this package counts. Thread-safe and cheap."""
-
-    def frames_dropped(self, reason: DropReason, count: int = 1) -> None: ...
-
-    def queue_depth(self, queue: str, depth: int) -> None: ...
-
-    def viewers(self, count: int) -> None: ...
-
-    def limited(self, limit: PlaceLimit) -> None: ...
-
-
-class NoFigures:
-    """Counts nothing."""
-
-    def frames_dropped(self, reason: DropReason, count: int = 1) -> None: ...
-
-    def queue_depth(self, queue: str, depth: int) -> None: ...
-
-    def viewers(self, count: int) -> None: ...
-
-    def limited(self, limit: PlaceLimit) -> None: ...

@@ -1,4 +1,4 @@
-"""One H.264 video in an MP4 file. Knows nothing of chunks, clocks or limits; one thread only."""
+"""An H.264 video in an MP4 file. Knows nothing of chunks, clocks or limits. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Self
 import av
 from av.video.stream import VideoStream
 
-from pp1_orchestrator.media.frames import Picture, to_yuv420p
+from pp1_orchestrator.media.frames import Frame, to_yuv420p
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-"""Fragments that reach the disk at once: can be played even if the program is killed."""
+"""Fragments, written to disk immediately: the file plays even if the program is killed."""
 INDEXED = {"movflags": "faststart"}
-"""Readable only once it is closed; then every player knows its length and can seek from the first byte."""
+"""Readable only once it is closed; players then know its length and can seek in it."""
 CODEC_OPTIONS = {"preset": "veryfast", "crf": "18"}
 
 
 class Mp4File:
-    """Written frame by frame inside a `with`. bytes: of the packets so far."""
+    """Open inside a `with`. `bytes` counts the packets so far."""
 
     def __init__(
         self, path: Path, fps: float, height: int, width: int, time_base: Fraction, container: dict[str, str]
@@ -28,7 +28,7 @@ class Mp4File:
         self._time_base = time_base
         self._container = av.open(str(path), "w", container_options=container)
         self._stream = self._add_stream(Fraction(fps).limit_denominator(1001), height, width)
-        self._container.start_encoding()  # opens the file now, so that a bad path is not found out at the end
+        self._container.start_encoding()  # opens the file, so that a bad path fails here and not at the end
         self.bytes = 0
 
     def __enter__(self) -> Self:
@@ -43,11 +43,11 @@ class Mp4File:
         finally:
             self._container.close()
 
-    def write(self, picture: Picture, pts: int) -> None:
+    def write(self, frame: Frame, pts: int) -> None:
         """pts: growing, in ticks of the time base."""
-        frame = to_yuv420p(picture)
-        frame.pts, frame.time_base = pts, self._time_base
-        self._mux(self._stream.encode(frame))
+        video_frame = to_yuv420p(frame)
+        video_frame.pts, video_frame.time_base = pts, self._time_base
+        self._mux(self._stream.encode(video_frame))
 
     def _mux(self, packets: list[av.Packet]) -> None:
         self.bytes += sum(packet.size for packet in packets)

@@ -1,4 +1,4 @@
-"""Writes every decoded frame into an MP4 file that can be played even if the program is killed."""
+"""Writes every decoded frame into an MP4 file that plays even if the program is killed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ POLL_S = 0.5
 class Mp4Recorder:
     """A FrameSink without a clock: it takes chunks as fast as they come and drops none.
 
-    stall_s: a disk that takes nothing for so long has failed.
+    Args:
+        stall_s: a disk that has accepted nothing for this long has failed.
     """
 
     def __init__(self, path: Path, fps: float, height: int, width: int, stall_s: float = 30.0) -> None:
-        self._path, self._shape, self._stall_s = path, (fps, height, width), stall_s
-        self._frames = 0
-        self._tick = 1 / Fraction(fps).limit_denominator(1001)
+        self._path, self._format, self._stall_s = path, (fps, height, width), stall_s
+        self._max_polls = math.ceil(stall_s / POLL_S)
+        self._frames_written = 0
+        self._time_base = 1 / Fraction(fps).limit_denominator(1001)
         self._chunks: queue.Queue[DecodedChunk | None] = queue.Queue(CHUNKS_QUEUED)
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -43,18 +45,18 @@ class Mp4Recorder:
         return True
 
     def flush(self) -> None:
-        """A recording keeps what came before a cut."""
+        """Does nothing: a recording keeps what came before a cut."""
 
     def close(self) -> None:
         """Write what is queued and finish the file. Raises Stage0Error when it can't be written."""
         if self._thread.is_alive():
             self._enqueue(None)
             self._join()
-        self._check()
+        self._raise_failure()
 
     def _enqueue(self, chunk: DecodedChunk | None) -> None:
-        for _ in range(self._polls):
-            self._check()
+        for _ in range(self._max_polls):
+            self._raise_failure()
             try:
                 return self._chunks.put(chunk, timeout=POLL_S)
             except queue.Full:
@@ -62,37 +64,30 @@ class Mp4Recorder:
         raise self._stalled()
 
     def _join(self) -> None:
-        """Wait for the thread as long as it gets on."""
-        frames, polls = self._frames, 0
-        while polls < self._polls:
+        """Wait for the thread as long as it makes progress."""
+        written, polls = self._frames_written, 0
+        while polls < self._max_polls:
             self._thread.join(POLL_S)
             if not self._thread.is_alive():
                 return
-            polls = polls + 1 if frames == self._frames else 0
-            frames = self._frames
+            polls = polls + 1 if written == self._frames_written else 0
+            written = self._frames_written
         raise self._stalled()
-
-    @property
-    def _polls(self) -> int:
-        return math.ceil(self._stall_s / POLL_S)
 
     def _stalled(self) -> Stage0Error:
         return Stage0Error(f"{self._path}: nothing could be written for {self._stall_s:g} s")
 
-    def _check(self) -> None:
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise Stage0Error(f"{self._path} can't be written: {self._failure}") from self._failure
 
     def _run(self) -> None:
         try:
-            with Mp4File(self._path, *self._shape, self._tick, FRAGMENTED) as file:
-                self._write(file)
-        except Exception as error:  # the thread's boundary: the producer is told with its next chunk
+            with Mp4File(self._path, *self._format, self._time_base, FRAGMENTED) as file:
+                while (chunk := self._chunks.get()) is not None:
+                    for frame in as_arrays(chunk.frames):
+                        file.write(frame, self._frames_written)
+                        self._frames_written += 1
+        except Exception as error:  # the thread's boundary: it is raised again with the producer's next chunk
             log.exception("the recording has failed")
             self._failure = error
-
-    def _write(self, file: Mp4File) -> None:
-        while (chunk := self._chunks.get()) is not None:
-            for picture in as_arrays(chunk.frames):
-                file.write(picture, self._frames)
-                self._frames += 1

@@ -1,7 +1,4 @@
-"""The video track of one viewer: packets that are encoded already.
-
-One WebRTC viewer: its peer connection, and when it was last heard of.
-"""
+"""One WebRTC viewer: its peer connection, its track of encoded packets, and when it was last heard from."""
 
 from __future__ import annotations
 
@@ -14,13 +11,16 @@ import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from pp1_orchestrator.media import aiortc_patches as hooks
+from pp1_orchestrator.media.aiortc_patches import offer_addresses, on_keyframe_request, on_rtcp
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.media_settings import PeerLimits
 
+log = logging.getLogger(__name__)
+CLOSE_S = 2.0
+
 
 class PacketTrack(MediaStreamTrack):
-    """Subscribes with the first `recv`, that is when the viewer is connected, so that nothing piles up before."""
+    """Subscribes with the first `recv`, when the viewer is connected, so that no packets pile up before."""
 
     kind = "video"
 
@@ -28,7 +28,6 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self._broadcaster, self._limit = broadcaster, limit
         self._queue: PacketQueue | None = None
-        self._resting = False
 
     async def recv(self) -> av.Packet:
         if self.readyState != "live":
@@ -40,15 +39,13 @@ class PacketTrack(MediaStreamTrack):
             raise MediaStreamError
         return packet
 
-    def rest(self) -> None:
-        """Send nothing until `wake`: nobody seems to be there."""
-        if self._queue is not None and not self._resting:
-            self._resting = True
+    def pause(self) -> None:
+        """Send nothing until `resume`."""
+        if self._queue is not None:
             self._broadcaster.pause(self._queue)
 
-    def wake(self) -> None:
-        if self._queue is not None and self._resting and self.readyState == "live":
-            self._resting = False
+    def resume(self) -> None:
+        if self._queue is not None and self.readyState == "live":
             self._broadcaster.resume(self._queue)
 
     def stop(self) -> None:
@@ -57,12 +54,14 @@ class PacketTrack(MediaStreamTrack):
             self._broadcaster.unsubscribe(self._queue)
 
 
-log = logging.getLogger(__name__)
-CLOSE_S = 2.0
-
-
 class Viewer:
-    """Answers one offer and sends the stream to whoever made it."""
+    """Answers one offer and sends the stream to the peer that made it.
+
+    Args:
+        mime: the codec's MIME type.
+        addresses: local addresses to offer; None: all but loopback.
+        on_gone: called when the connection has failed, or was closed by the peer.
+    """
 
     def __init__(
         self,
@@ -70,47 +69,46 @@ class Viewer:
         mime: str,
         limits: PeerLimits,
         addresses: list[str] | None,
-        gone: Callable[[], None],
+        on_gone: Callable[[], None],
     ) -> None:
-        """gone: called once when the connection has failed or closed by itself."""
-        self._limits, self._gone = limits, gone
+        self._limits, self._on_gone = limits, on_gone
         self._opened_s = time.monotonic()
         self._heard_s: float | None = None
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = PacketTrack(broadcaster, limits.packets_queued)
         transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
         codecs = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType == mime or c.name == "rtx"]
-        transceiver.setCodecPreferences(codecs)  # has an effect only before the remote description is set
-        hooks.offer_addresses(transceiver.sender, addresses)
-        hooks.on_keyframe_request(transceiver.sender, broadcaster.request_keyframe)
-        hooks.on_rtcp(transceiver.sender, self._hear)
+        transceiver.setCodecPreferences(codecs)  # has no effect after the remote description is set
+        offer_addresses(transceiver.sender, addresses)
+        on_keyframe_request(transceiver.sender, broadcaster.request_keyframe)
+        on_rtcp(transceiver.sender, self._heard)
         self._connection.on("connectionstatechange", self._state_changed)
 
     async def answer(self, offer: str) -> str:
-        """The answer to a checked offer. Raises whatever aiortc makes of a bad one."""
+        """The answer to a checked offer. Raises any exception of aiortc's for an offer that it can't answer."""
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription.sdp
 
-    def stale(self, now_s: float) -> bool:
-        """Whether it never connected, or has fallen silent."""
+    def is_stale(self, now_s: float) -> bool:
+        """Whether it did not connect in time, or has been silent for too long."""
         if self._heard_s is None:
             return now_s - self._opened_s > self._limits.connect_s
         return now_s - self._heard_s > self._limits.silent_s
 
-    def rest_if_silent(self, now_s: float) -> None:
-        """Encode and send nothing for a viewer that may be gone; as soon as it is heard of, it goes on."""
+    def pause_if_silent(self, now_s: float) -> None:
+        """Encode and send nothing for a viewer that may be gone. Its next RTCP packet resumes the stream."""
         if self._heard_s is not None and now_s - self._heard_s > self._limits.rest_s:
-            self._track.rest()
+            self._track.pause()
 
-    def forgive(self, stopped_s: float) -> None:
-        """Nothing could be heard for so long: it is not the viewer that was silent."""
-        self._opened_s += stopped_s
+    def exclude_suspension(self, suspended_s: float) -> None:
+        """Don't count time in which this process was suspended as the viewer's silence."""
+        self._opened_s += suspended_s
         if self._heard_s is not None:
-            self._heard_s += stopped_s
+            self._heard_s += suspended_s
 
     async def close(self) -> None:
-        """Stop sending. Takes 2 s at most."""
+        """Stop sending. Takes at most CLOSE_S."""
         self._track.stop()
         try:
             await asyncio.wait_for(self._connection.close(), CLOSE_S)
@@ -119,13 +117,13 @@ class Viewer:
         except Exception:  # a viewer's boundary: a connection that can't be closed must not disturb the others
             log.exception("a viewer's connection did not close")
 
-    def _hear(self) -> None:
+    def _heard(self) -> None:
         self._heard_s = time.monotonic()
-        self._track.wake()
+        self._track.resume()
 
     def _state_changed(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
-            self._hear()
+            self._heard()
         elif state in ("failed", "closed"):
-            self._gone()
+            self._on_gone()

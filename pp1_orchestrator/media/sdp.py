@@ -1,10 +1,6 @@
-"""Whether aiortc can work with an offer, found out before anything is opened for it.
+"""Checks of an SDP offer: bounds on its text before anything parses it, then what aiortc needs for a connection.
 
-Only for offers whose text `sdp.checked_offer` has passed: parsing is dear for long ones.
-
-What an offer may look like, checked on its text before any parser sees it, and which ICE candidates are taken.
-
-A hostile offer is cheap to write and dear to parse: five thousand candidates block an event loop for ten seconds.
+A hostile offer is cheap to write and expensive to parse: five thousand candidates block an event loop for ten seconds.
 """
 
 from __future__ import annotations
@@ -17,12 +13,118 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.media_settings import PeerLimits
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+LOOPBACK = "127.0.0.1"
+LOCAL_NAMES = {"localhost": LOOPBACK}
+MEDIA_KINDS = ("audio", "video")
+CANDIDATE_FIELDS = 8
+MAX_PORT, PORT_DIGITS = 65535, 5
+TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
+"""IPv6 networks that stand for IPv4 addresses: 6to4, Teredo, NAT64 and IPv4-compatible."""
 
-def check_parsed(offer: str) -> None:
-    """Raises RequestError 400 when it can't be parsed, or lacks what a connection needs.
 
-    aiortc answers an offer without a fingerprint, and fails in a task of its own when it is to connect. A bundle of
-    sections that don't exist, or two sections of one name, leave it with a connection that it can't close.
+def is_loopback_host(host: str) -> bool:
+    """Whether a bind address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(LOCAL_NAMES.get(host, host)).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePolicy:
+    """Which ICE candidates are used, depending on the server's bind address.
+
+    Bound to loopback: only loopback on both sides, so that nothing leaves the machine. Bound elsewhere: only public
+    addresses, so that an offer can't make this machine send anything to its own network or to itself. Names are never
+    looked up. A browser on the same network, or one that hides its address behind a name, is found by its own
+    connectivity checks.
+
+    Args:
+        bind_host: an address, or localhost.
+    """
+
+    bind_host: str
+
+    @property
+    def local_addresses(self) -> list[str] | None:
+        """Addresses to offer; None: all but loopback."""
+        address = ipaddress.ip_address(LOCAL_NAMES.get(self.bind_host, self.bind_host))
+        return None if address.is_unspecified else [str(address)]
+
+    def accepts(self, host: str) -> bool:
+        """Whether a viewer's candidate at this address may be used."""
+        try:
+            address: Address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if is_loopback_host(self.bind_host):
+            return address.is_loopback
+        return address.is_global and not address.is_multicast and not _translated(address)
+
+
+def _translated(address: Address) -> bool:
+    """Whether an IPv6 address stands for an IPv4 address, which may be private, or is of the deprecated site scope."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
+    return address.is_site_local or any(address in network for network in TRANSLATED)
+
+
+def check_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
+    """The offer as `filter_offer` leaves it, if aiortc can work with it. Raises RequestError 400 or 413."""
+    filtered = filter_offer(offer, limits, policy)
+    _check_description(filtered)
+    return filtered
+
+
+def filter_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
+    """Check the offer's text, and remove the candidates that the policy refuses. Raises RequestError 400 or 413.
+
+    The end-of-candidates mark is removed too: the viewer's own checks may still reveal an address that can be used.
+    """
+    if len(offer.encode("utf-8", "replace")) > limits.offer_bytes:
+        raise RequestError(f"the offer is longer than {limits.offer_bytes} bytes", status=413)
+    lines = offer.splitlines()
+    if not lines or not lines[0].startswith("v="):
+        raise RequestError("the offer is not SDP: it must start with v=", status=400)
+    _check_sections([line[2:] for line in lines if line.startswith("m=")], limits)
+    candidates = [line for line in lines if line.startswith("a=candidate:")]
+    if len(candidates) > limits.candidates:
+        raise RequestError(f"the offer has {len(candidates)} candidates, at most {limits.candidates}", status=400)
+    removed = {line for line in candidates if not _is_usable(line, policy)} | {"a=end-of-candidates"}
+    return "\r\n".join(line for line in lines if line not in removed) + "\r\n"
+
+
+def _check_sections(sections: list[str], limits: PeerLimits) -> None:
+    kinds = [section.split(" ", 1)[0] for section in sections]
+    if len(kinds) > limits.media_sections:
+        raise RequestError(f"the offer has {len(kinds)} media sections, at most {limits.media_sections}", status=400)
+    for kind in kinds:
+        if kind not in MEDIA_KINDS:
+            raise RequestError(f"the offer has a section {kind[:20]!r}; only audio and video are taken", status=400)
+    if "video" not in kinds:
+        raise RequestError("the offer has no video section", status=400)
+
+
+def _is_usable(line: str, policy: CandidatePolicy) -> bool:
+    fields = line.split()
+    if len(fields) < CANDIDATE_FIELDS:
+        raise RequestError("the offer has a malformed candidate", status=400)
+    component, transport, host, port = fields[1], fields[2], fields[4], fields[5]
+    return component == "1" and transport.lower() == "udp" and _is_port(port) and policy.accepts(host)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= PORT_DIGITS and 0 < int(text) <= MAX_PORT
+
+
+def _check_description(offer: str) -> None:
+    """Raises RequestError 400 for an offer that can't be parsed, or that breaks aiortc only after its answer.
+
+    aiortc answers an offer without a fingerprint and fails later, in a task. A bundle of sections that don't exist, or
+    two sections with the same name, leave a connection that can't be closed.
     """
     try:
         description = SessionDescription.parse(offer)
@@ -47,99 +149,3 @@ def _missing(section: MediaDescription) -> str | None:
     if section.ice is None or not section.ice.usernameFragment or not section.ice.password:
         return "ICE credentials"
     return None
-
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-LOCAL_NAMES = {"localhost": "127.0.0.1"}
-KINDS = ("audio", "video")
-CANDIDATE_FIELDS = 8
-MAX_PORT, PORT_DIGITS = 65535, 5
-TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
-"""6to4, Teredo, NAT64, and IPv4-compatible addresses."""
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether a bind address can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(LOCAL_NAMES.get(host, host)).is_loopback
-    except ValueError:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class CandidatePolicy:
-    """ICE candidates that fit the server's bind address.
-
-    Bound to loopback: only loopback on both sides, so that nothing leaves the machine and none of its networks is
-    needed. Bound elsewhere: only public addresses, so that no offer makes this machine send anything to its own network
-    or to itself. Names are never looked up. A browser on the same network, and one that hides its address behind a
-    name, is found by its own connectivity checks. bind_host: an address, or localhost.
-    """
-
-    bind_host: str
-
-    @property
-    def local_addresses(self) -> list[str] | None:
-        """Addresses to offer; None: all of the machine's."""
-        address = ipaddress.ip_address(LOCAL_NAMES.get(self.bind_host, self.bind_host))
-        return None if address.is_unspecified else [str(address)]
-
-    def accepts(self, host: str) -> bool:
-        """Whether a viewer's candidate at this address may be used."""
-        try:
-            address: Address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if is_loopback_host(self.bind_host):
-            return address.is_loopback
-        return address.is_global and not address.is_multicast and not _translated(address)
-
-
-def _translated(address: Address) -> bool:
-    """Whether an IPv6 address stands for an IPv4 one, which might be any, or belongs to a kind long given up."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return False
-    return address.is_site_local or any(address in network for network in TRANSLATED)
-
-
-def checked_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
-    """The offer without the candidates that the policy refuses. Raises RequestError (400 or 413).
-
-    The end-of-candidates mark goes too: the viewer's own checks may still reveal an address that we can use.
-    """
-    if len(offer.encode("utf-8", "replace")) > limits.offer_bytes:
-        raise RequestError(f"the offer is longer than {limits.offer_bytes} bytes", status=413)
-    lines = offer.splitlines()
-    if not lines or not lines[0].startswith("v="):
-        raise RequestError("the offer is not SDP: it must start with v=", status=400)
-    _check_sections([line[2:] for line in lines if line.startswith("m=")], limits)
-    candidates = [line for line in lines if line.startswith("a=candidate:")]
-    if len(candidates) > limits.candidates:
-        raise RequestError(f"the offer has {len(candidates)} candidates, at most {limits.candidates}", status=400)
-    refused = {line for line in candidates if not _usable(line, policy)} | {"a=end-of-candidates"}
-    return "\r\n".join(line for line in lines if line not in refused) + "\r\n"
-
-
-def _check_sections(sections: list[str], limits: PeerLimits) -> None:
-    kinds = [section.split(" ", 1)[0] for section in sections]
-    if len(kinds) > limits.media_sections:
-        raise RequestError(f"the offer has {len(kinds)} media sections, at most {limits.media_sections}", status=400)
-    for kind in kinds:
-        if kind not in KINDS:
-            raise RequestError(f"the offer has a section {kind[:20]!r}; only audio and video are taken", status=400)
-    if "video" not in kinds:
-        raise RequestError("the offer has no video section", status=400)
-
-
-def _usable(line: str, policy: CandidatePolicy) -> bool:
-    fields = line.split()
-    if len(fields) < CANDIDATE_FIELDS:
-        raise RequestError("the offer has a malformed candidate", status=400)
-    component, transport, host, port = fields[1], fields[2], fields[4], fields[5]
-    return component == "1" and transport.lower() == "udp" and _is_port(port) and policy.accepts(host)
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= PORT_DIGITS and 0 < int(text) <= MAX_PORT

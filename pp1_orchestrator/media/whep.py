@@ -1,4 +1,4 @@
-"""All WebRTC viewers: how many there may be, and getting rid of those that went away. Knows nothing of HTTP.
+"""All WebRTC viewers: admission, limits, and removal of those that are gone. Knows nothing of HTTP.
 
 Belongs to one event loop.
 """
@@ -15,68 +15,70 @@ from collections import Counter
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
-from pp1_orchestrator.media.media_settings import Codec, MediaFigures, PeerLimits, PlaceLimit
+from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
-from pp1_orchestrator.media.sdp import CandidatePolicy, check_parsed, checked_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_offer, is_loopback_host
 from pp1_orchestrator.polling import SuspendDetector
+from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.telemetry.metrics_catalogue import Limited
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
-LOCAL = "127.0.0.1"
 
 
 class WhepPeers:
-    """Viewers by id. `start` and `close_all` frame its life."""
+    """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, figures: MediaFigures
+        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
     ) -> None:
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
-        self._limits, self._policy, self._figures = limits, policy, figures
+        self._limits, self._policy, self._metrics = limits, policy, metrics
         self._viewers: dict[str, tuple[Viewer, str]] = {}
+        """Each viewer with its address."""
         self._negotiating = 0
-        self._places: Counter[str] = Counter()
-        """Viewers and offers by address."""
+        self._by_address: Counter[str] = Counter()
+        """Viewers and pending offers."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
     @property
     def count(self) -> int:
-        """Viewers that have an answer and were not seen to go."""
+        """Viewers that got an answer and have not been removed."""
         return len(self._viewers)
 
     def start(self) -> None:
-        """Begin to look for viewers that went away. Needs a running loop."""
+        """Begin to look for viewers that are gone. Needs a running event loop."""
         self._reaper = asyncio.create_task(self._reap())
 
-    async def offer(self, sdp: str, address: str = LOCAL) -> tuple[str, str]:
-        """Take a viewer in: its id and our answer. Raises RequestError: 400, 413, or 503 when there is no place.
+    async def offer(self, sdp: str, address: str = LOOPBACK) -> tuple[str, str]:
+        """Admit a viewer; its id and the SDP answer. Raises RequestError 400, 413, or 503 when a limit is reached.
 
-        address: where the viewer is, as far as it is told apart from others.
+        Args:
+            address: the client's address, for the limit on viewers per address.
         """
-        self._check_room(address)
-        offer = checked_offer(sdp, self._limits, self._policy)
-        check_parsed(offer)
+        self._check_limits(address)
+        offer = check_offer(sdp, self._limits, self._policy)
         self._negotiating += 1
-        self._places[address] += 1
+        self._by_address[address] += 1
         try:
             return await self._admit(offer, address)
         finally:
             self._negotiating -= 1
-            self._leave(address)
+            self._release(address)
 
     async def close(self, viewer_id: str) -> bool:
-        """Let a viewer go; False when there is none with this id."""
+        """Remove a viewer; False when there is none with this id."""
         viewer, address = self._viewers.pop(viewer_id, (None, ""))
         if viewer is None:
             return False
-        self._leave(address)
-        self._figures.viewers(self.count)
+        self._release(address)
+        self._metrics.viewers(self.count)
         await viewer.close()
         return True
 
     async def close_all(self) -> None:
-        """Let everybody go and stop looking after them."""
+        """Remove all viewers and stop looking for those that are gone."""
         if self._reaper is not None:
             self._reaper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -84,24 +86,24 @@ class WhepPeers:
             self._reaper = None
         await asyncio.gather(*(self.close(viewer_id) for viewer_id in list(self._viewers)), *self._tasks)
 
-    def _check_room(self, address: str) -> None:
+    def _check_limits(self, address: str) -> None:
         limits = self._limits
         if self._negotiating >= limits.offers_pending:
-            raise self._no_place("pending", f"{limits.offers_pending} offers are being answered; try again")
+            raise self._refusal("pending", f"{limits.offers_pending} offers are being answered; try again")
         if self.count + self._negotiating >= limits.viewers:
-            raise self._no_place("viewers", f"all {limits.viewers} viewer places are taken")
-        if not is_loopback_host(address) and self._places[address] >= limits.viewers_per_address:
+            raise self._refusal("viewers", f"all {limits.viewers} viewer places are taken")
+        if not is_loopback_host(address) and self._by_address[address] >= limits.viewers_per_address:
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
-            raise self._no_place("address", line)
+            raise self._refusal("address", line)
 
-    def _no_place(self, limit: PlaceLimit, line: str) -> RequestError:
-        self._figures.limited(limit)
+    def _refusal(self, limit: Limited, line: str) -> RequestError:
+        self._metrics.limited(limit)
         return RequestError(line, status=503)
 
-    def _leave(self, address: str) -> None:
-        """One viewer or offer fewer from an address; nothing is kept of one that has none left."""
-        self._places[address] -= 1
-        self._places += Counter()
+    def _release(self, address: str) -> None:
+        """Count one viewer or offer less from this address."""
+        self._by_address[address] -= 1
+        self._by_address += Counter()  # drops entries that are zero
 
     async def _admit(self, offer: str, address: str) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
@@ -110,7 +112,7 @@ class WhepPeers:
             self._mime,
             self._limits,
             self._policy.local_addresses,
-            gone=lambda: self._forget_soon(viewer_id),
+            on_gone=lambda: self._close_soon(viewer_id),
         )
         admitted = False
         try:
@@ -123,17 +125,17 @@ class WhepPeers:
             if not admitted:
                 await viewer.close()
         self._viewers[viewer_id] = viewer, address
-        self._places[address] += 1
-        self._figures.viewers(self.count)
+        self._by_address[address] += 1
+        self._metrics.viewers(self.count)
         return viewer_id, answer
 
-    def _forget_soon(self, viewer_id: str) -> None:
-        """Close a viewer from inside one of its own callbacks."""
+    def _close_soon(self, viewer_id: str) -> None:
+        """Close a viewer in a new task, since its own callbacks can't wait for that."""
 
-        async def forget() -> None:
+        async def close() -> None:
             await self.close(viewer_id)
 
-        task = asyncio.ensure_future(forget())
+        task = asyncio.ensure_future(close())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -144,8 +146,8 @@ class WhepPeers:
             now = time.monotonic()
             suspended_s = detector.suspended_s(now)
             for viewer_id, (viewer, _) in list(self._viewers.items()):
-                viewer.forgive(suspended_s)
-                viewer.rest_if_silent(now)
-                if viewer.stale(now):
-                    log.info("viewer %s went away", viewer_id[:6])
-                    self._forget_soon(viewer_id)
+                viewer.exclude_suspension(suspended_s)
+                viewer.pause_if_silent(now)
+                if viewer.is_stale(now):
+                    log.info("viewer %s is gone", viewer_id[:6])
+                    self._close_soon(viewer_id)

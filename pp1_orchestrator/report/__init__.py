@@ -1,1 +1,1 @@
-"""What a sweep measured: its jobs' folders read, ranked, drawn and written down as report.md and report.html."""
+"""A sweep's report: reads the jobs' folders, recommends a job, draws plots, writes report.md and report.html."""

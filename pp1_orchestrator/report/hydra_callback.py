@@ -1,6 +1,6 @@
-"""The callback that keeps what became of each job of a sweep, and has the report written when the sweep ends.
+"""The Hydra callback that records how each job of a sweep ended, and writes the report when the sweep ends.
 
-Knows Hydra's jobs; what the report says is `pp1_orchestrator.report`'s business. Does nothing in a single run.
+Does nothing in a single run. Knows nothing of what the report says.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, write_record
+from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, this_machine, write_record
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
 
 
 class SweepReport(Callback):
-    """job.json in each job's folder, then report.md and report.html in the sweep's."""
+    """Writes job.json into each job's folder, and the report into the sweep's."""
 
     def __init__(self) -> None:
         self._failed = False
@@ -45,7 +45,7 @@ class SweepReport(Callback):
         write_record(_record(config, job_return.overrides or (), reason), _folder(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leaves the program with exit code 1 where a job or the report failed; Hydra would make it a mere warning."""
+        """Write the report. Exits with code 1 where a job or the report failed; Hydra would only warn."""
         try:
             _write(Path(config.hydra.sweep.dir))
         except Exception:
@@ -58,22 +58,22 @@ class SweepReport(Callback):
 def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
     composed = not OmegaConf.is_missing(config.hydra.runtime, "output_dir")
 
-    def chosen(key: str) -> Any:
+    def selected(key: str) -> Any:
         return OmegaConf.select(config, key) if composed else None
 
     return JobRecord(
         number=config.hydra.job.num,
         overrides=[str(override) for override in overrides],
         error=error,
-        overlap=chosen("overlap.name"),
-        script=chosen("run.script"),
-        seed=chosen("seed"),
-        trained_context=chosen("model.context"),
+        overlap=selected("overlap.name"),
+        script=selected("run.script"),
+        seed=selected("seed"),
+        trained_context=selected("model.context"),
     )
 
 
 def _folder(config: DictConfig) -> Path:
-    """A job that was not composed has no folder yet."""
+    """The job's folder. Hydra has not made it where the configuration could not be composed."""
     runtime = config.hydra.runtime
     if not OmegaConf.is_missing(runtime, "output_dir"):
         return Path(runtime.output_dir)
@@ -83,7 +83,7 @@ def _folder(config: DictConfig) -> Path:
 
 
 def _expected(error: BaseException) -> bool:
-    """Whether one line says it all. Anything else is a bug, whose traceback is wanted."""
+    """Whether its one line is enough. Anything else is a bug, and its traceback is logged."""
     return isinstance(error, Pp1Error) or type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
 
 
@@ -94,7 +94,6 @@ def _reason(error: BaseException) -> str:
 def _write(folder: Path) -> None:
     import torch
 
-    from pp1_orchestrator.report.jobs import this_machine
     from pp1_orchestrator.report.render import write_report
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -1,10 +1,6 @@
-"""A sweep's folder, read: each job with what it measured and, where one was made, its plan. Writes nothing.
+"""A sweep's jobs as their folders hold them: what each was, how it ended, what it measured and what was predicted.
 
-job.json: what a sweep's job was and what became of it. Knows nothing of what the job measured.
-
-What a figure was measured on, as far as the system tells it. Knows nothing of torch: its facts are handed in.
-
-A job's overrides as text: which of them tell the jobs apart, and the command that runs one live. Pure functions.
+Knows nothing of torch or of what a job's figures mean.
 """
 
 from __future__ import annotations
@@ -19,15 +15,17 @@ import msgspec
 
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
-FILE = "job.json"
+RECORD_FILE = "job.json"
 UNFINISHED = "stopped before its end"
-"""The error of a job from its start on; it stays where the job never came to its end."""
+"""The error of a job that has begun. It stays if the job never ends."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """error: one line, None for a job that went well. trained_context: what the model's weights were trained for.
+    """job.json: what a job was. The fields below `error` are None where its configuration could not be composed.
 
-    What follows `error` is None where the job could not be composed.
+    Args:
+        error: one line; None for a job that succeeded.
+        trained_context: the context that the model's weights were trained for.
     """
 
     number: int
@@ -39,23 +37,14 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     trained_context: str | None = None
 
 
-def write_record(record: JobRecord, folder: Path) -> None:
-    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-
-
-def read_record(path: Path) -> JobRecord:
-    """msgspec.DecodeError where the file is no record."""
-    return msgspec.json.decode(path.read_bytes(), type=JobRecord)
-
-
 class JobPlan(msgspec.Struct, frozen=True):
-    """The part of plan.json that can be held against a measurement: milliseconds a chunk, by overlap."""
+    """The part of plan.json that is compared with the measurement: ms per chunk, by overlap."""
 
     predicted_period_ms: dict[str, float] = {}
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """error: why its figures don't count, None for a job that went well. A job without a bench has no summary."""
+    """One job. `error` says why its summary does not count. A job that is not a bench has no summary."""
 
     record: JobRecord
     summary: Summary | None
@@ -63,14 +52,34 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     predicted_ms: float | None
 
     @property
-    def figures(self) -> Summary | None:
-        """The summary, where it counts: of a job that went well."""
+    def measured(self) -> Summary | None:
+        """The summary of a job that succeeded."""
         return self.summary if self.error is None else None
 
 
+class MachineInfo(msgspec.Struct, frozen=True):
+    """What the sweep ran on, and the date in ISO format."""
+
+    processor: str
+    cores: int
+    gpus: tuple[str, ...]
+    python: str
+    torch: str
+    date: str
+
+
+def write_record(record: JobRecord, folder: Path) -> None:
+    (folder / RECORD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def read_record(path: Path) -> JobRecord:
+    """Raises msgspec.DecodeError where the file is not a record."""
+    return msgspec.json.decode(path.read_bytes(), type=JobRecord)
+
+
 def read_jobs(folder: Path) -> list[Job]:
-    """Every job below the sweep's folder, in the order in which they ran."""
-    jobs = [_read_job(path) for path in folder.rglob(FILE)]
+    """All jobs below the sweep's folder, in the order in which they ran."""
+    jobs = [_read_job(path) for path in folder.rglob(RECORD_FILE)]
     return sorted(jobs, key=lambda job: job.record.number)
 
 
@@ -87,23 +96,12 @@ def _read_job(path: Path) -> Job:
 
 
 def _predicted_ms(folder: Path, overlap: str | None) -> float | None:
-    """None where there is no plan, none for this overlap, or one that can't be read: it is an extra, not a result."""
+    """None without a readable plan for this overlap: a prediction is optional."""
     try:
         plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=JobPlan)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return plan.predicted_period_ms.get(overlap or "")
-
-
-class MachineInfo(msgspec.Struct, frozen=True):
-    """date: ISO, of the measurement."""
-
-    processor: str
-    cores: int
-    gpus: tuple[str, ...]
-    python: str
-    torch: str
-    date: str
 
 
 def this_machine(date: str, torch: str, gpus: Sequence[str]) -> MachineInfo:
@@ -125,21 +123,27 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def differing(jobs: Sequence[Sequence[str]]) -> set[str]:
-    """Keys that not all of the jobs set alike."""
-    seen = [{key_of(override): override for override in job} for job in jobs]
-    keys = {key for job in seen for key in job}
-    return {key for key in keys if len({job.get(key) for job in seen}) > 1}
+def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:
+    """The keys that are not set alike in all jobs, each given by its overrides."""
+    by_key = [{key_of(override): override for override in job} for job in jobs]
+    keys = {key for job in by_key for key in job}
+    return {key for key in keys if len({job.get(key) for job in by_key}) > 1}
 
 
 def label(number: int, overrides: Sequence[str], keys: set[str]) -> str:
-    """A job's name: the overrides that only some jobs have, or its number where all are alike."""
+    """A job's name: its overrides of the keys that differ, or its number where none does."""
     return " ".join(override for override in overrides if key_of(override) in keys) or f"job {number}"
 
 
+def labels(jobs: Sequence[Job]) -> list[str]:
+    """Each job's name."""
+    keys = differing_keys([job.record.overrides for job in jobs])
+    return [label(job.record.number, job.record.overrides, keys) for job in jobs]
+
+
 def live_command(overrides: Sequence[str]) -> str:
-    """The command line that serves what a job measured: its choices without those of the bench."""
+    """The command that serves what a job measured: its overrides without those of `run`."""
     kept = [override for override in overrides if key_of(override) != "run" and not key_of(override).startswith("run.")]
     if any(key_of(override) == "experiment" for override in kept):
-        kept.append("run=serve")  # the experiment may be a bench
+        kept.append("run=serve")  # an experiment may set run=bench
     return shlex.join(["python", "-m", "pp1_orchestrator", *kept])

@@ -1,7 +1,4 @@
-"""Everything that the report says, ready to be written: no file and no markup is known here.
-
-Which of the measured jobs to recommend, and why. Pure functions over a few figures; knows no files.
-"""
+"""What the report says: the recommended job and why, failures, what was measured on. Knows no files or markup."""
 
 from __future__ import annotations
 
@@ -10,17 +7,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pp1_orchestrator.report.jobs import Job, MachineInfo, differing, key_of, live_command
-from pp1_orchestrator.report.table import MEGA, Table, build_table, labels, prompt_latency, total_bytes
+from pp1_orchestrator.report.jobs import Job, MachineInfo, differing_keys, key_of, labels, live_command
+from pp1_orchestrator.report.table import MEGA, Table, build_table, prompt_latency, total_bytes
 
 NOISE = 0.03
-"""Two runs of one configuration differ by this much; a smaller lead in frames a second says nothing."""
+"""Two runs of the same configuration differ by this much, so a smaller lead in frame rate says nothing."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """latency_ms: median from a prompt to its pixels. memory_bytes: components of all ranks.
+    """A job that may be recommended.
 
-    as_trained: with the context that the model's weights were trained for; another one makes another video.
+    Args:
+        latency_ms: median from a prompt to its pixels.
+        memory_bytes: components of all ranks.
+        as_trained: runs the context that the model's weights were trained for. Another one changes the video.
     """
 
     number: int
@@ -31,29 +31,72 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     as_trained: bool = True
 
 
+class Recommendation(msgspec.Struct, frozen=True):
+    label: str
+    reason: str
+    command: str
+    caution: str | None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    number: int
+    label: str
+    error: str
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The report's content. common: overrides of all jobs. recommendation: None where nothing was measured."""
+
+    common: tuple[str, ...]
+    recommendation: Recommendation | None
+    table: Table
+    videos: str | None
+    failures: tuple[Failure, ...]
+    measured_on: tuple[tuple[str, str], ...]
+
+
+def build_content(jobs: Sequence[Job], machine: MachineInfo) -> Content:
+    keys = differing_keys([job.record.overrides for job in jobs])
+    failures = [
+        Failure(job.record.number, name, job.error)
+        for job, name in zip(jobs, labels(jobs), strict=True)
+        if job.error is not None
+    ]
+    return Content(
+        common=tuple(
+            override for override in (jobs[0].record.overrides if jobs else []) if key_of(override) not in keys
+        ),
+        recommendation=_recommend(jobs),
+        table=build_table(jobs),
+        videos=_videos(jobs),
+        failures=tuple(failures),
+        measured_on=_measured_on(jobs, machine),
+    )
+
+
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The jobs that are tied with the fastest one: those as trained first, then by latency, memory and order."""
     fastest = max((c.fps for c in candidates), default=0.0)
-    return sorted((c for c in candidates if c.fps >= fastest * (1 - NOISE)), key=_standing)
+    return sorted((c for c in candidates if c.fps >= fastest * (1 - NOISE)), key=_sort_key)
 
 
-def _standing(candidate: Candidate) -> tuple[bool, float, int, int]:
+def _sort_key(candidate: Candidate) -> tuple[bool, float, int, int]:
     latency = math.inf if candidate.latency_ms is None else candidate.latency_ms
     return not candidate.as_trained, latency, candidate.memory_bytes, candidate.number
 
 
 def caution(candidates: Sequence[Candidate]) -> str | None:
-    """What to look at before the first of `ranked` is used: speed says nothing about another context's pictures."""
+    """What to check before using the first of `ranked`: speed says nothing about the video of another context."""
     best = ranked(candidates)[0]
     if best.as_trained:
         return None
-    says = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    text = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
     others = ranked([c for c in candidates if c.as_trained])
-    return f"{says} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else says
+    return f"{text} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else text
 
 
 def reason(candidates: Sequence[Candidate]) -> str:
-    """Why the first of `ranked` is the first, in a sentence with the figures. ValueError without a candidate."""
+    """Why the first of `ranked` is the first, in one sentence. Raises ValueError without a candidate."""
     if not candidates:
         raise ValueError("no candidate: nothing was measured")
     best, *tied = ranked(candidates)
@@ -85,53 +128,20 @@ def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
     return f"{start} ran first; prompt latency and memory are the same."
 
 
-class Recommendation(msgspec.Struct, frozen=True):
-    label: str
-    reason: str
-    command: str
-    caution: str | None
+def _recommend(jobs: Sequence[Job]) -> Recommendation | None:
+    candidates = _candidates(jobs)
+    if not candidates:
+        return None
+    best = ranked(candidates)[0]
+    overrides = next(job.record.overrides for job in jobs if job.record.number == best.number)
+    return Recommendation(best.label, reason(candidates), live_command(overrides), caution(candidates))
 
 
-class Failure(msgspec.Struct, frozen=True):
-    number: int
-    label: str
-    error: str
-
-
-class Content(msgspec.Struct, frozen=True):
-    """common: the overrides that all jobs have. recommendation: None where nothing was measured."""
-
-    common: tuple[str, ...]
-    recommendation: Recommendation | None
-    table: Table
-    videos: str | None
-    failures: tuple[Failure, ...]
-    measured_on: tuple[tuple[str, str], ...]
-
-
-def build_content(jobs: Sequence[Job], machine: MachineInfo) -> Content:
-    names = labels(jobs)
-    keys = differing([job.record.overrides for job in jobs])
-    everywhere = jobs[0].record.overrides if jobs else []
-    return Content(
-        common=tuple(override for override in everywhere if key_of(override) not in keys),
-        recommendation=_recommend(jobs, names),
-        table=build_table(jobs),
-        videos=_videos(jobs),
-        failures=tuple(
-            Failure(job.record.number, name, job.error)
-            for job, name in zip(jobs, names, strict=True)
-            if job.error is not None
-        ),
-        measured_on=_measured_on(jobs, machine),
-    )
-
-
-def candidates(jobs: Sequence[Job], names: Sequence[str]) -> list[Candidate]:
-    """The jobs that can be recommended. One that ended within its warm-up has no frame rate and can't."""
+def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
+    """The jobs with a frame rate. A job that ended within its warm-up has none."""
     found: list[Candidate] = []
-    for job, name in zip(jobs, names, strict=True):
-        summary = job.figures
+    for job, name in zip(jobs, labels(jobs), strict=True):
+        summary = job.measured
         if summary is None or summary.fps is None:
             continue
         latency = prompt_latency(summary.prompt_updates)
@@ -148,40 +158,30 @@ def candidates(jobs: Sequence[Job], names: Sequence[str]) -> list[Candidate]:
     return found
 
 
-def _recommend(jobs: Sequence[Job], names: Sequence[str]) -> Recommendation | None:
-    found = candidates(jobs, names)
-    if not found:
-        return None
-    best = ranked(found)[0]
-    overrides = next(job.record.overrides for job in jobs if job.record.number == best.number)
-    return Recommendation(best.label, reason(found), live_command(overrides), caution(found))
-
-
 def _videos(jobs: Sequence[Job]) -> str | None:
     """Which jobs made the same pixels; None where there are no two to compare."""
-    made: dict[str, list[int]] = {}
+    by_digest: dict[str, list[int]] = {}
     for job in jobs:
-        if job.figures is not None:
-            made.setdefault(job.figures.pixels_sha256, []).append(job.record.number)
-    count = sum(map(len, made.values()))
-    if count < 2:
+        if job.measured is not None:
+            by_digest.setdefault(job.measured.pixels_sha256, []).append(job.record.number)
+    if sum(map(len, by_digest.values())) < 2:
         return None
-    if len(made) == 1:
+    if len(by_digest) == 1:
         return "All jobs that were measured made the same video, pixel by pixel."
-    groups = "; ".join(", ".join(map(str, numbers)) for numbers in made.values())
-    return f"{len(made)} different videos were made. Jobs with the same one: {groups}."
+    groups = "; ".join(", ".join(map(str, numbers)) for numbers in by_digest.values())
+    return f"The jobs made {len(by_digest)} different videos. Jobs with the same one: {groups}."
 
 
 def _measured_on(jobs: Sequence[Job], machine: MachineInfo) -> tuple[tuple[str, str], ...]:
-    ran = [job.record for job in jobs if job.figures is not None]
-    runs = [job.figures for job in jobs if job.figures is not None]
+    records = [job.record for job in jobs if job.measured is not None]
+    runs = [job.measured for job in jobs if job.measured is not None]
     facts = {
         "processor": [f"{machine.processor}, {machine.cores} cores"],
         "GPU": machine.gpus,
         "torch": [f"{machine.torch} (Python {machine.python})"],
         "date": [machine.date],
-        "script": [record.script or "none: one prompt all along" for record in ran],
-        "seed": [str(record.seed) for record in ran],
+        "script": [record.script or "none: the prompt did not change" for record in records],
+        "seed": [str(record.seed) for record in records],
         "chunks": [f"{run.chunks}, of which the first {run.warmup_chunks} are left out as warm-up" for run in runs],
     }
     return tuple((name, "; ".join(dict.fromkeys(values))) for name, values in facts.items() if values)

@@ -1,4 +1,4 @@
-"""report.md, report.html and the pictures beside them, written into a sweep's folder from the templates."""
+"""Writes report.md, report.html and the plots into a sweep's folder."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 
 import jinja2
 
-from pp1_orchestrator.report.jobs import MachineInfo, read_jobs
-from pp1_orchestrator.report.plots import Bar, Plot, draw_plots
+from pp1_orchestrator.report.jobs import MachineInfo, labels, read_jobs
+from pp1_orchestrator.report.plots import JobPlot, Plot, draw_plots
 from pp1_orchestrator.report.recommend import build_content
-from pp1_orchestrator.report.table import labels
 
 FORMATS = ("md", "html")
 
 
 def write_report(folder: Path, machine: MachineInfo) -> Path:
-    """Read the jobs below the folder, write the report into it; return the page's path."""
+    """Read the jobs below the folder and write the report into it. Returns the path of report.html."""
     jobs = read_jobs(folder)
     named = zip(labels(jobs), jobs, strict=True)
-    bars = [Bar(name, job.figures, job.predicted_ms) for name, job in named if job.figures is not None]
-    plots = draw_plots(bars)
+    plots = draw_plots(
+        [JobPlot(name, job.measured, job.predicted_ms) for name, job in named if job.measured is not None]
+    )
     for plot in plots:
         (folder / plot.file).write_text(plot.svg, encoding="utf-8")
     content, templates = build_content(jobs, machine), _templates()

@@ -1,7 +1,4 @@
-"""Figures of one job that its summary holds only in parts, and how figures are written. Pure functions.
-
-The report's table: a row a job, every cell as text, the same in Markdown and in HTML. Pure functions.
-"""
+"""The report's table: one row for each job, each cell as text, the same in Markdown and in HTML. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,16 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pp1_orchestrator.report.jobs import Job, differing, label
+from pp1_orchestrator.report.jobs import Job, labels
 from pp1_orchestrator.telemetry.summary import Summary, UpdateSummary
 
 NONE = "–"
 PEAK = "peak"
 MEGA = 1e6
+DIGEST_DIGITS = 8
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Prompt to pixels. first_only: no prompt changed while chunks were made, so this is the first prompt's."""
+    """Prompt to pixels. first_only: only the first prompt was shown, which waits for the stream's start."""
 
     max_chunks: int
     median_ms: float
@@ -31,7 +29,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def prompt_latency(updates: Sequence[UpdateSummary]) -> Latency | None:
-    """Over the updates that were shown. The first prompt waits for the start and counts where there is no other."""
+    """Of the updates that were shown. The first prompt counts only where there is no other."""
     shown = [
         (update.accepted_chunk >= 0, update.latency_chunks, update.latency_ms)
         for update in updates
@@ -39,17 +37,17 @@ def prompt_latency(updates: Sequence[UpdateSummary]) -> Latency | None:
     ]
     if not shown:
         return None
-    counted = [update for update in shown if update[0]]
-    chosen = counted or shown
+    changes = [update for update in shown if update[0]]
+    counted = changes or shown
     return Latency(
-        max_chunks=max(chunks for _, chunks, _ in chosen),
-        median_ms=statistics.median(ms for _, _, ms in chosen),
-        first_only=not counted,
+        max_chunks=max(chunks for _, chunks, _ in counted),
+        median_ms=statistics.median(ms for _, _, ms in counted),
+        first_only=not changes,
     )
 
 
 def component_bytes(parts: Mapping[str, int]) -> int:
-    """What a rank's weights and caches take; the peak of its process is no component."""
+    """A rank's weights and caches. Its process's peak is not a component."""
     return sum(size for name, size in parts.items() if name != PEAK)
 
 
@@ -59,7 +57,7 @@ def total_bytes(summary: Summary) -> int:
 
 
 def memory_text(memory: Mapping[str, Mapping[str, int]]) -> str:
-    """MB by rank, with the peak of the rank's process behind it."""
+    """MB of each rank's components, and in brackets the peak of its process."""
 
     def rank(parts: Mapping[str, int]) -> str:
         peak = f" (peak {parts[PEAK] / MEGA:.0f})" if PEAK in parts else ""
@@ -68,32 +66,29 @@ def memory_text(memory: Mapping[str, Mapping[str, int]]) -> str:
     return ", ".join(f"{name}: {rank(memory[name])}" for name in sorted(memory, key=int)) or NONE
 
 
-def figure(value: float | None, digits: int) -> str:
+def number_text(value: float | None, digits: int) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
-PIXEL_DIGITS = 8
-
-Cell = Callable[[Summary], str]
-_CELLS: dict[str, Cell] = {
-    "FPS": lambda s: figure(s.fps, 1),
-    "period ms": lambda s: figure(s.phases_ms.period.p50, 1),
-    "mesh ms": lambda s: figure(s.phases_ms.mesh.p50, 1),
-    "decode ms": lambda s: figure(s.phases_ms.decode.p50, 1),
-    "overlap score": lambda s: figure(s.overlap_score, 2),
-    "hidden ms": lambda s: figure(s.hidden_ms_p50, 1),
-    "mesh idle ms": lambda s: figure(s.mesh_idle_ms_p50, 1),
+_CELLS: dict[str, Callable[[Summary], str]] = {
+    "FPS": lambda s: number_text(s.fps, 1),
+    "period ms": lambda s: number_text(s.phases_ms.period.p50, 1),
+    "mesh ms": lambda s: number_text(s.phases_ms.mesh.p50, 1),
+    "decode ms": lambda s: number_text(s.phases_ms.decode.p50, 1),
+    "overlap score": lambda s: number_text(s.overlap_score, 2),
+    "hidden ms": lambda s: number_text(s.hidden_ms_p50, 1),
+    "mesh idle ms": lambda s: number_text(s.mesh_idle_ms_p50, 1),
     "prompt to pixels": lambda s: str(prompt_latency(s.prompt_updates) or NONE),
     "wire bytes": lambda s: f"{s.wire_bytes.envelope_p50:,} + {s.wire_bytes.result_p50:,}",
     "memory MB by rank": lambda s: memory_text(s.memory),
-    "pixels": lambda s: s.pixels_sha256[:PIXEL_DIGITS],
+    "pixels": lambda s: s.pixels_sha256[:DIGEST_DIGITS],
 }
 _AFTER_PERIOD = 2
 PREDICTED = "predicted ms"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """cells: one a column."""
+    """A job's row, with one cell for each column."""
 
     number: int
     label: str
@@ -106,14 +101,8 @@ class Table(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
 
 
-def labels(jobs: Sequence[Job]) -> list[str]:
-    """Each job's name: what it does differently."""
-    keys = differing([job.record.overrides for job in jobs])
-    return [label(job.record.number, job.record.overrides, keys) for job in jobs]
-
-
 def build_table(jobs: Sequence[Job]) -> Table:
-    """Every job has a row; one that failed, or measured nothing, has dashes in it."""
+    """A row for each job; a job that failed, or measured nothing, has dashes in it."""
     planned = any(job.predicted_ms is not None for job in jobs)
     columns = list(_CELLS)
     if planned:
@@ -123,8 +112,8 @@ def build_table(jobs: Sequence[Job]) -> Table:
 
 
 def _row(job: Job, name: str, planned: bool) -> Row:
-    figures = job.figures
-    cells = [NONE if figures is None else cell(figures) for cell in _CELLS.values()]
+    measured = job.measured
+    cells = [NONE if measured is None else cell(measured) for cell in _CELLS.values()]
     if planned:
-        cells.insert(_AFTER_PERIOD, figure(job.predicted_ms, 1))
+        cells.insert(_AFTER_PERIOD, number_text(job.predicted_ms, 1))
     return Row(job.record.number, name, job.error is not None, tuple(cells))

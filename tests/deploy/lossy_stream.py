@@ -39,7 +39,7 @@ class LossyStream:
         self._server = Listening(parts.app)
         self.port = self._server.port
         self._broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS), self.metrics)
-        self._sink = PacedSink(self._broadcaster, FPS, placeholder(SIZE, SIZE), self.metrics)
+        self._sink = PacedSink([self._broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
         self._book = PromptQueue(
             Rank0Encoder(CachedEncoder(damaged_encoder().encode)), parts.events, self.metrics, too_long=lambda _: False
         )

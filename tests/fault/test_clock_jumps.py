@@ -16,15 +16,15 @@ BURST = 2
 
 
 class Times:
-    """A screen that notes when each picture went out, on the monotonic clock, and hands it on."""
+    """A frame consumer that notes when each frame is shown, on the monotonic clock, and passes it on."""
 
-    def __init__(self, screen) -> None:
-        self._screen = screen
+    def __init__(self, consumer) -> None:
+        self._consumer = consumer
         self.at: list[float] = []
 
-    def present(self, picture, at_s) -> None:
+    def show(self, frame, at_s) -> None:
         self.at.append(time.monotonic())
-        self._screen.present(picture, at_s)
+        self._consumer.show(frame, at_s)
 
 
 @pytest.mark.parametrize("jump_s", [-3600, -10, 20, 3600])
@@ -36,7 +36,7 @@ def test_a_viewer_sees_every_frame_and_no_burst(monkeypatch, jump_s):
     async def scene():
         stream = Stream(limits=QUICK)
         times = Times(stream.broadcaster)
-        stream.sink._screen = times
+        stream.sink._consumers = [times]
         async with stream.running():
             client, _ = await stream.join()
             await client.wait_frames(12)

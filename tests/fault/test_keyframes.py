@@ -19,7 +19,7 @@ def test_a_storm_of_requests_is_one_keyframe_a_second_for_all():
         for n in range(FPS * SECONDS):
             for _ in range(5):
                 broadcaster.request_keyframe()
-            broadcaster.present(numbered(n), n / FPS)
+            broadcaster.show(numbered(n), n / FPS)
         await asyncio.sleep(0)
         return [[await queue.get() for _ in range(len(queue))] for queue in (storming, other)]
 

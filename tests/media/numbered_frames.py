@@ -1,4 +1,4 @@
-"""Chunks of numbered pictures, and a keeper of what the media parts report of them."""
+"""Chunks of numbered frames, and metrics that keep what the media parts report."""
 
 import time
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.numbered import SIZE, numbered, read_number
+from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk
 
 __all__ = ["SIZE", "Counted", "chunk", "numbered", "read_number"]
@@ -18,10 +19,11 @@ def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), 
     return DecodedChunk(index, epoch, torch.from_numpy(pictures), tuple(update_ids), time.monotonic())
 
 
-class Counted:
-    """Keeps every figure that the media parts report."""
+class Counted(Metrics):
+    """Keeps every number that the media parts report."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.drops: dict[str, int] = {}
         self.depths: dict[str, int] = {}
         self.viewer_counts: list[int] = []

@@ -102,9 +102,9 @@ class TestPacketQueue:
         assert asyncio.run(scene()) is None
 
 
-def present_all(broadcaster, numbers, at=lambda n: n / 16):
+def show_all(broadcaster, numbers, at=lambda n: n / 16):
     """From a thread of its own, as the pacer does."""
-    thread = threading.Thread(target=lambda: [broadcaster.present(numbered(n), at(n)) for n in numbers])
+    thread = threading.Thread(target=lambda: [broadcaster.show(numbered(n), at(n)) for n in numbers])
     thread.start()
     return asyncio.to_thread(thread.join)
 
@@ -118,7 +118,7 @@ class TestBroadcaster:
         async def scene():
             broadcaster = Broadcaster(video(), Counted())
             queues = [broadcaster.subscribe(64) for _ in range(8)]
-            await present_all(broadcaster, range(20))
+            await show_all(broadcaster, range(20))
             await asyncio.sleep(0)
             return [drain(queue) for queue in queues]
 
@@ -131,14 +131,14 @@ class TestBroadcaster:
         async def scene():
             figures = Counted()
             broadcaster = Broadcaster(video(), figures)
-            await present_all(broadcaster, range(5))
+            await show_all(broadcaster, range(5))
             queue = broadcaster.subscribe(64)
-            await present_all(broadcaster, range(5, 8))
+            await show_all(broadcaster, range(5, 8))
             await asyncio.sleep(0)
             broadcaster.unsubscribe(queue)
-            await present_all(broadcaster, range(8, 12))
+            await show_all(broadcaster, range(8, 12))
             late = broadcaster.subscribe(64)
-            await present_all(broadcaster, range(24, 26))
+            await show_all(broadcaster, range(24, 26))
             await asyncio.sleep(0)
             return broadcaster._encoder._pts, drain(late)
 
@@ -153,7 +153,7 @@ class TestBroadcaster:
             queue = broadcaster.subscribe(200)
             for n in range(48):
                 broadcaster.request_keyframe()
-                broadcaster.present(numbered(n), n / 16)
+                broadcaster.show(numbered(n), n / 16)
             await asyncio.sleep(0)
             return [i for i, p in enumerate(drain(queue)) if p.is_keyframe]
 
@@ -165,7 +165,7 @@ class TestBroadcaster:
             broadcaster = Broadcaster(video(keyframe_every_s=100), figures)
             slow, quick = broadcaster.subscribe(8), broadcaster.subscribe(200)
             for n in range(40):
-                broadcaster.present(numbered(n), n / 16)
+                broadcaster.show(numbered(n), n / 16)
                 await asyncio.sleep(0)
             return figures, drain(slow), drain(quick)
 

@@ -32,7 +32,7 @@ class Scene:
         for number in numbers:
             before = self.frames()
             self.now = max(self.now + gap_s, time.monotonic())
-            self.recorder.present(numbered(number), self.now)
+            self.recorder.show(numbered(number), self.now)
             while self.frames() == before and not self.ended.is_set():
                 time.sleep(0.001)
 
@@ -54,7 +54,7 @@ class Scene:
 
 def test_a_clip_is_what_was_shown_with_its_times_and_begins_at_once(tmp_path):
     scene = Scene(tmp_path / "clips")
-    scene.recorder.present(numbered(7), scene.now)
+    scene.recorder.show(numbered(7), scene.now)
     assert scene.recorder.start().state == "recording"
     assert scene.recorder.file("c1") is None
     scene.show(range(8, 20))
@@ -97,18 +97,18 @@ def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, 
         ended.set()
         assert told.wait(120)
 
-    take = ClipWriter("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
+    writer = ClipWriter("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
     shown = []
     for second in range(90):
         if second == 20:
             assert ended.wait(120)
         picture = numbered(second)
         shown.append(weakref.ref(picture))
-        assert take.add(picture, second)
+        assert writer.add(picture, second)
     del picture
     told.set()
-    take.stop("asked")
-    assert take.clip().state == state
+    writer.stop("asked")
+    assert writer.clip().state == state
     assert [ref for ref in shown if ref() is not None] == []
 
 
@@ -119,17 +119,17 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
     def on_end(_) -> None:
         told.wait(120)
 
-    take = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
-    take.stop("stopped")
+    writer = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
+    writer.stop("stopped")
     assert caplog.messages == ["clip c1 is not finished after 0.2 s; is its disk there?"]
     told.set()
-    take.stop("stopped")
+    writer.stop("stopped")
     assert len(caplog.messages) == 1
 
 
 def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path):
     scene = Scene(tmp_path)
-    scene.recorder.present(numbered(1), scene.now)
+    scene.recorder.show(numbered(1), scene.now)
     for _ in range(3):
         scene.recorder.start()
         with pytest.raises(RequestError, match="is being recorded; stop it first") as refused:
@@ -153,7 +153,7 @@ def test_a_disk_without_room_refuses_and_a_file_that_cannot_be_written_fails_alo
     failed = scene.recorder.newest()
     assert failed is not None
     assert failed.state == "failed"
-    scene.recorder.present(numbered(1), scene.now)
+    scene.recorder.show(numbered(1), scene.now)
     scene.recorder.start()
     scene.recorder.close()
     assert scene.told[-1] == ("c2", "ready", "stopped")
@@ -163,7 +163,7 @@ def test_a_file_that_is_behind_costs_pictures_and_never_the_pacer(tmp_path):
     scene = Scene(tmp_path)
     scene.recorder.start()
     for number in range(400):
-        scene.recorder.present(numbered(number), scene.now + number / FPS)
+        scene.recorder.show(numbered(number), scene.now + number / FPS)
     clip = scene.recorder.stop()
     numbers, _ = scene.read("c1")
     assert numbers == sorted(set(numbers))

@@ -43,7 +43,7 @@ def test_a_file_of_a_killed_program_can_be_read(tmp_path):
     path = tmp_path / "stream.mp4"
     script = textwrap.dedent(f"""
         import os, signal, sys, time
-        from pp1_orchestrator.media.recorder import Mp4Recorder
+        from pp1_orchestrator.media.mp4_sink import Mp4Recorder
         from tests.media.numbered_frames import chunk
         recorder = Mp4Recorder({str(path)!r}, fps=16, height={SIZE}, width={SIZE})
         for index in range(40):

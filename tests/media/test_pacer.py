@@ -20,16 +20,16 @@ class Screen:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.times: list[float] = []
-        self.pictures: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
         self.seen = threading.Condition()
         self.open = threading.Event()
         self.open.set()
 
-    def present(self, picture, at_s) -> None:
+    def show(self, frame, at_s) -> None:
         assert self.open.wait(WAIT_S)
         with self.seen:
-            self.numbers.append(read_number(picture))
-            self.pictures.append(picture)
+            self.numbers.append(read_number(frame))
+            self.frames.append(frame)
             self.times.append(at_s)
             self.seen.notify_all()
 
@@ -46,7 +46,7 @@ def parts():
     def note(chunk, shown_at_s):
         shown.append((chunk.chunk_index, shown_at_s))
 
-    sink = PacedSink(screen, FPS, placeholder(SIZE, SIZE), figures, note)
+    sink = PacedSink([screen], FPS, placeholder(SIZE, SIZE), figures, note)
     yield sink, screen, figures, shown
     screen.open.set()
     sink.close()
@@ -136,10 +136,10 @@ def test_a_producer_that_never_asks_for_room_loses_the_oldest_chunks(parts):
 
 def test_a_screen_that_fails_is_reported_to_the_producer():
     class Broken:
-        def present(self, picture, at_s):
+        def show(self, frame, at_s):
             raise ValueError("no such screen")
 
-    sink = PacedSink(Broken(), FPS, placeholder(SIZE, SIZE), Counted())
+    sink = PacedSink([Broken()], FPS, placeholder(SIZE, SIZE), Counted())
     assert sink.wait_for_room(WAIT_S)
     sink._thread.join(WAIT_S)
     with pytest.raises(Stage0Error, match="no such screen"):
@@ -152,5 +152,5 @@ def test_pictures_are_shown_without_a_copy(parts):
     made = chunk(0, first=1)
     sink.put(made)
     screen.wait_for(lambda: 1 in screen.numbers)
-    frame = next(p for p in screen.pictures if read_number(p) == 1)
+    frame = next(p for p in screen.frames if read_number(p) == 1)
     assert np.shares_memory(frame, made.frames.numpy())

@@ -6,7 +6,7 @@ import pytest
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.media_settings import PeerLimits
-from pp1_orchestrator.media.sdp import CandidatePolicy, checked_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import CandidatePolicy, filter_offer, is_loopback_host
 
 LOCAL, PUBLIC = CandidatePolicy("127.0.0.1"), CandidatePolicy("0.0.0.0")
 
@@ -35,7 +35,7 @@ def offer(*lines: str, sections=("m=video 9 UDP/TLS/RTP/SAVPF 96",)) -> str:
 )
 def test_what_is_refused(sdp, status, says):
     with pytest.raises(RequestError, match=says) as refused:
-        checked_offer(sdp, PeerLimits(), LOCAL)
+        filter_offer(sdp, PeerLimits(), LOCAL)
     assert refused.value.status == status
     assert "\n" not in str(refused.value)
 
@@ -44,7 +44,7 @@ def test_a_hostile_offer_costs_next_to_nothing():
     sdp = offer(*[candidate(f"10.{i // 250}.{i % 250}.1") for i in range(5000)])
     start = time.process_time()
     with pytest.raises(RequestError):
-        checked_offer(sdp, PeerLimits(), LOCAL)
+        filter_offer(sdp, PeerLimits(), LOCAL)
     assert time.process_time() - start < 1
 
 
@@ -87,7 +87,7 @@ def test_candidate_policy(host, local, public):
 
 def test_refused_candidates_and_the_end_mark_are_taken_out_and_the_rest_stays():
     sdp = offer(candidate(), candidate("10.0.0.1"), candidate(transport="tcp"), candidate(component=2), "a=x")
-    assert checked_offer(sdp, PeerLimits(), LOCAL) == offer(candidate(), "a=x").replace("a=end-of-candidates\r\n", "")
+    assert filter_offer(sdp, PeerLimits(), LOCAL) == offer(candidate(), "a=x").replace("a=end-of-candidates\r\n", "")
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_loopback_hosts(host, loopback):
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "9" * 5000, "٥", "x"])
 def test_a_candidate_whose_port_is_none_is_taken_out(port):
     sdp = offer(candidate(), candidate(port=port))
-    assert checked_offer(sdp, PeerLimits(), LOCAL) == offer(candidate()).replace("a=end-of-candidates\r\n", "")
+    assert filter_offer(sdp, PeerLimits(), LOCAL) == offer(candidate()).replace("a=end-of-candidates\r\n", "")

@@ -29,7 +29,7 @@ class Stream:
         self.figures = Counted()
         self.settings = VideoSettings(height=SIZE, width=SIZE, fps=FPS, codec=codec)
         self.broadcaster = Broadcaster(self.settings, self.figures)
-        self.sink = PacedSink(self.broadcaster, FPS, placeholder(SIZE, SIZE), self.figures)
+        self.sink = PacedSink([self.broadcaster], FPS, placeholder(SIZE, SIZE), self.figures)
         self.peers = WhepPeers(self.broadcaster, codec, limits, CandidatePolicy(host), self.figures)
         self._stop = threading.Event()
         self._producer = threading.Thread(target=self._produce, daemon=True)

@@ -39,7 +39,7 @@ def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> Clip
     bounds = ClipLimits(**{"seconds": 60.0, "bytes": 10_000_000, "kept": 2, **limits})
     tell = lambda clip: events.publish("clip", clip=clip.id, state=clip.state)  # noqa: E731
     clips = ClipRecorder(folder, VideoSettings(size, size, 16), bounds, Metrics(), tell)
-    clips.present(placeholder(size, size), 0.0)
+    clips.show(placeholder(size, size), 0.0)
     return clips
 
 

@@ -14,7 +14,7 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
-from pp1_orchestrator.media.pacer import PacedSink, Screens
+from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.stage0.timeline import Timeline
@@ -36,8 +36,7 @@ class PaintedStream:
         self.broadcaster = Broadcaster(video, self.metrics)
         self._folder = tempfile.TemporaryDirectory()
         self.clips = make_clips(Path(self._folder.name), self.events, SIZE)
-        screens = Screens(self.broadcaster, self.clips)
-        self.sink = PacedSink(screens, FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
+        self.sink = PacedSink([self.broadcaster, self.clips], FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
         self.commands: list[Control] = []
         self.updates: list[PromptUpdate] = []
         self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False

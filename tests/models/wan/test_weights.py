@@ -16,9 +16,9 @@ PLACES = [Place(rank, degree) for degree in (1, 2, 4) for rank in range(degree)]
 
 
 class Noted(Weights):
-    """Weights that note how many numbers each read gave."""
+    """A source that notes how many numbers each read gave."""
 
-    def __init__(self, source: Weights) -> None:
+    def __init__(self, source) -> None:
         super().__init__(source.path)
         self.source, self.numbers = source, []
 

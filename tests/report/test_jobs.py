@@ -4,18 +4,18 @@ import shlex
 
 import pytest
 
-from pp1_orchestrator.report.jobs import differing, label, live_command
+from pp1_orchestrator.report.jobs import differing_keys, label, live_command
 
 
 def test_only_keys_that_differ_name_a_job():
     jobs = [["run=bench", "overlap=sync", "seed=1"], ["run=bench", "overlap=stage0_owned", "seed=1"]]
-    keys = differing(jobs)
+    keys = differing_keys(jobs)
     assert keys == {"overlap"}
     assert [label(i, job, keys) for i, job in enumerate(jobs)] == ["overlap=sync", "overlap=stage0_owned"]
 
 
 def test_a_key_that_only_one_job_sets_tells_them_apart():
-    assert differing([["seed=1"], ["seed=1", "+model.x=2"]]) == {"model.x"}
+    assert differing_keys([["seed=1"], ["seed=1", "+model.x=2"]]) == {"model.x"}
 
 
 def test_a_job_with_nothing_of_its_own_is_named_by_its_number():

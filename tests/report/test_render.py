@@ -103,7 +103,7 @@ def test_a_failed_job_is_listed_and_its_figures_do_not_count(written):
 
 def test_what_was_measured_on_is_told(written):
     markdown, page = written
-    facts = ["A Processor, 2 cores", "2.9.0 (Python 3.11.7)", "2026-11-23", "none: one prompt all along"]
+    facts = ["A Processor, 2 cores", "2.9.0 (Python 3.11.7)", "2026-11-23", "none: the prompt did not change"]
     for fact in [*facts, "6, of which the first 2 are left out as warm-up"]:
         assert fact in markdown
         assert fact in page
