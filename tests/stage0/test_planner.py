@@ -22,7 +22,7 @@ from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context import LatentHistory
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 
@@ -43,18 +43,15 @@ class NumberEncoder:
 def make_worker() -> MeshWorker:
     torch.manual_seed(0)
     model = CausalWanModel(SMALL).eval().requires_grad_(False)
-    cache = KVCache(
-        layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
-    )
-    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), torch.device("cpu"))
+    generator = CausalGenerator(model, KVCache(SMALL, (2, 2)), FlowSchedule())
+    return MeshWorker(generator, SpanRecorder(1), torch.device("cpu"))
 
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = LatentHistory(3)
     routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
-    planner = Planner(
-        ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
-    )
+    spec = ChunkSpec(frames=3, channels=16, height=16, width=16, steps=STEPS, recompute_every=every, bias=bias)
+    planner = Planner(spec, 42, CONTEXTS[context](), routing, history)
     planner.set_target(ConditioningTarget((TextTerm("a"),)))
     return planner
 
@@ -86,21 +83,21 @@ actions = st.one_of(
 
 @settings(max_examples=25)
 @given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3))
-def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every):
+def test_any_order_of_requests_gives_envelopes_that_a_mesh_can_run(requests, context, every):
     planner, worker, text = make_planner(context, every), make_worker(), RecipeResolver(None, SpanRecorder(1))
     calls, chunk, epoch, frame = 0, -1, 0, 0
-    for wish in [*wishes, "chunk"]:
-        if wish == "cut":
+    for request in [*requests, "chunk"]:
+        if request == "cut":
             planner.hard_cut()
-        elif wish == "noop":
+        elif request == "noop":
             message = planner.message(Action.NOOP)
             wire.pack_envelope(message)
             assert message.meta.call_id > calls
             calls = message.meta.call_id
-        elif isinstance(wish, tuple):
-            planner.set_target(ConditioningTarget((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
-        elif isinstance(wish, int):
-            planner.seed = wish
+        elif isinstance(request, tuple):
+            planner.set_target(ConditioningTarget((TextTerm(request[0]),), steps=request[1], recache=request[2]))
+        elif isinstance(request, int):
+            planner.seed = request
         else:
             envelope = run_one(planner, worker, text)
             plan = envelope.plan
