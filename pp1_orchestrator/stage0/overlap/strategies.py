@@ -51,7 +51,7 @@ class LoopAhead(Overlap):
         chunk, sending = ahead
         sending.wait()
         result = receive(self._parts, chunk)
-        self._parts.queues.note(IN_FLIGHT, 0)
+        self._parts.queues.record(IN_FLIGHT, 0)
         received = pipeline.accept(result)
         if received is not None:
             pipeline.prepare(received)
@@ -61,16 +61,11 @@ class LoopAhead(Overlap):
         self._parts.link.run_deferred()
         return True
 
-    def close(self, timeout_s: float) -> bool:
-        """An envelope still ahead went to a mesh that is lost: a stream that ends in order has none."""
-        self._ahead = None
-        return True
-
     def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if chunk is None:
             return None
-        self._parts.queues.note(IN_FLIGHT, 1)
+        self._parts.queues.record(IN_FLIGHT, 1)
         start = time.monotonic_ns()
         sending = self._parts.link.start_send(chunk.encoded)
         note_sent(self._parts, chunk, start)
@@ -110,7 +105,7 @@ class Stage0Owned(Overlap):
         return self._link.close(timeout_s)
 
     def _submit(self, pipeline: ChunkPipeline, block: bool) -> None:
-        """Plan chunks until as many are in flight as may be."""
+        """Plan chunks until d_in of them are in flight."""
         while self._link.in_flight < self._parts.d_in:
             chunk = pipeline.plan(block)
             if chunk is None:
