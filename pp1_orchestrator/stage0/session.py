@@ -215,7 +215,7 @@ class Session:
         parts = self._parts
         while not self._finished():
             parts.supervisor.check()
-            parts.pipeline.check()
+            parts.pipeline.failures.check()
             if self._overlap.step(parts.pipeline):
                 self._last_message_s = time.monotonic()
                 continue
@@ -223,7 +223,7 @@ class Session:
                 self._overlap.post(parts.pipeline.message(Action.NOOP))
                 self._last_message_s = time.monotonic()
             time.sleep(IDLE_SLEEP_S)
-        parts.pipeline.check()
+        parts.pipeline.failures.check()
 
     def _recover(self, error: Exception) -> None:
         """Continue with a new mesh. Raises when no restart is left."""

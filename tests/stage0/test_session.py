@@ -1,4 +1,4 @@
-"""How a stream ends is told to people in words, whatever it was that ended it."""
+"""The reason for which a stream ends is always a line of text."""
 
 import pytest
 
@@ -16,19 +16,19 @@ def refuse(chunk: DecodedChunk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "told"), [("sync", "AssertionError"), ("decode_thread", "decoding failed: AssertionError")]
+    ("overlap", "reported"), [("sync", "AssertionError"), ("decode_thread", "decoding failed: AssertionError")]
 )
-def test_a_failure_without_words_is_told_by_its_name(overlap, told):
+def test_a_failure_without_a_message_is_reported_by_its_type(overlap, reported):
     with open_stream("run.chunks=2", f"overlap={overlap}") as run:
         heard = run.instruments.events.subscribe(lambda: None)
         run.sink.put = refuse
         run.session.start()
         assert run.session.done.wait(240)
-        assert run.session.state()["failed"] == told
-        assert [event["reason"] for event in heard.drain() if event["event"] == "failed"] == [told]
+        assert run.session.state()["failed"] == reported
+        assert [event["reason"] for event in heard.drain() if event["event"] == "failed"] == [reported]
 
 
-def test_why_a_mesh_is_started_anew_is_one_line():
+def test_the_reason_of_a_restart_is_one_line():
     settings, config = make_settings("run.restarts=2")
     events = EventBus()
     heard = events.subscribe(lambda: None)
@@ -36,6 +36,6 @@ def test_why_a_mesh_is_started_anew_is_one_line():
     mesh.connect()
     mesh.fail(MeshError("what is wrong\nand where a library saw it"))
     mesh.fail(MeshError())
-    told = [event["text"] for event in heard.drain() if event["event"] == "restarting"]
-    assert told == ["what is wrong", "MeshError"]
+    reported = [event["text"] for event in heard.drain() if event["event"] == "restarting"]
+    assert reported == ["what is wrong", "MeshError"]
     mesh.stop(None, 0.0)
