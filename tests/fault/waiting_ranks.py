@@ -1,4 +1,4 @@
-"""Mesh ranks that stop at a step of the rendezvous and wait until they are killed. Few imports: they must start fast."""
+"""Mesh ranks that stop at a step of the rendezvous until they are killed. Few imports: they must start fast."""
 
 import threading
 
