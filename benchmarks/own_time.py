@@ -28,7 +28,7 @@ from benchmarks.machine import describe
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
-from pp1_orchestrator.contract.text import TextRecipe, TextTerm
+from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 from pp1_orchestrator.mesh.leader import Leader
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
@@ -36,10 +36,10 @@ from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
-from pp1_orchestrator.stage0.context import LatentHistory, RecomputeLatent
+from pp1_orchestrator.stage0.context_policies import LatentHistory, RecomputeLatent
 from pp1_orchestrator.stage0.pipeline import all_finite
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
-from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
+from pp1_orchestrator.stage0.text_routing import EncoderHome, Payload, Routing
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Timeouts, Topology, open_channel

@@ -17,7 +17,7 @@ from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.load_vae import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
-from pp1_orchestrator.stage0.context import (
+from pp1_orchestrator.stage0.context_policies import (
     CleanPass,
     ContextPolicy,
     NoContext,
@@ -27,7 +27,7 @@ from pp1_orchestrator.stage0.context import (
 )
 from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.overlap.strategies import DecodeThread, LoopAhead, Stage0Owned, Sync
-from pp1_orchestrator.stage0.routing import HybridCache, MeshEncoder, Rank0Encoder, Routing
+from pp1_orchestrator.stage0.text_routing import HybridCache, MeshEncoder, Rank0Encoder, Routing
 from pp1_orchestrator.testing.faults import ANSWER_FAULTS, INLINE_FAULTS, KINDS, NO_FAULT
 from pp1_orchestrator.transport.process_groups import LEADER
 

@@ -40,7 +40,7 @@ from pp1_orchestrator.processes.process_tuning import (
     select_device,
     tune_malloc,
 )
-from pp1_orchestrator.stage0.context import LatentHistory
+from pp1_orchestrator.stage0.context_policies import LatentHistory
 from pp1_orchestrator.stage0.decoder import ChunkDecoder
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
 from pp1_orchestrator.stage0.observers import BaseObserver, Receipts, Recording, Telemetry
@@ -49,8 +49,8 @@ from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
-from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
+from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.supervision.watchdog import ProcessWatchdog

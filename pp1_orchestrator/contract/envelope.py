@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 from torch import Tensor
 
-from pp1_orchestrator.contract.text import TextRecipe, recipe_problems
+from pp1_orchestrator.contract.text_recipe import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
 
 VERSION = 2

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.layouts.rank_process import RankProcess
+from pp1_orchestrator.layouts.process_handle import RankProcess
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.transport.link import MeshLink

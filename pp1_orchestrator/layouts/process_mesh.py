@@ -16,7 +16,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.layouts.base import Mesh
-from pp1_orchestrator.layouts.rank_process import RankProcess, describe_exit
+from pp1_orchestrator.layouts.process_handle import RankProcess, describe_exit
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.mesh.fingerprint import fingerprint_rank
 from pp1_orchestrator.processes.process_tuning import use_loopback_for_gloo

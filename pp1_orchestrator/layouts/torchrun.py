@@ -18,8 +18,8 @@ import msgspec
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, MeshError
 from pp1_orchestrator.layouts.base import Layout
+from pp1_orchestrator.layouts.process_handle import ForeignProcess
 from pp1_orchestrator.layouts.process_mesh import ProcessMesh
-from pp1_orchestrator.layouts.rank_process import ForeignProcess
 from pp1_orchestrator.mesh import process as mesh_process
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.parent_watch import exit_with

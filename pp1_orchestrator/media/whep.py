@@ -18,7 +18,7 @@ from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_offer, is_loopback_host
-from pp1_orchestrator.polling import SuspendDetector
+from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.metrics_catalogue import Limited
 

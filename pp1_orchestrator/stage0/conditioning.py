@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pp1_orchestrator.contract.text import BlendMethod, TextRecipe, TextTerm
+from pp1_orchestrator.contract.text_recipe import BlendMethod, TextRecipe, TextTerm
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result
 from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
 from pp1_orchestrator.stage0.conditioning import ConditioningSchedule, ConditioningTarget
-from pp1_orchestrator.stage0.context import ContextPolicy, LatentHistory
-from pp1_orchestrator.stage0.routing import Payload, Routing
+from pp1_orchestrator.stage0.context_policies import ContextPolicy, LatentHistory
+from pp1_orchestrator.stage0.text_routing import Payload, Routing
 
 
 @dataclass(frozen=True, slots=True)

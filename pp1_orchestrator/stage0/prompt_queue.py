@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pp1_orchestrator.errors import named_line, public_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
-from pp1_orchestrator.stage0.routing import Routing
+from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.validation import label, parse_update
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import UpdateRecord

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pp1_orchestrator.contract.text import TextTerm, blend_problems
+from pp1_orchestrator.contract.text_recipe import TextTerm, blend_problems
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.types import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate, TimelineEntry, WeightedPrompt

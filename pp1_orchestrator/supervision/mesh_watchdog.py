@@ -15,8 +15,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from pp1_orchestrator.layouts.base import Mesh
-from pp1_orchestrator.layouts.rank_process import RankProcess, describe_exit
-from pp1_orchestrator.polling import PollingThread
+from pp1_orchestrator.layouts.process_handle import RankProcess, describe_exit
+from pp1_orchestrator.polling_thread import PollingThread
 from pp1_orchestrator.processes.stack_dumps import StackReport, dump_all
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import RestartReason

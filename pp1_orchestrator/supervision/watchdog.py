@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.polling import PollingThread, SuspendDetector
+from pp1_orchestrator.polling_thread import PollingThread, SuspendDetector
 from pp1_orchestrator.processes.stack_dumps import dump_all
 from pp1_orchestrator.transport.response_timer import Overdue, ResponseTimer
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
-from pp1_orchestrator.contract.text import TextRecipe, TextTerm
+from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 
 SHAPE = (1, 3, 16, 2, 4)
 SIZE = {"height": 16, "width": 32}

@@ -7,7 +7,7 @@ from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result, wi
 from pp1_orchestrator.contract import envelope as env
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
 from pp1_orchestrator.contract.result import LATENTS_OUT, accept
-from pp1_orchestrator.contract.text import TextRecipe, TextTerm
+from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 from pp1_orchestrator.errors import ContractError, MeshError
 from tests.contract.factories import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
 

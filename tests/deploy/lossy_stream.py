@@ -17,7 +17,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.text.umt5 import CachedEncoder, TextEncoder
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
-from pp1_orchestrator.stage0.routing import Rank0Encoder
+from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.types import PromptUpdate
 from tests.media.numbered_frames import SIZE, chunk
 from tests.server.conftest import Listening, build

@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.chaos.watcher import Watcher
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, PeerLimits
-from pp1_orchestrator.polling import SUSPEND_THRESHOLD_S, SuspendDetector
+from pp1_orchestrator.polling_thread import SUSPEND_THRESHOLD_S, SuspendDetector
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 from tests.fault.test_clock_jumps import BURST
 from tests.media.numbered_frames import read_number

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.contract.text import TextTerm, recipe_problems
+from pp1_orchestrator.contract.text_recipe import TextTerm, recipe_problems
 from pp1_orchestrator.stage0.conditioning import ConditioningSchedule, ConditioningTarget
 
 RED, BLUE, GREEN = ((TextTerm(name),) for name in ("red", "blue", "green"))

@@ -11,7 +11,7 @@ from pp1_orchestrator.app.strategy_registry import CONTEXTS
 from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
-from pp1_orchestrator.contract.text import TextTerm
+from pp1_orchestrator.contract.text_recipe import TextTerm
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
@@ -21,9 +21,9 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
-from pp1_orchestrator.stage0.context import LatentHistory
+from pp1_orchestrator.stage0.context_policies import LatentHistory
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
-from pp1_orchestrator.stage0.routing import Rank0Encoder
+from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 
 SMALL = WanConfig(

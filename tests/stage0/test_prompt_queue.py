@@ -12,7 +12,7 @@ from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
-from pp1_orchestrator.stage0.routing import Rank0Encoder
+from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import MAX_PROMPTS, PromptReceipt, PromptUpdate, TimelineEntry, WeightedPrompt

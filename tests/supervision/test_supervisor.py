@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.layouts.base import Layout, Mesh
-from pp1_orchestrator.layouts.rank_process import RankProcess
+from pp1_orchestrator.layouts.process_handle import RankProcess
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.transport.link import MeshLink

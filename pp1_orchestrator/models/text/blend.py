@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.contract.text_recipe import TextRecipe
 from pp1_orchestrator.errors import ContractError
 
 Method = Literal["linear", "slerp"]

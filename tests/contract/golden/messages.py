@@ -8,7 +8,7 @@ import torch
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
-from pp1_orchestrator.contract.text import TextRecipe, TextTerm
+from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 
 SHAPE = (1, 1, 2, 2, 2)
 HEADER = struct.Struct(f"<{wire.HEADER_FIELDS}q")

@@ -17,7 +17,7 @@ from torch import Tensor
 from pp1_orchestrator.contract import Result
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import TEXT_EMBEDS
-from pp1_orchestrator.contract.text import TextRecipe
+from pp1_orchestrator.contract.text_recipe import TextRecipe
 from pp1_orchestrator.models.text.blend import RecipeMixer
 from pp1_orchestrator.models.text.umt5 import CachedEncoder, EmbeddingCache
 
