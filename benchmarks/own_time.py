@@ -29,9 +29,9 @@ from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextRecipe, TextTerm
-from pp1_orchestrator.mesh.leader import Leader, LeaderParts
-from pp1_orchestrator.mesh.text_conditioning import LeaderText
-from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.mesh.leader import Leader
+from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
+from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
@@ -101,9 +101,9 @@ def lead(port: int) -> None:
     limit_threads(1)
     topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
     spans = SpanRecorder(LEADER)
-    worker = MeshWorker(NoGenerator(), spans, HostTimer())
-    parts = LeaderParts(MeshLink(open_channel(topology)), MeshShard(topology), LeaderText(None, spans), worker)
-    Leader(parts, spans).run()
+    worker = MeshWorker(NoGenerator(), spans, CPU)
+    link = MeshLink(open_channel(topology))
+    Leader(link, MeshShard(topology), RecipeResolver(None, spans), worker, spans).run()
     topology.close()
 
 

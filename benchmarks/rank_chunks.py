@@ -10,17 +10,17 @@ from torch import Tensor
 
 from benchmarks.sizes import FRAMES, STEPS, Case
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_runner
+from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import assemble, read_part, whole_shapes
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from pp1_orchestrator.models.wan.runner import ModelRunner
+from pp1_orchestrator.models.wan.runner import EagerRunner
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
 
 SEED = 1
-WAYS: dict[str, Callable[[CausalWanModel, KVCache], ModelRunner | None]] = {
+WAYS: dict[str, Callable[[CausalWanModel, KVCache], EagerRunner | None]] = {
     "eager": lambda model, cache: None,
     "captured": lambda model, cache: fast_runner(model, cache, fp8=False),
     "captured, fp8": lambda model, cache: fast_runner(model, cache, fp8=True),

@@ -30,11 +30,11 @@ from benchmarks.rank_chunks import WAYS, RankChunks
 from benchmarks.sizes import ALL_CASES, CASES, FRAMES, PIXEL_FRAMES
 from benchmarks.timing import Peak, Times, device_named, distance, milliseconds, spread, wait_for
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
-from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.load_vae import compile_decoder
 from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
-from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
-from pp1_orchestrator.models.vae.wan_encoder import FrameEncoder
+from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
+from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 
 DTYPE = torch.bfloat16
@@ -79,15 +79,15 @@ class Bench:
         latents = self._latents(size)
         whole: Any = AutoencoderKLWan()
         whole.to(self._device).eval().requires_grad_(False)
-        exact = decoded(ReferenceDecoder(whole), latents)
+        exact = decoded(DiffusersDecoder(whole), latents)
         vae = whole.to(DTYPE)
 
         def stacked() -> StreamingDecoder:
-            return StackedDecoder(vae).eval().to(self._device)
+            return WanDecoder(vae).eval().to(self._device)
 
-        yield self._decode_row(f"{name} diffusers", lambda: ReferenceDecoder(vae), latents, exact)
+        yield self._decode_row(f"{name} diffusers", lambda: DiffusersDecoder(vae), latents, exact)
         yield from self._both_ways(f"{name} stacked", stacked, latents, exact)
-        encoder = FrameEncoder(vae).eval().to(self._device)
+        encoder = WanFrameEncoder(vae).eval().to(self._device)
         frame = torch.rand(3, 8 * size[0], 8 * size[1], device=self._device) * 2 - 1
         encoder.encode(frame)
         times = milliseconds(lambda: encoder.encode(frame), self._repeats, self._device)

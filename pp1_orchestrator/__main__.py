@@ -50,7 +50,7 @@ def keep_private(job: HydraConf) -> None:
 def run_job(composed: DictConfig) -> None:
     """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
     from pp1_orchestrator.config.load_settings import load_settings
-    from pp1_orchestrator.server.http_server import check_port
+    from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
     settings = load_settings(composed)

@@ -1,6 +1,6 @@
-"""`python -m pp1_orchestrator.convert SOURCE TARGET`: a generator's checkpoint, rewritten in the program's own layout.
+"""`python -m pp1_orchestrator.convert SOURCE TARGET`: rewrites a generator's checkpoint in our own layout.
 
-Exit codes: 0 done, 2 a source that can't be converted.
+Exit codes: 0 done, 2 the source can't be converted.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ DTYPES = {"as-stored": None, "bfloat16": torch.bfloat16, "float16": torch.float1
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m pp1_orchestrator.convert", description=__doc__)
-    made.add_argument("source", type=Path, help="a file of weights, an index of shards, or a folder with one of them")
-    made.add_argument("target", type=Path, help="a folder, new or empty")
-    made.add_argument("--last", action="store_true", help="the last weights instead of the averaged ones")
-    made.add_argument("--lora", type=Path, help="a file of low-rank changes to add")
-    made.add_argument("--lora-alpha", type=float, help="the changes count alpha / rank times; without: once")
-    made.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="of the written weights")
-    made.add_argument("--shard-gb", type=float, default=5.0, help="size of a file at most, and memory that is needed")
-    return made
+    result = argparse.ArgumentParser(prog="python -m pp1_orchestrator.convert", description=__doc__)
+    result.add_argument("source", type=Path, help="a file of weights, an index of shards, or a folder with one of them")
+    result.add_argument("target", type=Path, help="a folder, new or empty")
+    result.add_argument("--last", action="store_true", help="take the last weights instead of the averaged ones")
+    result.add_argument("--lora", type=Path, help="a LoRA file to merge")
+    result.add_argument("--lora-alpha", type=float, help="scales the LoRA by alpha / rank (default: by 1)")
+    result.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="of the written weights")
+    result.add_argument("--shard-gb", type=float, default=5.0, help="largest size of a file; also the memory needed")
+    return result
 
 
 def convert(options: argparse.Namespace) -> list[Path]:
-    """The files written. Raises OSError, and ValueError with one line."""
-    found = in_our_names(open_weights(options.source), ema=not options.last)
-    config = infer_config(found.path, found.shapes())
+    """Converts and returns the written files. Raises OSError, and ValueError with one line."""
+    source = in_our_names(open_weights(options.source), ema=not options.last)
+    config = infer_config(source.path, source.shapes())
     weights = open_generator(options.source, config, not options.last, options.lora, options.lora_alpha)
     sources = [weights.path, *([options.lora] if options.lora else [])]
     made = {"last": options.last, "lora_alpha": options.lora_alpha, "dtype": options.dtype}

@@ -1,6 +1,10 @@
-"""The rules of the house, checked on the source itself: what may be imported where, and how large things may get."""
+"""The rules of the house, checked on the source itself: what may be imported where, how large things may get, names."""
 
 import ast
+import io
+import re
+import tokenize
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +17,19 @@ FOLDERS = ("pp1_orchestrator", "hydra_plugins", "ui", "training", "benchmarks", 
 LIBRARY = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 EVERYTHING = LIBRARY + list((ROOT / "tests").rglob("*.py"))
 FILE_LINES, FUNCTION_LINES = 300, 60
+PACKAGE_FILES, PACKAGE_LINES, PROTOCOLS = 175, 20_500, 30
+REPEATED = {"__init__.py", "__main__.py", "base.py"}
+"""The only base names that the package may have more than once."""
+RETIRED = """
+    Accepted Aim AnswerClock AroundGenerator BRIDGED CapturedPasses Commanded ConditioningTrack FORESEEN Facts Fence
+    Findings Flight KernelSteps Life Looks LoopWatch Meeting MeshGuard MeshKeeper MetMesh NOTICED_S Onlooker
+    OrderedLink Parcel PartedAttention Passes Pictures PlainPasses PromptBook PromptHeaders REMEMBERED RealTable
+    Rising Rounded RoundedInto RoundingSteps SelfWatch SharedSums Spoilage Stage StreamWishes Surface TIMES_USUAL
+    Take TinyDecoder TinyFrameEncoder TinyVae Untraced Vitals Way WideSteps Wish Wishes attend_two choose_parts
+    end_with_parent foresee keep_collections_short keep_freed_memory let_go own_facts own_lane raise_to read_aim
+    spoils take_part to_planes turn_into
+"""
+"""Coined names that once stood for what the field has a word for."""
 
 # Libraries that only some places may import, and those places.
 DOORS = {
@@ -158,6 +175,37 @@ def test_functions_and_files_stay_small():
                     yield node.lineno, f"{node.name} has {length} lines"
 
     assert not faults(EVERYTHING, rule)
+
+
+def test_the_package_stays_small():
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py"))
+    bases = [ast.unparse(base) for path in files for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)
+             for base in node.bases]  # fmt: skip
+    assert len(files) <= PACKAGE_FILES
+    assert lines <= PACKAGE_LINES
+    assert sum(base.split("[")[0] == "Protocol" for base in bases) <= PROTOCOLS
+
+
+def test_a_file_is_known_by_its_base_name():
+    names = Counter(path.name for path in PACKAGE.rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1 and name not in REPEATED] == []
+
+
+def identifiers(path: Path) -> set[str]:
+    """Names in a Python file's code; in other files what looks like a name and is no English word."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return {found.string for found in tokenize.generate_tokens(io.StringIO(text).readline) if found.type == 1}
+    return {word for word in re.findall(r"[A-Za-z_]\w*", text) if re.search(r"[a-z][A-Z]|_", word)}
+
+
+def test_retired_names_stay_retired():
+    retired = set(RETIRED.split())
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "ui").glob("*.js")]
+    paths = [path for path in EVERYTHING if path != Path(__file__).resolve() and "golden" not in path.parts]
+    found = {path.relative_to(ROOT).as_posix(): identifiers(path) & retired for path in paths + pages}
+    assert {path: sorted(names) for path, names in found.items() if names and path != "CHANGELOG.md"} == {}
 
 
 def test_every_parameter_and_result_of_the_library_has_a_type():

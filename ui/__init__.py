@@ -1,6 +1,6 @@
-"""The page: a Gradio panel that only lays things out, and the scripts that speak to the server from the browser.
+"""The page: a Gradio layout without callbacks, and scripts that use the HTTP interface from the browser.
 
-Knows nothing of the program behind the HTTP interface. Gradio costs seconds to import, so it is imported when mounted.
+Knows nothing of the program behind that interface. Gradio takes seconds to import, so it is imported when mounted.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 __all__ = ["mount_panel"]
 
 
-def mount_panel(app: Any) -> None:
-    """Put the page at `/` of a FastAPI application whose own routes stand already."""
+def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
+    """Add the page at `/` to a FastAPI application that has its own routes already. The numbers bound the form."""
     from ui.panel import mount
 
-    mount(app)
+    mount(app, max_prompts, max_prompt_chars, max_transition_steps)

@@ -1,4 +1,4 @@
-// Three kinds of small charts as SVG. Knows nothing of what the numbers are.
+// Three kinds of small charts as SVG. Knows nothing of what the numbers mean.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -27,7 +27,7 @@ window.pp1.charts = (() => {
     return values.map((value, index) => `${(from + index * step).toFixed(2)},${(HEIGHT - (HEIGHT * value) / top).toFixed(2)}`);
   };
 
-  // One line, and a dashed one for what it should be.
+  // A line, and a dashed line for its target.
   const line = (svg, label, values, target, places) => {
     const top = Math.max(1, target || 0, ...values) * 1.15;
     const points = path(values, top, places);
@@ -40,7 +40,7 @@ window.pp1.charts = (() => {
     fill(svg, label, shapes);
   };
 
-  // A column for each sample, in parts: samples is a list of {part: value}.
+  // A stacked column for each sample. samples: a list of {part: value}.
   const stack = (svg, label, samples, parts, places) => {
     const sums = samples.map((sample) => parts.reduce((sum, part) => sum + (sample[part] || 0), 0));
     const top = Math.max(1, ...sums);
@@ -56,7 +56,7 @@ window.pp1.charts = (() => {
     fill(svg, label, shapes);
   };
 
-  // A bar for each of a few values: [{value, title}].
+  // A bar for each value. values: [{value, title}].
   const bars = (svg, label, values, places) => {
     const top = Math.max(1, ...values.map(({ value }) => value));
     const step = WIDTH / places;

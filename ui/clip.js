@@ -1,10 +1,10 @@
-// Recording what is seen, on the server: one button, how far it is, and the file when there is one.
+// Recording on the server: the button, the progress, and the link to the file.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.Clip = class {
-  static ENDED = { length: "the longest there may be", size: "the largest there may be", stopped: "the program stopped" };
+  static ENDED = { length: "maximum length reached", size: "maximum size reached", stopped: "the program stopped" };
 
   constructor() {
     this.button = window.pp1.find("#pp1-record");
@@ -12,12 +12,12 @@ window.pp1.Clip = class {
     this.running = false;
   }
 
-  // Start, or stop what is being recorded.
+  // Start or stop recording.
   toggle() {
-    return window.pp1.ask("POST", "/api/clips", { action: this.running ? "stop" : "start" });
+    return window.pp1.request("POST", "/api/clips", { action: this.running ? "stop" : "start" });
   }
 
-  // clip: the newest one, or null.
+  // clip: the newest clip, or null.
   draw(clip) {
     const { write, words } = window.pp1;
     this.running = clip?.state === "recording";
@@ -31,7 +31,7 @@ window.pp1.Clip = class {
     const why = this.constructor.ENDED[clip.ended];
     if (isReady) this.link.href = `/api/clips/${clip.id}`;
     else this.link.removeAttribute("href");
-    this.link.title = isReady ? `Download this clip as MP4${why ? `; it ended by itself: ${why}` : ""}` : clip.ended || "";
+    this.link.title = isReady ? `Download this clip as MP4${why ? `; it ended early: ${why}` : ""}` : clip.ended || "";
     write(this.link, { recording: extent, ready: `Download · ${extent}`, failed: "The clip failed" }[clip.state]);
   }
 };

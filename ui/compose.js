@@ -1,18 +1,16 @@
-// The form that asks for an update: the prompt, more prompts with weights, how they blend, how they are reached.
+// The form of an update: the prompt, more prompts with weights, how they blend, transition and cut.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.Composer = class {
-  static MAX_PROMPTS = 8;
-  static MAX_CHARS = 2000;
   static CUTS = {
-    soft: "The history goes on.",
-    hard: "The history is forgotten: a new start.",
-    recache: "The history is read again under the new prompt.",
+    soft: "The history is kept.",
+    hard: "The history is dropped: a new start.",
+    recache: "The history is recomputed with the new prompt.",
   };
 
-  // onApply: somebody pressed Enter in a field of the form.
+  // onApply: called when Enter is pressed in a field of the form.
   constructor(onApply) {
     const { find } = window.pp1;
     this.prompt = find("#pp1-prompt textarea");
@@ -26,15 +24,15 @@ window.pp1.Composer = class {
     this.first = this.weigh(this.rows.querySelector(".row"));
     this.add.addEventListener("click", () => this.addRow().text.focus());
     find("#pp1-plain").addEventListener("click", () => this.show({ prompt: this.prompt.value }));
-    this.box.addEventListener("input", () => this.drawn());
+    this.box.addEventListener("input", () => this.draw());
     this.prompt.addEventListener("input", (event) => (this.typed = this.typed || event.isTrusted));
     for (const [name, event] of [["#pp1-prompt", this.prompt], ["#pp1-mix", this.box]]) {
       event.addEventListener("keydown", (key) => this.entered(key, name === "#pp1-prompt") && onApply());
     }
-    this.drawn();
+    this.draw();
   }
 
-  // Enter alone asks too, where text is written; a button, a choice and a summary have their own use for it.
+  // Whether a key applies the form: Enter in a text field, Ctrl+Enter anywhere. Buttons, radios and summaries use Enter.
   entered(event, isPrompt) {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return false;
     const modified = event.ctrlKey || event.metaKey;
@@ -63,7 +61,7 @@ window.pp1.Composer = class {
     const row = make(
       "div",
       { className: "row" },
-      make("input", { type: "text", value: text, maxLength: this.constructor.MAX_CHARS, placeholder: "Another prompt" }),
+      make("input", { type: "text", value: text, maxLength: this.prompt.maxLength, placeholder: "Another prompt" }),
       make("input", { type: "range", min: 0, max: 100, step: 1 }),
       make("output"),
       make("button", { type: "button", className: "remove", textContent: "×" }),
@@ -71,16 +69,16 @@ window.pp1.Composer = class {
     row.parts = this.weigh(row, weight);
     row.querySelector(".remove").addEventListener("click", () => {
       row.remove();
-      this.drawn();
+      this.draw();
       this.add.focus();
     });
     this.rows.append(row);
-    this.drawn();
+    this.draw();
     return row.parts;
   }
 
-  // Everything that follows from what was entered.
-  drawn() {
+  // Update everything that depends on the inputs.
+  draw() {
     const all = this.all();
     const { shares, manner } = window.pp1.words;
     const parts = shares(all.map(({ slider }) => Number(slider.value)));
@@ -92,24 +90,24 @@ window.pp1.Composer = class {
       row.querySelector(".remove")?.setAttribute("aria-label", `Remove prompt ${index + 1}`);
     });
     this.rows.dataset.count = all.length;
-    this.add.disabled = all.length >= this.constructor.MAX_PROMPTS;
+    this.add.disabled = all.length >= this.rows.dataset.max;
     const slerp = this.blend.querySelector("[value=slerp]");
     slerp.disabled = all.length !== 2;
     if (slerp.disabled) this.blend.value = "linear";
     this.blend.disabled = all.length === 1;
     this.method.disabled = !(Number(this.steps.value) > 1);
     window.pp1.write("#pp1-cut-means", this.constructor.CUTS[this.cut]);
-    const said = [all.length > 1 ? `${all.length} prompts` : "", manner(this.way())].filter(Boolean);
-    window.pp1.write(this.box.querySelector("summary span"), said.join(" · "));
-    window.pp1.find("#pp1-plain").hidden = !said.length;
+    const summary = [all.length > 1 ? `${all.length} prompts` : "", manner(this.manner())].filter(Boolean);
+    window.pp1.write(this.box.querySelector("summary span"), summary.join(" · "));
+    window.pp1.find("#pp1-plain").hidden = !summary.length;
   }
 
   get cut() {
     return this.box.querySelector("[name=pp1-cut]:checked").value;
   }
 
-  // Transition and cut, where they differ from what an update has by itself.
-  way() {
+  // Transition and cut, where they are not the default.
+  manner() {
     const steps = Number(this.steps.value);
     return {
       ...(steps > 0 && { transition: { steps, method: this.method.value } }),
@@ -117,45 +115,45 @@ window.pp1.Composer = class {
     };
   }
 
-  // The update as it is sent. Throws one line for what can't be one.
+  // The update to send. Throws an error of one line for invalid inputs.
   read() {
     const texts = [this.prompt, ...this.others().map(({ text }) => text)].map((field) => field.value.trim());
     if (!texts[0]) throw new Error("Type a prompt first.");
     const empty = texts.indexOf("");
     if (empty > 0) throw new Error(`Prompt ${empty + 1} is empty: fill it in or remove it.`);
     if (!/^\d*$/.test(this.steps.value) || !this.steps.validity.valid) {
-      throw new Error(`A transition takes ${this.steps.min} to ${this.steps.max} whole chunks.`);
+      throw new Error(`A transition has ${this.steps.min} to ${this.steps.max} whole chunks.`);
     }
-    if (texts.length === 1) return { prompt: texts[0], ...this.way() };
+    if (texts.length === 1) return { prompt: texts[0], ...this.manner() };
     const weights = this.all().map(({ slider }) => Number(slider.value) / 100);
     const prompts = texts.map((text, index) => ({ text, weight: weights[index] }));
-    return { prompts, blend: this.blend.value, ...this.way() };
+    return { prompts, blend: this.blend.value, ...this.manner() };
   }
 
-  // The whole form from an update.
+  // Fill the whole form from an update.
   show({ prompt, prompts = [], blend = "linear", transition = {}, cut = "soft" }) {
     this.showPrompts(prompts.length ? prompts : [{ text: prompt || "" }]);
     this.blend.value = blend;
     this.steps.value = transition.steps ?? 0;
     this.method.value = transition.method ?? "linear";
     this.box.querySelector(`[name=pp1-cut][value=${cut}]`).checked = true;
-    this.drawn();
+    this.draw();
   }
 
-  // The prompts alone; how they are reached stays as it was set.
+  // Fill in the prompts only; transition and cut stay.
   showPrompts(prompts) {
     const largest = Math.max(1, ...prompts.map(({ weight = 1 }) => weight));
-    const top = prompts.length > 1 ? 100 : 50; // one alone leaves room for others beside it
+    const top = prompts.length > 1 ? 100 : 50; // a single prompt leaves room for a larger weight
     const sliders = prompts.map(({ weight = 1 }) => Math.round((top * weight) / largest));
     this.others().forEach(({ row }) => row.remove());
     this.prompt.value = prompts[0].text;
-    this.prompt.dispatchEvent(new Event("input", { bubbles: true })); // the page's framework keeps the text, too
+    this.prompt.dispatchEvent(new Event("input", { bubbles: true })); // Gradio has its own copy of the text
     this.first.slider.value = sliders[0];
     prompts.slice(1).forEach(({ text }, index) => this.addRow(text, sliders[index + 1]));
-    this.drawn();
+    this.draw();
   }
 
-  // Untouched: nobody is about to write something.
+  // Whether the prompt is empty and not being typed.
   get free() {
     return !this.typed && !this.prompt.value && document.activeElement !== this.prompt;
   }

@@ -1,11 +1,11 @@
-// Small tools for the page's elements. Knows nothing of what they mean.
+// Helpers for the page's elements. Knows nothing of what they mean.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.find = (selector) => document.querySelector(selector);
 
-// Touches the page only where something changes, so that nothing is read out or laid out twice.
+// Set an element's text, but only if it differs: screen readers and layout react to each write.
 window.pp1.write = (target, text) => {
   const element = typeof target === "string" ? document.querySelector(target) : target;
   if (element && element.textContent !== text) element.textContent = text;

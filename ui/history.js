@@ -1,4 +1,4 @@
-// The updates that were applied, newest first, each one click away. Kept in the page, and not without end.
+// The applied updates, newest first; a click applies one again. Kept in the page, up to a limit.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -6,7 +6,7 @@ window.pp1 = window.pp1 || {};
 window.pp1.History = class {
   static KEPT = 20;
 
-  // onPick(update): somebody wants this one again.
+  // onPick(update): an update was clicked.
   constructor(onPick) {
     this.onPick = onPick;
     this.updates = [];
@@ -14,20 +14,20 @@ window.pp1.History = class {
     this.box = window.pp1.find("#pp1-history");
   }
 
-  // The same update is listed once: where it was used last.
+  // An update that is already listed moves to the front.
   push(update) {
     const same = JSON.stringify(update);
     this.updates = [update, ...this.updates.filter((other) => JSON.stringify(other) !== same)].slice(0, this.constructor.KEPT);
     this.draw();
   }
 
-  // The one before the newest.
+  // Pick the one before the newest.
   back() {
     if (this.updates.length > 1) this.onPick(this.updates[1]);
   }
 
-  // label: what the stream shows now, in the server's words.
-  shows(label) {
+  // label: what the stream shows, as the server names it.
+  setShown(label) {
     if (label === this.label) return;
     this.label = label;
     this.draw();

@@ -1,9 +1,9 @@
-// Keyboard shortcuts: one key each, never while something is being written. The header's "?" lists them.
+// Keyboard shortcuts of one key each, inactive in text fields. The "?" in the header lists them.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
-// actions: by key, as the event names it in lower case.
+// actions: by `event.key` in lower case.
 window.pp1.listenToKeys = (actions) => {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
@@ -12,7 +12,7 @@ window.pp1.listenToKeys = (actions) => {
       if (event.key === "Escape") target.blur();
       return;
     }
-    if (event.key === " " && target.closest?.("button, summary, a")) return; // its own use of the key
+    if (event.key === " " && target.closest?.("button, summary, a")) return; // the element uses the key itself
     const action = actions[event.key.toLowerCase()];
     if (!action) return;
     event.preventDefault();

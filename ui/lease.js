@@ -1,4 +1,4 @@
-// Control of the stream: who holds it, taking it, asking for it, handing it over. The key lives as long as the tab does.
+// The control lease: shows who holds it, and takes, requests, renews, releases or hands it over. The key is kept per tab.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -7,18 +7,18 @@ window.pp1.Lease = class {
   static RENEW_MS = 3000;
   static LOCKED = "#pp1-apply, #pp1-controls button, #pp1-controls input, #pp1-run, #pp1-clear, #pp1-record";
 
-  // onChange(): others hold control than before.
+  // onChange(): called after the holder may have changed.
   constructor(onChange) {
     this.onChange = onChange;
-    this.said = window.pp1.find("#pp1-holder");
+    this.status = window.pp1.find("#pp1-holder");
     this.button = window.pp1.find("#pp1-lease");
     this.own = null;
     this.state = { holder: null, waiting: [] };
     setInterval(() => window.pp1.key.value && this.renew(), this.constructor.RENEW_MS);
-    if (window.pp1.key.value) this.renew(); // this tab was loaded again
+    if (window.pp1.key.value) this.renew(); // the tab was reloaded
   }
 
-  // What the button says.
+  // Do what the button says.
   act() {
     if (this.holds) return this.state.waiting.length ? this.handOver() : this.leave();
     if (this.waits) return this.leave();
@@ -26,27 +26,27 @@ window.pp1.Lease = class {
   }
 
   async claim(action) {
-    this.own = await window.pp1.ask("POST", "/api/lease", { action });
+    this.own = await window.pp1.request("POST", "/api/lease", { action });
     window.pp1.key.value = this.own.key;
     this.onChange();
   }
 
   async leave() {
-    await window.pp1.ask("DELETE", "/api/lease");
+    await window.pp1.request("DELETE", "/api/lease");
     this.forget();
     this.onChange();
   }
 
   async handOver() {
-    await window.pp1.ask("POST", "/api/lease/handover", {});
+    await window.pp1.request("POST", "/api/lease/handover", {});
     this.forget();
     this.onChange();
   }
 
-  // A refusal means that the place is gone; a server that does not answer may come back in time.
+  // An error response means that the lease is gone. A server that does not respond may come back in time.
   async renew() {
     try {
-      this.own = await window.pp1.ask("POST", "/api/lease", { action: "renew" });
+      this.own = await window.pp1.request("POST", "/api/lease", { action: "renew" });
     } catch (error) {
       if (error instanceof TypeError) return;
       this.forget();
@@ -67,25 +67,25 @@ window.pp1.Lease = class {
     return Boolean(this.own) && this.state.waiting.some(({ id }) => id === this.own.id);
   }
 
-  // [who holds it, what the button does, why]
+  // [who holds control, the label of the button, its tooltip]
   words() {
     const { holder, waiting } = this.state;
     if (this.holds && waiting.length) return [`${waiting[0].name} asks for control`, "Hand over", `Give control to ${waiting[0].name}`];
-    if (this.holds) return ["You have control", "Release", "Let anybody change the stream again"];
-    if (this.waits) return [`Asked ${holder.name} for control`, "Cancel", "Wait for control no more"];
-    if (holder) return [`${holder.name} has control`, "Ask for control", "You have it as soon as it is handed over or free"];
-    return ["", "Take control", "Nobody else can change the stream then; now everybody can"];
+    if (this.holds) return ["You have control", "Release", "Let everybody change the stream again"];
+    if (this.waits) return [`Asked ${holder.name} for control`, "Cancel", "Stop waiting for control"];
+    if (holder) return [`${holder.name} has control`, "Ask for control", "You get control when it is handed over or free"];
+    return ["", "Take control", "Only you can change the stream then; now everybody can"];
   }
 
-  // state: as /api/state has it.
+  // state: `lease` of /api/state.
   draw(state) {
     if (!state) return;
     this.state = state;
-    const [said, does, why] = this.words();
+    const [status, label, tooltip] = this.words();
     const { write } = window.pp1;
-    write(this.said, said);
-    write(this.button, does);
-    this.button.title = why;
+    write(this.status, status);
+    write(this.button, label);
+    this.button.title = tooltip;
     const locked = Boolean(state.holder) && !this.holds;
     this.button.parentElement.dataset.state = this.holds ? (state.waiting.length ? "asked" : "mine") : locked ? "locked" : "free";
     document.body.classList.toggle("pp1-locked", locked);

@@ -1,4 +1,4 @@
-// The stream's figures, choices and commands' state, as /api/state has them.
+// Draws the figures, configuration and button labels from /api/state.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -14,7 +14,7 @@ window.pp1.drawState = (() => {
     }
   };
 
-  // What was chosen at the start, and can't be changed while the stream runs.
+  // The configuration, which is fixed for the run.
   const drawChoices = (config) => {
     const known = { ...config, size: config.width && `${config.width}×${config.height}` };
     for (const badge of document.querySelectorAll("[data-choice]")) {
@@ -22,11 +22,11 @@ window.pp1.drawState = (() => {
     }
   };
 
-  // standsStill: no chunks come, so that the rate of the last ones is none any more.
-  return (state, standsStill) => {
+  // isStalled: no chunks arrive, so the rate of past chunks no longer holds.
+  return (state, isStalled) => {
     const figures = state.figures || {};
     const toPixels = figures.prompt_to_pixels_ms;
-    figure("fps", standsStill ? "0.0" : figures.fps?.toFixed(1));
+    figure("fps", isStalled ? "0.0" : figures.fps?.toFixed(1));
     figure("to-pixels", toPixels === undefined ? undefined : `${Math.round(toPixels)} ms`);
     figure("chunk", state.chunk < 0 ? undefined : String(state.chunk));
     figure("epoch", String(state.epoch));
@@ -37,8 +37,8 @@ window.pp1.drawState = (() => {
     write("#pp1-caption span", state.prompt || "");
     write("#pp1-pause", state.paused ? "Resume" : "Pause");
     const seed = find("#pp1-seed input");
-    if (document.activeElement !== seed && seed.dataset.known !== String(state.seed)) {
-      seed.value = seed.dataset.known = String(state.seed);
+    if (document.activeElement !== seed && seed.dataset.shown !== String(state.seed)) {
+      seed.value = seed.dataset.shown = String(state.seed);
     }
   };
 })();

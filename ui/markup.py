@@ -1,11 +1,10 @@
-"""The parts of the page that are plain HTML. What fills them and listens to them are the scripts beside this file."""
+"""The plain HTML of the page. The scripts beside this file fill it and handle its events."""
 
 from __future__ import annotations
 
 import html
 
 TITLE = "PP1 Orchestrator"
-MAX_TRANSITION_STEPS = 1000
 EXAMPLES = (
     "a red circle moving left on a blue background",
     "a yellow star spinning on a black background",
@@ -14,38 +13,38 @@ EXAMPLES = (
     "a white star moving right on a red background",
 )
 FIGURES = (
-    ("fps", "frames / s", "Frames decoded a second, over the last chunks"),
+    ("fps", "frames / s", "Frames decoded per second, over the last chunks"),
     ("to-pixels", "prompt to pixels", "From the accepted prompt to its first decoded frame; shown a moment later"),
     ("chunk", "chunk", "Newest chunk that has reached stage 0"),
-    ("epoch", "cache epoch", "Grows by one with every hard cut"),
-    ("viewers", "viewers", "Pages and programs that watch"),
+    ("epoch", "cache epoch", "One more with every hard cut"),
+    ("viewers", "viewers", "Pages and programs that are watching"),
 )
 PHASES = (("denoise", "denoise"), ("context", "context"), ("decode", "decode"), ("text", "text"))
 CHARTS = (
     ("phases", "Milliseconds a chunk", "Median of the newest chunks, by phase"),
-    ("fps", 'Frames / s<span id="pp1-target"></span>', "Frames decoded a second"),
+    ("fps", 'Frames / s<span id="pp1-target"></span>', "Frames decoded per second"),
     ("pixels", "Prompt to pixels", "From the accepted prompt to its first decoded frame, of the last updates"),
 )
 CHOICES = (
     ("model", "model"),
-    ("layout", "What runs where: layout"),
-    ("routing", "Where a prompt becomes an embedding: routing"),
-    ("overlap", "How decoding relates in time to the next chunk: overlap"),
-    ("context", "How the cache gets its history: context"),
+    ("layout", "Which rank runs on which device: layout"),
+    ("routing", "Where prompts are encoded: routing"),
+    ("overlap", "How decoding overlaps with the next chunk: overlap"),
+    ("context", "How the KV cache gets its history: context"),
     ("steps", "Denoising steps: model.steps"),
-    ("size", "Pixels: stream.width, stream.height"),
-    ("fps", "Frames a second that are shown: stream.fps"),
+    ("size", "Frame size in pixels: stream.width, stream.height"),
+    ("fps", "Frames shown per second: stream.fps"),
 )
 TIMELINE_BUTTONS = (
-    ("add-entry", "Add", "Add what the form says as an entry"),
-    ("run", "Run", "The server runs the table, counting from the next chunk"),
-    ("clear", "Clear", "Forget what is still to come; the table stays"),
+    ("add-entry", "Add", "Add the form's content as an entry"),
+    ("run", "Run", "Run the table on the server, counting from the next chunk"),
+    ("clear", "Clear", "Remove the entries that are still to come; the table stays"),
     ("import", "Import", "Fill the table from a JSON file"),
     ("export", "Export", "Save the table as a JSON file"),
-    ("recording", "Load recording", "Fill the table with what the stream has shown since its start"),
+    ("recording", "Load recording", "Fill the table with the changes since the start of the stream"),
 )
 KEYS = (
-    ("Ctrl+Enter", "apply what the form says"),
+    ("Ctrl+Enter", "apply the form"),
     ("P", "write a prompt"),
     ("Z", "back to the prompt before"),
     ("B", "blend and transition"),
@@ -62,7 +61,7 @@ METHODS = ("linear", "slerp")
 
 
 def header() -> str:
-    """Name, and one word about the stream."""
+    """Title, control lease, status and keyboard shortcuts."""
     keys = "".join(f"<dt><kbd>{key}</kbd></dt><dd>{what}</dd>" for key, what in KEYS)
     tooltip = html.escape("Keyboard shortcuts\n" + "\n".join(f"{key}: {what}" for key, what in KEYS))
     return f"""
@@ -80,7 +79,7 @@ def header() -> str:
 
 
 def stage() -> str:
-    """The picture, what is said over it, and the prompt below."""
+    """The video, the text over it, and the prompt below."""
     return """
     <div class="screen">
       <video id="pp1-video" aria-label="The stream" autoplay muted playsinline disablepictureinpicture></video>
@@ -90,15 +89,15 @@ def stage() -> str:
       <p id="pp1-caption"><b>Showing</b> <span></span></p>
       <a id="pp1-clip" download hidden></a>
       <button type="button" class="pp1-small" id="pp1-record" aria-keyshortcuts="r" aria-pressed="false"
-        title="Record what is seen, on the server, as MP4 (R)">Record</button>
+        title="Record the stream on the server as MP4 (R)">Record</button>
       <button type="button" class="pp1-small" id="pp1-snapshot" aria-keyshortcuts="s"
-        title="Save the current picture as PNG (S)">Snapshot</button>
+        title="Save the current frame as PNG (S)">Snapshot</button>
     </div>
     """
 
 
-def mix() -> str:
-    """More prompts with weights, how they blend, and how they are reached; closed until somebody wants it."""
+def mix(max_prompts: int, max_transition_steps: int) -> str:
+    """More prompts with weights, how they blend, transition and cut; initially closed."""
     methods = "".join(f'<option value="{name}">{name}</option>' for name in METHODS)
     cuts = "".join(
         f'<label><input type="radio" name="pp1-cut" value="{name}"{" checked" if name == "soft" else ""}>'
@@ -107,9 +106,9 @@ def mix() -> str:
     )
     return f"""
     <details id="pp1-mix">
-      <summary title="More prompts with weights, and how they are reached (B)">Blend &amp; transition
+      <summary title="More prompts with weights, transition and cut (B)">Blend &amp; transition
         <span></span></summary>
-      <div id="pp1-rows" data-count="1">
+      <div id="pp1-rows" data-count="1" data-max="{max_prompts}">
         <div class="row"><b>The prompt above</b><input type="range" min="0" max="100"><output></output></div>
       </div>
       <div class="line">
@@ -118,8 +117,8 @@ def mix() -> str:
           <select id="pp1-blend">{methods}</select></label>
       </div>
       <div class="line">
-        <label title="Chunks until the new prompt is reached; 0 is at once">Over
-          <input type="number" id="pp1-steps" min="0" max="{MAX_TRANSITION_STEPS}" step="1" value="0"> chunks</label>
+        <label title="Chunks until the new prompt is reached; 0: with the next chunk">Over
+          <input type="number" id="pp1-steps" min="0" max="{max_transition_steps}" step="1" value="0"> chunks</label>
         <label title="The path from the old prompt to the new one">Path
           <select id="pp1-method">{methods}</select></label>
       </div>
@@ -134,30 +133,30 @@ def mix() -> str:
 
 
 def receipt() -> str:
-    """The three stations of an update, and the place for a refusal."""
+    """The three steps of an update, and the place for errors."""
     steps = "".join(
         f'<li data-step="{step}"><i></i><b>{name}</b><span></span></li>'
         for step, name in (("accepted", "Accepted"), ("applied", "Applied"), ("visible", "On screen"))
     )
     return f"""
-    <ol id="pp1-receipt" aria-label="What became of the newest prompt" aria-live="polite">{steps}</ol>
+    <ol id="pp1-receipt" aria-label="Status of the newest prompt" aria-live="polite">{steps}</ol>
     <p id="pp1-error" class="pp1-error" role="alert" hidden></p>
     """
 
 
 def examples() -> str:
-    """Prompts to begin with."""
+    """Example prompts, and the applied ones."""
     chips = "".join(f'<button type="button">{html.escape(text)}</button>' for text in EXAMPLES)
     return f"""
     <div class="shelf"><h2>Examples</h2><div class="chips">{chips}</div></div>
     <div class="shelf" id="pp1-history" hidden>
-      <h2 title="Applied prompts; one click goes back (Z: the one before)">History</h2><div class="chips"></div>
+      <h2 title="Applied prompts; a click applies one again (Z: the previous one)">History</h2><div class="chips"></div>
     </div>
     """
 
 
 def timeline() -> str:
-    """Planned changes: a table, what can be done with it, and what is still to come."""
+    """Planned changes: the table, its buttons, and the entries that are still to come."""
     buttons = "".join(
         f'<button type="button" id="pp1-{key}" title="{html.escape(hint)}">{name}</button>'
         for key, name, hint in TIMELINE_BUTTONS
@@ -197,6 +196,6 @@ def live() -> str:
     <section aria-labelledby="pp1-ranks-title"><h2 id="pp1-ranks-title">Processes and their memory</h2>
       <ul id="pp1-ranks"></ul></section>
     <section class="badges" aria-labelledby="pp1-fixed-title"><h2 id="pp1-fixed-title"
-      title="These are chosen on the command line; the stream has to be started anew for others">Fixed for this run</h2>
+      title="Set on the command line; changing them needs a restart">Fixed for this run</h2>
       {badges}</section>
     """

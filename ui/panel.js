@@ -1,9 +1,9 @@
-// Puts the page's parts together: what people do goes to the server, what the server says goes to the parts.
+// Connects the page's parts: sends user actions to the server, and its state and events to the parts.
 "use strict";
 
 (() => {
   const STATE_MS = 1000;
-  const { find, ask } = window.pp1;
+  const { find, request } = window.pp1;
   const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true };
   const events = new window.pp1.Events();
   const trends = new window.pp1.Trends();
@@ -11,17 +11,17 @@
 
   const attempt = (action) => window.pp1.attempt(find("#pp1-error"), action);
 
-  // ---- asking ----
+  // ---- user actions ----
 
   const apply = () =>
     attempt(async () => {
       const update = composer.read();
       composer.typed = false;
-      const { id } = await ask("POST", "/api/prompt", update);
+      const { id } = await request("POST", "/api/prompt", update);
       receipts.follow(id, () => history.push(update));
     });
 
-  const again = (update) => {
+  const applyAgain = (update) => {
     composer.show(update);
     return apply();
   };
@@ -36,16 +36,16 @@
     details.querySelector("summary").focus();
   };
 
-  const control = (action, value) => attempt(() => ask("POST", "/api/control", value === undefined ? { action } : { action, value }));
+  const control = (action, value) => attempt(() => request("POST", "/api/control", value === undefined ? { action } : { action, value }));
 
-  // A new start: another seed, which also forgets the history.
+  // A new seed, which also drops the history.
   const reset = () => control("seed", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
 
   const setSeed = () => {
     const text = find("#pp1-seed input").value;
     return attempt(async () => {
       if (!/^\d+$/.test(text)) throw new Error("A seed is a whole number from 0.");
-      await ask("POST", "/api/control", { action: "seed", value: Number(text) });
+      await request("POST", "/api/control", { action: "seed", value: Number(text) });
     });
   };
 
@@ -73,11 +73,11 @@
     window.pp1.listenToKeys(keys);
   };
 
-  // ---- hearing ----
+  // ---- state and events ----
 
   const refresh = async () => {
     try {
-      const state = await ask("GET", "/api/state");
+      const state = await request("GET", "/api/state");
       if (state.chunk !== page.state?.chunk || state.paused) page.chunkAt = performance.now();
       page.state = state;
       page.reachable = true;
@@ -85,17 +85,17 @@
       page.reachable = false;
     }
     drawStatus();
-    if (page.reachable) await heard(page.state);
+    if (page.reachable) await showState(page.state);
   };
 
-  const heard = async (state) => {
-    window.pp1.drawState(state, Boolean(window.pp1.standsStill(known())));
+  const showState = async (state) => {
+    window.pp1.drawState(state, Boolean(window.pp1.stallReason(pageState())));
     trends.sample(state);
     clip.draw(state.clip);
     lease.draw(state.lease);
     plan.reached(state.chunk);
-    history.shows(state.prompt);
-    if (state.chunk >= 0 && !page.greeted) await greet();
+    history.setShown(state.prompt);
+    if (state.chunk >= 0 && !page.isFilled) await fillFromRecording();
   };
 
   const poll = async () => {
@@ -106,29 +106,29 @@
     }
   };
 
-  const known = () => ({ ...page, quietMs: performance.now() - page.chunkAt });
+  const pageState = () => ({ ...page, quietMs: performance.now() - page.chunkAt });
 
   const drawStatus = () => {
-    if (composer) window.pp1.drawStatus(window.pp1.statusOf(known()));
+    if (composer) window.pp1.drawStatus(window.pp1.statusOf(pageState()));
   };
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
 
-  // What the stream has shown when the page comes, the newest last; a blend that is shown is not put into the form,
-  // where it would be hidden.
-  const greet = async () => {
-    const { entries } = await ask("GET", "/api/recording").catch(() => ({})); // the next state asks again
+  // Fill history and form from what the stream has shown so far. A blend is not put into the form, which would hide most
+  // of it.
+  const fillFromRecording = async () => {
+    const { entries } = await request("GET", "/api/recording").catch(() => ({})); // tried again with the next state
     if (!entries) return;
     const shown = entries.filter((entry) => entry.prompt || entry.prompts?.length);
     const newest = shown.at(-1);
     if (!history.updates.length) shown.slice(-window.pp1.History.KEPT).forEach((entry) => history.push(plain(entry)));
     if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
-    page.greeted = true;
+    page.isFilled = true;
   };
 
-  // ---- starting ----
+  // ---- start ----
 
-  // The picture is fetched while the page is still being built.
+  // Connect to the video while the page is still being built.
   const player = new window.pp1.Player((state, text) => {
     if (state === page.player && text === page.playerText) return;
     page.player = state;
@@ -141,14 +141,14 @@
     player.attach(find("#pp1-video"));
     composer = new window.pp1.Composer(apply);
     receipts = new window.pp1.Receipts(events);
-    history = new window.pp1.History(again);
+    history = new window.pp1.History(applyAgain);
     plan = new window.pp1.Plan(events);
     clip = new window.pp1.Clip();
     lease = new window.pp1.Lease(refresh);
     new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
     events.on("visible", async ({ update }) => {
       await refresh();
-      trends.shown(update, page.state?.figures?.prompt_to_pixels_ms);
+      trends.addUpdate(update, page.state?.figures?.prompt_to_pixels_ms);
     });
     for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
     listen();
@@ -157,7 +157,7 @@
     document.addEventListener("visibilitychange", () => document.visibilityState !== "hidden" && refresh());
   };
 
-  // The page's framework puts its parts in one after the other.
+  // Gradio adds the parts of the page one by one.
   const needed = [
     "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
     "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",

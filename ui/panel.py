@@ -1,4 +1,4 @@
-"""Layout of the panel. Nothing here runs when something is clicked: the scripts do that in the browser."""
+"""Layout of the page. Nothing here runs on a click: the scripts handle events in the browser."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import gradio as gr
 
 from ui import markup
 
-MAX_PROMPT_CHARS = 2000
 SCRIPTS = (
     "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
     "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
-"""In the order in which they need each other."""
+"""In order of dependency."""
 STYLES = ("panel", "compose", "timeline", "live")
 FONT = (
     "Inter",
@@ -32,7 +31,7 @@ FONT = (
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
 
-def build() -> gr.Blocks:
+def build(max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> gr.Blocks:
     """The page, without callbacks."""
     with gr.Blocks(title=markup.TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(markup.header(), elem_id="pp1-header")
@@ -40,23 +39,24 @@ def build() -> gr.Blocks:
             with gr.Column(scale=7, min_width=320, elem_id="pp1-left"):
                 gr.HTML(markup.stage(), elem_id="pp1-stage")
             with gr.Column(scale=5, min_width=320, elem_id="pp1-right"):
-                _prompt()
+                _prompt(max_prompt_chars, markup.mix(max_prompts, max_transition_steps))
                 _controls()
                 gr.HTML(markup.live(), elem_id="pp1-live")
     return blocks
 
 
-def mount(app: Any) -> None:
-    """At `/`, hardened: no sharing, no API page, no files, no statistics, nothing from the internet."""
-    with ThreadPoolExecutor(1) as thread:  # this one may have a loop that runs
-        thread.submit(asyncio.run, _mount(app)).result()
+def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
+    """Add the page at `/`, without sharing, API pages, files, statistics or anything from the internet."""
+    with ThreadPoolExecutor(1) as thread:  # a loop may be running in this thread
+        blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
+        thread.submit(asyncio.run, _mount(app, blocks)).result()
 
 
-async def _mount(app: Any) -> None:
-    """Where no loop runs, Gradio makes one for each of its locks and closes none of them."""
+async def _mount(app: Any, blocks: gr.Blocks) -> None:
+    """A coroutine, because without a running loop Gradio creates one for each of its locks and closes none of them."""
     gr.mount_gradio_app(
         app,
-        build(),
+        blocks,
         path="/",
         server_name="127.0.0.1",
         footer_links=[],
@@ -84,17 +84,17 @@ def _theme() -> gr.themes.Base:
     return gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=MONO)
 
 
-def _prompt() -> None:
+def _prompt(max_chars: int, mix: str) -> None:
     with gr.Group(elem_id="pp1-ask"):
         gr.Textbox(
             label="Prompt",
             placeholder="What should the stream show?",
             lines=2,
             max_lines=4,
-            max_length=MAX_PROMPT_CHARS,
+            max_length=max_chars,
             elem_id="pp1-prompt",
         )
-        gr.HTML(markup.mix(), elem_id="pp1-mix-box")
+        gr.HTML(mix, elem_id="pp1-mix-box")
         gr.Button("Apply", variant="primary", elem_id="pp1-apply")
     gr.HTML(markup.receipt(), elem_id="pp1-receipt-box")
     gr.HTML(markup.examples(), elem_id="pp1-examples")

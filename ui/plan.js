@@ -1,4 +1,4 @@
-// What the server still has to run of its timeline. It is asked when the timeline changes, not again and again.
+// Shows the timeline entries that the server has not reached. Requested only when the timeline changes.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -10,19 +10,19 @@ window.pp1.Plan = class {
     this.entries = [];
     this.chunk = -1;
     events.on("timeline", () => this.load());
-    events.on("open", () => this.load()); // whatever was missed meanwhile
+    events.on("open", () => this.load()); // to catch up with missed events
   }
 
   async load() {
     try {
-      this.entries = (await window.pp1.ask("GET", "/api/timeline")).entries;
+      this.entries = (await window.pp1.request("GET", "/api/timeline")).entries;
     } catch {
-      return; // the line to the server broke: the next opening asks again
+      return; // the connection broke: loaded again when it is back
     }
     this.draw();
   }
 
-  // chunk: the newest one that has been generated.
+  // chunk: the newest generated one.
   reached(chunk) {
     if (chunk === this.chunk) return;
     this.chunk = chunk;

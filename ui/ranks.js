@@ -1,25 +1,25 @@
-// The processes of the run: how each of them is, and what it holds in memory.
+// Draws the processes of the run with their state and memory.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.drawRanks = (() => {
-  const WHOLE = ["resident", "peak"]; // not components: all that a process holds
+  const WHOLE = ["resident", "peak"]; // totals, not components
   const { find, make, words } = window.pp1;
 
   const parts = (memory) => Object.entries(memory).filter(([name, bytes]) => !WHOLE.includes(name) && bytes > 0);
   const sum = (memory) => parts(memory).reduce((total, [, bytes]) => total + bytes, 0);
   const plain = (name) => name.replaceAll("_", " ");
 
-  // A bar in parts, as long as the rank's share of the largest one.
+  // A stacked bar. Its length is relative to the rank with the most memory.
   const bar = (memory, top) => {
     const pieces = parts(memory).map(([name, bytes]) => {
       const piece = make("i", { "data-part": name });
       piece.style.width = `${(100 * bytes) / top}%`;
       return piece;
     });
-    const said = parts(memory).map(([name, bytes]) => `${plain(name)} ${words.bytes(bytes)}`).join(", ");
-    return make("span", { className: "bar", role: "img", title: said, "aria-label": said || "not told" }, ...pieces);
+    const text = parts(memory).map(([name, bytes]) => `${plain(name)} ${words.bytes(bytes)}`).join(", ");
+    return make("span", { className: "bar", role: "img", title: text, "aria-label": text || "unknown" }, ...pieces);
   };
 
   const row = ([rank, { pid, device, state, memory = {} }], top) => {
@@ -37,9 +37,9 @@ window.pp1.drawRanks = (() => {
   return (ranks) => {
     const box = find("#pp1-ranks");
     const rounded = (_, value) => (typeof value === "number" && value > 1e6 ? Math.round(value / 1e6) : value);
-    const told = JSON.stringify(ranks, rounded); // as exactly as it is shown
-    if (box.dataset.told === told) return;
-    box.dataset.told = told;
+    const drawn = JSON.stringify(ranks, rounded); // as precisely as it is shown
+    if (box.dataset.drawn === drawn) return;
+    box.dataset.drawn = drawn;
     const top = Math.max(1, ...Object.values(ranks).map(({ memory = {} }) => sum(memory)));
     box.replaceChildren(...Object.entries(ranks).map((entry) => row(entry, top)));
   };

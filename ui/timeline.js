@@ -1,11 +1,11 @@
-// The table of planned changes: edited here, run by the server, kept as a file. What is running is plan.js's to show.
+// The table of planned changes: edit, run on the server, import and export. plan.js shows what the server is running.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.Timeline = class {
   static MAX_ROWS = 500;
-  static GAP = 12; // chunks between an entry and one that is added after it
+  static GAP = 12; // chunks from the last entry to an added one
   static CUTS = ["soft", "hard", "recache"];
 
   // current(): the update that the form holds, or null.
@@ -18,12 +18,12 @@ window.pp1.Timeline = class {
     const on = (id, action) => find(id).addEventListener("click", () => attempt(this.error, action));
     on("#pp1-add-entry", () => this.addCurrent());
     on("#pp1-run", () => this.run());
-    on("#pp1-clear", () => window.pp1.ask("DELETE", "/api/timeline"));
+    on("#pp1-clear", () => window.pp1.request("DELETE", "/api/timeline"));
     on("#pp1-import", () => this.file.click());
-    on("#pp1-export", () => this.exported());
+    on("#pp1-export", () => this.exportFile());
     on("#pp1-recording", () => this.loadRecording());
-    this.file.addEventListener("change", () => attempt(this.error, () => this.imported()));
-    this.drawn();
+    this.file.addEventListener("change", () => attempt(this.error, () => this.importFile()));
+    this.draw();
   }
 
   rows() {
@@ -34,38 +34,38 @@ window.pp1.Timeline = class {
     const last = this.rows().at(-1);
     const chunk = last ? Number(last.querySelector(".chunk").value) + this.constructor.GAP : 0;
     this.addRow({ ...this.current(), chunk }).querySelector(".text").focus();
-    this.drawn();
+    this.draw();
   }
 
-  // Of an entry the table edits its chunk, one prompt, steps and cut; all else it may have is kept as it is.
+  // The table edits an entry's chunk, single prompt, steps and cut, and keeps its other fields.
   addRow(entry) {
     const { make, words } = window.pp1;
     const blend = Boolean(entry.prompts?.length);
-    const also = [entry.seed === undefined ? "" : `seed ${entry.seed}`, entry.dropped ? `${entry.dropped} dropped` : ""];
+    const others = [entry.seed === undefined ? "" : `seed ${entry.seed}`, entry.dropped ? `${entry.dropped} dropped` : ""];
     const row = make(
       "div",
       { className: "entry", role: "row" },
       make("input", { className: "chunk", type: "number", min: 0, step: 1, value: entry.chunk, "aria-label": "Chunk" }),
       make("input", {
-        className: "text", type: "text", value: words.prompts(entry), readOnly: blend, "aria-label": "Prompt", maxLength: 2000,
-        placeholder: also.filter(Boolean).join(", ") || "no new prompt", title: blend ? "A blend, as it was when it was added" : "",
+        className: "text", type: "text", value: words.prompts(entry), readOnly: blend, "aria-label": "Prompt", maxLength: window.pp1.find("#pp1-prompt textarea").maxLength,
+        placeholder: others.filter(Boolean).join(", ") || "no new prompt", title: blend ? "A blend can't be edited here" : "",
       }),
-      make("input", { className: "steps", type: "number", min: 0, max: 1000, step: 1, value: entry.transition?.steps ?? 0, "aria-label": "Transition in chunks" }),
+      make("input", { className: "steps", type: "number", min: 0, max: window.pp1.find("#pp1-steps").max, step: 1, value: entry.transition?.steps ?? 0, "aria-label": "Transition in chunks" }),
       make("select", { className: "cut", "aria-label": "Cut" }, ...this.constructor.CUTS.map((cut) => make("option", { value: cut }, cut))),
       make("button", { className: "remove", type: "button", "aria-label": "Remove entry" }, "×"),
     );
-    if (also.some(Boolean) && words.prompts(entry)) row.append(make("small", {}, also.filter(Boolean).join(" · ")));
+    if (others.some(Boolean) && words.prompts(entry)) row.append(make("small", {}, others.filter(Boolean).join(" · ")));
     row.entry = entry;
     row.querySelector(".cut").value = entry.cut ?? "soft";
     row.querySelector(".remove").addEventListener("click", () => {
       row.remove();
-      this.drawn();
+      this.draw();
     });
     this.table.append(row);
     return row;
   }
 
-  drawn() {
+  draw() {
     const count = this.rows().length;
     window.pp1.find("#pp1-head").hidden = !count;
     for (const id of ["#pp1-run", "#pp1-export"]) window.pp1.find(id).disabled = !count;
@@ -95,33 +95,33 @@ window.pp1.Timeline = class {
     return this.rows().map((row, index) => this.readRow(row, index)).sort((a, b) => a.chunk - b.chunk);
   }
 
-  // Throws one line for what is no list of entries; what an entry may say is the server's to judge.
+  // Throws an error of one line if this is not a list of entries. The server checks the entries' content.
   show(entries) {
     const { MAX_ROWS } = this.constructor;
-    if (!Array.isArray(entries)) throw new Error("This is no timeline: a list of entries is needed.");
-    if (entries.length > MAX_ROWS) throw new Error(`These are ${entries.length} entries; the table takes ${MAX_ROWS}.`);
+    if (!Array.isArray(entries)) throw new Error("This is not a timeline: a list of entries is needed.");
+    if (entries.length > MAX_ROWS) throw new Error(`These are ${entries.length} entries; the table has room for ${MAX_ROWS}.`);
     const bad = entries.findIndex((entry) => !Number.isInteger(entry?.chunk) || entry.chunk < 0);
     if (bad >= 0) throw new Error(`Entry ${bad + 1} has no chunk, a whole number from 0.`);
     this.table.replaceChildren();
     entries.forEach((entry) => this.addRow(entry));
-    this.drawn();
+    this.draw();
   }
 
   async run() {
-    await window.pp1.ask("PUT", "/api/timeline", { entries: this.read() });
+    await window.pp1.request("PUT", "/api/timeline", { entries: this.read() });
   }
 
   async loadRecording() {
-    const { entries } = await window.pp1.ask("GET", "/api/recording");
+    const { entries } = await window.pp1.request("GET", "/api/recording");
     this.show(entries);
   }
 
-  exported() {
+  exportFile() {
     const text = JSON.stringify({ entries: this.read() }, null, 2);
     window.pp1.save("timeline.json", new Blob([text], { type: "application/json" }));
   }
 
-  async imported() {
+  async importFile() {
     const [file] = this.file.files;
     if (!file) return;
     const text = await file.text();

@@ -1,4 +1,4 @@
-// The last minute or so of the stream's figures, kept for the charts: a sample whenever there are new chunks.
+// Keeps about a minute of figures for the charts: one sample whenever there are new chunks.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -14,7 +14,7 @@ window.pp1.Trends = class {
     this.chunks = -1;
   }
 
-  // Of a state: phases and rate, unless no chunk has come since the last one.
+  // Add phases and rate of a state, if it has new chunks.
   sample({ figures = {}, config = {} }) {
     if (figures.fps === undefined || figures.fps === null || figures.chunks === this.chunks) return;
     if (figures.chunks < this.chunks) this.samples = []; // another run
@@ -24,13 +24,13 @@ window.pp1.Trends = class {
     this.draw();
   }
 
-  // An update has come to the screen: ms is its prompt-to-pixels.
-  shown(update, ms) {
+  // Add an update that has become visible. ms: its prompt-to-pixels time.
+  addUpdate(update, ms) {
     if (ms === undefined || ms === null || this.updates.at(-1)?.update === update) return;
     this.updates = [...this.updates, { update, value: ms, title: `${update}: ${Math.round(ms)} ms` }].slice(-this.constructor.UPDATES);
     const { find, charts } = window.pp1;
-    const said = this.updates.map(({ title }) => title).join(", ");
-    charts.bars(find("#pp1-chart-pixels"), `Prompt to pixels of the last updates: ${said}`, this.updates, this.constructor.UPDATES);
+    const label = this.updates.map(({ title }) => title).join(", ");
+    charts.bars(find("#pp1-chart-pixels"), `Prompt to pixels of the last updates: ${label}`, this.updates, this.constructor.UPDATES);
   }
 
   draw() {
@@ -40,8 +40,8 @@ window.pp1.Trends = class {
     const phases = PHASES.map((name) => `${name} ${last[name] ?? "–"}`).join(", ");
     charts.stack(find("#pp1-chart-phases"), `Milliseconds a chunk, newest: ${phases}`, this.samples, PHASES, SAMPLES);
     const fps = this.samples.map((sample) => sample.fps);
-    const said = `Frames a second, newest ${last.fps}${this.target ? `, target ${this.target}` : ""}`;
-    charts.line(find("#pp1-chart-fps"), said, fps, this.target, SAMPLES);
+    const label = `Frames a second, newest ${last.fps}${this.target ? `, target ${this.target}` : ""}`;
+    charts.line(find("#pp1-chart-fps"), label, fps, this.target, SAMPLES);
     write("#pp1-target", this.target ? ` · target ${this.target}` : "");
   }
 };

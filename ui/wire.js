@@ -1,9 +1,9 @@
-// Speaks HTTP to the server. Knows the interface's form: JSON in, JSON out, a refusal is one line.
+// HTTP requests to the server: JSON in, JSON out, and an error is one line.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
-// The key of this tab's lease, kept while the tab is loaded again; empty where there is none.
+// The key of this tab's lease. It survives a reload of the tab; empty if there is none.
 window.pp1.key = {
   NAME: "pp1-lease",
   get value() {
@@ -14,28 +14,28 @@ window.pp1.key = {
   },
 };
 
-window.pp1.ask = async (method, path, body) => {
+window.pp1.request = async (method, path, body) => {
   const { value: key } = window.pp1.key;
-  const answer = await fetch(path, {
+  const response = await fetch(path, {
     method,
     cache: "no-store",
     headers: { ...(body !== undefined && { "Content-Type": "application/json" }), ...(key && { "PP1-Lease": key }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  if (!answer.ok) throw new Error(await window.pp1.reason(answer));
-  return answer.json();
+  if (!response.ok) throw new Error(await window.pp1.reason(response));
+  return response.json();
 };
 
-// One line from an answer that is not what was asked for.
-window.pp1.reason = async (answer) => {
+// The error line of a response.
+window.pp1.reason = async (response) => {
   try {
-    return (await answer.json()).error || `HTTP ${answer.status}`;
+    return (await response.json()).error || `HTTP ${response.status}`;
   } catch {
-    return `HTTP ${answer.status}`;
+    return `HTTP ${response.status}`;
   }
 };
 
-// Does it, and says in `box` why it could not be done.
+// Run an action. If it fails, show the error in `box`.
 window.pp1.attempt = async (box, action) => {
   try {
     await action();
@@ -46,30 +46,30 @@ window.pp1.attempt = async (box, action) => {
   }
 };
 
-// What the server says happens, to whoever wants to hear of it; the line is opened again whenever it breaks.
+// Calls listeners for the server's events. Opens the connection again when it breaks.
 window.pp1.Events = class {
   static RETRY_MS = 2000;
 
   constructor() {
-    this.takers = new Map();
+    this.listeners = new Map();
     this.onbroken = () => {};
   }
 
-  // name: one of the server's events, or "open" for a line that stands, anew or for the first time.
-  on(name, take) {
-    this.takers.set(name, [...(this.takers.get(name) || []), take]);
+  // name: an event of the server, or "open" for a connection that has been opened.
+  on(name, listener) {
+    this.listeners.set(name, [...(this.listeners.get(name) || []), listener]);
   }
 
   open() {
     const source = new EventSource("/api/events");
-    for (const [name, takers] of this.takers) {
+    for (const [name, listeners] of this.listeners) {
       if (name === "open") continue;
       source.addEventListener(name, (message) => {
         const event = JSON.parse(message.data);
-        takers.forEach((take) => take(event));
+        listeners.forEach((listener) => listener(event));
       });
     }
-    source.onopen = () => (this.takers.get("open") || []).forEach((take) => take());
+    source.onopen = () => (this.listeners.get("open") || []).forEach((listener) => listener());
     source.onerror = () => {
       this.onbroken();
       if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), this.constructor.RETRY_MS);

@@ -1,4 +1,4 @@
-// Updates of the stream in words. Pure: knows the interface's fields and nothing of the page.
+// Formats updates and numbers as text. Pure functions that know nothing of the page.
 "use strict";
 
 window.pp1 = window.pp1 || {};
@@ -14,7 +14,7 @@ window.pp1.words = (() => {
     return `${value < 10 && unit > 1e3 ? value.toFixed(1) : Math.ceil(value)} ${name}`;
   };
 
-  // Parts of a whole, which is what weights mean; all zero means equal.
+  // Weights as percentages; all zero means equal shares.
   const shares = (weights) => {
     const sum = weights.reduce((total, weight) => total + weight, 0);
     return weights.map((weight) => Math.round((100 * (sum ? weight : 1)) / (sum || weights.length)));
@@ -26,19 +26,19 @@ window.pp1.words = (() => {
     return update.prompts.map(({ text }, index) => `${parts[index]} % ${text}`).join(" + ");
   };
 
-  // What the server calls it.
+  // The server's name for an update.
   const label = (update) => {
     if (!(update.prompts?.length > 1)) return update.prompt ?? update.prompts?.[0]?.text ?? "";
     return update.prompts.map(({ text, weight = 1 }) => `${weight.toFixed(2)} × ${text}`).join(" + ");
   };
 
-  // How it is reached, where that is not at once and with the history kept.
+  // Transition and cut, where they are not the default.
   const manner = (update) => {
-    const said = [];
-    if (update.transition?.steps > 1) said.push(`over ${chunks(update.transition.steps)}`);
-    if (update.transition?.steps > 1 && update.transition.method === "slerp") said.push("slerp");
-    if (update.cut && update.cut !== "soft") said.push(update.cut);
-    return said.join(" · ");
+    const parts = [];
+    if (update.transition?.steps > 1) parts.push(`over ${chunks(update.transition.steps)}`);
+    if (update.transition?.steps > 1 && update.transition.method === "slerp") parts.push("slerp");
+    if (update.cut && update.cut !== "soft") parts.push(update.cut);
+    return parts.join(" · ");
   };
 
   return { chunks, minutes, bytes, shares, prompts, label, manner };

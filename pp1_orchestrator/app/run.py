@@ -21,7 +21,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
-from pp1_orchestrator.models.checkpoints.hub import LOADING, fetch
+from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.log_setup import spare_errors, use_format
 from pp1_orchestrator.stage0.timeline import Script, read_script
@@ -45,7 +45,7 @@ def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) 
                 log.info("%s is there", fetch(source, place))
             except OSError as error:
                 raise ConfigError(f"model.hub.{part}={source}: {error}; docs/models.md says what lies where") from error
-    shutil.rmtree(model.folder / LOADING, ignore_errors=True)
+    shutil.rmtree(model.folder / PARTIAL_FOLDER, ignore_errors=True)
 
 
 Mode = Callable[[Settings, WanConfig, Script, Path], None]

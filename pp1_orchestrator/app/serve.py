@@ -28,7 +28,8 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
 from pp1_orchestrator.processes.signals import end_at_next
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, check_port, serve
+from pp1_orchestrator.server.http_server import HttpServer, serve
+from pp1_orchestrator.server.port import check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script

@@ -23,8 +23,9 @@ from pp1_orchestrator.app.strategy_registry import CONTEXTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.loading.checkpoint import Components, LoadPhases, check_checkpoint
+from pp1_orchestrator.loading.checkpoint import Components, check_checkpoint
 from pp1_orchestrator.loading.stage0_models import (
+    LoadPhases,
     check_encoder,
     check_vae,
     load_encoder,

@@ -66,9 +66,9 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
     Raises ContractError if the result does not answer this envelope, MeshError if it reports a failure of the mesh,
     and ChunkError if it reports a failure of this chunk only.
     """
-    meta, asked = result.meta, envelope.meta
+    meta, request = result.meta, envelope.meta
     plan = envelope.plan
-    expected = (asked.call_id, plan.chunk_index, asked.cache_epoch)
+    expected = (request.call_id, plan.chunk_index, request.cache_epoch)
     if (meta.call_id, meta.chunk_index, meta.cache_epoch) != expected:
         found = (meta.call_id, meta.chunk_index, meta.cache_epoch)
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")

@@ -99,20 +99,20 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
     if tensor.dtype not in _DTYPE_NAMES:
         raise ContractError(f"{name} has type {tensor.dtype}; the wire carries {', '.join(_DTYPES)}")
     if tensor.nbytes > MAX_TENSOR_BYTES:
-        raise ContractError(f"{name} has {tensor.nbytes} bytes; at most {MAX_TENSOR_BYTES} travel")
+        raise ContractError(f"{name} has {tensor.nbytes} bytes; at most {MAX_TENSOR_BYTES} can be sent")
     if tensor.dim() > MAX_DIMS:
-        raise ContractError(f"{name} has {tensor.dim()} dimensions; at most {MAX_DIMS} travel")
+        raise ContractError(f"{name} has {tensor.dim()} dimensions; at most {MAX_DIMS} can be sent")
     return TensorSpec(name, _DTYPE_NAMES[tensor.dtype], tuple(tensor.shape))
 
 
 def _pack(kind: int, meta: Any, tensors: Mapping[str, Tensor], device: torch.device | str) -> EncodedMessage:
     if len(tensors) > MAX_TENSORS:
-        raise ContractError(f"{len(tensors)} tensors; at most {MAX_TENSORS} travel")
+        raise ContractError(f"{len(tensors)} tensors; at most {MAX_TENSORS} can be sent")
     names = sorted(tensors)
     specs = tuple(_spec(name, tensors[name]) for name in names)
     body = msgspec.msgpack.encode(_Meta(msgspec.Raw(msgspec.msgpack.encode(meta)), specs))
     if len(body) > MAX_META_BYTES:
-        raise ContractError(f"metadata has {len(body)} bytes; at most {MAX_META_BYTES} travel")
+        raise ContractError(f"metadata has {len(body)} bytes; at most {MAX_META_BYTES} can be sent")
     header = [MAGIC, kind, meta.version, meta.call_id, len(body), len(specs)]
     return EncodedMessage(
         torch.tensor(header, dtype=torch.int64, device=device),

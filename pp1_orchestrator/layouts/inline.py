@@ -14,8 +14,8 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Envelope, Result, wire
 from pp1_orchestrator.layouts.process_mesh import RankProcess
 from pp1_orchestrator.loading.checkpoint import Components
-from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, make_leader_text
-from pp1_orchestrator.mesh.worker import MeshWorker, timer_of
+from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, make_recipe_resolver
+from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
@@ -34,13 +34,13 @@ class InlineMesh:
         state = load_weights(settings, config, alone, self._device)
         self._spans = make_recorder(settings, int(RANK), self._device)
         generator, components = make_generator(state, settings, config, alone)
-        text, text_bytes = make_leader_text(settings, config, self._device, self._device, self._spans)
+        resolver, text_bytes = make_recipe_resolver(settings, config, self._device, self._device, self._spans)
         self._components = components | text_bytes
         self._folder = folder
-        worker = MeshWorker(generator, self._spans, timer_of(self._device))
+        worker = MeshWorker(generator, self._spans, self._device)
 
         def infer(envelope: Envelope) -> Result:
-            return worker.infer(text.resolve(envelope), idle_ms=0.0)
+            return worker.infer(resolver.resolve(envelope), idle_ms=0.0)
 
         self._channel = InlineChannel(infer, worker.run_context_pass, self._device)
 

@@ -28,7 +28,7 @@ from pp1_orchestrator.transport.rendezvous import (
     fetch,
     group_timeouts,
     is_published,
-    join_groups,
+    make_groups,
     publish,
     wait_for_all,
 )
@@ -114,7 +114,7 @@ class ProcessMesh:
         deadlines = self._settings.deadlines
         wait_for_all(self._store, "agreed", self._ranks, deadlines.start, self._dead)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        self._topology = self._join_groups()
+        self._topology = self._make_groups()
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): fetch(self._store, "memory", rank) for rank in self._ranks}
         self._link = MeshLink(open_channel(self._topology), timer, on_duplicate)
@@ -165,10 +165,10 @@ class ProcessMesh:
     def _pids(self) -> dict[int, int]:
         return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}
 
-    def _join_groups(self) -> Topology:
+    def _make_groups(self) -> Topology:
         layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
         make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-        return join_groups(make, self._dead, self._settings.deadlines.start)
+        return make_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, str]:
         """Ranks that ended, and how; first those that could not say why, of which the others may have ended."""

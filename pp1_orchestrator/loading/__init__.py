@@ -1,1 +1,1 @@
-"""From settings to models: opens checkpoints and builds generator, VAE and text encoder."""
+"""From settings to models: opens and checks checkpoints, builds rank 0's models."""

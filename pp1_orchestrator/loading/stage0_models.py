@@ -1,9 +1,14 @@
-"""Rank 0's side of the VAE from settings. Only rank 0 pays for importing it.
+"""Loads rank 0's models from settings: VAE, text encoder and prompt limit.
 
-The text encoder from settings, for whichever rank holds it. Imported by that rank alone: it is slow to import.
+The leader loads its text encoder here, too. Other ranks do not import this module, because its libraries load slowly.
 """
 
 from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
 
 import torch
 
@@ -14,34 +19,53 @@ from pp1_orchestrator.loading.sources import text_device, text_source, vae_sourc
 from pp1_orchestrator.models.text.load_text_encoder import check_text_encoder, load_text_encoder
 from pp1_orchestrator.models.text.tokenizer import PromptLimit, prompt_limit
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
-from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.load_vae import compile_decoder
 from pp1_orchestrator.models.vae.vae_registry import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.testing.faults import with_stage0_fault
 from pp1_orchestrator.testing.wrappers import delayed
 
+log = logging.getLogger(__name__)
+
+
+class LoadPhases:
+    """How long each part of rank 0 took to load, and the bytes of its components, in the order of loading."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.components: Components = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str, device: torch.device) -> Iterator[Components]:
+        """Times one part. The caller adds the bytes of its components to the dictionary that this yields."""
+        start, parts = time.monotonic(), Components()
+        yield parts
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        self.seconds[name] = time.monotonic() - start
+        self.components |= parts
+        sizes = ", ".join(f"{component} {nbytes / 1e6:.1f} MB" for component, nbytes in parts.items())
+        log.info("%s: loaded in %.1f s (%s)", name, self.seconds[name], sizes)
+
 
 def check_vae(settings: Settings, with_encoder: bool) -> None:
-    """What can be known of the decoder's weights before a device is touched. Raises ConfigError."""
+    """Checks the VAE's files without using a device. Raises ConfigError."""
     source = vae_source(settings)
     if not source.random:
         with as_config_error(settings):
             VAES[settings.stage0.name].check(source, with_encoder)
-            check_part(source.where, settings)
+            check_part(source.path, settings)
 
 
 def load_vae_parts(
     settings: Settings, config: WanConfig, device: torch.device, with_encoder: bool
-) -> tuple[StreamingDecoder, FrameEncode | None, Components]:
-    """The decoder, the one-frame encoder if the context needs one, and their bytes.
-
-    Raises ConfigError for a bad checkpoint.
-    """
+) -> tuple[StreamingDecoder, FrameEncoder | None, Components]:
+    """Loads the decoder, and the frame encoder if the context needs it. Raises ConfigError for a bad checkpoint."""
     debug = settings.debug
     with as_config_error(settings):
-        kind, dtype = VAES[settings.stage0.name], COMPONENT_DTYPES[settings.model.dtype]
-        loaded = kind.load(vae_source(settings), device, dtype, with_encoder)
+        loader, dtype = VAES[settings.stage0.name], COMPONENT_DTYPES[settings.model.dtype]
+        loaded = loader.load(vae_source(settings), device, dtype, with_encoder)
     decoder, encoder = loaded.decoder, loaded.frame_encoder
     if settings.layout.compile and device.type != "cpu":
         size = latent_size(settings.stream.height, settings.stream.width)
@@ -57,7 +81,7 @@ def load_vae_parts(
 
 
 def check_encoder(settings: Settings) -> None:
-    """What can be known of the encoder's weights before a device is touched. Raises ConfigError."""
+    """Checks the text encoder's files without using a device. Raises ConfigError."""
     source = text_source(settings)
     if source.seed is None:
         with as_config_error(settings):
@@ -66,7 +90,7 @@ def check_encoder(settings: Settings) -> None:
 
 
 def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
-    """Which prompts are too long, wherever they are encoded. Raises ConfigError without a tokenizer."""
+    """Tells which prompts are too long for the text encoder. Raises ConfigError without a tokenizer."""
     source = text_source(settings)
     with as_config_error(settings):
         return prompt_limit(source.tokenizer, source.seed is not None, config.text_len)
@@ -75,15 +99,15 @@ def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
 def load_encoder(
     settings: Settings, config: WanConfig, device: torch.device, result: torch.device
 ) -> tuple[CachedEncoder, int]:
-    """The encoder and its weights' bytes; embeddings come on `result`. Raises ConfigError for a bad checkpoint."""
+    """Loads the text encoder; returns it and the bytes of its weights. Raises ConfigError for a bad checkpoint.
+
+    Args:
+        device: that of the rank's other models.
+        result: that of the embeddings.
+    """
+    where, dtype = text_device(settings, device), COMPONENT_DTYPES[settings.model.dtype]
     with as_config_error(settings):
-        encoder = load_text_encoder(
-            text_source(settings),
-            config.text_len,
-            text_device(settings, device),
-            COMPONENT_DTYPES[settings.model.dtype],
-            result=result,
-        )
+        encoder = load_text_encoder(text_source(settings), config.text_len, where, dtype, result)
         if encoder.embed_shape[-1] != config.text_dim:
             raise ValueError(f"embeddings are {encoder.embed_shape[-1]} wide; the generator takes {config.text_dim}")
-    return CachedEncoder(encoder), encoder.weight_bytes
+    return CachedEncoder(encoder.encode), encoder.weight_bytes

@@ -7,11 +7,11 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, open_checkpoint
-from pp1_orchestrator.mesh.text_conditioning import LeaderText
+from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
-from pp1_orchestrator.models.wan.compiled import fast_runner
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, assemble, read_part, whole_shapes
@@ -42,10 +42,10 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     parts["text_cache"] = model.text_bytes()
-    passes = None
+    runner = None
     if settings.layout.compile:
-        passes = fast_runner(model, cache, settings.layout.fp8)
-    made = CausalGenerator(model, cache, schedule, passes)
+        runner = fast_runner(model, cache, settings.layout.fp8)
+    made = CausalGenerator(model, cache, schedule, runner)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
         made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     generator, delay_s = made, settings.debug.mesh_s
@@ -54,20 +54,20 @@ def make_generator(state: State, settings: Settings, config: WanConfig, shard: S
     return with_work_fault(generator, shard.rank + LEADER, settings), parts
 
 
-def make_leader_text(
+def make_recipe_resolver(
     settings: Settings, config: WanConfig, device: torch.device, result: torch.device, spans: SpanRecorder
-) -> tuple[LeaderText, Components]:
+) -> tuple[RecipeResolver, Components]:
     """What resolves text recipes on the leader, and its bytes by component. Has an encoder if the routing needs one.
 
     device: of the encoder. result: of its embeddings, as of those that messages bring.
     """
     if settings.routing.encoder != "leader":
-        return LeaderText(None, spans), {}
+        return RecipeResolver(None, spans), {}
     # Imported here: only the leader needs it.
     from pp1_orchestrator.loading.stage0_models import load_encoder
 
     encoder, nbytes = load_encoder(settings, config, device, result)
-    return LeaderText(encoder, spans), {"text_encoder": nbytes}
+    return RecipeResolver(encoder, spans), {"text_encoder": nbytes}
 
 
 def _shard_plan(settings: Settings) -> ShardPlan:

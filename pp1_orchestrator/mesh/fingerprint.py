@@ -10,7 +10,7 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.loading.checkpoint import as_config_error
-from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
+from pp1_orchestrator.models.checkpoints.manifest import DigestCache, fingerprint
 from pp1_orchestrator.models.wan.ops.split_kv_attention import FLASH, flash_version
 
 
@@ -21,10 +21,10 @@ def fingerprint_rank(settings: Settings) -> handshake.RankFingerprint:
     if model.weights == "random":
         return handshake.make_fingerprint(settings, versions, model.weights)
     with as_config_error(settings):
-        memory = DigestMemory(_cache() / "digests.json")
-        found = fingerprint(model.part("generator"), memory)
+        cache = DigestCache(_cache() / "digests.json")
+        found = fingerprint(model.part("generator"), cache)
         if model.lora is not None:
-            found = f"{found}+{fingerprint(Path(model.lora).expanduser(), memory)}"
+            found = f"{found}+{fingerprint(Path(model.lora).expanduser(), cache)}"
     return handshake.make_fingerprint(settings, versions, found)
 
 

@@ -1,4 +1,5 @@
-"""The leader (global rank 1): receives envelopes from rank 0, broadcasts them, and sends one result for every INFER.
+"""Mesh ranks: the leader (rank 1) receives envelopes from rank 0, broadcasts them, and sends one result
+for every INFER; the followers (ranks 2..N) run what the leader broadcasts.
 
 One thread does all communication of a mesh rank. A message is complete and checked, and its recipe resolved, before the
 first collective. The leader never waits until rank 0 has taken a result while rank 0 may be sending: both would wait
@@ -9,39 +10,31 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
-from pp1_orchestrator.mesh.text_conditioning import LeaderText, Resolved
+from pp1_orchestrator.mesh.text_conditioning import RecipeResolver, ResolvedEnvelope
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
 from pp1_orchestrator.telemetry.spans import SpanRecorder
-from pp1_orchestrator.transport.link import MeshLink, PendingSend, send_message
-from pp1_orchestrator.transport.process_groups import MeshShard
+from pp1_orchestrator.transport.link import MeshLink, PendingSend, receive_message, send_message
+from pp1_orchestrator.transport.process_groups import MESSAGE_DEVICE, MeshShard
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderParts:
-    """What a leader uses."""
-
-    link: MeshLink
-    shard: MeshShard
-    text: LeaderText
-    worker: MeshWorker
-
-
 class Leader:
-    """Runs until SHUTDOWN. Reports a failure to rank 0, then raises it: the other ranks may be inside a collective."""
+    """Reports a failure to rank 0, then raises it: the other ranks may be inside a collective."""
 
-    def __init__(self, parts: LeaderParts, spans: SpanRecorder) -> None:
-        self._parts, self._spans = parts, spans
+    def __init__(
+        self, link: MeshLink, shard: MeshShard, resolver: RecipeResolver, worker: MeshWorker, spans: SpanRecorder
+    ) -> None:
+        self._link, self._shard, self._resolver, self._worker, self._spans = link, shard, resolver, worker, spans
         self._pending_result: PendingSend | None = None
 
     def run(self) -> None:
+        """Run until SHUTDOWN."""
         idle_since = time.monotonic_ns()
         while True:
-            received = self._parts.link.receive()
+            received = self._link.receive()
             envelope: Envelope = received.message
             plan = envelope.meta.plan
             ids = {} if plan is None else {"chunk": plan.chunk_index}
@@ -57,7 +50,7 @@ class Leader:
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
         self._spans.flow_in("envelope", envelope.meta.call_id)
         try:
-            result = self._run(self._parts.text.resolve(envelope), idle_ms)
+            result = self._run(self._resolver.resolve(envelope), idle_ms)
         except Exception as error:
             meta = envelope.meta
             ids = {"call_id": meta.call_id, "epoch": meta.cache_epoch, "chunk": envelope.plan.chunk_index}
@@ -66,24 +59,35 @@ class Leader:
             self._wait_for_pending()  # this process ends next, and rank 0 waits for this result only
             raise
         self._send_result(result)
-        self._parts.worker.run_context_pass()
+        self._worker.run_context_pass()
 
-    def _run(self, resolved: Resolved, idle_ms: float) -> Result:
+    def _run(self, resolved: ResolvedEnvelope, idle_ms: float) -> Result:
         self._broadcast(resolved.envelope)
-        return self._parts.worker.infer(resolved, idle_ms)
+        return self._worker.infer(resolved, idle_ms)
 
     def _send_result(self, result: Result) -> None:
         """Rank 0 receives the previous result before it waits for this one, so this wait ends."""
         self._wait_for_pending()
-        parcel = wire.pack_result(result, self._parts.link.device)
+        message = wire.pack_result(result, self._link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
-            self._pending_result = self._parts.link.start_send(parcel)
+            self._pending_result = self._link.start_send(message)
 
     def _wait_for_pending(self) -> None:
         if self._pending_result is not None:
             self._pending_result.wait()
 
     def _broadcast(self, envelope: Envelope) -> None:
-        if self._parts.shard.degree > 1:
-            send_message(wire.pack_envelope(envelope, self._parts.link.device), self._parts.shard.broadcast)
+        if self._shard.degree > 1:
+            send_message(wire.pack_envelope(envelope, self._link.device), self._shard.broadcast)
+
+
+def follow(shard: MeshShard, worker: MeshWorker) -> None:
+    """A follower's loop, until SHUTDOWN. Sends nothing to rank 0."""
+    while True:
+        envelope: Envelope = receive_message(shard.broadcast, MESSAGE_DEVICE).message
+        if envelope.meta.action is Action.SHUTDOWN:
+            return
+        if envelope.meta.action is Action.INFER:
+            worker.infer(ResolvedEnvelope(envelope), idle_ms=0.0)
+            worker.run_context_pass()

@@ -13,11 +13,10 @@ import torch
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import handshake
 from pp1_orchestrator.errors import Pp1Error, named_line
-from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, make_leader_text
+from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, make_recipe_resolver
 from pp1_orchestrator.mesh.fingerprint import fingerprint_rank
-from pp1_orchestrator.mesh.follower import Follower
-from pp1_orchestrator.mesh.leader import Leader, LeaderParts
-from pp1_orchestrator.mesh.worker import MeshWorker, timer_of
+from pp1_orchestrator.mesh.leader import Leader, follow
+from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
@@ -33,8 +32,8 @@ from pp1_orchestrator.processes.process_tuning import (
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
 from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
 from pp1_orchestrator.transport.link import MeshLink
-from pp1_orchestrator.transport.process_groups import HOST, LEADER, STAGE0, MeshShard, Topology, open_channel
-from pp1_orchestrator.transport.rendezvous import fetch, group_timeouts, publish, tell_failure
+from pp1_orchestrator.transport.process_groups import LEADER, MESSAGE_DEVICE, STAGE0, MeshShard, Topology, open_channel
+from pp1_orchestrator.transport.rendezvous import fetch, group_timeouts, publish, publish_failure
 from pp1_orchestrator.transport.tcp_store import Store, join_store
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,9 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
-    text, text_bytes = make_leader_text(settings, config, device, HOST, spans) if rank == LEADER else (None, {})
+    resolver, text_bytes = None, {}
+    if rank == LEADER:
+        resolver, text_bytes = make_recipe_resolver(settings, config, device, MESSAGE_DEVICE, spans)
     publish(store, "loaded", rank, True)
     log.info("loaded")
     apply_start_fault(settings, rank, "join")
@@ -86,12 +87,12 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     generator, components = make_generator(state, settings, config, shard)
     publish(store, "memory", rank, components | text_bytes)
     log.info("joined the others")
-    worker = MeshWorker(generator, spans, timer_of(device), alone=layout.mesh_ranks == 1)
-    if text is not None:
+    worker = MeshWorker(generator, spans, device, alone=layout.mesh_ranks == 1)
+    if resolver is not None:
         link = MeshLink(with_answer_fault(open_channel(topology), settings))
-        Leader(LeaderParts(link, shard, text, worker), spans).run()
+        Leader(link, shard, resolver, worker, spans).run()
     else:
-        Follower(shard, worker, HOST).run()
+        follow(shard, worker)
     if folder is not None:
         leave_part(spans, folder)
     publish(store, "peak", rank, peak_bytes(device))
@@ -108,6 +109,6 @@ def _enable_stack_dumps(folder: Path, rank: int) -> None:
 
 def _report_failure(store: Store, rank: int, error: Exception) -> None:
     try:
-        tell_failure(store, rank, error)
+        publish_failure(store, rank, error)
     except (RuntimeError, Pp1Error):
         log.info("rank 0 is gone")

@@ -18,7 +18,7 @@ from pp1_orchestrator.telemetry.spans import SpanRecorder
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedEnvelope:
     """An envelope without a recipe: a changed conditioning is a tensor.
 
     embeds: [N, L, text_dim] that the result is to carry. text_ms: time that this took.
@@ -29,22 +29,22 @@ class Resolved:
     text_ms: float = 0.0
 
 
-class LeaderText:
+class RecipeResolver:
     """Turns recipes into tensors. encoder: None if prompts are encoded on rank 0."""
 
     def __init__(self, encoder: CachedEncoder | None, spans: SpanRecorder) -> None:
         self._encoder, self._spans = encoder, spans
         self._mixer = RecipeMixer(self._lookup)
 
-    def resolve(self, envelope: Envelope) -> Resolved:
+    def resolve(self, envelope: Envelope) -> ResolvedEnvelope:
         """Raises ContractError if the envelope has a recipe and the mesh has no encoder."""
         plan = envelope.meta.plan
         if plan is None:
-            return Resolved(envelope)
+            return ResolvedEnvelope(envelope)
         if plan.recipe is None:
             if CONDITIONING in envelope.tensors:
                 self._mixer.adopt(plan.conditioning_epoch, envelope.tensors[CONDITIONING])
-            return Resolved(envelope)
+            return ResolvedEnvelope(envelope)
         start = time.monotonic_ns()
         conditioning = self._mixer.apply(plan.recipe, plan.conditioning_epoch)
         embeds = torch.cat([self._lookup(text) for text in plan.recipe.texts]) if plan.return_embeds else None
@@ -54,7 +54,7 @@ class LeaderText:
             envelope.meta, plan=msgspec.structs.replace(plan, recipe=None, return_embeds=False)
         )
         tensors = {**envelope.tensors, CONDITIONING: conditioning}
-        return Resolved(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
+        return ResolvedEnvelope(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
 
     def _lookup(self, text: str) -> Tensor:
         if self._encoder is None:

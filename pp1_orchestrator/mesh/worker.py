@@ -1,7 +1,5 @@
-"""Times the work of a rank. CUDA work is asynchronous, so it is timed with events.
-
-One chunk on a mesh rank, the same on every rank: rebuild the cache if asked to, denoise, and after the result has
-been sent, run the context pass.
+"""One chunk on a mesh rank, the same on every rank: rebuild the cache if the envelope says so, denoise, and run the
+context pass after the result has been sent.
 
 Does what the envelope says and decides nothing. Knows nothing of ranks or messages.
 """
@@ -21,49 +19,9 @@ from pp1_orchestrator.contract import Envelope, PPResultV2, Result
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
-from pp1_orchestrator.mesh.text_conditioning import Resolved
+from pp1_orchestrator.mesh.text_conditioning import ResolvedEnvelope
 from pp1_orchestrator.models.wan.sampler import initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
-
-
-class Timer(Protocol):
-    """Marks points in the work of the calling thread."""
-
-    def mark(self) -> Any: ...
-
-    def ms(self, start: Any, end: Any) -> float:
-        """Milliseconds between two marks. Waits until the work up to `end` is done."""
-        ...
-
-
-class HostTimer:
-    """For a CPU, whose work is done when the call returns."""
-
-    def mark(self) -> float:
-        return time.monotonic()
-
-    def ms(self, start: float, end: float) -> float:
-        return (end - start) * 1e3
-
-
-class CudaTimer:
-    """For the current stream of the calling thread."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def mark(self) -> torch.cuda.Event:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
-        return event
-
-    def ms(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        end.synchronize()
-        return start.elapsed_time(end)
-
-
-def timer_of(device: torch.device) -> Timer:
-    return CudaTimer(device) if device.type == "cuda" else HostTimer()
 
 
 class Generator(Protocol):
@@ -94,8 +52,8 @@ class MeshWorker:
     alone: no other rank waits for this one within a chunk, so it can continue after running out of memory.
     """
 
-    def __init__(self, generator: Generator, spans: SpanRecorder, timer: Timer, alone: bool = True) -> None:
-        self._generator, self._spans, self._timer, self._alone = generator, spans, timer, alone
+    def __init__(self, generator: Generator, spans: SpanRecorder, device: torch.device, alone: bool = True) -> None:
+        self._generator, self._spans, self._timer, self._alone = generator, spans, DeviceTimer(device), alone
         self._needs_reset = False
         self._pending_context: tuple[InferPlan, Tensor] | None = None
         self._calls_reported = 0
@@ -103,7 +61,7 @@ class MeshWorker:
         """Start and end marks of the last context pass, which the device may still be running."""
         self._conditioning_epoch = -1
 
-    def infer(self, resolved: Resolved, idle_ms: float) -> Result:
+    def infer(self, resolved: ResolvedEnvelope, idle_ms: float) -> Result:
         """Denoise the envelope's chunk. Runs the last chunk's context pass first, if that has not run yet.
 
         Raises ContractError before the first pass if the envelope can't be run.
@@ -125,7 +83,7 @@ class MeshWorker:
             torch.cuda.empty_cache()
         return failure(envelope, ChunkError(reason))
 
-    def _infer(self, resolved: Resolved, idle_ms: float) -> Result:
+    def _infer(self, resolved: ResolvedEnvelope, idle_ms: float) -> Result:
         if self._needs_reset and not resolved.envelope.plan.reset_kv_cache:
             return failure(resolved.envelope, ChunkError("the caches were given up with an earlier chunk"))
         self._needs_reset = False
@@ -196,6 +154,28 @@ class MeshWorker:
                 f"chunk {plan.chunk_index} needs conditioning {plan.conditioning_epoch}, "
                 f"the mesh has {self._conditioning_epoch}"
             )
+
+
+class DeviceTimer:
+    """Times the work of the calling thread. CUDA work is asynchronous, so it is timed with events."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def mark(self) -> Any:
+        """Mark this point of the work."""
+        if self._device.type != "cuda":
+            return time.monotonic()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    def ms(self, start: Any, end: Any) -> float:
+        """Milliseconds between two marks. Waits until the work up to `end` is done."""
+        if self._device.type != "cuda":
+            return (end - start) * 1e3
+        end.synchronize()
+        return start.elapsed_time(end)
 
 
 def failure(envelope: Envelope, error: Exception) -> Result:

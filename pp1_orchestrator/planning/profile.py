@@ -145,7 +145,7 @@ def text_encoder(settings: Settings) -> UMT5EncoderModel:
 def _check_exists(settings: Settings, part: Literal["vae", "text_encoder"]) -> None:
     """A checkpoint that exists must have the part. One that does not exist yet can still be planned for."""
     model = settings.model
-    where = vae_source(settings).where if part == "vae" else model.part(part)
+    where = vae_source(settings).path if part == "vae" else model.part(part)
     if model.weights == "checkpoint" and model.folder.is_dir() and not where.exists():
         raise ConfigError(f"model.root={model.root}: {where}: no such file or folder")
 

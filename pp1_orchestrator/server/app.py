@@ -1,32 +1,32 @@
-"""Puts the parts of the HTTP interface together into one ASGI application."""
+"""Builds the ASGI application of the HTTP interface from its middleware and routes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.server.auth import AccessGuard
-from pp1_orchestrator.server.control_lease import ControlGuard, Leases
-from pp1_orchestrator.server.openapi import describe, methods_at
-from pp1_orchestrator.server.path_allowlist import INTERFACE, PathAllowlist
+from pp1_orchestrator.server.control_lease import ControlLease
+from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
+from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimit
-from pp1_orchestrator.server.requests import BodyLimit
-from pp1_orchestrator.server.responses import error_reply, not_possible, nothing_at
+from pp1_orchestrator.server.requests import BodyLimit, explain
+from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.routes.clip_routes import Clips, clip_routes
-from pp1_orchestrator.server.routes.health_routes import document_routes, health_routes
-from pp1_orchestrator.server.routes.lease_routes import lease_routes
+from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
+from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import Peers, whep_routes
@@ -34,10 +34,10 @@ from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
 from pp1_orchestrator.telemetry.metrics_catalogue import Limited
-from pp1_orchestrator.types import StreamControl
+from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, StreamControl
 
 log = logging.getLogger(__name__)
-Mount = Callable[[FastAPI], None]
+MountPanel = Callable[[FastAPI, int, int, int], None]
 
 
 def create_app(
@@ -47,87 +47,79 @@ def create_app(
     events: EventBus,
     registry: CollectorRegistry,
     settings: ServerSettings,
-    mount_panel: Mount | None = None,
+    mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
 ) -> FastAPI:
-    """The whole interface. `mount_panel` adds the page at `/` (`ui.mount_panel`); without it there is none.
-    on_limited: told of each request that came too often.
+    """The whole interface.
 
-    `app.state.drain()` lets viewers and event streams go, so that a shutdown need not wait for them.
+    `app.state.drain()` ends all viewers and event streams, so that a shutdown need not wait for them.
+
+    Args:
+        mount_panel: adds the page at `/` (`ui.mount_panel`); without it there is no page.
+        on_limited: called for each request that a rate limit refuses.
     """
     streams = EventStreams(events, settings.limits)
-    leases = Leases(settings.limits.lease_s, settings.limits.lease_waiting, functools.partial(_tell, events))
+
+    def publish_lease(reason: str, now: LeaseState) -> None:
+        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
+
+    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    changes = may_change(lease)
+    routers = (
+        whep_routes(peers),
+        stream_routes(stream, peers, clips, lease, changes),
+        timeline_routes(stream, changes),
+        clip_routes(clips, changes),
+        lease_routes(lease, settings.limits),
+        event_routes(streams),
+        health_routes(stream, registry),
+    )
+    liveness = liveness_routes(stream)
 
     async def drain() -> None:
         streams.close_all()
         await peers.close_all()
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        peers.start()
-        yield
-        await drain()
-
+    lifespan = functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
     app.state.drain = drain
-    app.state.document = functools.cache(lambda: describe(app.routes, settings))
-    app.add_middleware(ControlGuard, leases=leases)
-    app.add_middleware(PathAllowlist)
+    app.openapi = functools.partial(document, app)
+    app.add_middleware(PathAllowlist, routes=[route for router in (*routers, liveness) for route in router.routes])
     app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(HTTPException, _refused)
+    for kind in (RequestError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
-    app.include_router(whep_routes(peers))
-    app.include_router(stream_routes(stream, peers, clips, leases, settings.limits))
-    app.include_router(timeline_routes(stream))
-    app.include_router(clip_routes(clips))
-    app.include_router(lease_routes(leases, settings.limits))
-    app.include_router(event_routes(streams))
-    app.include_router(health_routes(stream, registry))
-    app.include_router(document_routes(app.state.document))
-    for prefix in INTERFACE:  # else the page is asked for whatever no route fits wholly: a wrong method, too
-        app.router.routes.append(Route(prefix + "{rest:path}", Elsewhere(), include_in_schema=False))
+    credentials = CREDENTIALS if settings.token else []
+    common: dict[str, Any] = {"dependencies": [Depends(not_stored), *credentials], "responses": errors(401, 403, 429)}
+    for router in routers:
+        app.include_router(router, **common)
+    app.include_router(liveness, responses=errors(403))
     if mount_panel is not None:
-        mount_panel(app)
+        mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
 
 
-def _tell(events: EventBus, reason: str, now: LeaseState) -> None:
-    events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
+@contextlib.asynccontextmanager
+async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
+    peers.start()
+    yield
+    await drain()
 
 
 def _name(route: APIRoute) -> str:
-    """What a generated client calls a route."""
+    """The operation id, which generated clients use as the function's name."""
     return route.name
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        return _not_routed(request, error)
-    assert isinstance(error, RequestError)
-    return error_reply(str(error), error.status)
-
-
-def _not_routed(request: Request, error: HTTPException) -> Response:
-    if error.status_code in {404, 405}:
-        return _elsewhere(request)
-    return error_reply(str(error.detail), error.status_code)
-
-
-def _elsewhere(request: Request) -> Response:
-    """405 for a path of the interface, 404 for any other one."""
-    method, path = request.method, request.url.path
-    allowed = methods_at(path, request.app.state.document())
-    return not_possible(method, path, ", ".join(allowed)) if allowed else nothing_at(path)
-
-
-class Elsewhere:
-    """An endpoint for all methods."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _elsewhere(Request(scope))(scope, receive, send)
+    if isinstance(error, RequestValidationError):
+        error = explain(error)
+    if isinstance(error, RequestError):
+        return error_reply(str(error), error.status)
+    assert isinstance(error, HTTPException)
+    return error_reply(error.detail, error.status_code)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

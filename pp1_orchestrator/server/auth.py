@@ -1,8 +1,8 @@
-"""Who may talk to the server: decided for every route alike, before any of them is looked up.
+"""Access rules, the same for all routes and checked before routing.
 
-Four checks in this order: the Host a browser was told (against DNS rebinding), the token, what it is good for, and the
-Origin of whatever changes something (against requests forged by other pages). Whoever has guessed too many tokens is
-not even told whether the next one is right.
+Four checks in this order: Host (against DNS rebinding), the token, what the token permits, and for requests that change
+something Origin (against forgery by other pages). A client that has sent too many wrong tokens gets 429 even for a
+right one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.server.rate_limit import Buckets, client_of, too_often
-from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import ServerSettings
 
 COOKIE = "pp1_session"
 OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-NAME_CHARS = 80
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WATCHING = "/whep"
-"""Where whoever may only watch changes something, too: a viewer's own place."""
+"""The only path at which the view token permits POST and DELETE: a viewer's own session."""
 ONLY_WATCH = "this token is for watching; to change anything, serving.token is needed"
 HARDENING: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -38,12 +37,12 @@ HARDENING: Mapping[str, str] = {
         "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
     ),
 }
-"""Gradio's page needs inline script and eval; nothing may come from, or be sent to, another origin."""
+"""Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A token, what stands for it in a cookie, and whether it is good for more than watching."""
+    """A token, its value in the session cookie, and whether it permits changes."""
 
     token: str
     session: str
@@ -51,7 +50,7 @@ class _Key:
 
 
 def is_watching(method: str, path: str) -> bool:
-    """Whether a request leaves the stream as it is: reading, and taking or leaving a viewer's own place."""
+    """Whether a request only reads, or starts or ends a viewer's own session."""
     return method in SAFE_METHODS or path.startswith(WATCHING)
 
 
@@ -83,19 +82,19 @@ class AccessGuard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
-            return error_reply(
-                f"Host {host[:NAME_CHARS]!r} is not served here; use {', '.join(sorted(self._hosts))}", 403
-            )
-        if scope["path"] not in OPEN_PATHS and (answer := self._unless_known(scope, headers)) is not None:
+            names = ", ".join(sorted(self._hosts))
+            return error_reply(f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}", 403)
+        if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
-            line = f"Origin {origin[:NAME_CHARS]!r} may not change anything here; only pages of {host[:NAME_CHARS]} may"
+            own, given = host[:MAX_ECHO_CHARS], origin[:MAX_ECHO_CHARS]
+            line = f"Origin {given!r} may not change anything here; only pages of {own} may"
             return error_reply(line, 403)
         return None
 
-    def _unless_known(self, scope: Scope, headers: Headers) -> Response | None:
-        """None for whoever has a token that is good for this; a page that brings one in its address gets a cookie."""
+    def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
+        """None if the request has a token that permits it. A page request with a token in its address gets a cookie."""
         if not self._keys:
             return None
         method, path, client = scope["method"], scope["path"], client_of(scope)
@@ -103,22 +102,22 @@ class AccessGuard:
         is_guess = bool(bearer or cookie or offered)
         if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
             return too_often("wrong tokens", self._rate, wait_s)
-        key = self._having(token=bearer) if bearer else self._having(session=cookie)
+        key = self._match_key(token=bearer) if bearer else self._match_key(session=cookie)
         if key is not None:
             return None if key.may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
-        key = self._having(token=offered)
+        key = self._match_key(token=offered)
         if method == "GET" and path == "/" and key is not None:
             return _set_session_cookie(key, scope)
         if is_guess:
             self._guesses.wait_s(client)
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
 
-    def _having(self, token: str = "", session: str = "") -> _Key | None:
+    def _match_key(self, token: str = "", session: str = "") -> _Key | None:
         return next((key for key in self._keys if _same(token, key.token) or _same(session, key.session)), None)
 
 
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
-    """What a request brings to be let in: a bearer, a cookie, a token in its address."""
+    """A request's bearer token, session cookie and token in the query string; empty where there is none."""
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     bearer = credential if scheme.lower() == "bearer" else ""
     cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
@@ -126,14 +125,14 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
 
 
 def _set_session_cookie(key: _Key, scope: Scope) -> Response:
-    """The page again, without the token in its address."""
-    welcome = RedirectResponse("/", status_code=303)
-    welcome.set_cookie(COOKIE, key.session, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
-    return welcome
+    """Redirect to the page without the token in its address."""
+    response = RedirectResponse("/", status_code=303)
+    response.set_cookie(COOKIE, key.session, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    return response
 
 
 def _parts(address: str) -> SplitResult:
-    """An address in its parts; all of them are empty where it is none."""
+    """The parts of an address; all empty if it is malformed."""
     try:
         return urlsplit(address)
     except ValueError:
@@ -141,7 +140,7 @@ def _parts(address: str) -> SplitResult:
 
 
 def _session_of(token: str) -> str:
-    """What the cookie holds: it proves the token without being it."""
+    """The cookie's value: it proves knowledge of the token without revealing it."""
     return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
 
 

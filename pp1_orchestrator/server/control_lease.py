@@ -1,8 +1,6 @@
-"""Who may change the stream: everybody, until somebody holds control. Decided for every route alike.
+"""The control lease: at most one client controls the stream, and others wait for it.
 
-Who holds control of the stream: at most one client at a time, who renews it, hands it over, or loses it.
-
-Knows nothing of HTTP. Nobody has to hold it: while nobody does, everybody may change the stream.
+While nobody holds the lease, every client may change the stream. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -12,15 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.auth import SAFE_METHODS
-from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.schemas import Lease, LeaseParticipant, LeaseState
 
-KEY_BYTES, CHARS = 16, 20
+KEY_BYTES, MAX_ECHO_CHARS = 16, 20
 
 
 @dataclass(slots=True)
@@ -28,27 +21,29 @@ class _Client:
     key: str
     id: str
     name: str
-    until_s: float
+    expires_s: float = 0.0
 
-    def seat(self) -> LeaseParticipant:
+    def public(self) -> LeaseParticipant:
         return LeaseParticipant(id=self.id, name=self.name)
 
 
-class Leases:
-    """One lease and those who wait for it. Belongs to one event loop's thread.
+class ControlLease:
+    """The holder and the clients that wait. Not thread-safe: use it from one event loop.
 
-    lease_s: holder and waiting clients are forgotten when they say nothing for so long. on_change(reason, state):
-    holder or waiting clients are others now.
+    Args:
+        lease_s: the holder and waiting clients are dropped when they have not renewed for this long.
+        max_waiting: how many clients may wait.
+        on_change: called with the reason and the new state when the holder or the waiting clients change.
     """
 
     def __init__(
         self,
         lease_s: float,
-        waiting: int,
+        max_waiting: int,
         on_change: Callable[[str, LeaseState], None] = lambda *_: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lease_s, self._places, self._on_change, self._now = lease_s, waiting, on_change, now
+        self._lease_s, self._max_waiting, self._on_change, self._now = lease_s, max_waiting, on_change, now
         self._holder: _Client | None = None
         self._waiting: list[_Client] = []
         self._count = 0
@@ -58,7 +53,7 @@ class Leases:
         return self._state()
 
     def check(self, key: str | None) -> None:
-        """Raises RequestError 409 when somebody else holds control; the holder's lease is renewed."""
+        """Renew the holder's lease. Raises RequestError 409 when another client holds it."""
         self.expire()
         if self._holder is None:
             return
@@ -68,126 +63,102 @@ class Leases:
         self._renew(self._holder)
 
     def take(self, key: str | None, name: str | None) -> Lease:
-        """Hold control. Raises RequestError 409 when somebody else does."""
+        """Hold control. Raises RequestError 409 when another client does."""
         self.check(key)
-        client = self._known(key, name)
+        client = self._find_or_add(key, name)
         if self._holder is not client:
-            self._hold(client, "taken")
+            self._grant(client, "taken")
         return self._lease(client)
 
     def request(self, key: str | None, name: str | None) -> Lease:
-        """Wait for control; whoever finds it free has it at once. Raises RequestError 503 when too many wait."""
+        """Wait for control, or hold it if it is free. Raises RequestError 503 when too many clients wait."""
         self.expire()
-        client = self._known(key, name)
+        client = self._find_or_add(key, name)
         if self._holder is None:
-            self._hold(client, "taken")
+            self._grant(client, "taken")
         elif client is not self._holder and client not in self._waiting:
-            if len(self._waiting) >= self._places:
-                raise RequestError(f"{self._places} clients wait for control already", status=503)
+            if len(self._waiting) >= self._max_waiting:
+                raise RequestError(f"{self._max_waiting} clients wait for control already", status=503)
             self._waiting.append(client)
             self._on_change("requested", self._state())
         return self._lease(client)
 
     def renew(self, key: str | None) -> Lease:
-        """Still here, as holder or waiting. Raises RequestError 409 for anybody else."""
+        """Keep holding or waiting. Raises RequestError 409 for any other client."""
         self.expire()
-        return self._lease(self._mine(key))
+        return self._lease(self._participant(key))
 
     def release(self, key: str | None) -> None:
-        """Hold control no more, or wait no more: whoever waits longest has it next. 409 for anybody else."""
+        """Stop holding or waiting. The longest-waiting client gets a released lease. 409 for any other client."""
         self.expire()
-        client = self._mine(key)
+        client = self._participant(key)
         if client is self._holder:
-            self._pass_on("released")
+            self._grant_next("released")
         else:
             self._waiting.remove(client)
             self._on_change("withdrawn", self._state())
 
     def hand_over(self, key: str | None, to: str | None) -> None:
-        """Give control to a waiting client, by default to the one that waits longest. 409 where that can't be."""
+        """Give control to a waiting client, by default the longest-waiting one. 409 where that is not possible."""
         self.expire()
-        if self._mine(key) is not self._holder:
+        if self._participant(key) is not self._holder:
             raise RequestError("only who holds control can hand it over", status=409)
-        heirs = [client for client in self._waiting if to in (None, client.id)]
-        if not heirs:
-            line = "nobody waits for control" if to is None else f"{to[:CHARS]} does not wait for control"
+        client = next((client for client in self._waiting if to in (None, client.id)), None)
+        if client is None:
+            line = "nobody waits for control" if to is None else f"{to[:MAX_ECHO_CHARS]} does not wait for control"
             raise RequestError(line, status=409)
-        self._hold(heirs[0], "handed over")
+        self._grant(client, "handed over")
 
     def expire(self) -> None:
-        """Forget whoever has been silent for too long."""
+        """Drop clients that have not renewed in time."""
         now = self._now()
-        gone = [client for client in self._waiting if client.until_s < now]
-        if gone:
-            self._waiting = [client for client in self._waiting if client not in gone]
+        kept = [client for client in self._waiting if client.expires_s >= now]
+        if len(kept) < len(self._waiting):
+            self._waiting = kept
             self._on_change("expired", self._state())
-        if self._holder is not None and self._holder.until_s < now:
-            self._pass_on("expired")
+        if self._holder is not None and self._holder.expires_s < now:
+            self._grant_next("expired")
 
     def _state(self) -> LeaseState:
-        holder = self._holder.seat() if self._holder else None
-        return LeaseState(holder=holder, waiting=[client.seat() for client in self._waiting])
+        holder = self._holder.public() if self._holder else None
+        return LeaseState(holder=holder, waiting=[client.public() for client in self._waiting])
 
-    def _pass_on(self, reason: str) -> None:
+    def _grant_next(self, reason: str) -> None:
         self._holder = None
         if self._waiting:
-            self._hold(self._waiting[0], reason)
+            self._grant(self._waiting[0], reason)
         else:
             self._on_change(reason, self._state())
 
-    def _hold(self, client: _Client, reason: str) -> None:
+    def _grant(self, client: _Client, reason: str) -> None:
         self._holder = client
         self._waiting = [other for other in self._waiting if other is not client]
         self._renew(client)
         self._on_change(reason, self._state())
 
     def _renew(self, client: _Client) -> None:
-        client.until_s = self._now() + self._lease_s
+        client.expires_s = self._now() + self._lease_s
 
-    def _find(self, key: str) -> _Client | None:
+    def _find(self, key: str | None) -> _Client | None:
         clients = [*self._waiting, self._holder] if self._holder else self._waiting
-        return next((client for client in clients if secrets.compare_digest(client.key.encode(), key.encode())), None)
+        given = (key or "").encode()
+        return next((client for client in clients if secrets.compare_digest(client.key.encode(), given)), None)
 
-    def _mine(self, key: str | None) -> _Client:
-        client = self._find(key) if key is not None else None
+    def _participant(self, key: str | None) -> _Client:
+        client = self._find(key)
         if client is None:
             raise RequestError("you neither hold control nor wait for it; take it, or ask for it", status=409)
         return client
 
-    def _known(self, key: str | None, name: str | None) -> _Client:
-        """The client with this key, or a new one."""
-        client = self._find(key) if key is not None else None
+    def _find_or_add(self, key: str | None, name: str | None) -> _Client:
+        client = self._find(key)
         if client is None:
             self._count += 1
-            number = f"v{self._count}"
-            client = _Client(secrets.token_urlsafe(KEY_BYTES), number, name or f"Viewer {self._count}", 0.0)
+            number = self._count
+            client = _Client(secrets.token_urlsafe(KEY_BYTES), f"v{number}", name or f"Viewer {number}")
         return client
 
     def _lease(self, client: _Client) -> Lease:
         self._renew(client)
         holds = client is self._holder
         return Lease(key=client.key, id=client.id, name=client.name, holds=holds, expires_s=self._lease_s)
-
-
-HEADER = "PP1-Lease"
-LEASE = "/api/lease"
-
-
-def needs_control(method: str, path: str) -> bool:
-    """Whether a request changes what everybody sees. Watching doesn't, nor does asking for control."""
-    return method not in SAFE_METHODS and path.startswith("/api/") and not path.startswith(LEASE)
-
-
-class ControlGuard:
-    """ASGI middleware: 409 for changes by anybody but the one who holds control; each change renews the lease."""
-
-    def __init__(self, app: ASGIApp, leases: Leases) -> None:
-        self._app, self._leases = app, leases
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and needs_control(scope["method"], scope["path"]):
-            try:
-                self._leases.check(Headers(scope=scope).get(HEADER))
-            except RequestError as error:
-                return await error_reply(str(error), error.status)(scope, receive, send)
-        await self._app(scope, receive, send)

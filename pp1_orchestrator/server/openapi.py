@@ -1,96 +1,83 @@
-"""The OpenAPI document of the interface: FastAPI collects the routes, the types bring their own schemas.
-
-Adds what is true of every route: who may ask, and how it is told that it may not.
-"""
+"""The OpenAPI document. FastAPI describes routes and models; this file adds the error responses and the events."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
-from starlette.routing import BaseRoute, compile_path
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 import pp1_orchestrator
-from pp1_orchestrator.server import schemas as answers
-from pp1_orchestrator.server.auth import COOKIE, OPEN_PATHS
-from pp1_orchestrator.server.control_lease import HEADER, needs_control
-from pp1_orchestrator.server.describe import refuses
-from pp1_orchestrator.server.routes.clip_routes import ClipCommand
-from pp1_orchestrator.server.routes.lease_routes import HandOver, LeaseCommand
-from pp1_orchestrator.server.routes.timeline_routes import TimelineBody
-from pp1_orchestrator.server.schemas import Notice
-from pp1_orchestrator.server.server_settings import ServerSettings
-from pp1_orchestrator.types import Clip, Control, PromptUpdate
+from pp1_orchestrator.server.auth import COOKIE
+from pp1_orchestrator.server.event_schemas import EVENT
+from pp1_orchestrator.server.schemas import Error
 
-KINDS = (
-    PromptUpdate, Control, TimelineBody, ClipCommand, Clip, answers.Clips, Notice, answers.Error,
-    LeaseCommand, HandOver, answers.Lease, answers.LeaseState, answers.PromptAccepted, answers.ControlAccepted,
-    answers.TimelineAccepted, answers.TimelineCleared, answers.Entries, answers.StreamState,
-)  # fmt: skip
-SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "serving.token, or to watch serving.view_token"},
-    "page": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Set by /?token=… in a browser"},
+Responses = dict[int | str, dict[str, Any]]
+SDP, EVENTS, MP4, OPENMETRICS = "application/sdp", "text/event-stream", "video/mp4", "application/openmetrics-text"
+ERRORS: Mapping[int, str] = {
+    400: "The body can't be read: not JSON, not UTF-8, or not an offer that can be answered",
+    401: "No token, or a wrong one, where the server has one",
+    403: "A Host or Origin that is not allowed here, or a token that only permits watching",
+    404: "There is nothing with this id",
+    408: "The body did not arrive in time",
+    409: "Not possible in the current state; the line gives the reason",
+    413: "The body is too long",
+    415: "The Content-Type is not the one that this route takes",
+    422: "The body is not valid; the line names the field and what is allowed",
+    429: "Too many requests, or too many wrong tokens, from one address; Retry-After says when to try again",
+    503: "No capacity at the moment; Retry-After says when to try again",
 }
-LEASE_KEY = {
-    "name": HEADER,
-    "in": "header",
-    "description": "The key from /api/lease; needed while anybody holds control",
-    "schema": {"type": "string"},
-}
+BODY_ERRORS = (400, 408, 413, 415, 422, 429)
+CREDENTIALS = [
+    Security(HTTPBearer(scheme_name="token", description="serving.token or serving.view_token", auto_error=False)),
+    Security(
+        APIKeyCookie(name=COOKIE, scheme_name="page", description="Set by /?token=… in a browser", auto_error=False)
+    ),
+]
+"""Document the access rules. `AccessGuard` enforces them, for the page's paths as well."""
+SCHEMA_REF = "#/components/schemas/{model}"
 DESCRIPTION = """A live stream of video that follows prompts.
 
-Every error is `{"error": one line}`. A page of another origin can read nothing and change nothing here."""
+Every error is `{"error": one line}`. A page of another origin can neither read nor change anything."""
 
 
-def describe(routes: Sequence[BaseRoute], settings: ServerSettings) -> dict[str, Any]:
-    """The document for a server with these routes and settings."""
-    document = get_openapi(
-        title="PP1 Orchestrator",
-        version=pp1_orchestrator.__version__,
-        description=DESCRIPTION,
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        servers=[{"url": "/"}],
-        routes=routes,
-    )
-    _, schemas = msgspec.json.schema_components(KINDS, ref_template="#/components/schemas/{name}")
-    for schema in schemas.values():
-        schema["description"] = inspect.cleandoc(schema["description"])
-    document["components"] = {"schemas": schemas, "securitySchemes": SCHEMES}
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _guard(operation, path in OPEN_PATHS, settings.token is not None)
-    for operation in (o for path, o in _operations(document) if needs_control(*path)):
-        _lease(operation)
-    return document
+def errors(*statuses: int) -> Responses:
+    """Error responses of a route, for `responses`. With `model`, FastAPI would build a validator for each of them."""
+    body = {"application/json": {"schema": {"$ref": SCHEMA_REF.format(model="Error")}}}
+    return {status: {"description": ERRORS[status], "content": body} for status in statuses}
 
 
-def methods_at(path: str, document: dict[str, Any]) -> list[str]:
-    """What a path can be asked for, by all of its routes."""
-    fitting = [found for template, found in document["paths"].items() if compile_path(template)[0].match(path)]
-    return sorted({method.upper() for operations in fitting for method in operations})
+def content(description: str, *media_types: str, **schema: str) -> dict[str, Any]:
+    """A response that is not JSON, for `responses`; plain text by default."""
+    shape = {"type": "string", **schema}
+    return {"description": description, "content": {name: {"schema": shape} for name in media_types or ("text/plain",)}}
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    """Each with its method and path."""
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            yield (method.upper(), path), operation
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document of an application, for `app.openapi`. Built once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title="PP1 Orchestrator",
+            version=pp1_orchestrator.__version__,
+            description=DESCRIPTION,
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            servers=[{"url": "/"}],
+            routes=app.routes,
+            separate_input_output_schemas=False,
+        )
+        for operations in made["paths"].values():
+            for operation in operations.values():
+                _drop_default_422(operation["responses"])
+        events = EVENT.json_schema(ref_template=SCHEMA_REF)["$defs"]
+        schemas = made["components"]["schemas"] | events | {"Error": Error.model_json_schema()}
+        made["components"]["schemas"] = {name: schemas[name] for name in schemas if "ValidationError" not in name}
+        app.openapi_schema = made
+    return app.openapi_schema
 
 
-def _lease(operation: dict[str, Any]) -> None:
-    """Say how control is proved, and that somebody else may hold it."""
-    operation["parameters"] = [*operation.get("parameters", ()), LEASE_KEY]
-    operation["responses"] |= {str(status): answer for status, answer in refuses(409).items()}
-    operation["responses"] = dict(sorted(operation["responses"].items()))
-
-
-def _guard(operation: dict[str, Any], is_open: bool, has_token: bool) -> None:
-    """Say who may ask, and the refusals of the access rules."""
-    general = refuses(403) if is_open else refuses(401, 403, 429)
-    described = operation["responses"] | {str(status): answer for status, answer in general.items()}
-    operation["responses"] = {status: described[status] for status in sorted(described)}
-    if not is_open and has_token:
-        operation["security"] = [{name: []} for name in SCHEMES]
+def _drop_default_422(responses: dict[str, Any]) -> None:
+    """FastAPI adds one to each route with a parameter. Ours are strings, so no value of them is invalid."""
+    if responses.get("422", {}).get("description") == "Validation Error":
+        del responses["422"]

@@ -1,31 +1,38 @@
-"""Which paths exist at all. The page's framework brings dozens of its own: uploads, files, proxies, queues.
-
-The page needs none of them, so only what is listed here is ever looked up.
-"""
+"""An allowlist of paths. Gradio adds dozens of routes for uploads, files, proxies and queues; the page needs none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pp1_orchestrator.server.responses import not_possible, nothing_at
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 
-INTERFACE = ("/api/", "/whep")
-PAGE = ("/assets/", "/static/")
-SINGLE = frozenset({"/", "/metrics", "/healthz", "/readyz", "/theme.css", "/favicon.ico"})
-READING = frozenset({"GET", "HEAD"})
+PAGE_PATHS = frozenset({"/", "/theme.css", "/favicon.ico"})
+PAGE_PREFIXES = ("/assets/", "/static/")
 
 
 class PathAllowlist:
-    """ASGI middleware: 404 for every other path, 405 for writing to the page."""
+    """ASGI middleware: 404 for paths that are neither the page's nor in `routes`, 405 for methods they do not have."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self._app, self._routes = app, [route for route in routes if isinstance(route, APIRoute)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(INTERFACE):
-            return await self._app(scope, receive, send)
-        if scope["path"] not in SINGLE and not scope["path"].startswith(PAGE):
-            return await nothing_at(scope["path"])(scope, receive, send)
-        if scope["method"] not in READING:
-            return await not_possible(scope["method"], scope["path"], ", ".join(sorted(READING)))(scope, receive, send)
-        await self._app(scope, receive, send)
+        app = self._app
+        if scope["type"] == "http":
+            method, path = scope["method"], scope["path"]
+            allowed, shown = self._methods(path), path[:MAX_ECHO_CHARS]
+            if not allowed:
+                app = error_reply(f"there is nothing at {shown}; /api/openapi.json lists what there is", 404)
+            elif method not in allowed:
+                choices = ", ".join(sorted(allowed))
+                app = error_reply(f"{method} is not possible at {shown}; allowed: {choices}", 405, {"Allow": choices})
+        await app(scope, receive, send)
+
+    def _methods(self, path: str) -> set[str]:
+        if path in PAGE_PATHS or path.startswith(PAGE_PREFIXES):
+            return {"GET", "HEAD"}
+        return {method for route in self._routes if route.path_regex.match(path) for method in route.methods or ()}

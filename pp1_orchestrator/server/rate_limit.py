@@ -1,7 +1,4 @@
-"""How often one client may change something: a token bucket for each address and kind of request.
-
-Knows nothing of bodies: whoever asks too often is refused before one is read.
-"""
+"""Rate limits: a token bucket for each client address and kind of request. They apply before a body is read."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from pp1_orchestrator.server.server_settings import Limits, Rate
 from pp1_orchestrator.telemetry.metrics_catalogue import Limited
 
 NETWORK_BITS = 64
-"""Of an IPv6 address: whoever has one has all that begin like it."""
+"""Prefix length of the IPv6 network that counts as one client: a client usually controls all of it."""
 LIMITED: Mapping[tuple[str, str], Limited] = {
     ("POST", "/whep"): "offers",
     ("POST", "/api/prompt"): "prompts",
@@ -34,7 +31,7 @@ LIMITED: Mapping[tuple[str, str], Limited] = {
 
 
 def client_of(scope: Scope) -> str:
-    """What a client is counted under: its IPv4 address, or its IPv6 network."""
+    """The key by which a client is counted: its IPv4 address, or its IPv6 network."""
     host = (scope.get("client") or ("", 0))[0]
     try:
         address = ipaddress.ip_address(host)
@@ -48,7 +45,7 @@ def client_of(scope: Scope) -> str:
 
 
 class Buckets:
-    """Tokens by client. Of too many clients the one that was silent for longest is forgotten. One thread only."""
+    """Token buckets by client. Above `clients` of them, the least recently used is dropped. Not thread-safe."""
 
     def __init__(self, rate: Rate, clients: int, now: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._clients, self._now = rate, clients, now
@@ -58,7 +55,7 @@ class Buckets:
         return len(self._tokens)
 
     def wait_s(self, client: str) -> float:
-        """Take a token: 0, or when there is none the seconds until there will be one."""
+        """Take a token. Returns 0, or the seconds until the next token if there is none."""
         now = self._now()
         tokens = self._left(client, now)
         is_free = tokens >= 1
@@ -69,7 +66,7 @@ class Buckets:
         return self._until_one(tokens)
 
     def would_wait_s(self, client: str) -> float:
-        """The same, without taking one."""
+        """Like `wait_s`, without taking a token."""
         return self._until_one(self._left(client, self._now()))
 
     def _left(self, client: str, now: float) -> float:
@@ -81,13 +78,13 @@ class Buckets:
 
 
 def too_often(what: str, rate: Rate, wait_s: float) -> Response:
-    """429 in one line, and when to come again."""
+    """429 with Retry-After."""
     line = f"too many {what}: at most {rate.per_s:g} a second from one address"
     return error_reply(line, 429, {"Retry-After": str(math.ceil(wait_s))})
 
 
 class RateLimit:
-    """ASGI middleware: 429 for whoever asks too often."""
+    """ASGI middleware: 429 above a rate."""
 
     def __init__(self, app: ASGIApp, limits: Limits, on_limited: Callable[[Limited], None]) -> None:
         self._app, self._on_limited = app, on_limited

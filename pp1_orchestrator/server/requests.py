@@ -1,61 +1,38 @@
-"""Request bodies: bounded in bytes and time before a route sees them, and typed when it does.
-
-What a field may hold, added to msgspec's errors where they name only what it may not. Knows nothing of HTTP.
-"""
+"""Request bodies: limits on size and time, what counts as JSON, and one line that says what is wrong with a body."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
-from msgspec import inspect
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import Limits
 
-
-def with_choices(problem: str, kind: type) -> str:
-    """msgspec's line about a body of this kind; the choices follow for a wrong word or an unknown field."""
-    path = match[1] if (match := re.search(r" - at `\$(.*)`$", problem)) else ""
-    found = list(_at(inspect.type_info(kind), re.findall(r"[^.\[\]]+|\[", path)))
-    if problem.startswith("Invalid enum value"):
-        choices = [str(value) for here in found if isinstance(here, inspect.LiteralType) for value in here.values]
-    elif problem.startswith("Object contains unknown field"):
-        choices = [field.encode_name for here in found if isinstance(here, inspect.StructType) for field in here.fields]
-    else:
-        choices = []
-    return f"{problem}; choices: {', '.join(choices)}" if choices else problem
-
-
-def _at(here: inspect.Type, path: list[str]) -> Iterator[inspect.Type]:
-    """The types that may stand at a path: names of fields, and `[` followed by the index for a list's entries."""
-    if isinstance(here, inspect.UnionType):
-        for member in here.types:
-            yield from _at(member, path)
-    elif isinstance(here, inspect.Metadata):
-        yield from _at(here.type, path)
-    elif not path:
-        yield here
-    elif isinstance(here, inspect.VarTupleType) and path[0] == "[":
-        yield from _at(here.item_type, path[2:])
-    elif isinstance(here, inspect.StructType):
-        for field in here.fields:
-            if field.encode_name == path[0]:
-                yield from _at(field.type, path[1:])
-
-
-T = TypeVar("T")
+JSON_TYPES: Mapping[type, str] = {type(None): "null", list: "array", dict: "object"}
+"""Names of types; all others keep Python's name."""
+EXPECTED: Mapping[str, str] = {
+    "string_type": "str",
+    "int_type": "int",
+    "float_type": "float",
+    "bool_type": "bool",
+    "list_type": "array",
+    "model_attributes_type": "object",
+}
+"""pydantic's type errors, and the type that each of them asks for."""
 
 
 class BodyLimit:
-    """ASGI middleware that reads a whole body, declared or chunked, or answers 413 or 408."""
+    """ASGI middleware: reads the whole body, with or without a declared length, or answers 413 or 408."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
@@ -95,20 +72,45 @@ class BodyLimit:
             raise RequestError(f"the body is longer than {self._limits.body_bytes} bytes", status=413)
 
 
-async def read_json(request: Request, kind: type[T]) -> T:
-    """The body as a msgspec struct. Raises RequestError: 415, 400 (not JSON), 422 (names the field)."""
-    require_type(request, "application/json")
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except msgspec.ValidationError as error:
-        raise RequestError(with_choices(str(error), kind)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(f"the body is not JSON: {error}", status=400) from error
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        """Unlike Python's own parser, msgspec refuses NaN and strings that can't be encoded as UTF-8."""
+        try:
+            return msgspec.json.decode(await self.body())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise HTTPException(400, f"the body is not JSON: {error}") from error
 
 
-def require_type(request: Request, media_type: str) -> None:
-    """Raises RequestError 415 when the body is declared as something else."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != media_type:
-        what = f"is {given[:80]}" if given else "is missing"
-        raise RequestError(f"Content-Type {what}; it must be {media_type}", status=415)
+class StrictRoute(APIRoute):
+    """A route whose body must be valid JSON, or of the media type of its `Body`, and declared as such (else 415)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        expected = getattr(self.body_field and self.body_field.field_info, "media_type", None)
+
+        async def handle_strictly(request: Request) -> Response:
+            given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if expected is not None and given != expected:
+                what = f"is {given[:MAX_ECHO_CHARS]}" if given else "is missing"
+                raise RequestError(f"Content-Type {what}; it must be {expected}", status=415)
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def explain(invalid: RequestValidationError) -> RequestError:
+    """The first problem of a body in one line: where it is, the value, and what is allowed."""
+    error = invalid.errors()[0]
+    kind, path, given, context = error["type"], error["loc"][1:], error.get("input"), error.get("ctx", {})
+    if kind == "missing" and not path:
+        return RequestError("the body is missing", status=400)
+    line, choices = error["msg"], context.get("choices")
+    if kind == "missing":
+        line, path = f"Object missing required field `{path[-1]}`", path[:-1]
+    elif kind == "literal_error":
+        line = f"Invalid enum value {given!r:.{MAX_ECHO_CHARS}}"
+        choices = ", ".join(sorted(re.findall(r"'(\w+)'", context["expected"])))
+    elif kind in EXPECTED:
+        line = f"Expected `{EXPECTED[kind]}`, got `{JSON_TYPES.get(type(given), type(given).__name__)}`"
+    at = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return RequestError(line + (f" - at `${at}`" if at else "") + (f"; choices: {choices}" if choices else ""))

@@ -1,85 +1,224 @@
-"""What the interface answers in JSON, as types: they are encoded, described in the OpenAPI document and tested against.
+"""JSON bodies of requests and responses as pydantic models, which FastAPI validates, serialises and documents.
 
-Bodies that are taken are in `ports`. Knows nothing of routes.
-
-The events of a stream as types: what `data` of a server-sent event holds, by its `event`.
-
-They describe what is published on the bus; tests hold a running stream's events against them.
+A model named like a type in `types` is its JSON form. Stage 0 has the rules about the content of prompts, seeds and
+entries; their bounds are only documented here. Knows nothing of routes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
-from pp1_orchestrator.types import Clip, TimelineEntry
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS
+from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_SEED, MAX_TRANSITION_STEPS
+
+T = TypeVar("T")
+Text = Annotated[
+    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_PROMPT_CHARS, "pattern": r"\S"})
+]
+Weight = Annotated[float, Field(strict=True), WithJsonSchema({"type": "number", "minimum": 0})]
+Seed = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_SEED})]
+Steps = Annotated[
+    int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_TRANSITION_STEPS})
+]
+Count = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0})]
+Interpolation = Literal["linear", "slerp"]
 
 
-class Error(msgspec.Struct, frozen=True):
+def _one_of(*rules: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"oneOf": list(rules)})
+
+
+class Schema(BaseModel):
+    """Base of all models. An unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Body(Schema):
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        """pydantic's own error for one does not list the known fields."""
+        for name in data if isinstance(data, dict) else ():
+            if name not in cls.model_fields:
+                context = {"name": name[:MAX_ECHO_CHARS], "choices": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown_field", "Object contains unknown field `{name}`", context)
+        return data
+
+    def convert(self, kind: type[T]) -> T:
+        """The same as a msgspec struct of `types`."""
+        return msgspec.convert(self.model_dump(exclude_unset=True), kind)
+
+
+class WeightedPrompt(_Body):
+    """One prompt of a blend."""
+
+    text: Text
+    weight: Weight = 1.0
+
+
+class Transition(_Body):
+    """How many chunks it takes to reach the new conditioning, and along which path. 0 and 1: with the next chunk."""
+
+    steps: Steps = 0
+    method: Interpolation = "linear"
+
+
+class _Update(_Body):
+    prompt: Text | None = None
+    prompts: Annotated[list[WeightedPrompt], Field(json_schema_extra={"maxItems": MAX_PROMPTS})] = []
+    blend: Interpolation = "linear"
+    transition: Transition | None = None
+    cut: Literal["soft", "hard", "recache"] = "soft"
+
+
+class PromptUpdate(_Update):
+    """A change of what the stream shows. Either `prompt` or `prompts`."""
+
+    model_config = _one_of(
+        {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+        {"required": ["prompts"], "properties": {"prompts": {"minItems": 1}}},
+    )
+
+
+class TimelineEntry(_Update):
+    """A change at a chunk: an update, a seed, a hard cut, or several of them.
+
+    dropped: how many chunks a live run generated and dropped before it; a replay does the same.
+    """
+
+    chunk: Count
+    seed: Seed | None = None
+    dropped: Count = 0
+
+
+class TimelineBody(_Body):
+    """relative: chunks count from the next one that can still be planned; otherwise from the start of the stream."""
+
+    entries: list[TimelineEntry]
+    relative: Annotated[bool, Field(strict=True)] = True
+
+
+class Control(_Body):
+    """A command to the running stream. Only `seed` has a `value`."""
+
+    model_config = _one_of(
+        {"required": ["value"], "properties": {"action": {"enum": ["seed"]}, "value": {"type": "integer"}}},
+        {"properties": {"action": {"enum": ["pause", "resume", "hard_cut"]}, "value": {"type": "null"}}},
+    )
+    action: Literal["pause", "resume", "hard_cut", "seed"]
+    value: Seed | None = None
+
+
+class ClipCommand(_Body):
+    """start: begin with the frame that is shown now; stop: end. A clip also ends at its limits."""
+
+    action: Literal["start", "stop"]
+
+
+class LeaseCommand(_Body):
+    """take: hold control, if nobody does; request: wait for it; renew: keep holding or waiting.
+
+    name: shown to others; read for new clients only.
+    """
+
+    action: Literal["take", "request", "renew"]
+    name: str | None = None
+
+
+class HandOver(_Body):
+    """to: the id of a waiting client; by default the one that has waited longest."""
+
+    to: str | None = None
+
+
+class Error(Schema):
     """Why a request was refused: one line."""
 
     error: str
 
 
-class PromptAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted", omit_defaults=True):
-    """The update's id, which its receipts at /api/events carry as `update`.
+class _Accepted(Schema):
+    state: Literal["accepted"]
 
-    truncated: a prompt is longer than the text encoder reads; only its beginning has an effect. Left out otherwise.
+
+class PromptAccepted(_Accepted):
+    """id: the update's id; events about it have it as `update`.
+
+    truncated: a prompt is longer than the text encoder's limit, and its end has no effect. Left out otherwise.
     """
 
     id: str
     truncated: bool = False
 
 
-class ControlAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted"):
-    """The command that was taken."""
+class ControlAccepted(_Accepted):
+    """The accepted command."""
 
     action: str
 
 
-class TimelineAccepted(msgspec.Struct, frozen=True, tag_field="state", tag="accepted"):
-    """How many entries were taken, and the chunk of the stream that they count from."""
+class TimelineAccepted(_Accepted):
+    """How many entries were accepted, and the chunk of the stream from which they count."""
 
     entries: int
     first_chunk: int
 
 
-class TimelineCleared(msgspec.Struct, frozen=True, tag_field="state", tag="accepted"):
-    """How many entries are planned now: none."""
+class TimelineCleared(_Accepted):
+    """entries: how many are planned now, which is 0."""
 
     entries: int
 
 
-class Entries(msgspec.Struct, frozen=True):
+class Entries(Schema):
     """Changes by chunk, in order."""
 
     entries: list[TimelineEntry]
 
 
-class Clips(msgspec.Struct, frozen=True):
-    """Clips that are kept, oldest first."""
+class Clip(Schema):
+    """What viewers saw, as an MP4 file that can be downloaded when `state` is ready.
+
+    ended: why it ended: asked, length or size (its limits), stopped (the program), or an error.
+    """
+
+    id: str
+    state: Literal["recording", "ready", "failed"]
+    seconds: float
+    frames: int
+    bytes: int
+    ended: str | None
+
+
+class Clips(Schema):
+    """The clips that are kept, oldest first."""
 
     clips: list[Clip]
 
 
-class LeaseParticipant(msgspec.Struct, frozen=True):
-    """A client that holds control or waits for it, as others see it."""
+class LeaseParticipant(Schema):
+    """A client that holds control or waits for it."""
 
     id: str
     name: str
 
 
-class LeaseState(msgspec.Struct, frozen=True):
-    """Who holds control, and who waits for it, longest first. While nobody holds it everybody may change the stream."""
+class LeaseState(Schema):
+    """The client that holds control, and those that wait, the longest first. Without a holder, every client may change
+    the stream."""
 
     holder: LeaseParticipant | None
     waiting: list[LeaseParticipant]
 
 
-class Lease(msgspec.Struct, frozen=True):
-    """A client's own place. `key` is its secret, for the header PP1-Lease; it is forgotten after `expires_s` seconds of
-    silence. holds: it has control; otherwise it waits.
+class Lease(Schema):
+    """A client's own lease. `key` is secret and goes into the header PP1-Lease. It expires `expires_s` seconds after it
+    was last renewed. holds: the client has control; otherwise it waits.
     """
 
     key: str
@@ -89,8 +228,8 @@ class Lease(msgspec.Struct, frozen=True):
     expires_s: float
 
 
-class Phases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds a chunk: the median of the newest ones, of text the longest."""
+class Phases(Schema):
+    """Milliseconds per chunk: the median over the newest chunks, for text the maximum."""
 
     text: float
     denoise: float
@@ -98,8 +237,8 @@ class Phases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decode: float
 
 
-class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Over the newest chunks. A figure is left out until there is something to say."""
+class Figures(Schema):
+    """Figures over the newest chunks. Each is left out until it is known."""
 
     chunks: int = 0
     fps: float | None = None
@@ -108,8 +247,8 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt_to_pixels_chunks: int | None = None
 
 
-class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A process of the run. memory: bytes by component; `resident`: of the process, `peak`: the most so far."""
+class Rank(Schema):
+    """A process of the run. memory: bytes by component; `resident` is the whole process, `peak` the maximum so far."""
 
     pid: int
     device: str
@@ -117,11 +256,12 @@ class Rank(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: dict[str, int] = {}
 
 
-class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stream as it is now. `chunk` is the newest one that has been generated, -1 before the first; later ones may
-    be planned already. `failed` says why the stream has ended. clip: the newest one.
+class StreamState(Schema):
+    """The current state of the stream.
 
-    state: starting, ready, restarting, draining, failed or stopped. truncated: the end of `prompt` has no effect.
+    chunk: the newest generated one, -1 before the first; later ones may be planned already. failed: why the stream has
+    ended. clip: the newest one. state: starting, ready, restarting, draining, failed or stopped. truncated: the end of
+    `prompt` has no effect.
     """
 
     config: dict[str, Any]
@@ -138,127 +278,3 @@ class StreamState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clip: Clip | None
     lease: LeaseState
     truncated: bool = False
-
-
-class _Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event"):
-    """id: counts all events of the run; at: Unix time in seconds."""
-
-    id: int
-    at: float
-
-
-class PromptAcceptedEvent(_Notice, frozen=True, tag="accepted", kw_only=True):
-    """A prompt update was taken while `chunk` was the newest one that had been generated."""
-
-    update: str
-    prompt: str
-    chunk: int
-
-
-class Applied(_Notice, frozen=True, tag="applied", kw_only=True):
-    """The first chunk that is made with an update was planned."""
-
-    update: str
-    chunk: int
-    epoch: int
-
-
-class Visible(_Notice, frozen=True, tag="visible", kw_only=True):
-    """An update's first picture goes out. media_s: seconds since the run's first picture; latency: since accepted."""
-
-    update: str
-    chunk: int
-    media_s: float
-    latency_ms: float
-    latency_chunks: int
-
-
-class Superseded(_Notice, frozen=True, tag="superseded", kw_only=True):
-    """A newer update came before a chunk could be made with this one."""
-
-    update: str
-    by: str
-
-
-class Failed(_Notice, frozen=True, tag="failed", kw_only=True):
-    """An update could not be encoded; without `update`: the stream has ended."""
-
-    reason: str
-    update: str | None = None
-
-
-class ControlApplied(_Notice, frozen=True, tag="control", kw_only=True):
-    """A command was taken."""
-
-    action: str
-    value: int | None
-
-
-class TimelineReplaced(_Notice, frozen=True, tag="timeline", kw_only=True):
-    """The timeline was replaced from this chunk on."""
-
-    entries: int
-    first_chunk: int
-
-
-class LeaseChanged(_Notice, frozen=True, tag="lease", kw_only=True):
-    """Others hold control, or wait for it, than before. holder: the id of who holds it now; waiting: how many do.
-
-    reason: taken, requested, handed over, released, withdrawn or expired.
-    """
-
-    reason: str
-    holder: str | None
-    waiting: int
-
-
-class ClipChanged(_Notice, frozen=True, tag="clip", kw_only=True):
-    """A clip is being recorded, or is so no more."""
-
-    clip: str
-    state: str
-
-
-class Epoch(_Notice, frozen=True, tag="epoch", kw_only=True):
-    """The history was forgotten."""
-
-    epoch: int
-    reason: str
-
-
-class RankState(_Notice, frozen=True, tag="rank", kw_only=True):
-    """A process of the run changed its state."""
-
-    rank: int
-    state: str
-
-
-class Restarting(_Notice, frozen=True, tag="restarting", kw_only=True):
-    """The mesh has failed and is started anew, as this generation; the last picture stands until it is up."""
-
-    reason: str
-    text: str
-    generation: int
-
-
-class Restarted(_Notice, frozen=True, tag="restarted", kw_only=True):
-    """The new mesh is up; the next pictures are made by it."""
-
-    generation: int
-
-
-Notice = (
-    PromptAcceptedEvent
-    | Applied
-    | Visible
-    | Superseded
-    | Failed
-    | ControlApplied
-    | TimelineReplaced
-    | LeaseChanged
-    | ClipChanged
-    | Epoch
-    | RankState
-    | Restarting
-    | Restarted
-)

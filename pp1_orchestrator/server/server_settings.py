@@ -1,4 +1,4 @@
-"""Where the server listens, who may talk to it, and how much it takes from them."""
+"""Settings of the server: address, tokens and limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many a second in the long run, and `burst` at once."""
+    """`per_s` requests a second on average, up to `burst` at a time."""
 
     per_s: float
     burst: int
@@ -19,39 +18,36 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on everything a client can make grow. Sizes in bytes, times in seconds."""
+    """Limits on everything that clients can make grow. Sizes in bytes, times in seconds."""
 
     body_bytes: int = 64 * 1024
     body_s: float = 10.0
     header_bytes: int = 16 * 1024
     header_s: int = 5
-    prompt_chars: int = MAX_PROMPT_CHARS
-    prompts: int = MAX_PROMPTS
     event_streams: int = 32
     heartbeat_s: float = 5.0
     connections: int = 256
     offers: Rate = Rate(2, 16)
     prompt_updates: Rate = Rate(2, 20)
     changes: Rate = Rate(5, 40)
-    """Of one client, as the two above: commands and timelines."""
+    """Commands, timelines, clips and leases. This rate and the two above are for each client."""
     guesses: Rate = Rate(5, 40)
-    """Of one client, too: tokens that are wrong."""
+    """Wrong tokens, for each client."""
     clients: int = 1024
-    """So many are remembered for the rates."""
+    """How many clients the rate limits remember."""
     lease_s: float = 10.0
-    """Who holds control, or waits for it, is forgotten after so much silence."""
+    """A client that holds control or waits for it is dropped when it has not renewed for this long."""
     lease_waiting: int = 16
     name_chars: int = 40
-    """Of whoever holds control."""
     shutdown_s: int = 2
-    """How long open connections may take to end before they are cut."""
+    """How long open connections may take to end before they are closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """token: for everything; view_token: for watching alone.
+    """token: permits everything; view_token: only reading and watching.
 
-    Raises ConfigError when anybody could reach the server from elsewhere, or the tokens make no difference.
+    Raises ConfigError for a non-loopback host without a token, and for a view_token that restricts nobody.
     """
 
     host: str = "127.0.0.1"
@@ -73,7 +69,7 @@ class ServerSettings:
             )
 
     def tokens(self) -> dict[str, bool]:
-        """Each token, and whether it is good for more than watching."""
+        """Each token, and whether it permits changes."""
         return {token: may for token, may in ((self.token, True), (self.view_token, False)) if token}
 
     @property

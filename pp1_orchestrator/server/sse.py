@@ -1,7 +1,4 @@
-"""What happens to the stream, as it happens.
-
-Events of the stream as server-sent events. Every client has the bus's bounded queue and nothing more.
-"""
+"""Events of the stream as server-sent events. Each client has one bounded queue, that of the event bus."""
 
 from __future__ import annotations
 
@@ -16,16 +13,16 @@ from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.events import Event, EventBus
-from pp1_orchestrator.server.describe import EVENTS, gives_text, refuses
-from pp1_orchestrator.server.responses import UNSTORED
+from pp1_orchestrator.server.openapi import EVENTS, Responses, content, errors
 from pp1_orchestrator.server.server_settings import Limits
 
 OPENING = "retry: 1000\n: the stream's events follow\n\n"
 HEARTBEAT = ": still here\n\n"
+EVENT_STREAM: Responses = {200: content("Server-sent events without an end", EVENTS)} | errors(503)
 
 
 def as_sse(event: Event) -> str:
-    """`id`, `event` and one line of JSON that repeats both."""
+    """`id`, `event`, and one line of JSON that has both again."""
     return f"id: {event['id']}\nevent: {event['event']}\ndata: {msgspec.json.encode(event).decode()}\n\n"
 
 
@@ -35,7 +32,7 @@ class EventStreams:
     def __init__(self, bus: EventBus, limits: Limits) -> None:
         self._bus, self._limits = bus, limits
         self._wakes: WeakSet[asyncio.Event] = WeakSet()
-        """One for each place. Weakly: a stream whose client goes before it begins never ends, it is only let go."""
+        """One for each open stream. Weak: a stream whose client leaves before it starts is only garbage-collected."""
         self._closing = False
 
     @property
@@ -43,15 +40,15 @@ class EventStreams:
         return len(self._wakes)
 
     def open(self) -> AsyncIterator[str]:
-        """A new client's events, from now on. Raises RequestError 503 when there are too many."""
+        """Events from now on, for a new client. Raises RequestError 503 when too many streams are open."""
         if self.count >= self._limits.event_streams or self._closing:
             raise RequestError(f"at most {self._limits.event_streams} event streams are open", status=503)
         wake = asyncio.Event()
-        self._wakes.add(wake)  # now: others may ask before this one begins
+        self._wakes.add(wake)  # here, because other clients may come before this stream starts
         return self._stream(wake)
 
     def close_all(self) -> None:
-        """End every stream now."""
+        """End all streams."""
         self._closing = True
         for wake in self._wakes:
             wake.set()
@@ -60,7 +57,7 @@ class EventStreams:
         loop = asyncio.get_running_loop()
 
         def wake_from_any_thread() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop ended between the last event and this one
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(wake.set)
 
         subscription = self._bus.subscribe(wake_from_any_thread)
@@ -71,36 +68,27 @@ class EventStreams:
                 events = subscription.drain()
                 if events:
                     yield "".join(map(as_sse, events))
-                elif not await _within(wake, self._limits.heartbeat_s):
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), self._limits.heartbeat_s)
+                if not wake.is_set():
                     yield HEARTBEAT
         finally:
             self._wakes.discard(wake)
             self._bus.unsubscribe(subscription)
 
 
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+def event_routes(streams: EventStreams) -> APIRouter:
+    """The route of the event stream."""
+    router = APIRouter(tags=["stream"])
 
-
-def event_routes(events: EventStreams) -> APIRouter:
-    """The one stream of events."""
-    router = APIRouter(default_response_class=Response, tags=["stream"])
-
-    @router.get(
-        "/api/events",
-        summary="Follow what happens",
-        responses=gives_text("Server-sent events without an end", EVENTS) | refuses(503),
-    )
+    @router.get("/api/events", summary="Follow what happens", response_class=Response, responses=EVENT_STREAM)
     async def follow() -> Response:
-        """`event` names the kind; `data` is one line of JSON, which fits the schema with that `event`: Accepted,
-        Applied, Visible, Superseded, Failed, Commanded, Planned, LeaseChanged, ClipChanged, Epoch, RankState,
-        Restarting or Restarted. They begin with what happens after the request; past ones are not repeated. A client
-        that reads too slowly loses the oldest ones."""
-        headers = UNSTORED | {"X-Accel-Buffering": "no"}
-        return StreamingResponse(events.open(), media_type=EVENTS, headers=headers)
+        """`event` names the kind of event. `data` is one line of JSON that fits the schema with that `event`:
+        PromptAcceptedEvent, Applied, Visible, Superseded, Failed, ControlApplied, TimelineReplaced, LeaseChanged,
+        ClipChanged, Epoch, RankState, Restarting or Restarted. Only events after the request are sent. A client that
+        reads too slowly loses the oldest ones."""
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(streams.open(), media_type=EVENTS, headers=headers)
 
     return router

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, to_host
 from pp1_orchestrator.stage0.chunk import ReceivedChunk
 from pp1_orchestrator.stage0.context import LatentHistory
@@ -27,7 +27,7 @@ class PixelParts:
     """What makes pixels."""
 
     decoder: StreamingDecoder
-    encoder: FrameEncode | None
+    encoder: FrameEncoder | None
     """For anchor frames; None where the context needs none."""
     pictures: PixelFormat
     """What codecs get."""

@@ -2,8 +2,6 @@
 
 A channel moves tensors: between two processes, or to a mesh in the same one (`InlineChannel`). A link and its channel
 may be used by one thread only.
-
-Whole messages in the wire format of the contract, over anything that moves tensors.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.transport.cuda_streams import StreamFence
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 
-Move = Callable[[Tensor], Any]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message, its size, and when its header and all of it had arrived (monotonic).
+    """An Envelope or Result, its size, and when its header and all of it had arrived (monotonic).
 
     fence: for a thread that uses the message's tensors on another stream.
     """
@@ -42,14 +40,17 @@ class Received:
     fence: StreamFence
 
 
-def send_message(parcel: wire.EncodedMessage, send: Move) -> None:
-    """Send header, metadata and tensors in this order. Checks nothing: packing did."""
-    for part in parcel.parts:
+def send_message(message: wire.EncodedMessage, send: Callable[[Tensor], object]) -> None:
+    """Send header, metadata and tensors in this order."""
+    for part in message.parts:
         send(part)
 
 
-def receive_message(receive: Move, device: torch.device | str) -> Received:
-    """Receive and check one message. Raises ContractError on the first part that breaks the contract."""
+def receive_message(receive: Callable[[Tensor], object], device: torch.device | str) -> Received:
+    """Receive and check one message. receive: fills a tensor.
+
+    Raises ContractError on the first part that breaks the contract.
+    """
     header_tensor = torch.empty(wire.HEADER_FIELDS, dtype=torch.int64, device=device)
     receive(header_tensor)
     header_ns = time.monotonic_ns()
@@ -65,9 +66,6 @@ def receive_message(receive: Move, device: torch.device | str) -> Received:
     return Received(message, nbytes, header_ns, time.monotonic_ns(), StreamFence(header_tensor.device))
 
 
-log = logging.getLogger(__name__)
-
-
 class Channel(ABC):
     """Moves tensors to one peer and back, in order. device: where the tensors live."""
 
@@ -77,28 +75,28 @@ class Channel(ABC):
     def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
         """Begin to send. The function that is returned waits until the peer has taken all tensors.
 
-        The tensors must live until then. Both raise PeerError when the peer is gone.
+        The tensors must live until then. Both raise PeerError if the peer is gone.
         """
 
     @abstractmethod
     def receive(self, tensor: Tensor) -> None:
-        """Wait for the next tensor, and write it into `tensor`. Raises PeerError when the peer is gone."""
+        """Wait for the next tensor, and write it into `tensor`. Raises PeerError if the peer is gone."""
 
     def run_deferred(self) -> None:
-        """Run the mesh's work that follows a result, if the mesh has no process of its own."""
+        """See `MeshLink.run_deferred`."""
         return None
 
 
 class PendingSend:
-    """A message on its way, whose tensors it keeps alive."""
+    """A message on its way. Keeps its tensors alive."""
 
     def __init__(
-        self, parcel: wire.EncodedMessage, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
+        self, message: wire.EncodedMessage, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        self._parcel, self._wait, self._timed = parcel, wait, timed
+        self._message, self._wait, self._timed = message, wait, timed
 
     def wait(self) -> None:
-        """Wait until the peer has taken the message. Raises PeerError when the peer is gone."""
+        """Wait until the peer has taken the message. Raises PeerError if the peer is gone."""
         with self._timed():
             self._wait()
 
@@ -106,31 +104,28 @@ class PendingSend:
 class MeshLink:
     """Rank 0's end or the leader's. Rank 0 gets exactly one result for every INFER that it sends.
 
-    Call ids rise. A message that comes twice, or after a newer one, is dropped. Both ends do so. A sender must never
-    wait until a message that nobody asked for is taken: the other end may be sending, too (see `mesh.leader`).
+    Call ids rise. Both ends drop a message that comes twice, or after a newer one. So a sender must never wait until
+    the peer has taken a message that it does not wait for: the peer may be sending, too (see `mesh.leader`).
     """
 
     def __init__(
-        self,
-        channel: Channel,
-        timer: ResponseTimer | None = None,
-        on_duplicate: Callable[[], None] | None = None,
+        self, channel: Channel, timer: ResponseTimer | None = None, on_duplicate: Callable[[], None] | None = None
     ) -> None:
         """timer: times every wait for the peer. on_duplicate: called for each message that is dropped."""
         self._channel, self._timer, self._on_duplicate = channel, timer, on_duplicate
         self._newest_call = -1
         self.device = channel.device
 
-    def send(self, parcel: wire.EncodedMessage) -> None:
-        """Send, and wait until the peer has taken it. Raises PeerError when the peer is gone."""
-        self.start_send(parcel).wait()
+    def send(self, message: wire.EncodedMessage) -> None:
+        """Send, and wait until the peer has taken the message. Raises PeerError if the peer is gone."""
+        self.start_send(message).wait()
 
-    def start_send(self, parcel: wire.EncodedMessage) -> PendingSend:
-        """Send without waiting for the peer to take it: the leader may still be busy with the last chunk."""
-        return PendingSend(parcel, self._channel.start_send(parcel.parts), self._timed)
+    def start_send(self, message: wire.EncodedMessage) -> PendingSend:
+        """Send without waiting: the leader may still be busy with the last chunk. Raises PeerError."""
+        return PendingSend(message, self._channel.start_send(message.parts), self._timed)
 
     def receive(self) -> Received:
-        """Wait for the next message. Raises PeerError when the peer is gone, ContractError for a broken message."""
+        """Wait for the next message. Raises PeerError if the peer is gone, ContractError for a broken message."""
         start = time.monotonic()
         with self._timed():
             received = self._receive_newer()
@@ -139,7 +134,7 @@ class MeshLink:
         return received
 
     def run_deferred(self) -> None:
-        """Run the mesh's work that follows a result, if the mesh has no process of its own."""
+        """Run the mesh's work that follows a result, if the mesh has no process of its own to do that."""
         with self._timed():
             self._channel.run_deferred()
 
@@ -162,7 +157,7 @@ class MeshLink:
 
 
 class InlineChannel(Channel):
-    """To a mesh of one rank in this process, whose work is done by the thread that waits for the result."""
+    """To a mesh of one rank in this process. The thread that waits for a result does the mesh's work."""
 
     def __init__(
         self, infer: Callable[[Envelope], Result], run_deferred: Callable[[], None], device: torch.device
@@ -170,23 +165,23 @@ class InlineChannel(Channel):
         """infer: runs one INFER. run_deferred: runs the work that follows its result."""
         self._infer, self._run_deferred, self.device = infer, run_deferred, device
         self._requests: deque[Tensor] = deque()
-        self._answers: deque[Tensor] = deque()
+        self._results: deque[Tensor] = deque()
 
     def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
         self._requests.extend(tensors)
-        return _taken
+        return lambda: None
 
     def receive(self, tensor: Tensor) -> None:
-        if not self._answers:
-            self._answers.extend(wire.pack_result(self._infer(self._next_infer()), self.device).parts)
-        tensor.copy_(self._answers.popleft())
+        if not self._results:
+            self._results.extend(wire.pack_result(self._infer(self._next_infer()), self.device).parts)
+        tensor.copy_(self._results.popleft())
 
     def run_deferred(self) -> None:
         self._run_deferred()
 
     def release(self) -> None:
         """Drop the references to the mesh: its generator must not live as long as this channel does."""
-        self._infer = self._run_deferred = _released
+        self._infer = self._run_deferred = _raise_stopped
 
     def _next_infer(self) -> Envelope:
         """Skips heartbeats: a mesh in this process needs none."""
@@ -196,9 +191,5 @@ class InlineChannel(Channel):
                 return envelope
 
 
-def _taken() -> None:
-    return None
-
-
-def _released(*_: object) -> NoReturn:
+def _raise_stopped(*_: object) -> NoReturn:
     raise MeshError("the mesh has been stopped")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pp1_orchestrator.transport import shared_all_reduce as shared_sums
+from pp1_orchestrator.transport import shared_all_reduce
 
 SMALL_BYTES = 64
 COPY_S = 0.01
@@ -88,7 +88,14 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
 
     def member(rank: int) -> None:
         group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
-        all_reduce = _make_all_reduce(group, ranks)
+        shared = shared_all_reduce.attach(group, LIMIT.total_seconds()) if ranks > 1 else None
+
+        def all_reduce(tensor: torch.Tensor) -> None:  # as `transport.process_groups.MeshShard` does it
+            if shared is not None and shared.supports(tensor):
+                shared.all_reduce_(tensor)
+            else:
+                group.allreduce([tensor]).wait()
+
         tensors = {size: torch.zeros(size, dtype=torch.uint8) for size in sizes}
         all_reduce(tensors[sizes[0]])
         for _ in range(ROUNDS):
@@ -105,19 +112,6 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
     for thread in threads:
         thread.join()
     return [seconds[size] for size in sizes]
-
-
-def _make_all_reduce(group: Any, ranks: int) -> Callable[[torch.Tensor], object]:
-    """As the ranks of a mesh would do it (`transport.groups.MeshShard`)."""
-    shared = shared_sums.attach(group, LIMIT.total_seconds()) if ranks > 1 else None
-
-    def all_reduce(tensor: torch.Tensor) -> None:
-        if shared is not None and shared.supports(tensor):
-            shared.all_reduce_(tensor)
-        else:
-            group.allreduce([tensor]).wait()
-
-    return all_reduce
 
 
 def _work(seconds: float) -> None:

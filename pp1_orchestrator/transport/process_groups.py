@@ -11,7 +11,7 @@ has no communicator that a dead mesh could block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -22,18 +22,16 @@ from torch import Tensor
 from torch.distributed._functional_collectives import all_reduce
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.transport import ring_buffer as shared_pipe
-from pp1_orchestrator.transport import shared_all_reduce as shared_sums
-from pp1_orchestrator.transport import shared_memory
+from pp1_orchestrator.transport import ring_buffer, shared_all_reduce, shared_memory
 from pp1_orchestrator.transport.link import Channel
-from pp1_orchestrator.transport.ring_buffer import SharedPipe
+from pp1_orchestrator.transport.ring_buffer import RingBufferChannel
 from pp1_orchestrator.transport.shared_memory import SharedMemory
 
 STAGE0 = 0
 LEADER = 1
-MESSAGES = "gloo"
+MESSAGE_BACKEND = "gloo"
 """Backend of every group but `sums`."""
-HOST = torch.device("cpu")
+MESSAGE_DEVICE = torch.device("cpu")
 """Where messages between processes live."""
 
 
@@ -53,17 +51,19 @@ class Topology:
         self.rank, self.mesh_size = rank, mesh_size
         self.backend, self.timeouts = backend, timeouts
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
-        dist.init_process_group(MESSAGES, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
+        dist.init_process_group(MESSAGE_BACKEND, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         members = list(range(LEADER, mesh_size + 1))
         self._pp = _member_or_none(dist.new_group([STAGE0, LEADER], timeout=message))
         self._mesh = _member_or_none(dist.new_group(members, timeout=message))
-        own_sums = mesh_size > 1 and backend != MESSAGES
-        self._sums = (
-            _member_or_none(dist.new_group(members, timeout=message, backend=backend)) if own_sums else self._mesh
-        )
+        self._sums = self._mesh
+        if mesh_size > 1 and backend != MESSAGE_BACKEND:
+            self._sums = _member_or_none(dist.new_group(members, timeout=message, backend=backend))
         self.peer = LEADER if rank == STAGE0 else STAGE0
-        self.pp_memory = self._share_memory()
-        """None if rank 0 and the leader can't share memory, and on other ranks."""
+        self.pp_memory: SharedMemory | None = None
+        """Of rank 0 and the leader, if they can share memory."""
+        if self._pp is not None:
+            with _translate_peer_errors(f"rank {self.peer}"):
+                self.pp_memory = ring_buffer.attach(self._pp, timeouts.message, f"rank {self.peer}")
 
     @property
     def pp(self) -> dist.ProcessGroup:
@@ -84,13 +84,6 @@ class Topology:
         if self.pp_memory is not None:
             self.pp_memory.close()
         dist.destroy_process_group()
-
-    def _share_memory(self) -> SharedMemory | None:
-        if self._pp is None:
-            return None
-        peer = f"rank {self.peer}"
-        with _translate_peer_errors(peer):
-            return shared_pipe.attach(self._pp, self.timeouts.message, peer)
 
     def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
         if group is None:
@@ -121,13 +114,13 @@ def _translate_peer_errors(peer: str) -> Iterator[None]:
 
 
 class MeshShard:
-    """A mesh rank's collectives, as tensor parallelism needs them. Implements `models.wan.parallelize.Shard`."""
+    """A mesh rank's collectives, as tensor parallelism needs them. Implements `models.wan.tensor_parallel.Shard`."""
 
     def __init__(self, topology: Topology) -> None:
         """Ranks with the gloo backend are on one host, so they sum in shared memory if they can."""
         self._group, self._sums = topology.mesh, topology.sums
-        shared = topology.backend == MESSAGES and topology.mesh_size > 1
-        self._shared = shared_sums.attach(self._group, topology.timeouts.message) if shared else None
+        shared = topology.backend == MESSAGE_BACKEND and topology.mesh_size > 1
+        self._shared = shared_all_reduce.attach(self._group, topology.timeouts.message) if shared else None
         self.rank = topology.rank - LEADER
         self.degree = topology.mesh_size
 
@@ -155,35 +148,32 @@ class MeshShard:
 class GlooChannel(Channel):
     """Between two ranks that can't share memory."""
 
-    device = HOST
+    device = MESSAGE_DEVICE
 
     def __init__(self, group: dist.ProcessGroup, peer: int) -> None:
-        self._group, self._peer = group, peer
+        self._group, self._peer, self._peer_name = group, peer, f"rank {peer}"
 
     def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
-        with self._lost():
+        with _translate_peer_errors(self._peer_name):
             works = [dist.isend(tensor, self._peer, group=self._group) for tensor in tensors]
         return partial(self._finish, works)
 
     def receive(self, tensor: Tensor) -> None:
-        with self._lost():
+        with _translate_peer_errors(self._peer_name):
             dist.recv(tensor, self._peer, group=self._group)
 
     def _finish(self, works: Sequence[dist.Work | None]) -> None:
-        with self._lost():
+        with _translate_peer_errors(self._peer_name):
             for work in works:
                 assert work is not None
                 work.wait()
-
-    def _lost(self) -> AbstractContextManager[None]:
-        return _translate_peer_errors(f"rank {self._peer}")
 
 
 def open_channel(topology: Topology) -> Channel:
     """Rank 0's channel to the leader, or the leader's to rank 0. Raises MeshError on other ranks."""
     group, memory = topology.pp, topology.pp_memory
-    return GlooChannel(group, topology.peer) if memory is None else SharedPipe(memory, topology.rank)
+    return GlooChannel(group, topology.peer) if memory is None else RingBufferChannel(memory, topology.rank)
 
 
-WAIT_FILES = frozenset({__file__, shared_memory.__file__, shared_pipe.__file__})
+WAIT_FILES = frozenset({__file__, shared_memory.__file__, ring_buffer.__file__})
 """Code files in which a rank waits for another rank: a stack with a frame in one of them shows such a wait."""

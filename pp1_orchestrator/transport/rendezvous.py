@@ -1,8 +1,4 @@
-"""Makes the process groups on a thread: a backend that waits for a rank that has ended can't be interrupted.
-
-Such a thread is abandoned and ends with the backend's own time limit. Knows nothing of why a rank ends.
-
-The rendezvous: how the ranks start together, step by step, through rank 0's store.
+"""The rendezvous: how the ranks start together, step by step, through rank 0's store.
 
 Rank 0 publishes its fingerprint. Each mesh rank compares its own (`agreed`), loads its weights (`loaded`), takes part
 in making the process groups and publishes its memory (`memory`). A rank that fails publishes why (`failed`), and one
@@ -15,7 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,64 +23,15 @@ from pp1_orchestrator.transport.process_groups import Timeouts, Topology, forget
 from pp1_orchestrator.transport.tcp_store import Store
 
 POLL_S = 0.02
-JOIN_GRACE_S = 0.2
-"""The thread nearly always ends this soon after a rank, because a store or socket ended with the rank."""
-
-
-def join_groups(make: Callable[[], Topology], dead: Callable[[], Mapping[int, str]], deadline_s: float) -> Topology:
-    """`make()`, unless a rank ends before. dead: ranks that have ended, and how.
-
-    Raises MeshError if a rank has ended or the groups can't be made, and PeerError after deadline_s. Then new groups
-    can be made.
-    """
-    attempt, end = _Attempt(make), time.monotonic() + deadline_s
-    while not attempt.done.wait(POLL_S) and time.monotonic() < end:
-        if dead():
-            attempt.done.wait(JOIN_GRACE_S)
-            break
-    return attempt.result(dead(), deadline_s)
-
-
-class _Attempt:
-    def __init__(self, make: Callable[[], Topology]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._topology: Topology | None = None
-        self._error: Exception | None = None
-        self._abandoned = False
-        self.done = threading.Event()
-        threading.Thread(target=self._run, name="join-groups", daemon=True).start()
-
-    def result(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
-        with self._lock:
-            if self._topology is not None:
-                return self._topology
-            self._abandoned = not self.done.is_set()
-            forget_groups()
-        for rank, how in dead.items():
-            raise MeshError(f"rank {rank} {how} before it had joined") from self._error
-        if self._error is None:
-            raise PeerError(f"the process groups were not made within {deadline_s:g} s")
-        raise MeshError(f"the process groups could not be made: {first_line(self._error)}") from self._error
-
-    def _run(self) -> None:
-        try:
-            topology = self._make()
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: `result` raises it
-            self._error = error
-        else:
-            with self._lock:
-                self._topology = None if self._abandoned else topology
-                if self._abandoned:
-                    forget_groups()
-        self.done.set()
-
-
 GRACE_S = 0.2
-"""Two ranks that end for the same reason nearly always end within this time of each other."""
+"""What ends because a rank has ended nearly always does so within this time: another rank, a store, a socket."""
 GROUP_TIMEOUT_FACTOR = 1.25
 """Groups time out later than the watchdogs, which can say which rank hangs."""
 STEPS = {"agreed": "had agreed", "loaded": "had loaded", "memory": "had joined"}
 """What a rank has done when it publishes a key, as error messages say it."""
+
+Dead = Callable[[], Mapping[int, str]]
+"""The ranks that have ended, and how."""
 
 
 def group_timeouts(deadlines: Deadlines) -> Timeouts:
@@ -92,13 +39,13 @@ def group_timeouts(deadlines: Deadlines) -> Timeouts:
 
 
 def publish(store: Store, name: str, rank: int, value: Any) -> None:
-    """Publish this rank's value. rank: its own number."""
+    """Publish a value of this rank."""
     key = f"{name}/{rank}"
     store.set(key, handshake.sign(_secret(), key, msgspec.json.encode(value)).decode())
 
 
 def fetch(store: Store, name: str, rank: int) -> Any:
-    """Wait for another rank's value. Raises MeshError if it was not written by a rank of this run."""
+    """Wait for a value of another rank. Raises MeshError if no rank of this run has written it."""
     key = f"{name}/{rank}"
     try:
         return msgspec.json.decode(handshake.verify(_secret(), key, store.get(key)))
@@ -110,29 +57,28 @@ def is_published(store: Store, name: str, rank: int) -> bool:
     return store.check([f"{name}/{rank}"])
 
 
-def tell_failure(store: Store, rank: int, error: Exception) -> None:
+def publish_failure(store: Store, rank: int, error: Exception) -> None:
     """Publish why this rank ends, for `wait_for_all` to raise on rank 0. lost_peer: it only lost another rank."""
     kinds = {"config": isinstance(error, ConfigError), "lost_peer": isinstance(error, PeerError)}
     publish(store, "failed", rank, kinds | {"reason": first_line(error)})
 
 
-def wait_for_all(
-    store: Store, step: str, ranks: range, deadline_s: float, dead: Callable[[], Mapping[int, str]]
-) -> None:
-    """Wait until every rank has published `step`. dead: ranks that have ended, and how.
+def wait_for_all(store: Store, step: str, ranks: range, deadline_s: float, dead: Dead) -> None:
+    """Wait until every rank has published `step`.
 
     Raises ConfigError or MeshError with the reason that a rank published, MeshError if a rank has ended without one,
     and PeerError after deadline_s.
     """
     end = time.monotonic() + deadline_s
-    while missing := [r for r in ranks if not is_published(store, step, r)]:
+    while missing := [rank for rank in ranks if not is_published(store, step, rank)]:
         _raise_failure(store, step, ranks, dead)
         if time.monotonic() > end:
-            raise missing_ranks(deadline_s, missing, STEPS[step])
+            names = f"rank{'s' * (len(missing) > 1)} {' and '.join(map(str, missing))}"
+            raise PeerError(f"no sign within {deadline_s:g} s that {names} {STEPS[step]}")
         time.sleep(POLL_S)
 
 
-def _raise_failure(store: Store, step: str, ranks: range, dead: Callable[[], Mapping[int, str]]) -> None:
+def _raise_failure(store: Store, step: str, ranks: range, dead: Dead) -> None:
     """Raise why a rank has ended, if one has.
 
     A rank that published a reason may have ended because of one that could not, and may be noticed first. So wait a
@@ -153,11 +99,57 @@ def _raise_failure(store: Store, step: str, ranks: range, dead: Callable[[], Map
         raise MeshError(f"rank {rank}: {failure['reason']}")
 
 
-def missing_ranks(deadline_s: float, missing: Sequence[int], had: str) -> PeerError:
-    """The error for ranks that have not come to a step in time. had: the step, as in STEPS."""
-    ranks = " and ".join(map(str, missing))
-    return PeerError(f"no sign within {deadline_s:g} s that rank{'s' * (len(missing) > 1)} {ranks} {had}")
-
-
 def _secret() -> bytes:
     return bytes(multiprocessing.current_process().authkey)
+
+
+def make_groups(make: Callable[[], Topology], dead: Dead, deadline_s: float) -> Topology:
+    """`make()`, unless a rank ends before. Afterwards new groups can be made.
+
+    Raises MeshError if a rank has ended or the groups can't be made, and PeerError after deadline_s.
+    """
+    attempt, end = _Attempt(make), time.monotonic() + deadline_s
+    while not attempt.done.wait(POLL_S) and time.monotonic() < end:
+        if dead():
+            attempt.done.wait(GRACE_S)
+            break
+    return attempt.result(dead(), deadline_s)
+
+
+class _Attempt:
+    """Makes groups on a thread: a backend that waits for a rank that has ended can't be interrupted.
+
+    The thread is then abandoned, and ends with the backend's own time limit.
+    """
+
+    def __init__(self, make: Callable[[], Topology]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._topology: Topology | None = None
+        self._error: Exception | None = None
+        self._abandoned = False
+        self.done = threading.Event()
+        threading.Thread(target=self._run, name="make-groups", daemon=True).start()
+
+    def result(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
+        with self._lock:
+            if self._topology is not None:
+                return self._topology
+            self._abandoned = not self.done.is_set()
+            forget_groups()
+        for rank, how in dead.items():
+            raise MeshError(f"rank {rank} {how} before it {STEPS['memory']}") from self._error
+        if self._error is None:
+            raise PeerError(f"the process groups were not made within {deadline_s:g} s")
+        raise MeshError(f"the process groups could not be made: {first_line(self._error)}") from self._error
+
+    def _run(self) -> None:
+        try:
+            topology = self._make()
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: `result` raises it
+            self._error = error
+        else:
+            with self._lock:
+                self._topology = None if self._abandoned else topology
+                if self._abandoned:
+                    forget_groups()
+        self.done.set()

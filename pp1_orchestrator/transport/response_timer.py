@@ -33,7 +33,7 @@ class ResponseTimer:
     """Times every wait for an answer. One thread waits; any thread may read; one watchdog may exclude time.
 
     Args:
-        usual_s: limit of a wait, or TIMES_USUAL times the median of the newest answers if that is more.
+        usual_s: limit of a wait, or MEDIAN_FACTOR times the median of the newest answers if that is more.
         longest_s: upper bound of the limit, and the limit itself for the first answers.
         warm: how many answers are the first ones.
     """

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pp1_orchestrator.transport import shared_memory
 from pp1_orchestrator.transport.link import Channel
-from pp1_orchestrator.transport.shared_memory import SharedLayout, SharedMemory
+from pp1_orchestrator.transport.shared_memory import SharedMemory
 
 RING_BYTES = 1 << 23
 """More than an embedding and a window of latents take at 14B sizes."""
@@ -28,9 +28,7 @@ WRITTEN, TAKEN = 0, 1
 
 def attach(group: dist.ProcessGroup, limit_s: float, peer: str) -> SharedMemory | None:
     """Called by both ranks of the group at the same time. None on both if one can't share memory."""
-    return shared_memory.attach(
-        group, SharedLayout(counters=4, data_bytes=2 * RING_BYTES, populate=True), limit_s, peer
-    )
+    return shared_memory.attach(group, 4, 2 * RING_BYTES, limit_s, peer, populate=True)
 
 
 class _Ring:
@@ -48,7 +46,7 @@ class _Ring:
         return self._bytes[start : start + limit]
 
 
-class SharedPipe(Channel):
+class RingBufferChannel(Channel):
     """One of two ends. rank: 0 or 1."""
 
     device = torch.device("cpu")

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pp1_orchestrator.transport import shared_memory
-from pp1_orchestrator.transport.shared_memory import SharedLayout, SharedMemory
+from pp1_orchestrator.transport.shared_memory import SharedMemory
 
 SLOT_BYTES = 1 << 24
 """The largest tensor that is summed this way."""
@@ -24,9 +24,9 @@ def attach(group: dist.ProcessGroup, limit_s: float) -> SharedMemoryAllReduce | 
 
     limit_s: limit of one wait for a peer.
     """
-    room = SharedLayout(counters=group.size(), data_bytes=2 * group.size() * SLOT_BYTES)
-    memory = shared_memory.attach(group, room, limit_s, "a rank of the mesh")
-    return None if memory is None else SharedMemoryAllReduce(memory, group.rank(), group.size())
+    size = group.size()
+    memory = shared_memory.attach(group, size, 2 * size * SLOT_BYTES, limit_s, "a rank of the mesh")
+    return None if memory is None else SharedMemoryAllReduce(memory, group.rank(), size)
 
 
 class SharedMemoryAllReduce:

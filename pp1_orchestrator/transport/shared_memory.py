@@ -18,7 +18,7 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -35,46 +35,37 @@ WAKE_DRAIN_BYTES = 1 << 12
 """How many wake-up bytes are read from the pipe in one go."""
 
 
-@dataclass(frozen=True, slots=True)
-class SharedLayout:
-    """What is shared. data_bytes: takes memory only where it is used, unless `populate` reserves all of it."""
-
-    counters: int
-    data_bytes: int
-    populate: bool = False
-
-    @property
-    def nbytes(self) -> int:
-        return self.counters * COUNTER_BYTES + self.data_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _PeerHandles:
-    """What a rank sends to the others: its process, its file of the shared memory (-1: none), its pipe's write end."""
+class _PeerHandles(NamedTuple):
+    """A rank's process, and its file descriptors of the shared memory (-1: none) and of its pipe's write end."""
 
     pid: int
     memory: int
     wake: int
 
 
-def attach(group: dist.ProcessGroup, room: SharedLayout, limit_s: float, peers: str) -> SharedMemory | None:
-    """Called by all ranks of the group at the same time. None on all of them if one can't share memory.
+def attach(
+    group: dist.ProcessGroup, counters: int, data_bytes: int, limit_s: float, peers: str, populate: bool = False
+) -> SharedMemory | None:
+    """Share memory. Called by all ranks of the group at the same time. None on all of them if one of them can't.
 
-    limit_s: limit of one wait for a peer. peers: how errors name the other ranks.
+    Args:
+        data_bytes: takes memory only where it is used, unless `populate` reserves all of it.
+        limit_s: limit of one wait for a peer.
+        peers: how errors name the other ranks.
     """
+    nbytes = counters * COUNTER_BYTES + data_bytes
     wake_fd, own_wake = os.pipe()
     files = contextlib.ExitStack()
     files.callback(os.close, wake_fd)
     files.callback(os.close, own_wake)
     os.set_blocking(wake_fd, False)
-    offered = _new_memory(room) if group.rank() == 0 else -1
+    offered = _new_memory(nbytes) if group.rank() == 0 else -1
     try:
-        numbers = _exchange(group, [os.getpid(), offered, own_wake])
-        ranks = [_PeerHandles(*row) for row in numbers]
+        ranks = [_PeerHandles(*row) for row in _exchange(group, [os.getpid(), offered, own_wake])]
         shared = None
         if ranks[0].memory >= 0:
             try:
-                shared = _open(ranks, group.rank(), room, files)
+                shared = _open(ranks, group.rank(), nbytes, populate, files)
             except OSError as error:
                 log.warning("this rank can't share memory, so all ranks use sockets, which are slower: %s", error)
         everybody = all(answer[0] for answer in _exchange(group, [int(shared is not None)]))
@@ -88,10 +79,10 @@ def attach(group: dist.ProcessGroup, room: SharedLayout, limit_s: float, peers: 
         files.close()
         return None
     memory, peer_wakes, peer_processes = shared
-    return SharedMemory(memory, room, peer_wakes, [wake_fd, *peer_processes], files, limit_s, peers)
+    return SharedMemory(memory, counters, peer_wakes, [wake_fd, *peer_processes], files, limit_s, peers)
 
 
-def _new_memory(room: SharedLayout) -> int:
+def _new_memory(nbytes: int) -> int:
     """A file descriptor of unnamed memory; -1 if it can't be made."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return -1
@@ -99,7 +90,7 @@ def _new_memory(room: SharedLayout) -> int:
         try:
             offered = os.memfd_create("pp1")
             undo.callback(os.close, offered)
-            os.truncate(offered, room.nbytes)
+            os.truncate(offered, nbytes)
         except OSError as error:
             log.warning("no memory can be shared, so all ranks use sockets, which are slower: %s", error)
             return -1
@@ -115,7 +106,7 @@ def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
 
 
 def _open(
-    ranks: Sequence[_PeerHandles], rank: int, room: SharedLayout, files: contextlib.ExitStack
+    ranks: Sequence[_PeerHandles], rank: int, nbytes: int, populate: bool, files: contextlib.ExitStack
 ) -> tuple[mmap.mmap, list[int], list[int]]:
     """The memory, and the wake pipe and the process of every other rank. Raises OSError if a file can't be opened."""
 
@@ -125,7 +116,7 @@ def _open(
 
     offered = os.open(f"/proc/{ranks[0].pid}/fd/{ranks[0].memory}", os.O_RDWR)
     try:
-        memory = mmap.mmap(offered, room.nbytes, mmap.MAP_SHARED | (mmap.MAP_POPULATE if room.populate else 0))
+        memory = mmap.mmap(offered, nbytes, mmap.MAP_SHARED | (mmap.MAP_POPULATE if populate else 0))
     finally:
         os.close(offered)
     others = [peer for other, peer in enumerate(ranks) if other != rank]
@@ -139,7 +130,7 @@ class SharedMemory:
     def __init__(
         self,
         memory: mmap.mmap,
-        room: SharedLayout,
+        counters: int,
         peer_wakes: Sequence[int],
         polled: Sequence[int],
         files: contextlib.ExitStack,
@@ -149,8 +140,8 @@ class SharedMemory:
         """peer_wakes: pipes that wake the peers. polled: the pipe that wakes this rank, then the peers' processes."""
         self._limit_s, self._peers = limit_s, peers
         self._peer_wakes, self._wake_fd = peer_wakes, polled[0]
-        self._counters = memoryview(memory)[: COUNTER_BYTES * room.counters].cast("q")
-        self.data = torch.frombuffer(memory, dtype=torch.uint8)[COUNTER_BYTES * room.counters :]
+        self._counters = memoryview(memory)[: COUNTER_BYTES * counters].cast("q")
+        self.data = torch.frombuffer(memory, dtype=torch.uint8)[COUNTER_BYTES * counters :]
         self._events = select.poll()
         for file in polled:
             self._events.register(file, select.POLLIN)

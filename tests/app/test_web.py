@@ -5,7 +5,7 @@ import pytest
 
 from pp1_orchestrator.app.serve import Web
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.http_server import bind
+from pp1_orchestrator.server.port import bind
 from tests.system.in_process import open_stream
 from tests.system.program import free_port
 

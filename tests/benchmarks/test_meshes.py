@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from benchmarks import long_stream, lost_rank, tp_measured
+
+pytestmark = pytest.mark.slow
 
 
 def rows(text: str) -> list[list[str]]:

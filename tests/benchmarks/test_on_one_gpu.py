@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import beside_flashdreams, kernels, real_sizes, row_kernels, tp_forecast
 
+pytestmark = pytest.mark.slow
+
 CPU = ["--device", "cpu"]
 
 

@@ -1,9 +1,12 @@
 """The benchmark of the whole system in its small form: every overlap's row, one video, memory beside the plan's."""
 
 import msgspec
+import pytest
 
 from benchmarks.whole_system import MIB, main, memory_rows
 from tests.report.factories import summary
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_overlap_makes_the_same_video_and_the_plan_knows_its_memory(capsys):

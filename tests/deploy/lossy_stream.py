@@ -41,7 +41,7 @@ class LossyStream:
         self._broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS), self.metrics)
         self._sink = PacedSink([self._broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
         self._book = PromptQueue(
-            Rank0Encoder(CachedEncoder(damaged_encoder())), parts.events, self.metrics, too_long=lambda _: False
+            Rank0Encoder(CachedEncoder(damaged_encoder().encode)), parts.events, self.metrics, too_long=lambda _: False
         )
         self._book.start()
         self._haste, self._stop = threading.Event(), threading.Event()

@@ -8,7 +8,7 @@ import time
 
 from pp1_orchestrator.errors import PeerError
 from pp1_orchestrator.transport.process_groups import LEADER, Timeouts, Topology, open_channel
-from pp1_orchestrator.transport.rendezvous import publish, tell_failure
+from pp1_orchestrator.transport.rendezvous import publish, publish_failure
 from pp1_orchestrator.transport.tcp_store import join_store
 
 RANKS, EXIT_CODE, LATER_S = 2, 3, 0.2
@@ -26,7 +26,7 @@ def leader_first(rank, settings, config, port, folder):
         open_channel(topology)
         while not (folder / MET).exists():
             time.sleep(0.01)
-        tell_failure(store, rank, PeerError("a rank of the mesh has ended"))
+        publish_failure(store, rank, PeerError("a rank of the mesh has ended"))
         os._exit(1)
     while not store.check([f"failed/{LEADER}"]):
         time.sleep(0.01)

@@ -50,10 +50,10 @@ def posted(listening, body: bytes, *headers: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"[" * 60_000, 422, "Expected `object`, got `array`"),
-        (b'{"a":' * 10_000, 422, "Object contains unknown field `a`"),
-        (b'{"prompt": ' + b"[" * 50_000, 422, "Expected `str | null`, got `array`"),
-        (b'{"prompts": [{"text": ' + b'{"text": ' * 5_000, 422, "Expected `str`, got `object`"),
+        (b"[" * 60_000, 400, "the body is not JSON"),
+        (b'{"a":' * 10_000, 400, "the body is not JSON"),
+        (b'{"prompt": ' + b"[" * 50_000, 400, "the body is not JSON"),
+        (b'{"prompts": [{"text": ' + b'{"text": ' * 5_000, 400, "the body is not JSON"),
         (b'{"prompt": "a"} {"prompt": "b"}', 400, "the body is not JSON"),
         (b'{"prompt": "a", "transition": {"steps": 1e999}}', 4, ""),
         (b"\x00" * 1000, 400, "the body is not JSON"),

@@ -29,7 +29,7 @@ def test_a_device_error_costs_a_mesh(rank):
 
 def test_one_that_lasts_uses_up_the_budget_and_names_the_device():
     with faulty_stream("device_lasting", "run.restarts=1", chunk=BAD) as stream:
-        assert stream.session.done.wait(60)
+        assert stream.session.done.wait(240)
         failure = str(stream.session.failure)
         words = rf"({rank_words(1)}), and no restart is left: 1 within 600 s are allowed; rank 1 is on cpu"
         assert re.fullmatch(words, failure), failure

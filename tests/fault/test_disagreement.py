@@ -7,7 +7,7 @@ import torch
 
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
-from pp1_orchestrator.models.checkpoints.manifest import DigestMemory, fingerprint
+from pp1_orchestrator.models.checkpoints.manifest import DigestCache, fingerprint
 from tests.fault.mismatched_ranks import (
     with_another_contract,
     with_another_degree,
@@ -64,7 +64,7 @@ def test_other_weights_at_the_same_place_are_told(tmp_path, monkeypatch):
     data[len(data) // 2] ^= 1  # no header and no size tells it
     other.write_bytes(bytes(data))
     monkeypatch.setenv("HOME", str(tmp_path / "home0"))
-    memory = DigestMemory(tmp_path / "digests.json")
+    memory = DigestCache(tmp_path / "digests.json")
     ours, theirs = (fingerprint(tmp_path / f"home{rank}" / "generator", memory) for rank in (0, 2))
     line = refusal(with_another_home, tmp_path, "model.generator='~/generator'")
     assert line == f"rank 2: ranks disagree on checkpoint: '{theirs}' on rank 2, '{ours}' on rank 0"

@@ -56,7 +56,7 @@ def test_a_rank_that_does_not_go_on(tmp_path, caplog, kind, rank, named, stack):
         assert stream.restarts("hang") == 1
     written = {path.name: path.read_text() for path in (tmp_path / "hang-1").iterdir()}
     assert set(written) == {"rank0.txt", "rank1.txt", "rank2.txt"}
-    assert "in _next_result" in written["rank0.txt"]
+    assert "in receive" in written["rank0.txt"]
     assert stack in written[f"rank{rank}.txt"]
     assert f"stacks of all ranks are in {tmp_path / 'hang-1'}" in caplog.text
     assert (tmp_path / "hang-1").stat().st_mode & 0o777 == stacks.PRIVATE

@@ -45,7 +45,7 @@ def test_what_is_taken_can_be_encoded(encoder, text):
     [
         (b'{"prompt": ""}', 422, "prompt is empty"),
         ('{"prompt": "\u3000\u2003"}'.encode(), 422, "prompt is empty"),
-        ('{"prompt": "' + "🟥" * 10_000 + '"}', 422, "prompt has 10000 characters, at most 2000"),
+        ('{"prompt": "' + "🟥" * 10_000 + '"}', 422, "prompt has 10000 characters; at most 2000 are taken"),
         (b'{"prompt": "\\ud800"}', 400, "the body is not JSON"),
         (b'{"prompt": "\xed\xa0\x80"}', 400, "the body is not JSON"),
         (b'{"prompt": "\xff\xfe"}', 400, "the body is not JSON"),

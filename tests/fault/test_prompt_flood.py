@@ -88,7 +88,7 @@ def flooded(tmp_path_factory):
                 latencies.append(show_afterwards(program, ear, number))
             outcomes = Counter(event["event"] for event in ear.events)
         program.interrupt()
-        assert program.process.wait(60) == 0, program.log
+        assert program.process.wait(240) == 0, program.log
     emitted = [json.loads(line)["emit_s"] for line in (out / "chunks.jsonl").read_text().splitlines()]
     ratios = [longest(emitted, b, c) / longest(emitted, a, b) for a, b, c in phases]
     return answers, latencies, ratios, outcomes, phases[-1][-1] - begun

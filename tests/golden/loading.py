@@ -24,7 +24,7 @@ from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.loading.stage0_models import load_encoder, load_vae_parts
 from pp1_orchestrator.mesh.build_generator import load_weights, make_generator
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncode, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place
@@ -171,7 +171,7 @@ def anchored(chunks: int, previous: Tensor, anchor: Tensor | None) -> Tensor | N
     return CONTEXTS["recompute_anchor"]().frames(history)
 
 
-def load_vae(*options: str) -> tuple[StreamingDecoder, FrameEncode]:
+def load_vae(*options: str) -> tuple[StreamingDecoder, FrameEncoder]:
     """The decoder, and the encoder of single frames."""
     settings, config = make_settings(*options)
     decoder, encoder, _ = load_vae_parts(settings, config, CPU, with_encoder=True)

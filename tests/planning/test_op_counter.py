@@ -6,9 +6,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.load_vae import load_vae
-from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
+from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.op_counter import counting
 from pp1_orchestrator.planning.profile import META, profile_model
@@ -100,7 +100,7 @@ def test_kinds_and_counts_of_operations():
 def decoders():
     whole = load_vae(settings().model.folder / "vae", META, torch.float32, random=True)
     with META:
-        return StackedDecoder(whole), ReferenceDecoder(whole)
+        return WanDecoder(whole), DiffusersDecoder(whole)
 
 
 def decoded(decoder, device):
@@ -125,6 +125,6 @@ def products(work):
 
 def test_a_decode_without_data_has_the_convolutions_of_a_real_one():
     vae = load_vae(settings().model.folder / "vae", torch.device("cpu"), torch.float32)
-    real, _ = decoded(StackedDecoder(vae), "cpu")
+    real, _ = decoded(WanDecoder(vae), "cpu")
     made, _ = decoded(decoders()[0], "meta")
     assert products(made) == products(real)

@@ -6,7 +6,8 @@ import torch
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder, make_frame_encoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
@@ -60,7 +61,7 @@ def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
         shipped(made),
         STRATEGIES,
     )
-    assert anchored.components["vae_encoder"] == make_frame_encoder(loaded_vae).weight_bytes
+    assert anchored.components["vae_encoder"] == WanFrameEncoder(loaded_vae).weight_bytes
     assert anchored.work["encode"].flops > 0
     plain = profile_model(made, shipped(made), STRATEGIES)
     assert "vae_encoder" not in plain.components

@@ -18,7 +18,8 @@ from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, bind
+from pp1_orchestrator.server.http_server import HttpServer
+from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, Rate, ServerSettings
 from pp1_orchestrator.telemetry.metrics import Metrics
 from tests.server.fakes import CountedPeers, MemoryStream

@@ -9,7 +9,7 @@ from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, Timelin
 
 
 class MemoryStream:
-    """Implements ports.StreamControl."""
+    """Implements types.StreamControl."""
 
     def __init__(self, events: EventBus) -> None:
         self.events = events
@@ -29,8 +29,9 @@ class MemoryStream:
         parse_update(update)
         self.updates.append(update)
         update_id = f"u{next(self._ids)}"
-        self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3)
-        return PromptReceipt(update_id, truncated=update.prompt == "long")
+        cut = {"truncated": True} if update.prompt == "long" else {}
+        self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3, **cut)
+        return PromptReceipt(update_id, **cut)
 
     def control(self, command: Control) -> None:
         if command.action == "seed":

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.http_server import bind, check_port
+from pp1_orchestrator.server.port import bind, check_port
 from tests.timing import stopwatch
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = textwrap.dedent("""
     import sys
-    from pp1_orchestrator.server.run import serve
+    from pp1_orchestrator.server.http_server import serve
     from tests.server.conftest import build
     parts = build()
     started = lambda: print("started", flush=True)

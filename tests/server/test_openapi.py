@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 import ui
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.server.schemas import Notice, StreamState
+from pp1_orchestrator.server.event_schemas import EVENT
+from pp1_orchestrator.server.schemas import StreamState
 from tests.server.conftest import LIMITS, build
 from tests.server.fakes import CountedPeers
 from tests.server.test_auth import BEARER, HOME, TOKEN, all_routes
@@ -102,16 +103,27 @@ def test_the_bounds_that_are_told_are_those_that_are_kept(client):
     most = schemas["PromptUpdate"]["properties"]["prompts"]["maxItems"]
     for count, status in ((most, 200), (most + 1, 422)):
         assert client.post("/api/prompt", json={"prompts": [{"text": "a"}] * count}).status_code == status
-    seed = schemas["Control"]["properties"]["value"]["anyOf"][0]["maximum"]
+    seed = int(schemas["Control"]["properties"]["value"]["anyOf"][0]["maximum"])
     for value, status in ((seed, 200), (seed + 1, 422)):
         assert client.post("/api/control", json={"action": "seed", "value": value}).status_code == status
 
 
 def test_the_state_and_the_events_of_the_memory_stream_fit(client, parts):
     state = client.get("/api/state").json()
-    assert msgspec.convert(state, StreamState).viewers == 0
+    assert StreamState(**state).viewers == 0
     events: EventBus = parts.events
     heard = events.subscribe(lambda: None)
     client.post("/api/prompt", json={"prompt": "a"})
     client.post("/api/control", json={"action": "pause"})
-    assert [type(msgspec.convert(event, Notice)).__name__ for event in heard.drain()] == ["Accepted", "Commanded"]
+    assert [type(EVENT.validate_python(event)).__name__ for event in heard.drain()] == [
+        "PromptAcceptedEvent",
+        "ControlApplied",
+    ]
+
+
+def test_the_event_of_a_truncated_prompt_fits(client, parts):
+    heard = parts.events.subscribe(lambda: None)
+    client.post("/api/prompt", json={"prompt": "long"})
+    (event,) = heard.drain()
+    assert event["truncated"]
+    assert EVENT.validate_python(event).truncated

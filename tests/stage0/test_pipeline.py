@@ -25,7 +25,7 @@ def test_an_update_of_a_chunk_that_a_cut_drops_is_shown_by_the_next_chunk():
     choices = ("overlap=decode_thread", "overlap.d_out=4", "debug.decode_s=0.6", "run.chunks=8")
     with open_stream(*choices, script=script, observers=[CutOnce()]) as run:
         run.session.start()
-        assert run.session.done.wait(60)
+        assert run.session.done.wait(240)
         assert run.session.failure is None
         _, blue = (update.id for update in run.session.updates())
         shown = [chunk.chunk_index for chunk in run.sink.chunks if blue in chunk.update_ids]

@@ -12,8 +12,8 @@ from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text import TextTerm
-from pp1_orchestrator.mesh.text_conditioning import LeaderText
-from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
+from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.generator import CausalGenerator
@@ -46,12 +46,12 @@ def make_worker() -> MeshWorker:
     cache = KVCache(
         layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
     )
-    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), HostTimer())
+    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), torch.device("cpu"))
 
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = LatentHistory(3)
-    routing = Rank0Encoder(CachedEncoder(NumberEncoder()))
+    routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
     planner = Planner(
         ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
     )
@@ -59,7 +59,7 @@ def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     return planner
 
 
-def run_one(planner: Planner, worker: MeshWorker, text: LeaderText):
+def run_one(planner: Planner, worker: MeshWorker, text: RecipeResolver):
     """One chunk through wire, worker and acceptance; the envelope that arrived."""
     sent = planner.plan()
     parcel = wire.pack_envelope(sent)
@@ -87,7 +87,7 @@ actions = st.one_of(
 @settings(max_examples=25)
 @given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3))
 def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every):
-    planner, worker, text = make_planner(context, every), make_worker(), LeaderText(None, SpanRecorder(1))
+    planner, worker, text = make_planner(context, every), make_worker(), RecipeResolver(None, SpanRecorder(1))
     calls, chunk, epoch, frame = 0, -1, 0, 0
     for wish in [*wishes, "chunk"]:
         if wish == "cut":
@@ -115,21 +115,25 @@ def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context
 
 
 def test_the_embedding_travels_only_when_it_changed():
-    planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
+    planner, worker, text = make_planner("clean_pass"), make_worker(), RecipeResolver(None, SpanRecorder(1))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, False, False, False]
     planner.set_target(ConditioningTarget((TextTerm("b"),), steps=3))
     assert [CONDITIONING in run_one(planner, worker, text).tensors for _ in range(4)] == [True, True, True, False]
 
 
 def test_recomputing_every_nth_chunk_is_the_planners_decision():
-    planner, worker, text = make_planner("recompute_latent", every=2), make_worker(), LeaderText(None, SpanRecorder(1))
+    planner, worker, text = (
+        make_planner("recompute_latent", every=2),
+        make_worker(),
+        RecipeResolver(None, SpanRecorder(1)),
+    )
     plans = [run_one(planner, worker, text).plan for _ in range(6)]
     assert [plan.do_kv_recompute for plan in plans] == [False, False, True, False, True, False]
     assert [plan.expected_generator_calls for plan in plans] == [2, 2, 3, 2, 3, 2]
 
 
 def test_recache_reads_all_that_is_remembered_under_the_new_prompt():
-    planner, worker, text = make_planner("clean_pass"), make_worker(), LeaderText(None, SpanRecorder(1))
+    planner, worker, text = make_planner("clean_pass"), make_worker(), RecipeResolver(None, SpanRecorder(1))
     for _ in range(5):
         run_one(planner, worker, text)
     planner.set_target(ConditioningTarget((TextTerm("b"),), recache=True))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.models.text.umt5 import KEPT, CachedEncoder
+from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.routing import Rank0Encoder
@@ -45,7 +45,7 @@ class Desk:
         self.encoder, self.bus = GatedEncoder(), EventBus()
         self.subscription = self.bus.subscribe(lambda: None)
         self.metrics = Metrics()
-        routing = Rank0Encoder(CachedEncoder(self.encoder))
+        routing = Rank0Encoder(CachedEncoder(self.encoder.encode))
         self.book = PromptQueue(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
         self.book.start()
 
@@ -171,7 +171,7 @@ def test_what_is_encoded_ahead_fits_in_the_cache_beside_what_is_shown():
     desk.book.accept(PromptUpdate(prompt="live"), 0)
     wait_for(lambda: desk.book.next_cut() is not None)
     desk.book.close(5.0)
-    assert MAX_PROMPTS <= len(desk.encoder.texts) - 1 <= KEPT // 4
+    assert MAX_PROMPTS <= len(desk.encoder.texts) - 1 <= CACHE_SIZE // 4
 
 
 def test_a_seed_is_never_taken_without_its_cut():

@@ -23,7 +23,7 @@ def test_a_failure_without_words_is_told_by_its_name(overlap, told):
         heard = run.instruments.events.subscribe(lambda: None)
         run.sink.put = refuse
         run.session.start()
-        assert run.session.done.wait(60)
+        assert run.session.done.wait(240)
         assert run.session.state()["failed"] == told
         assert [event["reason"] for event in heard.drain() if event["event"] == "failed"] == [told]
 

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 
 import httpx
-import msgspec
 import pytest
 
 from pp1_orchestrator.media.sdp import is_loopback_host
-from pp1_orchestrator.server.schemas import Notice, StreamState, Visible
+from pp1_orchestrator.server.event_schemas import EVENT, Visible
+from pp1_orchestrator.server.schemas import StreamState
 from tests.fault.sdp_offers import seeds
 from tests.system.program import Running, running
 from tests.system.warm import ROOT
@@ -106,9 +106,9 @@ def test_the_script_goes_through_everything_and_what_is_said_fits_the_document(p
     done = run_example(str(EXAMPLES / "curl.sh"), url_of(program))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     state = httpx.get(url_of(program) + "/api/state", headers=BEARER).json()
-    assert msgspec.convert(state, StreamState).figures.phases_ms is not None
+    assert StreamState(**state).figures.phases_ms is not None
     program.interrupt()
-    notices = [msgspec.convert(event, Notice) for event in heard.all()]
+    notices = [EVENT.validate_python(event) for event in heard.all()]
     kinds = {type(notice).__name__ for notice in notices}
-    assert {"Accepted", "Applied", "Visible", "Commanded", "Planned", "Epoch"} <= kinds
+    assert {"PromptAcceptedEvent", "Applied", "Visible", "ControlApplied", "TimelineReplaced", "Epoch"} <= kinds
     assert all(notice.latency_ms > 0 for notice in notices if isinstance(notice, Visible))

@@ -23,7 +23,7 @@ def live_through_it(program: Running) -> None:
     os.kill(pid_of(program, "2"), signal.SIGKILL)
     program.wait_until(lambda: pid_of(program, "1") != leader and state(program) == "ready")
     program.interrupt()
-    assert program.process.wait(60) == 0, program.log
+    assert program.process.wait(240) == 0, program.log
 
 
 def state(program):

@@ -25,15 +25,16 @@ SCRIPT = [
     TimelineEntry(chunk=8, prompt=GREEN, cut="recache"),
 ]
 CHUNKS = 9
-PAIRS = [(routing, overlap) for routing in ROUTINGS for overlap in OVERLAPS]
+PAIRS = [*(("rank0_encoder", overlap) for overlap in OVERLAPS), *((routing, "stage0_owned") for routing in ROUTINGS)]
+"""That all twelve pairs make the same video is one of the frozen tests."""
 
 
 @pytest.fixture(scope="module")
 def made():
-    """The summaries of all pairs, made once."""
+    """The summaries of these pairs, made once."""
     return {
         (routing, overlap): run_script(f"routing={routing}", f"overlap={overlap}", chunks=CHUNKS, script=SCRIPT)[0]
-        for routing, overlap in PAIRS
+        for routing, overlap in set(PAIRS)
     }
 
 
@@ -45,20 +46,14 @@ def in_context():
     )
 
 
-def test_all_routings_and_overlaps_give_one_and_the_same_video(made):
-    assert len(made) == 12
-    assert len({summary.pixels_sha256 for summary in made.values()}) == 1
-    assert len({summary.latents_sha256 for summary in made.values()}) == 1
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", sorted(set(PAIRS)), ids="-".join)
 def test_every_prompt_is_applied_in_its_chunk_within_two_chunks(made, pair):
     updates = made[pair].prompt_updates
     assert [update.applied_chunk for update in updates] == [0, 2, 3, 5, 7, 8]
     assert all(update.latency_chunks is not None and update.latency_chunks <= 2 for update in updates)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", sorted(set(PAIRS)), ids="-".join)
 def test_no_queue_grows_beyond_its_bound(made, pair):
     depths = made[pair].queue_depth_max
     assert depths["in_flight"] == 1
@@ -94,10 +89,11 @@ def test_a_hybrid_cache_encodes_a_prompt_once_in_the_mesh():
     assert [ms > 0 for ms in text_ms] == [True, True, False, False, False, False]
 
 
+@pytest.mark.parametrize("overlaps", [("sync", "stage0_owned"), pytest.param(tuple(OVERLAPS), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_every_context_makes_a_stream_and_every_overlap_the_same_one(in_context, context):
+def test_every_context_makes_a_stream_and_every_overlap_the_same_one(in_context, context, overlaps):
     digests = set()
-    for overlap in OVERLAPS:
+    for overlap in overlaps:
         summary, run = in_context(context, overlap)
         digests.add((summary.pixels_sha256, summary.latents_sha256))
         assert summary.frames == 9 + 4 * 12
@@ -139,7 +135,7 @@ def test_attention_bias_changes_the_video_and_one_does_not():
 
 def test_stages_that_sleep_hide_behind_each_other_except_in_sync():
     """Delays need no core, so the score tells the order of things and not how busy this machine is."""
-    delay_s = min(2.0, scaled(0.15))  # much longer than what is computed
+    delay_s = min(0.6, scaled(0.15))  # much longer than what is computed
     slow, scores = [f"debug.mesh_s={delay_s}", f"debug.decode_s={delay_s}", "context=none"], {}
     for overlap in OVERLAPS:
         score = run_script(f"overlap={overlap}", *slow, chunks=5)[0].overlap_score

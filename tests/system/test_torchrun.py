@@ -67,6 +67,7 @@ def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_started_anew_with_all_others_and_the_video_is_the_same(tmp_path):
     process = torchrun(tmp_path, 3, restarts=1)
     try:

@@ -8,8 +8,8 @@ import torch
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
-from pp1_orchestrator.mesh.text_conditioning import LeaderText
-from pp1_orchestrator.mesh.worker import HostTimer, MeshWorker
+from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
+from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message, send_message
@@ -137,7 +137,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     alone.set_text(text)
     wanted = alone.denoise(noise, STEPS, 0, 3)
     generator = make_generator(model, FlowSchedule())
-    leader_text, worker = LeaderText(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), HostTimer())
+    leader_text, worker = RecipeResolver(None, SpanRecorder(1)), MeshWorker(generator, SpanRecorder(1), CPU)
     link = MeshLink(
         InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.run_context_pass, CPU)
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.transport.rendezvous import join_groups
+from pp1_orchestrator.transport.rendezvous import make_groups
 from tests.timing import stopwatch
 
 
@@ -13,5 +13,5 @@ def test_the_reason_is_told_at_once(error):
         raise error
 
     with stopwatch() as watch, pytest.raises(MeshError, match=f"could not be made: {error}"):
-        join_groups(fail, dict, 60.0)
+        make_groups(fail, dict, 60.0)
     assert watch.within(5)

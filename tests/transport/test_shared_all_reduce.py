@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from pp1_orchestrator.transport.shared_memory import SharedLayout, _new_memory
+from pp1_orchestrator.transport.shared_memory import _new_memory
 from tests.transport.all_reduce_scenarios import MESH, act
 from tests.transport.world import run_world
 
@@ -37,7 +37,7 @@ def test_where_no_memory_can_be_made_none_is_offered_and_no_file_stays_open():
     before = os.listdir("/proc/self/fd")
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        offered = _new_memory(SharedLayout(counters=4, data_bytes=1 << 20))
+        offered = _new_memory(1 << 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert offered == -1

@@ -5,7 +5,7 @@ import time
 import ui
 from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import bind
+from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, ServerSettings
 from tests.server.conftest import Listening
 from tests.ui.browser import Visit

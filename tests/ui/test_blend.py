@@ -115,7 +115,5 @@ def test_what_cant_be_sent_is_said(page, site):
     page.page.get_by_label("Remove prompt 2").click()
     page.page.fill("#pp1-steps", "1001")
     page.page.click("#pp1-apply")
-    page.page.wait_for_function(
-        "document.querySelector('#pp1-error').textContent.startsWith('A transition takes 0 to')"
-    )
+    page.page.wait_for_function("document.querySelector('#pp1-error').textContent.startsWith('A transition has 0 to')")
     assert len(site.stream.updates) == before

@@ -124,7 +124,7 @@ def open_loops() -> int:
 
 def test_the_pages_framework_leaves_no_event_loop_open():
     before = open_loops()
-    ui.mount_panel(FastAPI())
+    ui.mount_panel(FastAPI(), max_prompts=8, max_prompt_chars=2000, max_transition_steps=1000)
     assert open_loops() == before
 
 

@@ -86,7 +86,7 @@ def test_a_pause_is_said_over_the_picture_and_keys_do_it(page, site):
     page.wait_playing()
     page.page.keyboard.press("Space")
     page.wait_status("Paused")
-    assert page.page.inner_text(VEIL) == "Paused: the picture is held"
+    assert page.page.inner_text(VEIL) == "Paused: the last frame is shown"
     page.page.keyboard.press("Space")
     page.wait_status("Live")
     site.stream.commands.clear()
@@ -129,7 +129,7 @@ def test_a_mesh_that_is_started_anew_is_said_so_at_once_and_the_picture_stays(pa
     site.stream.life = "restarting"
     site.stream.events.publish("restarting", reason="death", text="rank 1 ended with exit code -9", generation=1)
     page.wait_status("Restarting")
-    assert page.page.inner_text(VEIL) == "The mesh failed and is started anew"
+    assert page.page.inner_text(VEIL) == "The mesh failed and restarts"
     assert page.page.get_attribute("#pp1-veil", "data-kind") == "stalled"
     site.stream.life = "ready"
     site.stream.events.publish("restarted", generation=1)
@@ -144,7 +144,7 @@ def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
     first.wait_playing()
     second = visit(browser, site.url)
     second.wait_status("Full")
-    assert second.page.inner_text(VEIL) == "all 1 viewer places are taken. Trying for one every few seconds."
+    assert second.page.inner_text(VEIL) == "all 1 viewer places are taken. Trying again every few seconds."
     ask(second, "a red circle")
     first.wait_colour(RED)
     first.page.context.close()
@@ -179,8 +179,8 @@ def test_a_receipt_whose_line_broke_does_not_wait_for_ever(page, site):
     ask(page, "a green circle")
     page.page.wait_for_selector('#pp1-receipt [data-step="accepted"].done')
     site.stop()
-    said = "document.querySelector('#pp1-receipt [data-step=visible] span').textContent === 'the line broke meanwhile'"
-    page.page.wait_for_function(said)
+    shown = "document.querySelector('#pp1-receipt [data-step=visible] span').textContent"
+    page.page.wait_for_function(f"{shown} === 'the connection broke meanwhile'")
     page.wait_status("Disconnected")
     site.stream.stalled.clear()
     site.start()

@@ -127,10 +127,10 @@ def test_a_plan_that_another_client_made_is_shown(page, site):
     ("content", "said"),
     [
         ("no", "mine.json is not JSON."),
-        ('{"chunk": 0}', "This is no timeline: a list of entries is needed."),
+        ('{"chunk": 0}', "This is not a timeline: a list of entries is needed."),
         ('[{"chunk": 1.5}]', "Entry 1 has no chunk, a whole number from 0."),
-        ("null", "This is no timeline: a list of entries is needed."),
-        (json.dumps([{"chunk": at} for at in range(501)]), "These are 501 entries; the table takes 500."),
+        ("null", "This is not a timeline: a list of entries is needed."),
+        (json.dumps([{"chunk": at} for at in range(501)]), "These are 501 entries; the table has room for 500."),
     ],
 )
 def test_a_file_that_is_no_timeline_is_refused_and_the_table_stays(table, content, said):

@@ -1,6 +1,6 @@
-"""Writes a transformer of any known layout as ours: safetensors in Wan2.1's names, sizes, and a manifest.
+"""Writes a transformer from any known layout in ours: safetensors with Wan2.1's names, a config.json and a manifest.
 
-Holds one shard in memory at a time. Ours loads fastest: nothing is renamed, added or converted at start.
+One shard is in memory at a time. Our layout loads fastest, because nothing is renamed, merged or converted.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from pp1_orchestrator.models.wan.config import WanConfig
 
 STEM = "model"
 HEAD_DIM = 128
-"""Of every Wan2.1 transformer."""
+"""The width of an attention head in every Wan2.1 transformer."""
+STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
+"""Fields of WanConfig that are chosen for a stream and do not belong to the weights."""
 
 
 def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
-    """The sizes of the transformer in `path` from the shapes of its tensors, in our names. The number of heads, which
-    no shape tells, is what a config.json beside it says, or that of Wan2.1's models.
+    """The sizes of a transformer from the shapes of its tensors, under our names.
 
-    Raises ValueError when a tensor that tells is missing.
+    The number of heads does not show in any shape. It comes from a config.json beside `path`, or else from `HEAD_DIM`.
+    Raises ValueError when `path` holds no transformer.
     """
     try:
         dim, in_dim, *patch = shapes["patch_embedding.weight"]
@@ -40,7 +42,7 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     return WanConfig(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_heads=_said_beside(path).get("num_heads", dim // HEAD_DIM),
+        num_heads=_config_beside(path).get("num_heads", dim // HEAD_DIM),
         num_layers=len(blocks),
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
@@ -50,7 +52,7 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     )
 
 
-def _said_beside(path: Path) -> dict[str, Any]:
+def _config_beside(path: Path) -> dict[str, Any]:
     beside = path.parent / "config.json"
     return msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
 
@@ -64,52 +66,60 @@ def write_converted(
     sources: Iterable[Path],
     made: dict[str, Any],
 ) -> list[Path]:
-    """Write `weights`, in our names, to an empty folder; the files written. dtype None: as they are stored.
+    """Writes a transformer to an empty folder and returns the files.
 
-    Raises FileExistsError when the folder holds anything.
+    Args:
+        weights: the transformer under our names.
+        dtype: None keeps the stored dtypes.
+        shard_bytes: the largest size of a file.
+        sources: the files that it was made from, for the manifest.
+        made: how it was made, for the manifest.
+
+    Raises FileExistsError when the folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
     names = _write_shards(weights, folder, dtype, shard_bytes)
-    (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(_sizes(config))))
+    _write_json(folder / "config.json", _config_json(config))
     write_manifest(folder, [*names, "config.json"], list(sources), made | {"torch": str(torch.__version__)})
     return sorted(folder.iterdir())
 
 
-def _sizes(config: WanConfig) -> dict[str, Any]:
-    """What belongs to the weights; how many frames are made and seen at a time is chosen elsewhere."""
-    chosen = ("chunk_frames", "local_attn_size", "sink_frames")
-    return {"_class_name": "WanModel", "model_type": "t2v"} | {
-        key: value for key, value in msgspec.to_builtins(config).items() if key not in chosen
-    }
+def _config_json(config: WanConfig) -> dict[str, Any]:
+    sizes = {key: value for key, value in msgspec.to_builtins(config).items() if key not in STREAM_OPTIONS}
+    return {"_class_name": "WanModel", "model_type": "t2v"} | sizes
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
 
 
 def _write_shards(weights: Weights, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> list[str]:
-    """The names of the files that were written, the index included where there are several."""
-    shards = _shards(weights, dtype, shard_bytes)
-    count, where = len(shards), {}
+    """Returns the names of the files, with the index if there are several shards."""
+    shards = _plan_shards(weights, dtype, shard_bytes)
+    count = len(shards)
+    files: dict[str, str] = {}
     for number, keys in enumerate(shards, 1):
         name = f"{STEM}.safetensors" if count == 1 else f"{STEM}-{number:05}-of-{count:05}.safetensors"
         save_file({key: weights.read(key, dtype=dtype) for key in keys}, folder / name, metadata={"format": "pt"})
-        where |= dict.fromkeys(keys, name)
+        files |= dict.fromkeys(keys, name)
     if count == 1:
         return [f"{STEM}.safetensors"]
-    index = {"metadata": {}, "weight_map": where}
-    (folder / f"{STEM}{INDEX}").write_bytes(msgspec.json.format(msgspec.json.encode(index)))
-    return [*sorted(set(where.values())), f"{STEM}{INDEX}"]
+    _write_json(folder / f"{STEM}{INDEX}", {"metadata": {}, "weight_map": files})
+    return [*sorted(set(files.values())), f"{STEM}{INDEX}"]
 
 
-def _shards(weights: Weights, dtype: torch.dtype | None, shard_bytes: int) -> list[list[str]]:
-    """Keys in order, cut where a shard would grow too large. What is left as it is counts as float32."""
+def _plan_shards(weights: Weights, dtype: torch.dtype | None, shard_bytes: int) -> list[list[str]]:
+    """Splits the keys, in order, into shards. Without a dtype, tensors are counted as float32."""
     itemsize = (dtype or torch.float32).itemsize
     shards: list[list[str]] = [[]]
-    room = shard_bytes
+    free = shard_bytes
     for key, shape in weights.shapes().items():
         size = torch.Size(shape).numel() * itemsize
-        if shards[-1] and size > room:
+        if shards[-1] and size > free:
             shards.append([])
-            room = shard_bytes
+            free = shard_bytes
         shards[-1].append(key)
-        room -= size
+        free -= size
     return shards

@@ -1,6 +1,6 @@
-"""Gets a file or a folder by name from the Hugging Face hub, if its package is installed. Knows nothing of models.
+"""Downloads a file or a folder by name from the Hugging Face hub, if its package is installed.
 
-What arrives are plain files below the place that is asked for; no cache is left and nothing is linked.
+The results are plain files below the target folder: no cache remains and nothing is linked.
 """
 
 from __future__ import annotations
@@ -10,36 +10,35 @@ from pathlib import Path
 
 from pp1_orchestrator.errors import first_line
 
-LOADING = ".fetching"
-"""Below the place: what is not whole yet. An interrupted download goes on from there."""
+PARTIAL_FOLDER = ".fetching"
+"""Beside the target: incomplete files. An interrupted download resumes from here."""
 
 
-def fetch(source: str, place: Path) -> Path:
-    """`owner/repository/path` into the folder `place`, or as that folder when the path ends in a slash.
+def fetch(source: str, target: Path) -> Path:
+    """Downloads `owner/repository/path` into the folder `target`, or as that folder if the path ends in a slash.
 
-    Returns what was made. Raises OSError with one line when it can't be had.
+    Returns the new file or folder. Raises OSError with one line.
     """
     try:
         from huggingface_hub import hf_hub_download, snapshot_download
     except ImportError as error:
         raise OSError("huggingface-hub is not installed: pip install huggingface-hub") from error
     owner, repository, inside = source.split("/", 2)
-    repo, loading = f"{owner}/{repository}", place.parent / LOADING / repository
+    repo, partial = f"{owner}/{repository}", target.parent / PARTIAL_FOLDER / repository
     try:
         if inside.endswith("/"):
-            snapshot_download(repo, allow_patterns=[f"{inside}*"], local_dir=str(loading))
+            snapshot_download(repo, allow_patterns=[f"{inside}*"], local_dir=str(partial))
         else:
-            hf_hub_download(repo, inside, local_dir=str(loading))
+            hf_hub_download(repo, inside, local_dir=str(partial))
     except Exception as error:
-        reason = first_line(error)
-        raise OSError(f"the hub does not give it: {reason}") from error
-    return _settle(loading / inside, place)
+        raise OSError(f"the hub does not give it: {first_line(error)}") from error
+    return _move(partial / inside, target)
 
 
-def _settle(loaded: Path, place: Path) -> Path:
-    if loaded.is_dir():
-        return Path(shutil.move(loaded, place))
-    if not loaded.is_file():
-        raise OSError(f"the hub has no {loaded.name}")
-    place.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.move(loaded, place / loaded.name))
+def _move(downloaded: Path, target: Path) -> Path:
+    if downloaded.is_dir():
+        return Path(shutil.move(downloaded, target))
+    if not downloaded.is_file():
+        raise OSError(f"the hub has no {downloaded.name}")
+    target.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(downloaded, target / downloaded.name))

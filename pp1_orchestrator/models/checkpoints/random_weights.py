@@ -1,12 +1,7 @@
-"""Weights that no file holds: random numbers in given shapes, scaled so that what goes through stays in range.
+"""Random weights in given shapes, for running a model without its checkpoint.
 
-A generator as it is before any training, for running it without its checkpoint. Implements `weights.Source`.
-
-Drawn as torch's layers and Wan2.1 are initialised, biases too, which keeps a signal's size; rank 0's models have
-`models.checkpoints.made_up`, whose numbers follow another law.
-
-Each tensor follows from the seed and its own name, and is made whole on its device before it is cut: ranks agree
-whatever their number. A CPU and a GPU draw different ones.
+A tensor depends only on the seed, its name and the type of device. It is drawn whole before a part is taken, so ranks
+agree whatever their number. On the meta device there are only shapes.
 """
 
 from __future__ import annotations
@@ -14,86 +9,77 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.checkpoints.reader import CPU, Shape, part_of
+from pp1_orchestrator.models.checkpoints.reader import Index, Shape, Weights
 
-ONES = ("gamma", "norm.weight", "norm1.weight", "norm2.weight")
+NORM_GAINS = ("gamma", "norm.weight", "norm1.weight", "norm2.weight")
 
 
-class RandomWeights:
-    """Implements `files.Weights`. A tensor depends on the seed and its name alone, for each kind of device.
-
-    factors: how much smaller or larger than usual tensors are drawn, by the end of their names.
-
-    Gains of normalisations are 1 and biases 0; what is drawn is made where it is wanted. On the meta device there are
-    shapes only.
-    """
-
-    def __init__(self, shapes: Mapping[str, Shape], seed: int, factors: Mapping[str, float] | None = None) -> None:
-        self._shapes, self._seed, self._factors = shapes, seed, factors or {}
-
-    @property
-    def path(self) -> Path:
-        return Path("random")
+class _DrawnWeights(Weights):
+    def __init__(self, shapes: Mapping[str, Shape], seed: int) -> None:
+        super().__init__(Path("random"))
+        self._shapes, self._seed = shapes, seed
 
     def shapes(self) -> Mapping[str, Shape]:
         return self._shapes
 
-    def read(
-        self,
-        key: str,
-        device: torch.device = CPU,
-        dtype: torch.dtype | None = None,
-        rows: slice | None = None,
-        dim: int = 0,
-    ) -> Tensor:
-        whole = self._make(key, device, dtype or torch.float32)
-        return whole if rows is None else whole[part_of(rows, dim)].clone()
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        return self._draw(key, device, dtype or torch.float32)[index]
 
-    def _make(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    @abstractmethod
+    def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor: ...
+
+
+class RandomWeights(_DrawnWeights):
+    """For VAE and text encoder: normal, with a variance of 1 / inputs, drawn in the wanted dtype.
+
+    Norm gains are 1 and biases 0.
+
+    Args:
+        factors: multiplies the deviation of tensors whose name has this ending.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], seed: int, factors: Mapping[str, float] | None = None) -> None:
+        super().__init__(shapes, seed)
+        self._factors = factors or {}
+
+    def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         shape = self._shapes[key]
-        made = torch.empty(shape, dtype=dtype, device=device)
+        out = torch.empty(shape, dtype=dtype, device=device)
         if device.type == "meta":
-            return made
-        if key.endswith(ONES):
-            return made.fill_(1)
+            return out
+        if key.endswith(NORM_GAINS):
+            return out.fill_(1)
         if key.endswith("bias"):
-            return made.zero_()
-        generator = torch.Generator(device).manual_seed(zlib.crc32(f"{self._seed} {key}".encode()))
+            return out.zero_()
+        rng = torch.Generator(device).manual_seed(zlib.crc32(f"{self._seed} {key}".encode()))
         inputs = math.prod(shape[1:]) if len(shape) > 1 else 1
         factor = next((factor for end, factor in self._factors.items() if key.endswith(end)), 1.0)
-        return made.normal_(0.0, factor * inputs**-0.5, generator=generator)
+        return out.normal_(0.0, factor * inputs**-0.5, generator=rng)
 
 
-class InitialWeights:
-    """shapes: every tensor that may be read."""
+class InitialWeights(_DrawnWeights):
+    """For the generator: torch's and Wan2.1's own initialisation, biases included, drawn in float32.
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
-        self._shapes, self._seed = shapes, seed
+    This keeps the size of a signal that passes through the layers.
+    """
 
-    def read(
-        self, key: str, device: torch.device, dtype: torch.dtype, rows: slice | None = None, dim: int = 0
-    ) -> Tensor:
-        whole = self._draw(key, device).to(dtype)
-        return whole if rows is None else whole[(slice(None),) * dim + (rows,)].clone()
-
-    def _draw(self, key: str, device: torch.device) -> Tensor:
-        """float32."""
+    def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         out = torch.empty(self._shapes[key], device=device)
+        if device.type == "meta":
+            return out
         if ".norm" in key:
             return out.fill_(float(key.endswith("weight")))
-        rng = torch.Generator(device).manual_seed(_number(f"{self._seed}/{key}"))
+        digest = hashlib.sha256(f"{self._seed}/{key}".encode()).digest()
+        rng = torch.Generator(device).manual_seed(int.from_bytes(digest[:7]))
         if key.endswith("modulation"):
             return out.normal_(0, out.shape[-1] ** -0.5, generator=rng)
         inputs = self._shapes[key.removesuffix("bias") + "weight" if key.endswith("bias") else key][1:]
         bound = torch.Size(inputs).numel() ** -0.5
         return out.uniform_(-bound, bound, generator=rng)
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])

@@ -1,23 +1,16 @@
-"""What a file holds against what a model needs: the first differences, in one line. Reads shapes alone.
+"""Reads weights: opens safetensors files, shards and pickles without loading them, and reads tensors one by one.
 
-Where the description of a model lies that some layouts keep beside its weights. Reads nothing.
-
-Opens files of weights without reading them: safetensors, whole or in shards, and what `torch.save` wrote.
-
-Knows which tensors a file holds and reads one of them, or a part of it. Knows nothing of what the names mean.
-A pickle is opened with `weights_only`, and mapped: its numbers stay on the disk until they are asked for.
-
-Puts weights into a module that was built on the meta device, one tensor after the other.
-
-Never holds more than the module itself and one tensor. Knows nothing of files or of what a module computes.
+Knows which tensors a file holds and their shapes, but not what their names mean. A pickle is opened with
+`weights_only` and memory-mapped, so its data stays on disk until it is read.
 """
 
 from __future__ import annotations
 
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import msgspec
 import torch
@@ -26,35 +19,30 @@ from torch import Tensor, nn
 
 from pp1_orchestrator.errors import first_line
 
-
-def config_folder(weights: Path) -> Path | None:
-    """The folder whose config.json describes the weights in a file or folder; None where they have none.
-
-    A file that `torch.save` wrote has none: what lies beside it in Wan's own folders describes the transformer.
-    """
-    folder = weights.parent if weights.suffix in (".safetensors", ".json") else weights
-    return folder if (folder / "config.json").is_file() else None
-
-
 Shape = tuple[int, ...]
+Index = tuple[slice, ...]
+"""Selects part of a tensor; `()` selects all of it."""
 CPU = torch.device("cpu")
 INDEX = ".safetensors.index.json"
 PICKLES = (".pt", ".pth", ".bin")
 SECTION = "/"
-"""Between the name of a pickle's section and a tensor's name: `generator_ema/model.head.head.bias`."""
+"""Separates a pickle's section from the tensor's name: `generator_ema/model.head.head.bias`."""
+MAX_LISTED_KEYS = 5
 
 
-class Weights(Protocol):
-    """Named tensors that are read one by one."""
+class Weights(ABC):
+    """Named tensors that are read one by one.
 
-    @property
-    def path(self) -> Path:
-        """What was opened, for messages."""
-        ...
+    Args:
+        path: what was opened, for messages.
+    """
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
     def shapes(self) -> Mapping[str, Shape]:
-        """Every tensor's shape, without reading any."""
-        ...
+        """The shape of every tensor, without reading any."""
 
     def read(
         self,
@@ -64,68 +52,75 @@ class Weights(Protocol):
         rows: slice | None = None,
         dim: int = 0,
     ) -> Tensor:
-        """A tensor's own copy, contiguous. rows: only this part of dimension `dim`. dtype None: as it is stored."""
-        ...
+        """A contiguous copy of a tensor.
+
+        It is never a view of the file: the file may change, and a view of a part keeps the whole tensor in memory.
+
+        Args:
+            dtype: None keeps the stored dtype.
+            rows: reads only this part of dimension `dim`.
+        """
+        index = () if rows is None else (slice(None),) * dim + (rows,)
+        tensor = self._tensor(key, index, device, dtype)
+        return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device).copy_(tensor)
+
+    @abstractmethod
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        """What `read` copies. It may be a view, and may ignore `device` and `dtype`."""
 
 
-class _Safetensors:
-    """Implements `Weights`. files: where each tensor lies."""
+class SafetensorsWeights(Weights):
+    """One or several safetensors files. files: the file of each tensor."""
 
     def __init__(self, path: Path, files: Mapping[str, Path]) -> None:
-        self.path = path
+        super().__init__(path)
         self._open = {file: open_safetensors(file) for file in sorted(set(files.values()))}
-        self._parts = {key: self._find(key, file) for key, file in files.items()}
+        self._slices = {key: self._get_slice(key, file) for key, file in files.items()}
 
-    def _find(self, key: str, file: Path) -> Any:
+    def _get_slice(self, key: str, file: Path) -> Any:
         try:
             return self._open[file].get_slice(key)
         except SafetensorError as error:
             raise ValueError(f"{self.path} names {key} in {file.name}, which has no such tensor") from error
 
     def shapes(self) -> Mapping[str, Shape]:
-        return {key: tuple(part.get_shape()) for key, part in self._parts.items()}
+        return {key: tuple(stored.get_shape()) for key, stored in self._slices.items()}
 
-    def read(
-        self,
-        key: str,
-        device: torch.device = CPU,
-        dtype: torch.dtype | None = None,
-        rows: slice | None = None,
-        dim: int = 0,
-    ) -> Tensor:
-        part = self._parts[key]
-        return _own(part[part_of(rows, dim)] if part.get_shape() else part[...], device, dtype)
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        return self._slices[key][index]
 
 
-class _Pickled:
-    """Implements `Weights`. A tensor in a dictionary below is named `section/name`; what is no tensor is left out."""
+class PickledWeights(Weights):
+    """A `torch.save` file. Tensors in nested dictionaries are named `section/name`; anything else is ignored."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._tensors = dict(_flatten(_unpickle(path)))
 
     def shapes(self) -> Mapping[str, Shape]:
         return {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
 
-    def read(
-        self,
-        key: str,
-        device: torch.device = CPU,
-        dtype: torch.dtype | None = None,
-        rows: slice | None = None,
-        dim: int = 0,
-    ) -> Tensor:
-        tensor = self._tensors[key].detach()
-        return _own(tensor[part_of(rows, dim)] if tensor.shape else tensor, device, dtype)
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        return self._tensors[key].detach()[index]
 
 
-def part_of(rows: slice | None, dim: int) -> tuple[slice, ...]:
-    """The index of these rows of dimension `dim`, of all of them without any."""
-    return (slice(None),) * dim + (rows or slice(None),)
+class RenamedWeights(Weights):
+    """Other weights under new names. names: new name -> the name in `weights`; tensors without one are left out."""
+
+    def __init__(self, weights: Weights, names: Mapping[str, str]) -> None:
+        super().__init__(weights.path)
+        self._weights, self._names = weights, names
+
+    def shapes(self) -> Mapping[str, Shape]:
+        shapes = self._weights.shapes()
+        return {name: shapes[key] for name, key in self._names.items()}
+
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        return self._weights._tensor(self._names[key], index, device, dtype)
 
 
 def open_weights(path: Path) -> Weights:
-    """A file of weights, an index of shards, or a folder that holds one of them.
+    """Opens a file of weights, an index of shards, or a folder that holds one of them.
 
     Raises FileNotFoundError, and ValueError with one line that names the file.
     """
@@ -134,22 +129,22 @@ def open_weights(path: Path) -> Weights:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
     if file.name.endswith(INDEX):
-        return _Safetensors(file, {key: file.parent / part for key, part in read_index(file).items()})
+        return SafetensorsWeights(file, {key: file.parent / part for key, part in read_index(file).items()})
     if file.suffix == ".safetensors":
-        return _Safetensors(file, dict.fromkeys(open_safetensors(file).keys(), file))
+        return SafetensorsWeights(file, dict.fromkeys(open_safetensors(file).keys(), file))
     if file.suffix in PICKLES:
-        return _Pickled(file)
-    raise ValueError(f"{file} is no file of weights; possible: .safetensors, {INDEX}, {', '.join(PICKLES)}")
+        return PickledWeights(file)
+    raise ValueError(f"{file} is not a file of weights; possible: .safetensors, {INDEX}, {', '.join(PICKLES)}")
 
 
 class _Index(msgspec.Struct, frozen=True):
-    """Which file holds which tensor."""
+    """The part of an index file that is used: tensor -> file."""
 
     weight_map: dict[str, str]
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Which file beside `path` holds which tensor. Raises ValueError when one is elsewhere or missing."""
+    """Maps each tensor to its file beside `path`. Raises ValueError when a file is elsewhere or missing."""
     try:
         index = msgspec.json.decode(path.read_bytes(), type=_Index)
     except msgspec.MsgspecError as error:
@@ -163,16 +158,26 @@ def read_index(path: Path) -> dict[str, str]:
 
 
 def open_safetensors(path: Path) -> Any:
-    """The header of a safetensors file, read. Raises ValueError when the file is damaged or none."""
+    """Opens a safetensors file and reads its header. Raises ValueError for a damaged file or another format."""
     try:
         return safe_open(str(path), framework="pt").__enter__()
     except SafetensorError as error:
         raise ValueError(f"{path} is no whole safetensors file ({error})") from error
 
 
+def config_folder(weights: Path) -> Path | None:
+    """The folder whose config.json describes the weights in a file or folder; None if there is none.
+
+    A `torch.save` file has none: in Wan's own folders, the config.json beside it describes the transformer.
+    """
+    folder = weights.parent if weights.suffix in (".safetensors", ".json") else weights
+    return folder if (folder / "config.json").is_file() else None
+
+
 def _only_file(folder: Path) -> Path:
-    """The one way to read a folder: by its index, or the only file of weights in it."""
-    for found in (folder.glob(f"*{INDEX}"), folder.glob("*.safetensors"), _pickles(folder)):
+    """The index in a folder, or its only file of weights."""
+    pickles = (path for path in folder.iterdir() if path.suffix in PICKLES)
+    for found in (folder.glob(f"*{INDEX}"), folder.glob("*.safetensors"), pickles):
         files = sorted(found)
         if len(files) == 1:
             return files[0]
@@ -182,13 +187,9 @@ def _only_file(folder: Path) -> Path:
     raise FileNotFoundError(f"{folder}: no file of weights in it (.safetensors, {', '.join(PICKLES)})")
 
 
-def _pickles(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.suffix in PICKLES)
-
-
 def _unpickle(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged, or older than the format that can be read in parts")
+        raise ValueError(f"{path} is damaged, or in torch's old format, which can't be read in parts")
     try:
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
     except (RuntimeError, EOFError, KeyError, torch.serialization.pickle.UnpicklingError) as error:
@@ -206,54 +207,30 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _flatten(item, f"{prefix}{key}{SECTION}")
 
 
-def _own(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """Never a view of the file: that may change, and a view of a part keeps the whole in memory."""
-    copied = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device)
-    return copied.copy_(tensor)
-
-
-SHOWN_KEYS = 5
-
-
-def check_shapes(path: Path, what: str, wanted: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
-    """Raise ValueError unless `path` holds every tensor of `what` in its shape, and no other."""
-    missing = [f"{key} {shape}" for key, shape in wanted.items() if key not in found]
-    extra = [f"{key} {shape}" for key, shape in found.items() if key not in wanted]
+def check_shapes(path: Path, model: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:
+    """Raises ValueError unless `path` holds every tensor of `model` in its shape, and no other."""
+    missing = [f"{key} {shape}" for key, shape in expected.items() if key not in found]
+    extra = [f"{key} {shape}" for key, shape in found.items() if key not in expected]
     wrong = [
-        f"{key} {found[key]} instead of {shape}" for key, shape in wanted.items() if found.get(key, shape) != shape
+        f"{key} {found[key]} instead of {shape}" for key, shape in expected.items() if found.get(key, shape) != shape
     ]
     parts = [("missing", missing), ("unexpected", extra), ("wrong shape", wrong)]
-    text = "; ".join(f"{name}: {_first_keys(keys)}" for name, keys in parts if keys)
+    text = "; ".join(f"{name}: {_list_keys(keys)}" for name, keys in parts if keys)
     if text:
-        raise ValueError(f"{path} does not hold this {what}: {text}")
+        raise ValueError(f"{path} does not hold this {model}: {text}")
 
 
-def _first_keys(keys: list[str]) -> str:
-    more = len(keys) - SHOWN_KEYS
-    return ", ".join(keys[:SHOWN_KEYS]) + (f" and {more} more" if more > 0 else "")
-
-
-@runtime_checkable
-class Takes(Protocol):
-    """A module that keeps a weight in a form of its own."""
-
-    def take(self, weight: Tensor) -> None: ...
+def _list_keys(keys: list[str]) -> str:
+    more = len(keys) - MAX_LISTED_KEYS
+    return ", ".join(keys[:MAX_LISTED_KEYS]) + (f" and {more} more" if more > 0 else "")
 
 
 def shapes_of(module: nn.Module) -> dict[str, Shape]:
-    """Every weight's name and shape."""
+    """The name and shape of every weight."""
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def place(
-    module: nn.Module, weights: Weights, names: Mapping[str, str], device: torch.device, dtype: torch.dtype
-) -> None:
-    """Read and set the weights of `names`, from the module's name to the file's, on `device` in `dtype`."""
-    for own, stored in names.items():
-        parent, _, leaf = own.rpartition(".")
-        owner = module.get_submodule(parent)
-        tensor = weights.read(stored, device, dtype)
-        if isinstance(owner, Takes):
-            owner.take(tensor)
-        else:
-            setattr(owner, leaf, nn.Parameter(tensor, requires_grad=False))
+def set_weight(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Replaces a parameter of `module` or of one of its submodules."""
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, nn.Parameter(tensor, requires_grad=False))

@@ -1,12 +1,9 @@
-"""Mixes prompt embeddings: several prompts by weight, or two on the way from one to the other.
+"""Mixes prompt embeddings: blends of several prompts, and transitions from one conditioning to another.
 
-Pure tensor maths in float32 (or wider, when the embeddings are); results have the embeddings' own dtype. Knows nothing
-of prompts, of chunks or of when a transition runs. Shapes: N prompts, L tokens, D channels.
+Tensor maths is in float32, or wider if the embeddings are; results have the embeddings' dtype. Both rank 0 and the
+leader use it. Knows nothing of encoders, of chunks or of when a transition runs.
+Shapes: N prompts, L tokens, D channels.
 Spherical interpolation: Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
-
-From recipes to embeddings: blends of prompts, and transitions that start from wherever the conditioning is.
-
-The same on every rank that may own the text: rank 0 or the leader. Knows nothing of who encodes.
 """
 
 from __future__ import annotations
@@ -23,16 +20,24 @@ from pp1_orchestrator.errors import ContractError
 
 Method = Literal["linear", "slerp"]
 
-# Below this sine the arc between two tokens is a straight line to float32 precision, or (antiparallel) has no plane.
-_FLAT = 1e-3
+Lookup = Callable[[str], Tensor]
+"""Returns the embedding [1, L, D] of a prompt."""
+
+# Below this sine, the arc is a straight line to float32 precision, or its plane is undefined (antiparallel tokens).
+_MIN_SINE = 1e-3
 
 
 def blend(embeds: Tensor, weights: Sequence[float], method: Method) -> Tensor:
-    """embeds [N, L, D] with N weights -> [1, L, D].
+    """Blends embeds [N, L, D] with N weights into [1, L, D].
 
-    Only the weights' proportions count; all zero means equal. A prompt that has all the weight comes back bit for bit.
-    Linear: the weighted sum, brought to the weighted mean of the prompts' norms (of the whole tensors), since a sum of
-    unlike embeddings is shorter than they are. Slerp: the second prompt's share of the way, token by token.
+    Only the proportions of the weights matter; if all are zero, they are equal. A prompt with all the weight is
+    returned bit for bit.
+
+    Args:
+        method: "linear" is the weighted sum, scaled to the weighted mean of the prompts' norms, because a sum of unlike
+            embeddings is shorter than they are. Norms are those of whole tensors. "slerp" interpolates between two
+            prompts token by token.
+
     Raises ValueError for a negative or infinite weight, a wrong number of weights, and slerp of more than two prompts.
     """
     shares = _shares(weights, len(embeds))
@@ -41,24 +46,26 @@ def blend(embeds: Tensor, weights: Sequence[float], method: Method) -> Tensor:
     if 1.0 in shares:
         only = shares.index(1.0)
         return embeds[only : only + 1]
-    wide = _wide(embeds)
+    wide = _upcast(embeds)
     mixed = _slerp(wide[:1], wide[1:], shares[1]) if method == "slerp" else _weighted_sum(wide, shares)
     return mixed.to(embeds.dtype)
 
 
 def interpolate(source: Tensor, target: Tensor, fraction: float, method: Method) -> Tensor:
-    """The point at `fraction` of the way from source to target, all [1, L, D]; 0 and 1 give the ends bit for bit.
+    """Interpolates from source to target, both [1, L, D]. Fractions 0 and 1 give the ends bit for bit.
 
-    Linear is the straight line, without a norm fix. Slerp turns each token's direction along the arc while its norm
-    goes straight from one to the other, so the path is continuous and arrives. On it the distance to the target falls
-    all the way when the two tokens are at most a right angle apart or equally long.
+    Args:
+        method: "linear" is a straight line, without correcting the norm. "slerp" rotates the direction of each token
+            and interpolates its norm linearly. The distance to the target then falls all the way if the two tokens are
+            at most a right angle apart or equally long.
+
     Raises ValueError when fraction is not in 0…1.
     """
     if not 0 <= fraction <= 1:
-        raise ValueError(f"a fraction of the way is in 0…1, not {fraction}")
+        raise ValueError(f"fraction must be in 0…1, not {fraction}")
     if fraction in (0, 1):
         return target if fraction else source
-    start, end = _wide(source), _wide(target)
+    start, end = _upcast(source), _upcast(target)
     mixed = _slerp(start, end, fraction) if method == "slerp" else torch.lerp(start, end, fraction)
     return mixed.to(source.dtype)
 
@@ -72,12 +79,12 @@ def _shares(weights: Sequence[float], count: int) -> list[float]:
     largest = max(weights)
     if largest == 0:
         return [1 / count] * count
-    parts = [w / largest for w in weights]  # first, so that the sum of huge weights is finite
+    parts = [w / largest for w in weights]  # keeps the sum of huge weights finite
     total = math.fsum(parts)
     return [part / total for part in parts]
 
 
-def _wide(x: Tensor) -> Tensor:
+def _upcast(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -90,28 +97,24 @@ def _weighted_sum(embeds: Tensor, shares: Sequence[float]) -> Tensor:
 
 
 def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """Token by token: slerp of the directions times lerp of the norms; plain lerp where that has no meaning.
+    """Slerp of the directions times lerp of the norms, for each token; plain lerp where slerp is undefined.
 
-    The angle comes from the sum and difference of the directions, because acos loses small angles in float32.
+    The angle comes from the sum and difference of the directions, because acos is inexact for small angles in float32.
     """
-    length_a, length_b = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (a, b))
-    one, other = a / length_a, b / length_b
-    apart, together = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (one - other, one + other))
+    norm_a, norm_b = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (a, b))
+    unit_a, unit_b = a / norm_a, b / norm_b
+    apart, together = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (unit_a - unit_b, unit_a + unit_b))
     angle = 2 * torch.atan2(apart, together)
     sine = torch.sin(angle)
-    direction = (torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * other) / sine
-    curved = sine > _FLAT  # never for a zero token: it has no direction, and its sine is not a number
-    return torch.where(curved, direction * torch.lerp(length_a, length_b, t), torch.lerp(a, b, t))
-
-
-Lookup = Callable[[str], Tensor]
+    direction = (torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b) / sine
+    curved = sine > _MIN_SINE  # false for a zero token, whose sine is NaN
+    return torch.where(curved, direction * torch.lerp(norm_a, norm_b, t), torch.lerp(a, b, t))
 
 
 class RecipeMixer:
-    """Follows recipes in the order of their epochs. One thread only.
+    """Makes conditionings from recipes, in the order of their epochs. Not thread-safe.
 
-    lookup: a prompt -> [1, L, text_dim]. What was made last can be the source of a transition, and a running
-    transition's source is kept until the next one begins.
+    It keeps the last conditioning, which can be the source of a transition, and the source of a running transition.
     """
 
     def __init__(self, lookup: Lookup) -> None:
@@ -121,16 +124,16 @@ class RecipeMixer:
 
     @torch.inference_mode()
     def apply(self, recipe: TextRecipe, epoch: int) -> Tensor:
-        """-> [1, L, text_dim], the conditioning of `epoch`. Raises ContractError for a source that is not known."""
+        """Returns the conditioning of `epoch`, [1, L, D]. Raises ContractError for an unknown source."""
         embeds = torch.cat([self._lookup(text) for text in recipe.texts])
-        made = blend(embeds, recipe.weights, recipe.blend)
+        mixed = blend(embeds, recipe.weights, recipe.blend)
         if recipe.source_epoch is not None:
-            made = interpolate(self._find(recipe.source_epoch), made, recipe.fraction, recipe.method)
-        self._last = (epoch, made)
-        return made
+            mixed = interpolate(self._find(recipe.source_epoch), mixed, recipe.fraction, recipe.method)
+        self._last = (epoch, mixed)
+        return mixed
 
     def adopt(self, epoch: int, embeds: Tensor) -> None:
-        """Take a conditioning that was made elsewhere as the newest one."""
+        """Sets a conditioning that was made elsewhere as the last one."""
         self._last = (epoch, embeds)
 
     def _find(self, epoch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Makes a UMT5 encoder from a file in either layout or from random numbers, tensor by tensor, in 16 or 8 bits."""
+"""Loads a UMT5 encoder, tensor by tensor, from a checkpoint in either layout or with random weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import UMT5Config, UMT5EncoderModel
@@ -18,11 +17,11 @@ from pp1_orchestrator.models.checkpoints.reader import (
     check_shapes,
     config_folder,
     open_weights,
-    place,
+    set_weight,
     shapes_of,
 )
-from pp1_orchestrator.models.text.int8 import largest_error, use_int8
-from pp1_orchestrator.models.text.tokenizer import ByteTokenizer, FolderTokenizer, TextTokenizer
+from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error, replace_linears
+from pp1_orchestrator.models.text.tokenizer import ByteTokenizer, FolderTokenizer, TextTokenizer, uses_bytes
 from pp1_orchestrator.models.text.umt5 import TextEncoder
 from pp1_orchestrator.models.text.umt5_state_dict import ALIAS, hf_names
 
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TextSizes:
-    """Of a UMT5 encoder, where no config.json tells them. buckets, distance: of relative positions."""
+    """Sizes of a UMT5 encoder. buckets and distance belong to its relative positions."""
 
     vocab: int
     dim: int
@@ -45,7 +44,15 @@ class TextSizes:
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Where an encoder comes from. weights: a file or folder. seed: of random weights, None for those of the files."""
+    """Where an encoder comes from.
+
+    Args:
+        weights: a file or folder.
+        tokenizer: a folder.
+        sizes: used if there is no config.json beside the weights.
+        seed: of random weights; None reads the files.
+        int8: whether the weights of linear layers are quantized.
+    """
 
     weights: Path
     tokenizer: Path
@@ -55,44 +62,48 @@ class TextSource:
 
 
 def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> UMT5EncoderModel:
-    """The encoder, on the meta device too. Raises OSError when files are missing, ValueError for another model's."""
+    """The encoder; `device` may be meta. Raises OSError for missing files and ValueError for another model's files."""
     model = _on_meta(source)
-    expected = {name: shape for name, shape in shapes_of(model).items() if name != ALIAS}
+    expected = _expected_shapes(model)
     weights: Weights
     if source.seed is None:
         weights = open_weights(source.weights)
     else:
-        # UMT5 does not divide its scores by the root of the width; its queries are that much smaller.
+        # UMT5 does not scale its attention scores, so its queries are drawn smaller.
         weights = RandomWeights(expected, source.seed, {"SelfAttention.q.weight": model.config.d_kv**-0.5})
-    names = _checked(expected, weights)
+    names = _check_names(expected, weights)
     if source.int8:
-        use_int8(model)
-    place(model, weights, names, device, dtype)
+        replace_linears(model)
+    for name, stored in names.items():
+        layer, tensor = model.get_submodule(name.rpartition(".")[0]), weights.read(stored, device, dtype)
+        if isinstance(layer, Int8Linear):
+            layer.quantize(tensor)
+        else:
+            set_weight(model, name, tensor)
     model.set_input_embeddings(model.shared)
     if source.int8:
-        log.info("text encoder in 8 bits: its weights are off by up to %.2g of their norm", largest_error(model))
+        log.info("text encoder in int8: relative error of its weights up to %.2g", largest_error(model))
     return model
 
 
 def check_text_encoder(source: TextSource) -> None:
-    """Raise what `make_umt5` would of files, without reading a weight."""
-    expected = {name: shape for name, shape in shapes_of(_on_meta(source)).items() if name != ALIAS}
-    _checked(expected, open_weights(source.weights))
+    """Raises what `make_umt5` would raise about the files, without reading a tensor."""
+    _check_names(_expected_shapes(_on_meta(source)), open_weights(source.weights))
 
 
 def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
-    """The encoder of `source` for prompts of `length` tokens. result: where embeddings are wanted, if not on `device`.
+    """The encoder for prompts of `length` tokens. Raises OSError and ValueError.
 
-    Raises OSError and ValueError.
+    Args:
+        result: the device of the embeddings; None means `device`.
     """
-    model = make_umt5(source, device, dtype)
-    return TextEncoder(model, _tokenizer(source), length, result or device)
+    return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 
 
 def umt5_config(source: TextSource) -> UMT5Config:
-    """Of the config.json beside the weights, if it is a UMT5's; else of the sizes."""
+    """From the config.json beside the weights, or else from the sizes."""
     folder, sizes = config_folder(source.weights), source.sizes
     if folder is not None:
         return UMT5Config.from_pretrained(str(folder), local_files_only=True)
@@ -111,21 +122,25 @@ def umt5_config(source: TextSource) -> UMT5Config:
     )
 
 
-def _on_meta(source: TextSource) -> Any:
+def _on_meta(source: TextSource) -> UMT5EncoderModel:
     with torch.device("meta"):
         return UMT5EncoderModel(umt5_config(source)).requires_grad_(False).eval()
 
 
-def _checked(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str, str]:
-    """Our names -> the file's. Raises ValueError when it is another model's."""
+def _expected_shapes(model: UMT5EncoderModel) -> dict[str, Shape]:
+    return {name: shape for name, shape in shapes_of(model).items() if name != ALIAS}
+
+
+def _check_names(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str, str]:
+    """Our names -> the file's. Raises ValueError for another model's weights."""
     shapes = weights.shapes()
     names = hf_names(shapes)
     check_shapes(weights.path, "text encoder", expected, {own: shapes[stored] for own, stored in names.items()})
     return names
 
 
-def _tokenizer(source: TextSource) -> TextTokenizer:
-    if source.seed is not None and not source.tokenizer.is_dir():
+def _make_tokenizer(source: TextSource) -> TextTokenizer:
+    if uses_bytes(source.tokenizer, random=source.seed is not None):
         log.warning("no tokenizer in %s: the bytes of a prompt are its tokens", source.tokenizer)
         return ByteTokenizer()
     return FolderTokenizer(source.tokenizer)

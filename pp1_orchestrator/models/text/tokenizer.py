@@ -1,11 +1,4 @@
-"""A prompt's text as Wan's encoder was trained on it: entities of HTML resolved, white space one blank.
-
-Not done: repairing text that was decoded in the wrong encoding. Prompts come as Unicode.
-
-Whether a prompt has more tokens than a text encoder reads. Knows the tokenizer alone: any rank can ask, at once.
-
-From prompts to token numbers: a checkpoint's own tokenizer, or the text's bytes where there is none.
-"""
+"""From prompts to token ids: text cleaning, the checkpoint's tokenizer, and whether a prompt is too long."""
 
 from __future__ import annotations
 
@@ -20,59 +13,25 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoTokenizer
 
-
-def clean(text: str) -> str:
-    """Entities are resolved twice, since text from the web is often escaped twice; ’ and “ become plain quotes."""
-    plain = unicodedata.normalize("NFC", html.unescape(html.unescape(text))).translate(_QUOTES)
-    return " ".join(plain.split())
-
-
+_PAD, _END, _FIRST_BYTE = 0, 1, 3
 _QUOTES = str.maketrans(dict.fromkeys("‘’‛ʼ", "'") | dict.fromkeys("“”‟", '"'))
 
 
-class PromptLimit(Protocol):
-    """Any thread may ask."""
+def clean_prompt(text: str) -> str:
+    """Cleans a prompt like the captions that Wan's encoder was trained on.
 
-    def exceeded(self, text: str) -> bool: ...
-
-
-class TokenLimit:
-    """limit: tokens that the encoder reads, the end's one included."""
-
-    def __init__(self, tokenizer_folder: Path, limit: int) -> None:
-        """Raises OSError when the tokenizer is missing."""
-        self._tokenizer = Tokenizer.from_str((tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._limit = limit
-
-    def exceeded(self, text: str) -> bool:
-        return len(self._tokenizer.encode(clean(text)).ids) > self._limit
-
-
-class ByteLimit:
-    """The same where the bytes of a prompt are its tokens."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-
-    def exceeded(self, text: str) -> bool:
-        return len(clean(text).encode()) + 1 > self._limit
-
-
-def prompt_limit(tokenizer_folder: Path, random: bool, limit: int) -> PromptLimit:
-    """As `models.text.load` chooses the tokenizer. random: of an encoder with random weights."""
-    return ByteLimit(limit) if random and not tokenizer_folder.is_dir() else TokenLimit(tokenizer_folder, limit)
-
-
-_PAD, _END, _FIRST_BYTE = 0, 1, 3
+    HTML entities are resolved, twice because text from the web is often escaped twice. Curly quotes become plain, and
+    runs of white space one blank. Unlike upstream, wrongly decoded text is not repaired: prompts come as Unicode.
+    """
+    plain = unicodedata.normalize("NFC", html.unescape(html.unescape(text))).translate(_QUOTES)
+    return " ".join(plain.split())
 
 
 class TextTokenizer(Protocol):
     """Makes each text exactly `length` tokens long."""
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """-> numbers [N, length] and mask [N, length], 1 up to the end of each text and 0 beyond."""
+        """Returns ids [N, length] and a mask [N, length]: 1 up to the end of each text and 0 beyond."""
         ...
 
 
@@ -90,11 +49,54 @@ class FolderTokenizer:
 
 
 class ByteTokenizer:
-    """A token a byte. For random weights only, to which no token means anything."""
+    """One token per byte, for encoders with random weights."""
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         ids = torch.full((len(texts), length), _PAD)
         for row, text in zip(ids, texts, strict=True):
-            numbers = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
-            row[: len(numbers) + 1] = torch.tensor([*numbers, _END])
+            tokens = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
+            row[: len(tokens) + 1] = torch.tensor([*tokens, _END])
         return ids, (ids != _PAD).long()
+
+
+class PromptLimit(Protocol):
+    """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe."""
+
+    def exceeded(self, text: str) -> bool: ...
+
+
+class TokenLimit:
+    """Counts the tokens of a checkpoint's tokenizer. Raises OSError when there is none.
+
+    Args:
+        limit: tokens that the encoder reads, including the end token.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._limit = limit
+
+    def exceeded(self, text: str) -> bool:
+        return len(self._tokenizer.encode(clean_prompt(text)).ids) > self._limit
+
+
+class ByteLimit:
+    """Counts the tokens of a ByteTokenizer."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def exceeded(self, text: str) -> bool:
+        return len(clean_prompt(text).encode()) + 1 > self._limit
+
+
+def uses_bytes(folder: Path, random: bool) -> bool:
+    """Whether bytes are the tokens: only for random weights without a tokenizer folder."""
+    return random and not folder.is_dir()
+
+
+def prompt_limit(folder: Path, random: bool, limit: int) -> PromptLimit:
+    """The limit of the tokenizer in `folder`. random: the encoder has random weights."""
+    return ByteLimit(limit) if uses_bytes(folder, random) else TokenLimit(folder, limit)

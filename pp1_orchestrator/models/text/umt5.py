@@ -1,36 +1,57 @@
-"""A text encoder that remembers its newest prompts, for any thread.
+"""Encodes prompts with UMT5 as Wan does, and caches the newest embeddings.
 
-Prompts are encoded one by one: an embedding must not depend on what else happens to be in a batch.
-
-UMT5 text encoder as Wan uses it: a fixed number of tokens, embeddings zeroed beyond the prompt's end.
+An embedding has a fixed number of tokens L and is zero beyond the end of its prompt.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
-from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean
+from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean_prompt
 
-KEPT = 64
+CACHE_SIZE = 64
 
 
-class BatchEncoder(Protocol):
-    """What does the encoding (`models.text.encoder.TextEncoder`)."""
+class TextEncoder:
+    """Encodes prompts. Not thread-safe.
 
-    def encode(self, prompts: Sequence[str]) -> Tensor: ...
+    Args:
+        length: L, the number of tokens of each embedding.
+        result: the device of the embeddings.
+    """
+
+    def __init__(self, model: UMT5EncoderModel, tokenizer: TextTokenizer, length: int, result: torch.device) -> None:
+        self._model, self._tokenizer, self._length, self._result = model, tokenizer, length, result
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(p.nbytes for p in self._model.parameters())
+
+    @property
+    def embed_shape(self) -> tuple[int, int, int]:
+        """The shape of one prompt's embedding, [1, L, text_dim]."""
+        return (1, self._length, self._model.config.d_model)
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Returns [N, L, text_dim]. Tokens beyond L are cut off."""
+        ids, mask = self._tokenizer([clean_prompt(prompt) for prompt in prompts], self._length)
+        device = self._model.device
+        ids, mask = ids.to(device), mask.to(device)
+        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return (hidden * mask[..., None].to(hidden.dtype)).to(self._result)
 
 
 class EmbeddingCache:
     """The newest `limit` embeddings [1, L, text_dim] by prompt. Thread-safe."""
 
-    def __init__(self, limit: int = KEPT) -> None:
+    def __init__(self, limit: int = CACHE_SIZE) -> None:
         self._limit = limit
         self._entries: OrderedDict[str, Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,43 +72,22 @@ class EmbeddingCache:
 
 
 class CachedEncoder:
-    """Encodes a prompt once."""
+    """Encodes each prompt once, and alone: an embedding must not depend on what else is in a batch. Thread-safe.
 
-    def __init__(self, encoder: BatchEncoder, limit: int = KEPT) -> None:
-        self._encoder = encoder
+    Args:
+        encode: `TextEncoder.encode`.
+    """
+
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor], limit: int = CACHE_SIZE) -> None:
+        self._encode = encode
         self._cache = EmbeddingCache(limit)
-        self._encoding = threading.Lock()
+        self._lock = threading.Lock()
 
     def encode(self, text: str) -> Tensor:
-        """-> [1, L, text_dim]."""
-        with self._encoding:
+        """Returns [1, L, text_dim]."""
+        with self._lock:
             found = self._cache.get(text)
             if found is None:
-                found = self._encoder.encode([text])
+                found = self._encode([text])
                 self._cache.put(text, found)
             return found
-
-
-class TextEncoder:
-    """Encodes prompts. Not thread-safe: one owner. result: the device on which embeddings are wanted."""
-
-    def __init__(self, model: UMT5EncoderModel, tokenizer: TextTokenizer, length: int, result: torch.device) -> None:
-        self._model, self._tokenizer, self._length, self._result = model, tokenizer, length, result
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.nbytes for p in self._model.parameters())
-
-    @property
-    def embed_shape(self) -> tuple[int, int, int]:
-        """Shape of one prompt's embedding, [1, L, text_dim]."""
-        return (1, self._length, self._model.config.d_model)
-
-    @torch.inference_mode()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """-> [N, L, text_dim]; tokens beyond L are cut off."""
-        ids, mask = self._tokenizer([clean(prompt) for prompt in prompts], self._length)
-        device = self._model.device
-        ids, mask = ids.to(device), mask.to(device)
-        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return (hidden * mask[..., None].to(hidden.dtype)).to(self._result)

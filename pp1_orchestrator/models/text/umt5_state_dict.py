@@ -1,7 +1,4 @@
-"""Names of UMT5's encoder's tensors: those of Wan's own files, and those of Hugging Face, ours.
-
-Knows names only. A whole UMT5 holds a decoder and a head as well, which nobody needs here.
-"""
+"""Maps tensor names of the UMT5 encoder in Wan's own files to Hugging Face's, which are ours. Knows names only."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 EMBEDDING = "shared.weight"
-"""The one table of word embeddings; the encoder's own name for it is `ALIAS`."""
+"""The word embeddings; `ALIAS` is the encoder's own name for the same table."""
 ALIAS = "encoder.embed_tokens.weight"
 _UNUSED = ("decoder.", "lm_head.")
+"""The rest of a whole UMT5."""
 _ENDS = {"token_embedding.weight": EMBEDDING, "norm.weight": "encoder.final_layer_norm.weight"}
 _BLOCK = {
     "norm1.weight": "0.layer_norm.weight",
@@ -28,16 +26,16 @@ _BLOCK = {
 
 
 def hf_names(stored: Iterable[str]) -> Mapping[str, str]:
-    """Our name -> the file's, for every tensor of the encoder that a file holds, in either layout."""
-    ours = {to_hugging_face(name): name for name in stored if not name.startswith(_UNUSED)}
-    alias = ours.pop(ALIAS, None)
+    """Our name -> the file's, for every tensor of the encoder in a file of either layout."""
+    names = {to_hugging_face(name): name for name in stored if not name.startswith(_UNUSED)}
+    alias = names.pop(ALIAS, None)
     if alias is not None:
-        ours.setdefault(EMBEDDING, alias)
-    return ours
+        names.setdefault(EMBEDDING, alias)
+    return names
 
 
 def to_hugging_face(name: str) -> str:
-    """Hugging Face's name of a tensor of Wan's file; an unknown name stays what it is."""
+    """Hugging Face's name of a tensor in Wan's file; an unknown name is returned unchanged."""
     if name in _ENDS:
         return _ENDS[name]
     match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)

@@ -1,4 +1,4 @@
-"""What every streaming decoder and every frame encoder offers.
+"""What every streaming decoder and frame encoder offers, and the state of a stream.
 
 Shapes: F latent frames, T pixel frames, z latent channels.
 """
@@ -14,9 +14,9 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class DecodeState:
-    """What the decoder remembers of a stream: the last frames of each causal convolution's input.
+    """A stream's state between chunks: the last frames of each causal convolution's input. Not thread-safe.
 
-    A fresh state starts a new stream, whose first latent frame gives one pixel frame instead of four. One owner only.
+    A fresh state starts a stream, whose first latent frame decodes to one pixel frame instead of four.
     """
 
     entries: list[Tensor | None] = field(default_factory=list)
@@ -27,42 +27,48 @@ class DecodeState:
         return sum(t.nbytes for t in self.entries if isinstance(t, Tensor))
 
 
-@torch.library.custom_op("pp1::remember", mutates_args=())
-def clone_channels_last(part: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """The same values, contiguous in channels-last order."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("pp1::clone_channels_last", mutates_args=())
+def clone_channels_last(frames: Tensor) -> Tensor:
     """A copy of some frames, channels last.
 
-    An operator of its own: a compiler takes a plain copy for needless and gives a view, which would keep all the frames
-    that it is a part of in memory from chunk to chunk.
+    It is a custom op because a compiler would replace a plain copy by a view, which keeps all the frames that it is a
+    part of in memory until the next chunk.
     """
-    return part.clone(memory_format=torch.channels_last)
+    return frames.clone(memory_format=torch.channels_last)
 
 
 @clone_channels_last.register_fake
-def _(part: Tensor) -> Tensor:
-    return torch.empty_like(part, memory_format=torch.channels_last)
+def _(frames: Tensor) -> Tensor:
+    return torch.empty_like(frames, memory_format=torch.channels_last)
 
 
 class ConvCache:
-    """Hands every layer that remembers something its own entry of the state, in the order of the calls."""
+    """Gives each causal layer its own entry of a stream's state, by the order of the calls."""
 
     def __init__(self, state: DecodeState) -> None:
         self._state = state
         self._index = 0
 
-    def take(self) -> tuple[int, Tensor | None]:
+    def slot(self) -> tuple[int, Tensor | None]:
+        """The index of the next entry, and the frames stored there, if any."""
         index = self._index
         self._index += 1
         if index == len(self._state.entries):
             self._state.entries.append(None)
         return index, self._state.entries[index]
 
-    def keep(self, index: int, frames: Tensor) -> None:
-        """A copy of them [n, C, h, w]. None of them are as good as a flag."""
+    def store(self, index: int, frames: Tensor) -> None:
+        """Stores a copy of frames [n, C, h, w]. n may be 0, as a mark that the layer has been called."""
         self._state.entries[index] = clone_channels_last(frames)
 
 
 class StreamingDecoder(Protocol):
-    """Decodes a stream chunk by chunk; the same pixels as decoding all latents at once."""
+    """Decodes a stream chunk by chunk. The pixels are those of decoding all latents in one call."""
 
     @property
     def weight_bytes(self) -> int: ...
@@ -72,8 +78,8 @@ class StreamingDecoder(Protocol):
         ...
 
 
-class FrameEncode(Protocol):
-    """Encodes single pictures, each as the first of a stream. Keeps nothing from call to call."""
+class FrameEncoder(Protocol):
+    """Encodes single frames, each as the first of a stream. Has no state."""
 
     @property
     def weight_bytes(self) -> int: ...

@@ -1,6 +1,6 @@
-"""Streaming decode through diffusers' own decoder, with its causal cache passed in and out.
+"""Streaming decode with diffusers' own decoder, by passing its causal cache in and out.
 
-Exact for any AutoencoderKLWan on any device; the CPU has a faster way (`stacked.py`).
+Exact for any AutoencoderKLWan on any device. `wan_decoder.py` is faster for Wan2.1's blocks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 from pp1_orchestrator.models.vae.base import DecodeState
 
 
-class ReferenceDecoder:
-    """Decodes latent frame by latent frame, as diffusers' one-shot `decode` does."""
+class DiffusersDecoder:
+    """Decodes latent frame by latent frame, as diffusers' `decode` does."""
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
         self._vae = vae

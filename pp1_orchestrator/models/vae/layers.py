@@ -1,6 +1,6 @@
-"""The Wan VAE's layers that look at one frame at a time, as the fast decoder and the frame encoder need them.
+"""The Wan VAE's layers that see one frame at a time, shared by the decoder and the frame encoder.
 
-Built from diffusers' modules, with AutoencoderKLWan's weights. Knows nothing of time, streams or state.
+Built from diffusers' modules with AutoencoderKLWan's weights. Knows nothing of time, streams or state.
 Shapes: T frames, C channels; everything is [T, C, H, W].
 """
 
@@ -14,10 +14,10 @@ from torch.nn.functional import conv2d, scaled_dot_product_attention, silu
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A convolution that keeps height and width, by the same kernel for any number of frames.
+    """A convolution that keeps height and width, with the same kernel for any number of frames.
 
-    `conv2d` leaves oneDNN for another kernel when a single small frame comes (batch 1, at most 20480 values). That adds
-    in another order: the last bits of a frame would depend on how many come with it.
+    For a single small frame (batch 1, at most 20480 values), `conv2d` uses another kernel than oneDNN's. That sums in
+    another order, so the last bits of a frame would depend on how many frames it is decoded with.
     """
     padding = weight.shape[-1] // 2
     if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
@@ -26,7 +26,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class ChannelNorm(nn.Module):
-    """Wan's channel normalisation, with SiLU after it or without; in float32 at least."""
+    """Wan's RMS norm over channels, in float32 or wider. activate: whether SiLU follows."""
 
     def __init__(self, norm: Any, activate: bool = True) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
-        y = (wide / length).to(x.dtype).mul_(self.gain)
+        norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
+        y = (wide / norm).to(x.dtype).mul_(self.gain)
         if not self.activate:
             return y
         if y.device.type != "cpu":
             return silu(y, inplace=True)
-        # One by one: on a CPU, SiLU rounds the last few values of a call in another way than those before them.
+        # Frame by frame: on a CPU, SiLU rounds the last few values of a call differently from the others.
         for frame in y:
             silu(frame, inplace=True)
         return y

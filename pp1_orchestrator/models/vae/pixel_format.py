@@ -1,7 +1,7 @@
-"""From decoded pixels to the bytes that viewers' codecs take, in the host's memory.
+"""Converts decoded pixels to the bytes that video encoders take, in host memory.
 
-Two forms of one picture: RGB, as a CPU's converters want it, and yuv420p planes, as encoders do: half as many bytes,
-made where the pixels are. Shapes: T pictures of H by W, H and W even.
+RGB suits the encoders' own converters on a CPU. yuv420p is what encoders work on: half as many bytes, converted on the
+device that has the pixels. Shapes: T frames of H by W, H and W even.
 """
 
 from __future__ import annotations
@@ -13,43 +13,42 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 LUMA = (0.299, 0.587, 0.114)
-"""BT.601: how much of a picture's brightness is in red, green and blue."""
-BLUE, RED = 1.772, 1.402
-"""BT.601: what blue less brightness and red less brightness reach at most, for colours in 0…1, doubled."""
-
+"""BT.601 luma weights of red, green and blue."""
+BLUE_SCALE, RED_SCALE = 1.772, 1.402
+"""BT.601 chroma scales: 2·(1 − Kb), 2·(1 − Kr)."""
 
 PixelFormat = Callable[[Tensor], Tensor]
-"""Makes one form: [T, 3, H, W] in −1…1 -> uint8, T pictures, contiguous, where the pixels are."""
+"""Converts pixels [T, 3, H, W] in −1…1 to contiguous uint8 frames on the same device."""
 
 
 def to_rgb24(pixels: Tensor) -> Tensor:
-    """[T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, where the pixels are."""
+    """Pixels [T, 3, H, W] in −1…1 -> uint8 [T, H, W, 3], contiguous, on the same device."""
     return pixels.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def to_yuv420p(pixels: Tensor) -> Tensor:
-    """[T, 3, H, W] in −1…1 -> uint8 [T, 3·H/2, W], contiguous, where the pixels are.
+    """Pixels [T, 3, H, W] in −1…1 -> uint8 [T, 3·H/2, W], contiguous, on the same device.
 
-    Each picture's Y, then U, then V of half its sides; BT.601, limited range. A colour is the mean of four pixels'.
+    BT.601, limited range. Each frame is its Y plane, then U and V at half the width and height: means of 2×2 pixels.
     """
     count, _, height, width = pixels.shape
-    colours = pixels.float().clamp(-1, 1)
-    red, green, blue = colours.unbind(1)
+    rgb = pixels.float().clamp(-1, 1)
+    red, green, blue = rgb.unbind(1)
     luma = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
-    chroma = avg_pool2d(torch.stack([(blue - luma) / BLUE, (red - luma) / RED], 1), 2)
+    chroma = avg_pool2d(torch.stack([(blue - luma) / BLUE_SCALE, (red - luma) / RED_SCALE], 1), 2)
     y, uv = luma * (219 / 2) + (16 + 219 / 2), chroma * (224 / 2) + 128
     planes = torch.cat([y.flatten(1), uv.flatten(1)], 1).round_().to(torch.uint8)
     return planes.view(count, 3 * height // 2, width)
 
 
 def pixel_format_for(device: torch.device) -> PixelFormat:
-    """The form that is best made on this device. On a CPU the codecs' own converters are quicker than these lines."""
+    """The best format for a device. On a CPU, the encoders' own converters are faster than `to_yuv420p`."""
     return to_rgb24 if device.type == "cpu" else to_yuv420p
 
 
-def to_host(pictures: Tensor) -> Tensor:
-    """In the host's memory, complete. From a device through pinned memory, which torch keeps for the next ones."""
-    if pictures.device.type == "cpu":
-        return pictures
-    here = torch.empty(pictures.shape, dtype=pictures.dtype, pin_memory=True)
-    return here.copy_(pictures)  # waits: else whoever lets go of the pictures would have to ask the device first
+def to_host(frames: Tensor) -> Tensor:
+    """The frames in host memory, complete. Copies from a device go through pinned memory, which torch reuses."""
+    if frames.device.type == "cpu":
+        return frames
+    pinned = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+    return pinned.copy_(frames)  # blocking, so that freeing the frames needs no synchronisation later

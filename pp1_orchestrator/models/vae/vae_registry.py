@@ -1,4 +1,4 @@
-"""The kinds of decoders that rank 0 can have, by name, and how each comes from its weights."""
+"""The decoders that rank 0 can use, by name, and how each is loaded."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ import torch
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import open_weights
-from pp1_orchestrator.models.vae.base import FrameEncode, StreamingDecoder
-from pp1_orchestrator.models.vae.load_vae import check_vae, load_vae, make_decoder, make_frame_encoder
-from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvFile, TaehvFrameEncoder, taehv_shapes
+from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
+from pp1_orchestrator.models.vae.load_vae import check_vae, load_vae, make_decoder
+from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvFrameEncoder, TaehvWeights, taehv_shapes
+from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class VaeSource:
-    """Where weights come from: a file or folder, or random ones. widths: channels by level, if no file tells."""
+    """Where a VAE comes from.
 
-    where: Path
+    Args:
+        path: a file or folder.
+        widths: channels of each level, if no config.json beside the weights has them.
+        random: whether weights are drawn from `seed` instead of read.
+    """
+
+    path: Path
     widths: tuple[int, ...]
     random: bool
     seed: int
@@ -28,33 +35,33 @@ class VaeSource:
 
 @dataclass(frozen=True, slots=True)
 class VaeParts:
-    """What of a VAE is kept."""
+    """The parts of a VAE that are used."""
 
     decoder: StreamingDecoder
-    frame_encoder: FrameEncode | None
+    frame_encoder: FrameEncoder | None
 
 
-class VaeKind(Protocol):
-    """One way to get from latents to pixels. Raises OSError when files are missing, ValueError when they are others."""
+class VaeLoader(Protocol):
+    """Loads one kind of VAE. Raises OSError for missing files and ValueError for another model's files."""
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
-        """What can be known of files of weights without reading them."""
+        """Checks the files without reading a tensor."""
         ...
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
-        """Onto `device`, what is needed of it alone."""
+        """Loads the needed parts onto `device`."""
         ...
 
 
 class WanVaeLoader:
-    """Wan's own VAE, and those with its blocks and other widths."""
+    """Wan's own VAE, and others with its blocks and other widths."""
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
-        check_vae(source.where, source.widths, with_encoder)
+        check_vae(source.path, source.widths, with_encoder)
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         vae = load_vae(
-            source.where,
+            source.path,
             device,
             dtype,
             source.random,
@@ -62,29 +69,29 @@ class WanVaeLoader:
             with_encoder=with_encoder,
             seed=source.seed,
         )
-        return VaeParts(make_decoder(vae), make_frame_encoder(vae) if with_encoder else None)
+        return VaeParts(make_decoder(vae), WanFrameEncoder(vae).eval() if with_encoder else None)
 
 
 class TaehvLoader:
-    """TAEHV. scaled: made for latents with Wan's mean and deviation put back."""
+    """TAEHV. raw_latents: it was trained on latents with Wan's mean and deviation, not on normalised ones."""
 
-    def __init__(self, scaled: bool) -> None:
-        self._scaled = scaled
+    def __init__(self, raw_latents: bool) -> None:
+        self._raw_latents = raw_latents
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
-        TaehvFile(open_weights(source.where), taehv_shapes(source.widths, with_encoder))
+        TaehvWeights(open_weights(source.path), taehv_shapes(source.widths, with_encoder))
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         shapes = taehv_shapes(source.widths, with_encoder)
-        weights = RandomWeights(shapes, source.seed) if source.random else open_weights(source.where)
-        file = TaehvFile(weights, shapes, device, dtype)
-        encoder = TaehvFrameEncoder(file, self._scaled).eval() if with_encoder else None
-        return VaeParts(TaehvDecoder(file, self._scaled).eval(), encoder)
+        stored = RandomWeights(shapes, source.seed) if source.random else open_weights(source.path)
+        weights = TaehvWeights(stored, shapes, device, dtype)
+        encoder = TaehvFrameEncoder(weights, self._raw_latents).eval() if with_encoder else None
+        return VaeParts(TaehvDecoder(weights, self._raw_latents).eval(), encoder)
 
 
-VAES: Mapping[str, VaeKind] = {
+VAES: Mapping[str, VaeLoader] = {
     "wan_vae": WanVaeLoader(),
     "lightvae": WanVaeLoader(),
-    "taehv": TaehvLoader(scaled=False),
-    "lighttae": TaehvLoader(scaled=True),
+    "taehv": TaehvLoader(raw_latents=False),
+    "lighttae": TaehvLoader(raw_latents=True),
 }

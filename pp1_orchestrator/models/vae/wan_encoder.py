@@ -1,8 +1,8 @@
-"""The Wan VAE's encoder for one picture that begins a stream, as two-dimensional convolutions.
+"""The Wan VAE's encoder for the first frame of a stream, as two-dimensional convolutions.
 
-A causal convolution sees zeros before the first frame, so only the last time slice of its kernel takes part, and the
-downsampling in time starts with the second frame. What is left is an exact two-dimensional network, a third of the
-weights. Those are AutoencoderKLWan's; results agree with diffusers' `encode` to rounding. No state is read or kept.
+Before the first frame a causal convolution sees zeros, so only the last time slice of its kernel matters, and temporal
+downsampling starts with the second frame. What remains is an exact two-dimensional network with a third of the weights.
+They are AutoencoderKLWan's; results agree with diffusers' `encode` to rounding. There is no state.
 Shapes: C channels; everything inside is [1, C, H, W], channels last.
 """
 
@@ -17,17 +17,16 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, 
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from pp1_orchestrator.models.vae.base import channels_last
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention
-
-_LAST = torch.channels_last
 
 
 class _Conv(nn.Module):
-    """A convolution's weights [out, in, k, k] (of the last time slice, if it has time), padded to keep the size."""
+    """A convolution [out, in, k, k] that keeps height and width."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone(memory_format=_LAST), requires_grad=False)
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.channels_last), requires_grad=False)
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
         self.padding = weight.shape[-1] // 2
 
@@ -40,7 +39,7 @@ def _last_slice(conv: Any) -> _Conv:
 
 
 class _Downsample(nn.Module):
-    """Half the height and width, padded on the right and below only."""
+    """Halves height and width, padded on the right and below only."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ class _Downsample(nn.Module):
         return conv2d(pad(x, (0, 1, 0, 1)), self.conv.weight, self.conv.bias, stride=2)
 
 
-class _EncoderResidual(nn.Module):
+class _ResidualBlock(nn.Module):
     def __init__(self, block: Any) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -65,16 +64,16 @@ class _EncoderResidual(nn.Module):
 
 def _layer(block: nn.Module) -> nn.Module:
     if isinstance(block, WanResidualBlock):
-        return _EncoderResidual(block)
+        return _ResidualBlock(block)
     if isinstance(block, WanAttentionBlock):
         return FrameAttention(block)
     if isinstance(block, WanResample):
         return _Downsample(block)
-    raise ValueError(f"the frame encoder knows Wan2.1's encoder blocks only, not {type(block).__name__}")
+    raise ValueError(f"the frame encoder supports Wan2.1's encoder blocks only, not {type(block).__name__}")
 
 
 def _network(vae: Any) -> Iterator[nn.Module]:
-    """From a patchified picture to the mean of the posterior; the rows that make the variance are left out."""
+    """From a patchified frame to the mean of the posterior. The rows that make the variance are left out."""
     encoder, mid = vae.encoder, vae.encoder.mid_block
     yield _last_slice(encoder.conv_in)
     yield from (_layer(block) for block in encoder.down_blocks)
@@ -84,8 +83,8 @@ def _network(vae: Any) -> Iterator[nn.Module]:
     yield _Conv(vae.quant_conv.weight[:z, :, -1], vae.quant_conv.bias[:z])
 
 
-class FrameEncoder(nn.Module):
-    """Encodes single pictures on the VAE's device. Raises ValueError for a VAE whose blocks it does not know."""
+class WanFrameEncoder(nn.Module):
+    """Encodes single frames on the VAE's device, in its dtype. Raises ValueError for other blocks than Wan2.1's."""
 
     mean: Tensor
     std: Tensor
@@ -111,5 +110,5 @@ class FrameEncoder(nn.Module):
         p, h, w = self.patch, height // self.patch, width // self.patch
         # Inside a patch the order is channel, column, row.
         patches = frame.view(c, h, p, w, p).permute(0, 4, 2, 1, 3).reshape(1, c * p * p, h, w)
-        x = patches.to(self.device, self.dtype).contiguous(memory_format=_LAST)
+        x = channels_last(patches.to(self.device, self.dtype))
         return (self.network(x).float() - self.mean) / self.std

@@ -14,20 +14,14 @@ import torch
 from torch import nn
 
 from pp1_orchestrator.models.wan.attention import FusedRMSNorm, FusedSelfAttention, SelfAttention
-from pp1_orchestrator.models.wan.cuda_graphs import CudaGraphRunner
 from pp1_orchestrator.models.wan.fp8 import quantize_block
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.ops.linear import GeluLinear
-from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
-from pp1_orchestrator.models.wan.ops.split_kv_attention import (
-    AttentionKernel,
-    SplitKVAttention,
-    attention_kernel,
-    merge_splits,
-)
+from pp1_orchestrator.models.wan.ops.norms import EagerOps
+from pp1_orchestrator.models.wan.ops.split_kv_attention import AttentionKernel, SplitKVAttention, merge_splits
 from pp1_orchestrator.models.wan.rope import RopeCosSin, RopeTable, rope_cos_sin
-from pp1_orchestrator.models.wan.runner import EagerRunner, ModelRunner
+from pp1_orchestrator.models.wan.runner import EagerRunner
 
 HALVES = ("pre_norm", "write_inputs", "finish_and_norm", "finish")
 """The methods of a block that are compiled."""
@@ -77,17 +71,5 @@ class CompiledRunner(EagerRunner):
         if attention is not None:
             cache.attention = SplitKVAttention(model.patch_embedding.weight.device, attention, compiled(merge_splits))
 
-    def keep_rope(self, rope: RopeTable) -> RopeCosSin:
+    def stage_rope(self, rope: RopeTable) -> RopeCosSin:
         return rope_cos_sin(rope)
-
-
-def fast_runner(model: CausalWanModel, cache: KVCache, fp8: bool) -> ModelRunner:
-    """The fastest way through a model, or a rank's part of one, on its device.
-
-    Without a graph, a kernel that the compiler doesn't launch itself costs the host more than it saves the GPU.
-    """
-    weight = model.patch_embedding.weight
-    if not weight.is_cuda:
-        return CompiledRunner(model, cache, ops=EagerOps(), fp8=fp8)
-    kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim)
-    return CudaGraphRunner(CompiledRunner(model, cache, ops=TritonOps(), attention=kernel, fp8=fp8), cache)

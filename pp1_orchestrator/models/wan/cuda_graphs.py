@@ -13,36 +13,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pp1_orchestrator.models.wan.compiled import CompiledRunner
 from pp1_orchestrator.models.wan.kv_cache import KVCache
+from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
+from pp1_orchestrator.models.wan.ops.split_kv_attention import attention_kernel
 from pp1_orchestrator.models.wan.rope import RopeTable
-from pp1_orchestrator.models.wan.runner import ModelRunner, Text
+from pp1_orchestrator.models.wan.runner import EagerRunner, Text
 
 MAX_GRAPHS = 128
 
 
-class CudaGraphRunner:
-    """Captures and replays the passes of another runner. Not thread-safe."""
+class CudaGraphRunner(CompiledRunner):
+    """Captures the compiled passes and replays them. Not thread-safe."""
 
-    def __init__(self, runner: ModelRunner, cache: KVCache) -> None:
-        self._runner, self._cache = runner, cache
+    def __init__(self, model: CausalWanModel, cache: KVCache, fp8: bool) -> None:
+        weight = model.patch_embedding.weight
+        kernel = attention_kernel(weight.device, weight.dtype, model.config.head_dim)
+        super().__init__(model, cache, ops=TritonOps(), attention=kernel, fp8=fp8)
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, Any]] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._static: dict[str, list[Tensor]] = {}
 
-    def keep_text(self, text: Text) -> Text:
+    def stage_text(self, text: Text) -> Text:
         flat = self._static_input("text", [tensor for pair in text for tensor in pair])
         return list(zip(flat[::2], flat[1::2], strict=True))
 
-    def keep_rope(self, rope: RopeTable) -> Any:
-        return tuple(self._static_input("rope", self._runner.keep_rope(rope)))
+    def stage_rope(self, rope: RopeTable) -> Any:
+        return tuple(self._static_input("rope", super().stage_rope(rope)))
 
     def flow(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> Tensor:
         latents, time = self._static_input("inputs", (latents, time))
-        return self._run("flow", lambda: self._runner.flow(latents, time, text, rope)).clone()
+        run = super().flow
+        return self._run("flow", lambda: run(latents, time, text, rope)).clone()
 
     def write(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> None:
         latents, time = self._static_input("inputs", (latents, time))
-        self._run("write", lambda: self._runner.write(latents, time, text, rope))
+        run = super().write
+        self._run("write", lambda: run(latents, time, text, rope))
 
     def close(self) -> None:
         """Free the graphs: NCCL waits, without a limit, for every graph with a collective of a group before it ends it.
@@ -65,7 +73,7 @@ class CudaGraphRunner:
         if key not in self._graphs:
             if len(self._graphs) == MAX_GRAPHS:
                 return run()
-            run()  # compiles and selects kernels, which a capture must not
+            run()  # compiles and selects kernels, which must not happen during a capture
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 out = run()
@@ -73,3 +81,13 @@ class CudaGraphRunner:
         graph, out = self._graphs[key]
         graph.replay()
         return out
+
+
+def fast_runner(model: CausalWanModel, cache: KVCache, fp8: bool) -> EagerRunner:
+    """The fastest way through a model, or a rank's part of one, on its device.
+
+    Without a graph, a kernel that the compiler doesn't launch itself costs the host more than it saves the GPU.
+    """
+    if model.patch_embedding.weight.is_cuda:
+        return CudaGraphRunner(model, cache, fp8)
+    return CompiledRunner(model, cache, ops=EagerOps(), fp8=fp8)

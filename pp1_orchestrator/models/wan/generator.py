@@ -15,7 +15,7 @@ from torch import Tensor
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.models.wan.runner import EagerRunner, ModelRunner, Text
+from pp1_orchestrator.models.wan.runner import EagerRunner, Text
 from pp1_orchestrator.models.wan.sampler import TRAIN_STEPS, FlowSchedule, renoise_stream
 
 
@@ -23,10 +23,10 @@ class CausalGenerator:
     """A transformer with its cache and text. `calls` counts the passes through the transformer."""
 
     def __init__(
-        self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, passes: ModelRunner | None = None
+        self, model: CausalWanModel, cache: KVCache, schedule: FlowSchedule, runner: EagerRunner | None = None
     ) -> None:
         self._model = model
-        self._passes = passes or EagerRunner(model, cache)
+        self._runner = runner or EagerRunner(model, cache)
         self._cache = cache
         self._schedule = schedule
         self._text: Text | None = None
@@ -54,7 +54,7 @@ class CausalGenerator:
     @torch.inference_mode()
     def set_text(self, embeds: Tensor) -> None:
         """Replace the text's keys and values by those of embeds [1, L, text_dim]. The history stays."""
-        self._text = self._passes.keep_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
+        self._text = self._runner.stage_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
 
     def reset(self) -> None:
         """Drop the history: the next chunk starts at latent frame 0. The text stays."""
@@ -85,11 +85,11 @@ class CausalGenerator:
         """Cache a finished chunk's clean keys and values, by one pass at t = 0."""
         text, rope, time = self._prepare(latents, 0.0, start_frame)
         self.calls += 1
-        self._passes.write(latents.to(self.device, self.dtype), time, text, rope)
+        self._runner.write(latents.to(self.device, self.dtype), time, text, rope)
 
     def close(self) -> None:
         """Free what refers to the process group of the generator's sums. Call it before the group ends."""
-        self._passes.close()
+        self._runner.close()
 
     def rebuild(self, context: Tensor, start_frame: int) -> None:
         """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on, in one pass a chunk.
@@ -110,7 +110,7 @@ class CausalGenerator:
     def _pass(self, x: Tensor, timestep: float, start_frame: int, bias: float) -> Tensor:
         text, rope, time = self._prepare(x, timestep, start_frame, bias)
         self.calls += 1
-        return self._passes.flow(x, time, text, rope)
+        return self._runner.flow(x, time, text, rope)
 
     def _upload(self, values: Tensor) -> Tensor:
         """Copy to the device, asynchronously, in the generator's type."""
@@ -128,5 +128,5 @@ class CausalGenerator:
         if self._rope is None or self._rope[0] != key:
             head_dim = self._model.config.head_dim
             table = rope_table(head_dim, start_frame, frames, height, width, self.device)
-            self._rope = (key, self._passes.keep_rope(table))
+            self._rope = (key, self._runner.stage_rope(table))
         return self._text, self._rope[1], torch.full((1,), timestep, device=self.device)

@@ -1,45 +1,39 @@
-"""A transformer's weights from a file in any known layout, checked before anything of them is read.
+"""Loads a rank's part of the transformer: selects its part of each tensor, reads it and builds the model around it.
 
-Loads a rank's part of the transformer: selects its part of each tensor, reads it and builds the model around it.
-
-A rank never holds more than its own part and one whole tensor. Knows nothing of file formats.
+A checkpoint's names and shapes are checked before a tensor is read. A rank never holds more than its own part and one
+whole tensor. Knows nothing of file formats.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.checkpoints.reader import Weights, check_shapes, open_weights
+from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
+from pp1_orchestrator.models.checkpoints.reader import Shape, Weights, check_shapes, open_weights
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan, parallelize
 from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
 
-Shape = tuple[int, ...]
 State = dict[str, Tensor]
-
-
-class Source(Protocol):
-    """Where tensors come from, by Wan2.1's names (`models.checkpoints.files.Weights`, `initial_weights`)."""
-
-    def read(
-        self, key: str, device: torch.device, dtype: torch.dtype, rows: slice | None = None, dim: int = 0
-    ) -> Tensor:
-        """A tensor, or the part `rows` of its dimension `dim`."""
-        ...
+Source = Weights | InitialWeights
 
 
 def whole_shapes(config: WanConfig) -> dict[str, Shape]:
-    """Every tensor of the transformer before it is split."""
+    """The shape of every tensor of the transformer before it is split."""
     return _shapes(_on_meta(config))
 
 
 def read_part(
-    config: WanConfig, source: Source, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
+    config: WanConfig,
+    source: Source,
+    place: Place,
+    plan: ShardPlan,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> State:
     """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
@@ -79,7 +73,7 @@ def _shapes(model: CausalWanModel) -> dict[str, Shape]:
 def open_generator(
     path: Path, config: WanConfig, ema: bool = True, lora: Path | None = None, lora_alpha: float | None = None
 ) -> Weights:
-    """The transformer in `path`, a file or a folder, under our names, with the changes of `lora` added.
+    """The transformer in `path`, a file or a folder, under our names, with `lora` merged into it.
 
     Raises FileNotFoundError, and ValueError with one line that names the file and the first wrong keys.
     """

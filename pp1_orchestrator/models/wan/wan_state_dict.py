@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from pp1_orchestrator.models.checkpoints.lora import LoraMergedWeights, LowRank, Renamed
-from pp1_orchestrator.models.checkpoints.reader import SECTION, Weights
+from pp1_orchestrator.models.checkpoints.lora import LoraDelta, LoraMergedWeights
+from pp1_orchestrator.models.checkpoints.reader import SECTION, RenamedWeights, Weights
 
 AVERAGED, LAST = "generator_ema", "generator"
 OTHER_SECTIONS = ("model", "state_dict")
@@ -80,7 +80,7 @@ def _renamed(weights: Weights, section: str) -> Weights:
         if name in names:
             raise ValueError(f"{weights.path}: {key} and {names[name].removeprefix(section)} are both {name}")
         names[name] = section + key
-    return Renamed(weights, names)
+    return RenamedWeights(weights, names)
 
 
 def _unwrapped(key: str) -> str:
@@ -93,7 +93,7 @@ def _from_diffusers(name: str) -> str:
     return name
 
 
-def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LowRank]]:
+def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LoraDelta]]:
     """The name of each matrix that the LoRA changes, and the change."""
     keys = lora.shapes()
     section = f"{LORA_SECTION}{SECTION}" if any(key.startswith(LORA_SECTION + SECTION) for key in keys) else ""
@@ -109,4 +109,4 @@ def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LowRank]
         if both.keys() != {DOWN, UP}:
             raise ValueError(f"{lora.path} holds {next(iter(both.values()))} without its other half")
         rank = keys[both[DOWN]][0]
-        yield f"{module}.weight", LowRank(lora, both[UP], both[DOWN], 1.0 if alpha is None else alpha / rank)
+        yield f"{module}.weight", LoraDelta(lora, both[UP], both[DOWN], 1.0 if alpha is None else alpha / rank)

@@ -1,88 +1,71 @@
-"""Recording what viewers see, and fetching it."""
+"""Routes of clips: recording what viewers see, and downloading it."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body
 from starlette.responses import FileResponse, Response
 
+from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server import schemas as answers
-from pp1_orchestrator.server.describe import BODY, MP4, STRING, Described, gives, refuses, takes
-from pp1_orchestrator.server.requests import read_json
-from pp1_orchestrator.server.responses import UNSTORED, json_reply
-from pp1_orchestrator.types import Clip
+from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, Responses, content, errors
+from pp1_orchestrator.server.requests import StrictRoute
 
-COMMANDS = {"start": {"action": "start"}, "stop": {"action": "stop"}}
-CLIP_ID = {"name": "clip_id", "in": "path", "required": True, "schema": STRING}
+COMMANDS: Any = {"start": {"value": {"action": "start"}}, "stop": {"value": {"action": "stop"}}}
+FILE: Responses = {200: content("The file", MP4, format="binary"), 206: content("A part of it", MP4, format="binary")}
 
 
 class Clips(Protocol):
-    """Records clips and keeps them (`media.clips.ClipRecorder`)."""
+    """Records clips and stores them (`media.clips.ClipRecorder`)."""
 
-    def start(self) -> Clip: ...
+    def start(self) -> types.Clip: ...
 
-    def stop(self) -> Clip: ...
+    def stop(self) -> types.Clip: ...
 
-    def clips(self) -> list[Clip]: ...
+    def clips(self) -> list[types.Clip]: ...
 
-    def newest(self) -> Clip | None: ...
+    def newest(self) -> types.Clip | None: ...
 
     def file(self, name: str) -> Path | None: ...
 
 
-class ClipCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """start begins with the picture that is shown now; stop ends it, which also happens by itself at its limits."""
-
-    action: Literal["start", "stop"]
-
-
-def clip_routes(clips: Clips) -> APIRouter:
+def clip_routes(clips: Clips, may_change: Any) -> APIRouter:
     """The clips and their files."""
-    router = APIRouter(default_response_class=Response, tags=["clips"])
+    router = APIRouter(route_class=StrictRoute, tags=["clips"])
 
-    @router.get("/api/clips", summary="What was recorded", responses=gives(answers.Clips, "The clips"))
-    async def listed() -> Response:
+    @router.get("/api/clips", summary="What was recorded")
+    async def listed() -> schemas.Clips:
         """The clips that are kept, oldest first."""
-        return json_reply(answers.Clips(clips.clips()), headers=UNSTORED)
+        return schemas.Clips(clips=[to_schema(clip) for clip in clips.clips()])
 
     @router.post(
         "/api/clips",
         summary="Start or stop recording",
-        openapi_extra=takes(ClipCommand, COMMANDS),
-        responses=gives(Clip, "The clip") | refuses(409, 503, *BODY),
+        dependencies=[may_change],
+        responses=errors(409, 503, *BODY_ERRORS),
     )
-    async def record(request: Request) -> Response:
-        """One clip is recorded at a time, as viewers see it: in real time, pauses included. A stop is answered when the
-        file is complete."""
-        command = await read_json(request, ClipCommand)
+    async def record(command: Annotated[schemas.ClipCommand, Body(openapi_examples=COMMANDS)]) -> schemas.Clip:
+        """One clip is recorded at a time, as viewers see it: in real time, pauses included. The response to a stop is
+        sent when the file is complete."""
         act = {"start": clips.start, "stop": clips.stop}[command.action]
-        return json_reply(await asyncio.to_thread(act))
+        return to_schema(await asyncio.to_thread(act))
 
-    @router.get(
-        "/api/clips/{clip_id}",
-        summary="A clip's file",
-        openapi_extra={"parameters": [CLIP_ID]},
-        responses=_file() | refuses(404),
-    )
-    async def fetch(request: Request) -> Response:
-        """An MP4 file. Ranges of it can be asked for, so that a player can seek."""
-        name = request.path_params["clip_id"]
-        path = clips.file(name)
+    @router.get("/api/clips/{clip_id}", summary="A clip's file", response_class=Response, responses=FILE | errors(404))
+    async def fetch(clip_id: str) -> Response:
+        """An MP4 file. Range requests are supported, so that a player can seek."""
+        path = clips.file(clip_id)
         if path is None:
             raise RequestError("there is no such clip that is ready; /api/clips lists what there is", status=404)
-        return FileResponse(path, media_type=MP4, filename=f"pp1-{name}.mp4")
+        return FileResponse(path, media_type=MP4, filename=f"pp1-{clip_id}.mp4")
 
     return router
 
 
-def _file() -> Described:
-    content = {MP4: {"schema": {"type": "string", "format": "binary"}}}
-    return {
-        200: {"description": "The file", "content": content},
-        206: {"description": "A part of it", "content": content},
-    }
+def to_schema(clip: types.Clip) -> schemas.Clip:
+    """A clip in its JSON form."""
+    return schemas.Clip(**msgspec.to_builtins(clip))

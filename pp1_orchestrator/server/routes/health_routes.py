@@ -1,8 +1,7 @@
-"""For machines that look after machines, and for those that write clients."""
+"""Routes for monitoring and client generators: metrics, liveness, readiness, the OpenAPI document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,62 +9,44 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
-from pp1_orchestrator.server.describe import JSON, gives_text
-from pp1_orchestrator.server.responses import json_reply
+from pp1_orchestrator.server.openapi import OPENMETRICS, Responses, content
 from pp1_orchestrator.types import StreamControl
 
-OPENMETRICS = "application/openmetrics-text"
+METRICS: Responses = {200: content("The metrics", "text/plain", OPENMETRICS)}
+READY: Responses = {200: content("They are"), 503: content("Not yet, or no longer")}
+ALIVE: Responses = {200: content("It is"), 503: content("It hangs, and should be restarted")}
 
 
 def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRouter:
-    """Metrics, health, readiness."""
-    router = APIRouter(default_response_class=Response, tags=["operation"])
+    """Metrics, readiness, the OpenAPI document."""
+    router = APIRouter(tags=["operation"])
 
-    @router.get("/metrics", summary="Prometheus metrics", responses=_metrics_answer())
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=METRICS)
     async def metrics(request: Request) -> Response:
-        """Prometheus' text, or OpenMetrics where `Accept` asks for it."""
+        """Prometheus' text format, or OpenMetrics where `Accept` asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
-    @router.get(
-        "/healthz",
-        summary="Is the process alive",
-        responses=gives_text("It is") | gives_text("It hangs, and should be started anew", status=503),
-    )
+    @router.get("/readyz", summary="Are chunks being shown", response_class=Response, responses=READY)
+    async def ready() -> Response:
+        """True while the newest chunk is younger than the deadline, or the stream is paused by a command."""
+        return PlainTextResponse("ready\n") if stream.ready() else PlainTextResponse("not ready\n", 503)
+
+    @router.get("/api/openapi.json", summary="This document")
+    async def openapi(request: Request) -> dict[str, Any]:
+        """All routes with their bodies, responses and errors, as OpenAPI 3.1."""
+        return request.app.openapi()
+
+    return router
+
+
+def liveness_routes(stream: StreamControl) -> APIRouter:
+    """The one route that needs no token."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz", summary="Is the process alive", response_class=Response, responses=ALIVE)
     async def alive() -> Response:
         """Needs no token."""
         return PlainTextResponse("ok\n") if stream.alive() else PlainTextResponse("hangs\n", 503)
 
-    @router.get(
-        "/readyz",
-        summary="Are chunks being shown",
-        responses=gives_text("They are") | gives_text("Not yet, or no more", status=503),
-    )
-    async def ready() -> Response:
-        """True while the newest chunk is younger than the deadline, or the stream is paused on purpose."""
-        return PlainTextResponse("ready\n") if stream.ready() else PlainTextResponse("not ready\n", 503)
-
     return router
-
-
-def document_routes(document: Callable[[], dict[str, Any]]) -> APIRouter:
-    """The OpenAPI document."""
-    router = APIRouter(default_response_class=Response, tags=["operation"])
-    content = {JSON: {"schema": {"type": "object"}}}
-
-    @router.get(
-        "/api/openapi.json",
-        summary="This document",
-        responses={200: {"description": "OpenAPI 3.1", "content": content}},
-    )
-    async def openapi() -> Response:
-        """All routes with their bodies, answers and errors."""
-        return json_reply(document())
-
-    return router
-
-
-def _metrics_answer() -> dict[int | str, dict[str, Any]]:
-    described = gives_text("The metrics")
-    described[200]["content"] |= gives_text("", OPENMETRICS)[200]["content"]
-    return described

@@ -1,98 +1,82 @@
-"""Holding control of the stream, asking for it, and handing it over."""
+"""Routes of the control lease: who has it, taking it, asking for it, handing it over."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Body, Depends, Header
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.control_lease import HEADER, LEASE, Leases
-from pp1_orchestrator.server.describe import BODY, STRING, gives, refuses, takes
-from pp1_orchestrator.server.requests import read_json
-from pp1_orchestrator.server.responses import UNSTORED, json_reply
-from pp1_orchestrator.server.schemas import Lease, LeaseState
+from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.control_lease import ControlLease
+from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.server.server_settings import Limits
 
-COMMANDS = {"take": {"action": "take", "name": "Ann"}, "request": {"action": "request"}}
-HEIRS = {"whoever waits longest": {}}
-KEY = {
-    "parameters": [{"name": HEADER, "in": "header", "description": "Your key, where you have one", "schema": STRING}]
+HEADER = "PP1-Lease"
+COMMANDS: Any = {
+    "take": {"value": {"action": "take", "name": "Ann"}},
+    "request": {"value": {"action": "request"}},
 }
+HEIRS: Any = {"the client that has waited longest": {"value": {}}}
+OwnKey = Annotated[str | None, Header(alias=HEADER, description="Your key, if you have one")]
+HolderKey = Annotated[
+    str | None, Header(alias=HEADER, description="The key from /api/lease; required while a client holds control")
+]
 
 
-class LeaseCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """take: hold control, if nobody else does; request: wait for it, and have it as soon as it is free or handed over;
-    renew: still here. name: what others see, of a client that is new.
-    """
+def may_change(lease: ControlLease) -> Any:
+    """A dependency for every route that changes what all viewers see: 409 unless the client holds control or nobody
+    does. Each change renews the lease."""
 
-    action: Literal["take", "request", "renew"]
-    name: str | None = None
+    async def check(key: HolderKey = None) -> None:
+        lease.check(key)
 
-
-class HandOver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """to: the id of a client that waits; without it the one that waits longest."""
-
-    to: str | None = None
+    return Depends(check)
 
 
-def lease_routes(leases: Leases, limits: Limits) -> APIRouter:
+def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
     """Control of the stream."""
-    router = APIRouter(default_response_class=Response, tags=["control"])
+    router = APIRouter(route_class=StrictRoute, prefix="/api/lease", tags=["control"])
 
-    @router.get(LEASE, summary="Who holds control", responses=gives(LeaseState, "Who does, and who waits"))
-    async def holder() -> Response:
-        """The same is in /api/state, and each change is told at /api/events."""
-        return json_reply(leases.state(), headers=UNSTORED)
+    @router.get("", summary="Who holds control")
+    async def holder() -> schemas.LeaseState:
+        """/api/state has the same, and an event at /api/events reports each change."""
+        return lease.state()
 
-    @router.post(
-        LEASE,
-        summary="Take control, ask for it, keep it",
-        openapi_extra=takes(LeaseCommand, COMMANDS) | KEY,
-        responses=gives(Lease, "Your place and your key") | refuses(409, 503, *BODY),
-    )
-    async def claim(request: Request) -> Response:
-        """While somebody holds control, whatever changes the stream needs its key in the header PP1-Lease. It expires
-        after some silence; each change renews it, too."""
-        command, key = await read_json(request, LeaseCommand), request.headers.get(HEADER)
+    @router.post("", summary="Take control, ask for it, keep it", responses=errors(409, 503, *BODY_ERRORS))
+    async def claim(
+        command: Annotated[schemas.LeaseCommand, Body(openapi_examples=COMMANDS)], key: OwnKey = None
+    ) -> schemas.Lease:
+        """While a client holds control, every change of the stream needs its key in the header PP1-Lease. The lease
+        expires when it is not renewed; each change renews it."""
         if command.action == "renew":
-            return json_reply(leases.renew(key))
-        act = {"take": leases.take, "request": leases.request}[command.action]
-        return json_reply(act(key, _name(command.name, limits)))
+            return lease.renew(key)
+        act = {"take": lease.take, "request": lease.request}[command.action]
+        return act(key, _name(command.name, limits))
 
-    @router.delete(
-        LEASE,
-        summary="Give control back",
-        openapi_extra=KEY,
-        responses=gives(LeaseState, "Who holds it now") | refuses(408, 409, 413, 429),
-    )
-    async def release(request: Request) -> Response:
-        """Or wait for it no more. Whoever waits longest has it next."""
-        leases.release(request.headers.get(HEADER))
-        return json_reply(leases.state())
+    @router.delete("", summary="Give control back", responses=errors(408, 409, 413, 429))
+    async def release(key: OwnKey = None) -> schemas.LeaseState:
+        """Also ends waiting for it. The client that has waited longest gets control."""
+        lease.release(key)
+        return lease.state()
 
-    @router.post(
-        f"{LEASE}/handover",
-        summary="Hand control over",
-        openapi_extra=takes(HandOver, HEIRS) | KEY,
-        responses=gives(LeaseState, "Who holds it now") | refuses(409, *BODY),
-    )
-    async def hand_over(request: Request) -> Response:
+    @router.post("/handover", summary="Hand control over", responses=errors(409, *BODY_ERRORS))
+    async def hand_over(
+        command: Annotated[schemas.HandOver, Body(openapi_examples=HEIRS)], key: OwnKey = None
+    ) -> schemas.LeaseState:
         """To a client that waits for it."""
-        command = await read_json(request, HandOver)
-        leases.hand_over(request.headers.get(HEADER), command.to)
-        return json_reply(leases.state())
+        lease.hand_over(key, command.to)
+        return lease.state()
 
     return router
 
 
 def _name(given: str | None, limits: Limits) -> str | None:
-    """A name in one line. Raises RequestError for one that is none."""
+    """A name without line breaks. Raises RequestError when it is empty or too long."""
     if given is None:
         return None
     name = " ".join(given.split())
     if not name or len(name) > limits.name_chars:
-        raise RequestError(f"name has {len(name)} characters; 1 to {limits.name_chars} are taken")
+        raise RequestError(f"name has {len(name)} characters; 1 to {limits.name_chars} are allowed")
     return name

@@ -1,104 +1,62 @@
-"""What the stream does, and changing it at once."""
+"""Routes of the running stream: its state, prompts and commands."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Body
+
+from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.control_lease import Leases
-from pp1_orchestrator.server.describe import BODY, gives, refuses, takes
-from pp1_orchestrator.server.requests import read_json
-from pp1_orchestrator.server.responses import UNSTORED, json_reply
-from pp1_orchestrator.server.routes.clip_routes import Clips
+from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.control_lease import ControlLease
+from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.requests import StrictRoute
+from pp1_orchestrator.server.routes.clip_routes import Clips, to_schema
 from pp1_orchestrator.server.routes.whep_routes import Peers
-from pp1_orchestrator.server.schemas import ControlAccepted, PromptAccepted, StreamState
-from pp1_orchestrator.server.server_settings import Limits
-from pp1_orchestrator.types import MAX_SEED, Control, PromptUpdate, StreamControl
+from pp1_orchestrator.types import MAX_SEED, StreamControl
 
-PROMPTS = {
-    "prompt": {"prompt": "a red circle moving left on a blue background"},
-    "blend": {
-        "prompts": [{"text": "a red circle on a black background"}, {"text": "a blue circle on a black background"}],
-        "blend": "slerp",
-        "transition": {"steps": 8, "method": "linear"},
-    },
+PLAIN = {"prompt": "a red circle moving left on a blue background"}
+BLEND = {
+    "prompts": [{"text": "a red circle on a black background"}, {"text": "a blue circle on a black background"}],
+    "blend": "slerp",
+    "transition": {"steps": 8, "method": "linear"},
 }
-ONE_OF_BOTH = {
-    "oneOf": [
-        {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
-        {"required": ["prompts"], "properties": {"prompts": {"minItems": 1}}},
-    ]
-}
-COMMANDS = {"pause": {"action": "pause"}, "seed": {"action": "seed", "value": 7}}
-ONLY_A_SEED_HAS_A_VALUE = {
-    "oneOf": [
-        {"required": ["value"], "properties": {"action": {"enum": ["seed"]}, "value": {"type": "integer"}}},
-        {"properties": {"action": {"enum": ["pause", "resume", "hard_cut"]}, "value": {"type": "null"}}},
-    ]
-}
+PROMPTS: Any = {"prompt": {"value": PLAIN}, "blend": {"value": BLEND}}
+COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"action": "seed", "value": 7}}}
 
 
-def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, leases: Leases, limits: Limits) -> APIRouter:
+def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, lease: ControlLease, may_change: Any) -> APIRouter:
     """State, prompt, control."""
-    router = APIRouter(default_response_class=Response, tags=["stream"])
+    router = APIRouter(route_class=StrictRoute, tags=["stream"])
+    changes: dict[str, Any] = {"dependencies": [may_change], "responses": errors(409, *BODY_ERRORS)}
 
-    @router.get("/api/state", summary="The stream as it is now", responses=gives(StreamState, "The state"))
-    async def state() -> Response:
+    @router.get("/api/state", summary="The stream as it is now", response_model_exclude_unset=True)
+    async def state() -> schemas.StreamState:
         """Configuration, prompt, seed, figures and processes."""
-        around = {"viewers": peers.count, "clip": clips.newest(), "lease": leases.state()}
-        return json_reply(stream.state() | around, headers=UNSTORED)
+        newest = clips.newest()
+        clip = None if newest is None else to_schema(newest)
+        return schemas.StreamState(**stream.state(), viewers=peers.count, clip=clip, lease=lease.state())
 
-    @router.post(
-        "/api/prompt",
-        summary="Show something else",
-        openapi_extra=takes(PromptUpdate, PROMPTS, ONE_OF_BOTH),
-        responses=gives(PromptAccepted, "Taken; its receipts follow at /api/events") | refuses(*BODY),
-    )
-    async def prompt(request: Request) -> Response:
-        """Either one `prompt` or several weighted `prompts`, at once or over some chunks. The answer comes first."""
-        update = await read_json(request, PromptUpdate)
-        check_prompts(update, limits)
-        receipt = stream.update_prompt(update)
-        return json_reply(PromptAccepted(receipt.id, receipt.truncated))
+    @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **changes)
+    async def prompt(
+        update: Annotated[schemas.PromptUpdate, Body(openapi_examples=PROMPTS)],
+    ) -> schemas.PromptAccepted:
+        """Either one `prompt` or several weighted `prompts`, with the next chunk or over some chunks. The response does
+        not wait for the new prompt to be visible; events at /api/events report that."""
+        receipt = stream.update_prompt(update.convert(types.PromptUpdate))
+        return schemas.PromptAccepted(state="accepted", id=receipt.id, truncated=receipt.truncated)
 
-    @router.post(
-        "/api/control",
-        summary="Pause, resume, cut, or set the seed",
-        openapi_extra=takes(Control, COMMANDS, ONLY_A_SEED_HAS_A_VALUE),
-        responses=gives(ControlAccepted, "Taken") | refuses(*BODY),
-    )
-    async def control(request: Request) -> Response:
-        """A new seed cuts, too: the history is forgotten."""
-        command = await read_json(request, Control)
-        check_control(command)
-        stream.control(command)
-        return json_reply(ControlAccepted(command.action))
+    @router.post("/api/control", summary="Pause, resume, cut, or set the seed", **changes)
+    async def control(
+        command: Annotated[schemas.Control, Body(openapi_examples=COMMANDS)],
+    ) -> schemas.ControlAccepted:
+        """A new seed is also a hard cut: the history is dropped."""
+        if command.action != "seed" and command.value is not None:
+            raise RequestError(f"value={command.value} has no meaning for action={command.action}, only for seed")
+        if command.action == "seed" and command.value is None:
+            raise RequestError(f"value is missing: action=seed needs one from 0 to {MAX_SEED}")
+        stream.control(command.convert(types.Control))
+        return schemas.ControlAccepted(state="accepted", action=command.action)
 
     return router
-
-
-def check_prompts(update: PromptUpdate, limits: Limits) -> None:
-    """Raises RequestError when there is nothing to show, or too much."""
-    texts = [weighted.text for weighted in update.prompts]
-    texts += [] if update.prompt is None else [update.prompt]
-    if not texts:
-        raise RequestError("prompt is missing: give prompt or prompts")
-    if len(texts) > limits.prompts:
-        raise RequestError(f"prompts has {len(texts)} entries, at most {limits.prompts}")
-    for text in texts:
-        if not text.strip():
-            raise RequestError(f"prompt is empty; 1 to {limits.prompt_chars} characters are taken")
-        if len(text) > limits.prompt_chars:
-            raise RequestError(f"prompt has {len(text)} characters, at most {limits.prompt_chars}")
-
-
-def check_control(command: Control) -> None:
-    """Raises RequestError for a seed without a usable value, or a value without a seed."""
-    if command.action != "seed":
-        if command.value is not None:
-            raise RequestError(f"value={command.value} has no meaning for action={command.action}, only for seed")
-    elif command.value is None:
-        raise RequestError(f"value is missing: action=seed needs one from 0 to {MAX_SEED}")
-    elif not 0 <= command.value <= MAX_SEED:
-        raise RequestError(f"value is {command.value}; a seed is a whole number from 0 to {MAX_SEED}")

@@ -1,63 +1,56 @@
-"""What is planned for chunks to come, and what has happened so far in the same words."""
+"""Routes of the timeline: changes planned for later chunks, and the recording of past ones in the same form."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated, Any
+
 import msgspec
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Body
 
-from pp1_orchestrator.server.describe import BODY, gives, refuses, takes
-from pp1_orchestrator.server.requests import read_json
-from pp1_orchestrator.server.responses import UNSTORED, json_reply
-from pp1_orchestrator.server.schemas import Entries, TimelineAccepted, TimelineCleared
-from pp1_orchestrator.types import StreamControl, TimelineEntry
+from pp1_orchestrator import types
+from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.requests import StrictRoute
+from pp1_orchestrator.types import StreamControl
 
-PLANS = {
-    "two changes": {
-        "entries": [{"chunk": 0, "prompt": "a green star on a black background"}, {"chunk": 8, "cut": "hard"}]
-    }
-}
+PLAN = {"entries": [{"chunk": 0, "prompt": "a green star on a black background"}, {"chunk": 8, "cut": "hard"}]}
+PLANS: Any = {"two changes": {"value": PLAN}}
 
 
-class TimelineBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """relative: the entries' chunks count from the next one that can still be planned; otherwise from the start."""
-
-    entries: tuple[TimelineEntry, ...]
-    relative: bool = True
-
-
-def timeline_routes(stream: StreamControl) -> APIRouter:
+def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
     """Timeline and recording."""
-    router = APIRouter(default_response_class=Response, tags=["timeline"])
+    router = APIRouter(route_class=StrictRoute, tags=["timeline"])
 
-    @router.get("/api/timeline", summary="What is still to come", responses=gives(Entries, "Planned changes"))
-    async def planned() -> Response:
+    @router.get("/api/timeline", summary="What is still to come", response_model_exclude_unset=True)
+    async def planned() -> schemas.Entries:
         """The entries that have not been reached, by chunk of the stream."""
-        return json_reply(Entries(stream.timeline()), headers=UNSTORED)
+        return _entries(stream.timeline())
 
-    @router.put(
-        "/api/timeline",
-        summary="Plan changes",
-        openapi_extra=takes(TimelineBody, PLANS),
-        responses=gives(TimelineAccepted, "Taken") | refuses(*BODY),
-    )
-    async def plan(request: Request) -> Response:
-        """Replaces all that is planned. The server runs it; nobody has to stay connected."""
-        timeline = await read_json(request, TimelineBody)
-        first = stream.set_timeline(timeline.entries, timeline.relative)
-        return json_reply(TimelineAccepted(len(timeline.entries), first))
+    @router.put("/api/timeline", summary="Plan changes", dependencies=[may_change], responses=errors(409, *BODY_ERRORS))
+    async def plan(
+        timeline: Annotated[schemas.TimelineBody, Body(openapi_examples=PLANS)],
+    ) -> schemas.TimelineAccepted:
+        """Replaces everything that is planned. The server runs the timeline; no client has to stay connected."""
+        entries = tuple(entry.convert(types.TimelineEntry) for entry in timeline.entries)
+        first = stream.set_timeline(entries, timeline.relative)
+        return schemas.TimelineAccepted(state="accepted", entries=len(entries), first_chunk=first)
 
     @router.delete(
-        "/api/timeline", summary="Plan nothing", responses=gives(TimelineCleared, "Cleared") | refuses(408, 413, 429)
+        "/api/timeline", summary="Plan nothing", dependencies=[may_change], responses=errors(408, 409, 413, 429)
     )
-    async def clear() -> Response:
-        """Forgets all changes to come."""
+    async def clear() -> schemas.TimelineCleared:
+        """Removes all entries that have not been reached."""
         stream.set_timeline((), relative=True)
-        return json_reply(TimelineCleared(0))
+        return schemas.TimelineCleared(state="accepted", entries=0)
 
-    @router.get("/api/recording", summary="What has happened", responses=gives(Entries, "Changes that were made"))
-    async def recording() -> Response:
+    @router.get("/api/recording", summary="What has happened", response_model_exclude_unset=True)
+    async def recording() -> schemas.Entries:
         """A timeline that gives the same latents again when it is replayed from chunk 0."""
-        return json_reply(Entries(stream.recording()), headers=UNSTORED)
+        return _entries(stream.recording())
 
     return router
+
+
+def _entries(entries: Sequence[types.TimelineEntry]) -> schemas.Entries:
+    return schemas.Entries(entries=msgspec.to_builtins(entries))

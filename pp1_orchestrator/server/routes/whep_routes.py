@@ -1,22 +1,25 @@
-"""Watching: an SDP offer in, an answer out, and the address to end it at."""
+"""Routes of WHEP: an SDP offer in, an SDP answer out, and the address at which to end the session."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
+from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.describe import SDP, STRING, Described, gives_text, refuses, takes_text
+from pp1_orchestrator.server.openapi import SDP, content, errors
 from pp1_orchestrator.server.rate_limit import client_of
-from pp1_orchestrator.server.requests import require_type
+from pp1_orchestrator.server.requests import StrictRoute
 
-VIEWER_ID = {"name": "viewer_id", "in": "path", "required": True, "schema": STRING}
+Offer = Annotated[bytes, Body(media_type=SDP), WithJsonSchema({"type": "string", "pattern": "^v="})]
+LOCATION = {"description": "Where to end the session", "required": True, "schema": {"type": "string"}}
+ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATION}}}
 
 
 class Peers(Protocol):
-    """Takes viewers in and lets them go (`media.peers.WhepPeers`)."""
+    """Accepts viewers and disconnects them (`media.peers.WhepPeers`)."""
 
     @property
     def count(self) -> int: ...
@@ -32,45 +35,23 @@ class Peers(Protocol):
 
 def whep_routes(peers: Peers) -> APIRouter:
     """The two routes of WHEP."""
-    router = APIRouter(default_response_class=Response, tags=["video"])
+    router = APIRouter(route_class=StrictRoute, default_response_class=Response, tags=["video"])
 
-    @router.post(
-        "/whep",
-        status_code=201,
-        summary="Watch",
-        openapi_extra=takes_text(SDP, "^v="),
-        responses=_answer() | refuses(400, 408, 413, 415, 429, 503),
-    )
-    async def watch(request: Request) -> Response:
-        """WHEP: the body is a WebRTC offer that receives video. All candidates of the answer are in it; there is no
-        trickling."""
-        require_type(request, SDP)
+    @router.post("/whep", status_code=201, summary="Watch", responses=ANSWER | errors(400, 408, 413, 415, 429, 503))
+    async def watch(request: Request, offer: Offer) -> Response:
+        """WHEP: the body is a WebRTC offer to receive video. The answer has all candidates; there is no trickle ICE."""
         try:
-            offer = (await request.body()).decode("utf-8")
+            sdp = offer.decode("utf-8")
         except UnicodeDecodeError:
             raise RequestError("the offer is not UTF-8", status=400) from None
-        viewer_id, answer = await peers.offer(offer, client_of(request.scope))
-        headers = {"Location": f"/whep/{viewer_id}"}
-        return Response(answer, 201, headers, media_type=SDP)
+        viewer_id, answer = await peers.offer(sdp, client_of(request.scope))
+        return Response(answer, 201, {"Location": f"/whep/{viewer_id}"}, media_type=SDP)
 
-    @router.delete(
-        "/whep/{viewer_id}",
-        summary="Stop watching",
-        openapi_extra={"parameters": [VIEWER_ID]},
-        responses={200: {"description": "The viewer is gone"}} | refuses(404, 408, 413),
-    )
-    async def leave(request: Request) -> Response:
-        """End a viewer at the address that `Location` gave. One that just goes away is noticed, too."""
-        if not await peers.close(request.path_params["viewer_id"]):
+    @router.delete("/whep/{viewer_id}", summary="Stop watching", responses=errors(404, 408, 413))
+    async def leave(viewer_id: str) -> Response:
+        """Ends a session at the address in `Location`. The server also notices viewers that leave without this."""
+        if not await peers.close(viewer_id):
             raise RequestError("there is no such viewer; it may have gone already", status=404)
         return Response(status_code=200)
 
     return router
-
-
-def _answer() -> Described:
-    described = gives_text("The answer", SDP, 201)
-    described[201]["headers"] = {
-        "Location": {"description": "Where the viewer can be ended", "required": True, "schema": dict(STRING)}
-    }
-    return described

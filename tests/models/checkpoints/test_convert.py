@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from pp1_orchestrator.convert import EXIT_SOURCE, convert, main, parser
 from pp1_orchestrator.models.checkpoints.conversion import infer_config
-from pp1_orchestrator.models.checkpoints.manifest import NAME, check_manifest
+from pp1_orchestrator.models.checkpoints.manifest import MANIFEST, check_manifest
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.checkpoints import factories as made
@@ -68,7 +68,7 @@ def test_the_last_weights_and_a_lora_are_converted_too(tmp_path):
     down, up = (factors[f"base_model.model.blocks.1.ffn.2.lora_{half}.weight"] for half in "AB")
     torch.testing.assert_close(found["blocks.1.ffn.2.weight"], state["blocks.1.ffn.2.weight"] + 2 * up @ down)
     assert torch.equal(found["head.head.weight"], state["head.head.weight"])
-    manifest = msgspec.json.decode((tmp_path / "out" / NAME).read_bytes())
+    manifest = msgspec.json.decode((tmp_path / "out" / MANIFEST).read_bytes())
     assert manifest["sources"].keys() == {"model.pt", "lora.pt"}
     assert manifest["sources"]["model.pt"]["bytes"] == source.stat().st_size
 
@@ -144,18 +144,18 @@ def test_a_shard_that_is_gone_and_a_file_that_is_new_are_named(folder):
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("{}", "is no manifest"),
+    ("{}", "is not a manifest"),
     ('{"schema": 2, "files": {}, "sources": {}, "made": {}}', "has schema 2; 1 can be read"),
     ('{"schema": 1, "files": {"../x": {"bytes": 1, "sha256": ""}}, "sources": {}, "made": {}}', "names '../x'"),
 ])  # fmt: skip
 def test_a_manifest_that_is_none_is_refused(folder, text, says):
-    (folder / NAME).write_text(text)
+    (folder / MANIFEST).write_text(text)
     with pytest.raises(ValueError, match=says):
         check_manifest(index(folder), digests=False)
 
 
 def test_without_a_manifest_there_is_nothing_to_compare(folder):
-    (folder / NAME).unlink()
+    (folder / MANIFEST).unlink()
     check_manifest(index(folder), digests=False)
     with pytest.raises(ValueError, match="no digests to compare"):
         check_manifest(index(folder), digests=True)

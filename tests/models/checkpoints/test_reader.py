@@ -162,7 +162,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file of weights in it"):
         open_weights(tmp_path)
     (tmp_path / "readme.md").write_text("hello")
-    with pytest.raises(ValueError, match=r"readme\.md is no file of weights; possible: \.safetensors, .*\.pth"):
+    with pytest.raises(ValueError, match=r"readme\.md is not a file of weights; possible: \.safetensors, .*\.pth"):
         open_weights(tmp_path / "readme.md")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.models.text.tokenizer import clean
+from pp1_orchestrator.models.text.tokenizer import clean_prompt
 
 
 @pytest.mark.parametrize(
@@ -19,5 +19,5 @@ from pp1_orchestrator.models.text.tokenizer import clean
     ],
 )
 def test_a_prompt_is_cleaned_as_upstream_does(text, wanted):
-    assert clean(text) == wanted
-    assert clean(wanted) == wanted or "<" in wanted
+    assert clean_prompt(text) == wanted
+    assert clean_prompt(wanted) == wanted or "<" in wanted

@@ -11,9 +11,9 @@ from diffusers import AutoencoderKLWan
 
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder, make_frame_encoder
-from pp1_orchestrator.models.vae.wan_encoder import FrameEncoder
+from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
+from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from training import world
 from training.scripts import random_scene
 
@@ -58,14 +58,14 @@ def vae(request):
 
 def test_a_frame_is_encoded_as_diffusers_encodes_it(vae):
     frame = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    encoder = make_frame_encoder(vae)
+    encoder = WanFrameEncoder(vae)
     found, own = encoder.encode(frame), theirs(vae, frame)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), own, rtol=0, atol=ROUNDING)
     exact = copy.deepcopy(vae).double()
     truth = theirs(exact, frame)
     torch.testing.assert_close(found.double(), truth, rtol=0, atol=ROUNDING)
-    in_double = FrameEncoder(exact).encode(frame)
+    in_double = WanFrameEncoder(exact).encode(frame)
     torch.testing.assert_close(in_double, truth.float(), rtol=1e-6, atol=1e-6)  # the same function, not a near one
     assert encoder.weight_bytes < sum(p.nbytes for p in vae.encoder.parameters()) / 2
 
@@ -73,27 +73,27 @@ def test_a_frame_is_encoded_as_diffusers_encodes_it(vae):
 def test_sixteen_bit_weights_give_a_float32_latent_nearby():
     vae = wan_like().to(torch.bfloat16)
     frame = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    found, wanted = FrameEncoder(vae).encode(frame), theirs(vae, frame)
+    found, wanted = WanFrameEncoder(vae).encode(frame), theirs(vae, frame)
     assert found.dtype == torch.float32
     assert (found - wanted).norm() < 0.03 * wanted.norm()
 
 
 def test_a_drawn_picture_survives_encoding_and_decoding():
     vae = load_vae(SHIPPED, CPU, torch.float32)
-    encoder, decoder = make_frame_encoder(vae), make_decoder(vae)
+    encoder, decoder = WanFrameEncoder(vae), make_decoder(vae)
     for picture in drawn_pictures(16):
         again = decoder.decode(encoder.encode(picture), DecodeState())[0]
         psnr = -10 * torch.log10((again - picture).square().mean() / 4)  # values span 2
         assert psnr > DRAWN_PSNR
 
 
-@pytest.mark.parametrize("kind", [make_decoder, ReferenceDecoder])
+@pytest.mark.parametrize("kind", [make_decoder, DiffusersDecoder])
 def test_encoding_in_the_middle_of_a_stream_leaves_the_stream_alone(kind):
     latents = torch.randn(6, 16, 4, 4, generator=torch.Generator().manual_seed(3))
 
     def pixels(encode):
         vae = load_vae(SHIPPED, CPU, torch.float32)
-        decoder, encoder, state = kind(vae), make_frame_encoder(vae), DecodeState()
+        decoder, encoder, state = kind(vae), WanFrameEncoder(vae), DecodeState()
         first = decoder.decode(latents[:3], state)
         if encode:
             encoder.encode(first[-1])
@@ -105,4 +105,4 @@ def test_encoding_in_the_middle_of_a_stream_leaves_the_stream_alone(kind):
 def test_blocks_of_another_vae_are_refused():
     vae = wan_like(is_residual=True)
     with pytest.raises(ValueError, match="WanResidualDownBlock"):
-        make_frame_encoder(vae)
+        WanFrameEncoder(vae)

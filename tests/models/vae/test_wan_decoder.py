@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
-from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
-from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder
+from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "vae"
 FRAMES = 6
@@ -39,13 +39,13 @@ def residual_vae() -> AutoencoderKLWan:
 
 
 @pytest.fixture(scope="module")
-def stacked(vae) -> StackedDecoder:
-    return StackedDecoder(vae).eval()
+def stacked(vae) -> WanDecoder:
+    return WanDecoder(vae).eval()
 
 
 @pytest.fixture(scope="module")
-def reference(vae) -> ReferenceDecoder:
-    return ReferenceDecoder(vae)
+def reference(vae) -> DiffusersDecoder:
+    return DiffusersDecoder(vae)
 
 
 def random_latents(frames: int, size: tuple[int, int], seed: int = 0) -> torch.Tensor:
@@ -78,8 +78,8 @@ def test_the_reference_decoder_gives_diffusers_bits(kind, request):
     vae = request.getfixturevalue(kind)
     latents = random_latents(FRAMES, SIZES[0])
     wanted = diffusers_pixels(vae, latents)
-    assert torch.equal(ReferenceDecoder(vae).decode(latents, DecodeState()), wanted)
-    assert torch.equal(in_pieces(ReferenceDecoder(vae), latents, (1, 3)), wanted)
+    assert torch.equal(DiffusersDecoder(vae).decode(latents, DecodeState()), wanted)
+    assert torch.equal(in_pieces(DiffusersDecoder(vae), latents, (1, 3)), wanted)
 
 
 @given(cuts, st.sampled_from(SIZES))
@@ -131,7 +131,7 @@ def test_a_started_stream_gives_four_frames_a_latent(stacked, reference):
 
 
 def test_the_decoder_suits_the_vae(vae, residual_vae):
-    assert isinstance(make_decoder(vae), StackedDecoder)
-    assert isinstance(make_decoder(residual_vae), ReferenceDecoder)
+    assert isinstance(make_decoder(vae), WanDecoder)
+    assert isinstance(make_decoder(residual_vae), DiffusersDecoder)
     with pytest.raises(ValueError, match=r"Wan2\.1's decoder blocks only"):
-        StackedDecoder(residual_vae)
+        WanDecoder(residual_vae)

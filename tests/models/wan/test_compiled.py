@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.functional import gelu, linear
 
 from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, clone_channels_last
-from pp1_orchestrator.models.vae.diffusers_decoder import ReferenceDecoder
+from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.load_vae import compile_decoder
-from pp1_orchestrator.models.vae.wan_decoder import StackedDecoder, _CausalConv
+from pp1_orchestrator.models.vae.wan_decoder import CausalConv, WanDecoder
 from pp1_orchestrator.models.wan.compiled import CompiledRunner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -80,16 +80,16 @@ def decoded(decoder, latents):
 def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
     vae, latents = small_vae(torch.float64), torch.randn(7, 16, 4, 4)
     parts = [latents[:3], latents[3:4], latents[4:6], latents[6:]]
-    decoder = StackedDecoder(vae).eval()
+    decoder = WanDecoder(vae).eval()
     compile_decoder(decoder, 3, (4, 4), in_parts=True, backend="aot_eager")
-    torch.testing.assert_close(decoded(decoder, parts), decoded(ReferenceDecoder(vae), [latents]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(decoded(decoder, parts), decoded(DiffusersDecoder(vae), [latents]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch's compiler needs a C++ one")
 def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
     """With torch's own compiler: it takes a plain copy for needless and hands on a view of all frames."""
-    conv, state = _CausalConv(nn.Conv3d(4, 4, 3)).to(torch.bfloat16), DecodeState()
+    conv, state = CausalConv(nn.Conv3d(4, 4, 3)).to(torch.bfloat16), DecodeState()
     compiled = torch.compile(lambda x: conv(x, ConvCache(state)), fullgraph=True, dynamic=False)
     frames = torch.randn(12, 4, 8, 8, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -104,13 +104,13 @@ def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
 
 def test_a_decoder_lies_where_its_weights_do():
     with torch.device("meta"):
-        decoder = StackedDecoder(AutoencoderKLWan(base_dim=16, dim_mult=[1, 1, 1, 1]))
+        decoder = WanDecoder(AutoencoderKLWan(base_dim=16, dim_mult=[1, 1, 1, 1]))
     assert {tensor.device.type for tensor in (*decoder.parameters(), *decoder.buffers())} == {"meta"}
 
 
 def test_a_narrow_decoder_stays_near_the_exact_one_and_gives_wide_pixels():
     latents = torch.randn(3, 16, 4, 4)
-    exact = decoded(ReferenceDecoder(small_vae(torch.float32)), [latents])
-    narrow = decoded(StackedDecoder(small_vae(torch.bfloat16)).eval(), [latents])
+    exact = decoded(DiffusersDecoder(small_vae(torch.float32)), [latents])
+    narrow = decoded(WanDecoder(small_vae(torch.bfloat16)).eval(), [latents])
     assert narrow.dtype == torch.float32
     assert float((narrow - exact).square().mean()) < 1e-3 * float(exact.square().mean())

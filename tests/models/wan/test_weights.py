@@ -18,9 +18,9 @@ class Noted:
     """A source that notes how many numbers each read gave."""
 
     def __init__(self, source) -> None:
-        self.source, self.numbers = source, []
+        self.source, self.path, self.shapes, self.numbers = source, source.path, source.shapes, []
 
-    def read(self, key, device, dtype, rows=None, dim=0):
+    def read(self, key, device=CPU, dtype=None, rows=None, dim=0):
         tensor = self.source.read(key, device, dtype, rows, dim)
         self.numbers.append(tensor.numel())
         return tensor
