@@ -153,7 +153,7 @@ window.pp1.Composer = class {
     this.draw();
   }
 
-  // Whether nobody has typed or is about to.
+  // Whether the prompt is empty and not being typed.
   get free() {
     return !this.typed && !this.prompt.value && document.activeElement !== this.prompt;
   }

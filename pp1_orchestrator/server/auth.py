@@ -19,13 +19,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.server.rate_limit import Buckets, client_of, too_often
-from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import ServerSettings
 
 COOKIE = "pp1_session"
 OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-NAME_CHARS = 80
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WATCHING = "/whep"
 """The only path at which the view token permits POST and DELETE: a viewer's own session."""
@@ -83,14 +82,14 @@ class AccessGuard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
-            return error_reply(
-                f"Host {host[:NAME_CHARS]!r} is not served here; use {', '.join(sorted(self._hosts))}", 403
-            )
+            names = ", ".join(sorted(self._hosts))
+            return error_reply(f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}", 403)
         if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
-            line = f"Origin {origin[:NAME_CHARS]!r} may not change anything here; only pages of {host[:NAME_CHARS]} may"
+            own, given = host[:MAX_ECHO_CHARS], origin[:MAX_ECHO_CHARS]
+            line = f"Origin {given!r} may not change anything here; only pages of {own} may"
             return error_reply(line, 403)
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import threading
@@ -18,6 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class HeaderTimeoutProtocol(H11Protocol):
@@ -56,10 +57,6 @@ class HeaderTimeoutProtocol(H11Protocol):
         self._deadline = None
         if self.conn.their_state is h11.IDLE:
             self.transport.close()
-
-
-log = logging.getLogger(__name__)
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class HttpServer(uvicorn.Server):
@@ -136,10 +133,10 @@ def serve(
         on_server: called with the server, for a `stop` from another thread.
         on_signal: called in the main thread at a signal; it may install another handler.
     """
-    taken = bind(host, port)
+    listener = bind(host, port)
     server = HttpServer(app, limits or Limits(), on_started, on_signal)
     on_server(server)
     try:
-        server.run(sockets=[taken])
+        server.run(sockets=[listener])
     finally:
-        taken.close()
+        listener.close()

@@ -17,22 +17,22 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(LOCAL_NAMES.get(host, host), port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
-        taken = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
     except (OSError, OverflowError, UnicodeError) as error:
-        raise ConfigError(f"serving.host={host}: it is no address of this machine ({error})") from error
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        raise ConfigError(f"serving.host={host}: not an address of this machine ({error})") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind(address)
+        listener.bind(address)
     except OSError as error:
-        taken.close()
+        listener.close()
         raise ConfigError(_bind_error(host, port, error)) from error
-    return taken
+    return listener
 
 
 def check_port(host: str, port: int) -> str:
     """Check early that a port is free. Returns the address of `host`. Raises ConfigError."""
-    with bind(host, port) as taken:
-        return taken.getsockname()[0]
+    with bind(host, port) as listener:
+        return listener.getsockname()[0]
 
 
 def _owner_of(port: int) -> str:
@@ -46,8 +46,8 @@ def _owner_of(port: int) -> str:
 
 def _bind_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        taken = f"already in use on {host}{_owner_of(port)}"
-        return f"serving.port={port}: {taken}; free it or choose another, e.g. serving.port={port + 1}"
+        used = f"already in use on {host}{_owner_of(port)}"
+        return f"serving.port={port}: {used}; free it or choose another, e.g. serving.port={port + 1}"
     if error.errno == errno.EACCES:
         return f"serving.port={port}: not permitted; choose one from 1024 to 65535"
     return f"serving.host={host}: can't listen there ({error.strerror})"

@@ -1,6 +1,6 @@
 """JSON bodies of requests and responses as pydantic models, which FastAPI validates, serialises and documents.
 
-A model named like a type in `ports` is its JSON form. Stage 0 has the rules about the content of prompts, seeds and
+A model named like a type in `types` is its JSON form. Stage 0 has the rules about the content of prompts, seeds and
 entries; their bounds are only documented here. Knows nothing of routes.
 """
 
@@ -12,12 +12,10 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS
 from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_SEED, MAX_TRANSITION_STEPS
 
 T = TypeVar("T")
-MAX_ECHO_CHARS = 80
-
-
 Text = Annotated[
     str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_PROMPT_CHARS, "pattern": r"\S"})
 ]
@@ -28,6 +26,10 @@ Steps = Annotated[
 ]
 Count = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0})]
 Interpolation = Literal["linear", "slerp"]
+
+
+def _one_of(*rules: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"oneOf": list(rules)})
 
 
 class Schema(BaseModel):
@@ -41,12 +43,10 @@ class _Body(Schema):
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
         """pydantic's own error for one does not list the known fields."""
-        unknown = (
-            next((name for name in data if name not in cls.model_fields), None) if isinstance(data, dict) else None
-        )
-        if unknown is not None:
-            context = {"name": unknown[:MAX_ECHO_CHARS], "choices": ", ".join(cls.model_fields)}
-            raise PydanticCustomError("unknown_field", "Object contains unknown field `{name}`", context)
+        for name in data if isinstance(data, dict) else ():
+            if name not in cls.model_fields:
+                context = {"name": name[:MAX_ECHO_CHARS], "choices": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown_field", "Object contains unknown field `{name}`", context)
         return data
 
     def convert(self, kind: type[T]) -> T:
@@ -79,13 +79,9 @@ class _Update(_Body):
 class PromptUpdate(_Update):
     """A change of what the stream shows. Either `prompt` or `prompts`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
-                {"required": ["prompts"], "properties": {"prompts": {"minItems": 1}}},
-            ]
-        }
+    model_config = _one_of(
+        {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+        {"required": ["prompts"], "properties": {"prompts": {"minItems": 1}}},
     )
 
 
@@ -110,13 +106,9 @@ class TimelineBody(_Body):
 class Control(_Body):
     """A command to the running stream. Only `seed` has a `value`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": ["value"], "properties": {"action": {"enum": ["seed"]}, "value": {"type": "integer"}}},
-                {"properties": {"action": {"enum": ["pause", "resume", "hard_cut"]}, "value": {"type": "null"}}},
-            ]
-        }
+    model_config = _one_of(
+        {"required": ["value"], "properties": {"action": {"enum": ["seed"]}, "value": {"type": "integer"}}},
+        {"properties": {"action": {"enum": ["pause", "resume", "hard_cut"]}, "value": {"type": "null"}}},
     )
     action: Literal["pause", "resume", "hard_cut", "seed"]
     value: Seed | None = None

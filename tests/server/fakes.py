@@ -9,7 +9,7 @@ from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, Timelin
 
 
 class MemoryStream:
-    """Implements ports.StreamControl."""
+    """Implements types.StreamControl."""
 
     def __init__(self, events: EventBus) -> None:
         self.events = events

@@ -1,4 +1,1 @@
-"""The routes of the documented interface, a file for each subject.
-
-Each route is a few lines: check, hand over, answer.
-"""
+"""The routes of the HTTP interface, one file for each subject. Route handlers contain no logic of the stream."""

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Body
 from starlette.responses import FileResponse, Response
 
-from pp1_orchestrator import types as ports
+from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, Responses, content, errors
@@ -23,13 +23,13 @@ FILE: Responses = {200: content("The file", MP4, format="binary"), 206: content(
 class Clips(Protocol):
     """Records clips and stores them (`media.clips.ClipRecorder`)."""
 
-    def start(self) -> ports.Clip: ...
+    def start(self) -> types.Clip: ...
 
-    def stop(self) -> ports.Clip: ...
+    def stop(self) -> types.Clip: ...
 
-    def clips(self) -> list[ports.Clip]: ...
+    def clips(self) -> list[types.Clip]: ...
 
-    def newest(self) -> ports.Clip | None: ...
+    def newest(self) -> types.Clip | None: ...
 
     def file(self, name: str) -> Path | None: ...
 
@@ -66,6 +66,6 @@ def clip_routes(clips: Clips, may_change: Any) -> APIRouter:
     return router
 
 
-def to_schema(clip: ports.Clip) -> schemas.Clip:
+def to_schema(clip: types.Clip) -> schemas.Clip:
     """A clip in its JSON form."""
     return schemas.Clip(**msgspec.to_builtins(clip))

@@ -1,4 +1,4 @@
-"""Routes for monitoring and for clients' generators: metrics, liveness, readiness, the OpenAPI document."""
+"""Routes for monitoring and client generators: metrics, liveness, readiness, the OpenAPI document."""
 
 from __future__ import annotations
 

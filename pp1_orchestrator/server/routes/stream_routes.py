@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
-from pp1_orchestrator import types as ports
+from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
@@ -42,21 +42,21 @@ def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, lease: Cont
     async def prompt(
         update: Annotated[schemas.PromptUpdate, Body(openapi_examples=PROMPTS)],
     ) -> schemas.PromptAccepted:
-        """Either one `prompt` or several weighted `prompts`, at once or over some chunks. The response does not wait
-        for the new prompt to be visible: events at /api/events report that."""
-        receipt = stream.update_prompt(update.convert(ports.PromptUpdate))
+        """Either one `prompt` or several weighted `prompts`, with the next chunk or over some chunks. The response does
+        not wait for the new prompt to be visible; events at /api/events report that."""
+        receipt = stream.update_prompt(update.convert(types.PromptUpdate))
         return schemas.PromptAccepted(state="accepted", id=receipt.id, truncated=receipt.truncated)
 
     @router.post("/api/control", summary="Pause, resume, cut, or set the seed", **changes)
     async def control(
         command: Annotated[schemas.Control, Body(openapi_examples=COMMANDS)],
     ) -> schemas.ControlAccepted:
-        """A new seed is also a hard cut: the history is forgotten."""
+        """A new seed is also a hard cut: the history is dropped."""
         if command.action != "seed" and command.value is not None:
             raise RequestError(f"value={command.value} has no meaning for action={command.action}, only for seed")
         if command.action == "seed" and command.value is None:
             raise RequestError(f"value is missing: action=seed needs one from 0 to {MAX_SEED}")
-        stream.control(command.convert(ports.Control))
+        stream.control(command.convert(types.Control))
         return schemas.ControlAccepted(state="accepted", action=command.action)
 
     return router

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Body
 
-from pp1_orchestrator import types as ports
+from pp1_orchestrator import types
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.requests import StrictRoute
@@ -32,7 +32,7 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
         timeline: Annotated[schemas.TimelineBody, Body(openapi_examples=PLANS)],
     ) -> schemas.TimelineAccepted:
         """Replaces everything that is planned. The server runs the timeline; no client has to stay connected."""
-        entries = tuple(entry.convert(ports.TimelineEntry) for entry in timeline.entries)
+        entries = tuple(entry.convert(types.TimelineEntry) for entry in timeline.entries)
         first = stream.set_timeline(entries, timeline.relative)
         return schemas.TimelineAccepted(state="accepted", entries=len(entries), first_chunk=first)
 
@@ -52,5 +52,5 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
     return router
 
 
-def _entries(entries: Sequence[ports.TimelineEntry]) -> schemas.Entries:
+def _entries(entries: Sequence[types.TimelineEntry]) -> schemas.Entries:
     return schemas.Entries(entries=msgspec.to_builtins(entries))
