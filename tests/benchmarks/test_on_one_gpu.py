@@ -38,7 +38,7 @@ def test_row_operators_are_near_the_same_maths_written_out(capsys):
     row_kernels.main([*CPU, "--only", "small"])
     rows = table(capsys.readouterr().out)
     assert len({row[1] for row in rows}) == len(rows) > 5
-    assert all(float(row[2]) < (0.03 if "rounded" in row[1] else 0.003) for row in rows)
+    assert all(float(row[2]) < (0.03 if "quantize" in row[1] else 0.003) for row in rows)
 
 
 def test_a_generators_time_is_told_by_kind_and_by_kernel(capsys):
