@@ -85,7 +85,7 @@ def ours(folder: Path, config: WanConfig, inputs: Inputs, dtype: torch.dtype) ->
     rope = rope_table(config.head_dim, 0, frames, height // 2, width // 2, inputs.device)
     text = model.embed_text(inputs.text.to(dtype))
     alone = msgspec.structs.replace(config, local_attn_size=config.chunk_frames)
-    cache = KVCache.for_model(alone, 1, (height, width), dtype, inputs.device)
+    cache = KVCache(alone, (height, width), dtype=dtype, device=inputs.device)
     cache.begin(0)
     times = (torch.full((1,), time, device=inputs.device) for time in TIMES)
     return [model(inputs.latents.to(dtype), time, text, cache, rope).float() for time in times]

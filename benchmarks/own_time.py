@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.multiprocessing as mp
@@ -33,11 +33,12 @@ from pp1_orchestrator.mesh.leader import Leader
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
+from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context import LatentHistory, RecomputeLatent
 from pp1_orchestrator.stage0.pipeline import all_finite
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.routing import EncoderHome, Payload, Routing
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
@@ -53,7 +54,7 @@ STEPS = (1000.0, 937.0, 833.0, 625.0)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Pixels of a picture; shape of an embedding."""
+    """Pixels of a frame; shape of an embedding."""
 
     height: int = 320
     width: int = 576
@@ -101,7 +102,7 @@ def lead(port: int) -> None:
     limit_threads(1)
     topology = Topology(join_store(port, 2, LIMITS.start), LEADER, 1, "gloo", LIMITS)
     spans = SpanRecorder(LEADER)
-    worker = MeshWorker(NoGenerator(), spans, CPU)
+    worker = MeshWorker(cast(CausalGenerator, NoGenerator()), spans, CPU)
     link = MeshLink(open_channel(topology))
     Leader(link, MeshShard(topology), RecipeResolver(None, spans), worker, spans).run()
     topology.close()
@@ -143,11 +144,10 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     process.start()
     topology = Topology(join_store(store.port, 2, LIMITS.start), STAGE0, 1, "gloo", LIMITS)
     link = MeshLink(open_channel(topology))
-    rules = PlanRules(STEPS, recompute_every=1, bias=1.0)
-    shape = ChunkShape(3, 16, sizes.height, sizes.width)
+    spec = ChunkSpec(3, 16, sizes.height, sizes.width, STEPS, recompute_every=1, bias=1.0)
     routing = OneEmbedding(None)
     routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
-    planner = Planner(shape, rules, 0, RecomputeLatent(), routing, LatentHistory(1))
+    planner = Planner(spec, 0, RecomputeLatent(), routing, LatentHistory(1))
     found: dict[bool, list[list[float]]] = defaultdict(list)
     for chunk in range(-WARM, chunks):
         new = chunk % NEW_PROMPT_EVERY == 0

@@ -37,7 +37,7 @@ class RankChunks:
         plan, size = ShardPlan(), case.latent_size
         place, source = Place(shard.rank, shard.degree), InitialWeights(whole_shapes(config), 0)
         model = assemble(config, read_part(config, source, place, plan, device, dtype), shard, plan)
-        cache = KVCache.for_model(config, shard.degree, size, dtype, device)
+        cache = KVCache(config, size, degree=shard.degree, dtype=dtype, device=device)
         self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), WAYS[way](model, cache))
         rng = torch.Generator().manual_seed(SEED)
         self._generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=rng))

@@ -1,7 +1,6 @@
-"""A small publish/subscribe bus for what happens to the stream: accepted, applied, visible, epoch, ranks.
+"""A publish/subscribe bus for what happens to the stream. Knows nothing of HTTP.
 
-Any thread may publish. Each subscriber has a bounded queue; when it is full the oldest event goes and is counted.
-Knows nothing of HTTP.
+Any thread may publish. Each subscriber has a bounded queue that drops its oldest event when full, and counts it.
 """
 
 from __future__ import annotations
@@ -17,11 +16,7 @@ QUEUE_LIMIT = 256
 
 
 class Subscription:
-    """One subscriber's bounded queue. Thread-safe.
-
-    Args:
-        wake: called from the publisher's thread after each event.
-    """
+    """One subscriber's queue. Thread-safe. wake: called from the publisher's thread after each event."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._lock = threading.Lock()

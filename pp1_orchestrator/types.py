@@ -1,4 +1,4 @@
-"""The seams between the parts: what stage 0 hands to media, server and measuring, and what it takes from them.
+"""What stage 0, media, server and telemetry exchange: updates, commands, decoded chunks, states, and their bounds.
 
 Knows nothing of processes, HTTP, codecs or configuration files.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
-import torch
+
+if TYPE_CHECKING:  # telemetry uses the states below, and works without torch
+    import torch
 
 MAX_PROMPTS = 8
 MAX_PROMPT_CHARS = 2000
@@ -18,38 +20,55 @@ MAX_TRANSITION_STEPS = 1000
 MAX_SEED = 2**31 - 1
 
 
+StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
+
+DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
+"""old_epoch: made before a hard cut; nan: not finite, or after a chunk that is not; failed: the mesh could not make the
+chunk; late: the pacer was behind; slow_viewer, slow_recorder: a full queue; cut: decoded before a hard cut."""
+
+EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
+"""restart: a new mesh; nan: a chunk was not finite; chunk: one could not be made."""
+
+RestartReason = Literal["death", "hang", "error"]
+"""death: a process ended; hang: no answer in time; error: reported by the mesh or its link, or a new mesh failed."""
+
+PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
+
+Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
+"""Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered; viewers:
+all places; address: the places of one address."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedChunk:
-    """Pixels of one chunk, as stage 0 decoded them.
-
-    frames: uint8 [T, H, W, 3] RGB or [T, 3·H/2, W] yuv420p planes, contiguous, on the CPU; nobody writes to it.
-    update_ids: prompt updates whose first pixels these are.
-    decoded_at_s: monotonic seconds.
-    """
+    """Pixels of one chunk."""
 
     chunk_index: int
     cache_epoch: int
     frames: torch.Tensor
+    """uint8 [T, H, W, 3] RGB or [T, 3·H/2, W] yuv420p planes, contiguous, on the CPU. Must not be written to."""
     update_ids: tuple[str, ...]
+    """Prompt updates whose first pixels these are."""
     decoded_at_s: float
+    """Monotonic seconds."""
 
 
 class FrameSink(Protocol):
-    """Takes decoded chunks. `put` is called by stage 0's thread and must not block for long."""
+    """Takes decoded chunks from the thread that decodes. `put` must not block for long."""
 
     def put(self, chunk: DecodedChunk) -> None: ...
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
-        """True as soon as another chunk should be begun: not more than one chunk ahead of what is shown, and not later
-        than it takes to make one.
+        """True when the next chunk should be started: at most one chunk ahead of what is shown, but in time.
 
-        coming: chunks that are being made and will be put first; lead_s: how long one takes from plan to pixels.
+        Args:
+            coming: chunks that are being made and will be put first.
+            lead_s: how long a chunk takes from plan to pixels.
         """
         ...
 
     def flush(self) -> None:
-        """Forget what has not been shown (a hard cut)."""
-        ...
+        """Drop what has not been shown (a hard cut)."""
 
     def close(self) -> None: ...
 
@@ -62,14 +81,14 @@ class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Over how many chunks a new conditioning is reached, and along which path. 0 and 1 both mean at once."""
+    """How many chunks a change of conditioning takes, and its path. With 0 or 1 the next chunk shows the new one."""
 
     steps: int = 0
     method: Literal["linear", "slerp"] = "linear"
 
 
 Cut = Literal["soft", "hard", "recache"]
-"""soft: history goes on as it is; hard: it is forgotten; recache: it is read once more under the new prompt."""
+"""What happens to the history: soft keeps it, hard drops it, recache recomputes it under the new prompt."""
 
 
 class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -87,14 +106,12 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A change at a certain chunk: an update, a seed, a hard cut, or several of them at once.
-
-    dropped: how many chunks before it a live run made and threw away; a replay does the same.
-    """
+    """A change at a certain chunk: an update, a seed, a hard cut, or several of them."""
 
     chunk: int
     seed: int | None = None
     dropped: int = 0
+    """How many chunks before it the recorded run made and dropped. A replay does the same."""
 
 
 class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,10 +122,7 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What viewers saw, as an MP4 file. It can be had as soon as it is ready.
-
-    ended: why nothing is added any more: asked, length or size (its limits), stopped (the program), or what went wrong.
-    """
+    """What viewers saw, as an MP4 file, which can be downloaded when it is ready."""
 
     id: str
     state: Literal["recording", "ready", "failed"]
@@ -116,17 +130,19 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     frames: int
     bytes: int
     ended: str | None
+    """Why it ended: asked, length or size (its limits), stopped (the program), or an error."""
 
 
 class PromptReceipt(msgspec.Struct, frozen=True):
-    """An update that was taken. truncated: the text encoder reads only the beginning of a prompt in it."""
+    """An update that was accepted."""
 
     id: str
     truncated: bool = False
+    """The text encoder reads only the beginning of a prompt in it."""
 
 
 class StreamControl(Protocol):
-    """What the server may ask of a running stream. Every method is thread-safe and returns at once."""
+    """What the server may ask of a running stream. Every method is thread-safe and does not block."""
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         """Accept an update. Raises RequestError."""
@@ -134,21 +150,20 @@ class StreamControl(Protocol):
 
     def control(self, command: Control) -> None:
         """Raises RequestError."""
-        ...
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        """Replace what is planned for chunks to come; relative: chunk 0 is the next one that can still be planned.
+        """Replace what is planned, and return the chunk that the entries count from. Raises RequestError.
 
-        Returns the chunk that the entries count from. Raises RequestError.
+        relative: chunk 0 is the next one that can still be planned.
         """
         ...
 
     def timeline(self) -> list[TimelineEntry]:
-        """What is planned for chunks to come."""
+        """The entries that are still to come."""
         ...
 
     def recording(self) -> list[TimelineEntry]:
-        """What has happened so far, as a timeline that gives the same latents again."""
+        """The run so far, as a timeline that gives the same latents again."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -156,10 +171,9 @@ class StreamControl(Protocol):
         ...
 
     def alive(self) -> bool:
-        """False while something that the process itself does takes far too long: it hangs."""
+        """False while the process itself hangs."""
         ...
 
     def ready(self) -> bool:
-        """True only while chunks are being decoded: the newest one is younger than the chunk deadline, or the
-        stream is paused on purpose."""
+        """True while chunks are being decoded, or the stream is paused: the newest is within the chunk deadline."""
         ...

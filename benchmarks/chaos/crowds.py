@@ -23,7 +23,7 @@ QUIET_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """reaped_s: until the program counted one viewer fewer; gap_s: the longest wait for a picture at the other one."""
+    """reaped_s: until the program counted one viewer fewer; gap_s: the longest wait for a frame at the other one."""
 
     reaped_s: float
     gap_s: float
@@ -31,7 +31,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """answers: how often each status; before_s, during_s: the p99 wait for a picture; applied: the last prompt is
+    """answers: how often each status; before_s, during_s: the p99 wait for a frame; applied: the last prompt is
     shown."""
 
     answers: dict[int, int]

@@ -42,7 +42,7 @@ def end_row(fault: str, found: End) -> list[str]:
 def departure_rows(fault: str, found: Departure) -> list[list[str]]:
     return [
         [fault, "let go after s", f"{found.reaped_s:.1f}"],
-        [fault, "longest wait for a picture at the other viewer, s", f"{found.gap_s:.2f}"],
+        [fault, "longest wait for a frame at the other viewer, s", f"{found.gap_s:.2f}"],
     ]
 
 
@@ -50,7 +50,7 @@ def flood_rows(fault: str, found: Flood) -> list[list[str]]:
     answers = ", ".join(f"{count} × {status}" for status, count in sorted(found.answers.items()))
     return [
         [fault, "answers", answers],
-        [fault, "p99 wait for a picture before and during, s", f"{found.before_s:.3f}, {found.during_s:.3f}"],
+        [fault, "p99 wait for a frame before and during, s", f"{found.before_s:.3f}, {found.during_s:.3f}"],
         [fault, "a prompt sent afterwards", "shown"],
     ]
 

@@ -43,13 +43,13 @@ from pp1_orchestrator.processes.process_tuning import (
     use_device,
 )
 from pp1_orchestrator.stage0.context import LatentHistory
-from pp1_orchestrator.stage0.decoder import PixelParts, TimedDecoder
+from pp1_orchestrator.stage0.decoder import ChunkDecoder
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
 from pp1_orchestrator.stage0.observers import BaseObserver, Receipts, Recording, Telemetry
-from pp1_orchestrator.stage0.overlap.base import Depths, Overlap, OverlapParts
+from pp1_orchestrator.stage0.overlap.base import Overlap, OverlapParts
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
@@ -95,14 +95,14 @@ class Assembly:
 
     def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
-        device = torch.device(settings.layout.device)
+        device = self._device = torch.device(settings.layout.device)
         self._context = CONTEXTS[settings.context.name]()
         self.loading = LoadPhases()
         deadlines = settings.deadlines
         self.decode_clock = ResponseTimer(deadlines.decode, deadlines.message, warm=self._kept_chunks() + 1)
         with self.loading.phase("pixels", device) as parts:
             decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
-            self._pixels = PixelParts(decoder, encoder, pixel_format_for(device))
+            self._decoder, self._frame_encoder = decoder, encoder
             parts |= components
         self._routing = self._make_routing(device)
         self._limit = make_prompt_limit(settings, config)
@@ -111,42 +111,44 @@ class Assembly:
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[BaseObserver]
     ) -> tuple[ChunkPipeline, SessionParts, MeshLink]:
         """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
-        settings, routing = self._settings, self._routing
+        settings = self._settings
         link = self._mesh.connect()
-        book = PromptQueue(routing, instruments.events, instruments.metrics, self._limit.exceeded)
+        prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = LatentHistory(self._kept_chunks())
-        planner = self._make_planner(history)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
-        wishes = PendingRequests(book, timeline, settings.run.chunks)
+        requests = PendingRequests(prompts, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
-        decoding = TimedDecoder(self._pixels, history, self._spans, self.decode_clock)
-        life = StreamLifecycle(instruments.metrics)
-        watchers = [life, instruments.receipts, telemetry, instruments.record, *observers]
+        decoder = ChunkDecoder(
+            self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_clock
+        )
+        lifecycle = StreamLifecycle(instruments.metrics)
+        watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device)
         # Figures of a run that was mended on the way would be worth nothing.
-        spoiled_limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
-        stage = ChunkPipeline(planner, routing, wishes, decoding, sink, watchers, self._spans, pack, spoiled_limit)
+        limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
+        pipeline = ChunkPipeline(
+            self._make_planner(history), requests, decoder, sink, watchers, self._spans, pack, limit
+        )
         parts = SessionParts(
-            stage=stage,
-            planner=planner,
+            pipeline=pipeline,
             make_overlap=partial(self._make_overlap, instruments),
-            keeper=self._mesh,
-            life=life,
-            wishes=wishes,
+            supervisor=self._mesh,
+            lifecycle=lifecycle,
+            requests=requests,
             timeline=timeline,
-            book=book,
-            record=instruments.record,
+            prompts=prompts,
+            recording=instruments.record,
             receipts=instruments.receipts,
             telemetry=telemetry,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return stage, parts, link
+        return pipeline, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
-        depths = Depths(chosen.d_in, chosen.d_out)
-        return OVERLAPS[chosen.name](OverlapParts(link, self._spans, instruments.queues, depths))
+        parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
+        return OVERLAPS[chosen.name](parts)
 
     def _make_routing(self, device: torch.device) -> Routing:
         kind = ROUTINGS[self._settings.routing.name]
@@ -158,10 +160,10 @@ class Assembly:
 
     def _make_planner(self, history: LatentHistory) -> Planner:
         settings, config = self._settings, self._config
-        shape = ChunkShape(config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width)
-        context = settings.context
-        rules = PlanRules(settings.model.steps, context.recompute_every, context.attention_bias)
-        return Planner(shape, rules, settings.seed, self._context, self._routing, history)
+        steps, context = settings.model.steps, settings.context
+        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
+        spec = ChunkSpec(*size, steps, context.recompute_every, context.attention_bias)
+        return Planner(spec, settings.seed, self._context, self._routing, history)
 
     def _kept_chunks(self) -> int:
         """Chunks before the one being made that fit in the generator's window."""
@@ -215,7 +217,7 @@ class Stream:
             assembly = Assembly(settings, config, self._mesh, self._spans)
             self._components |= assembly.loading.components
             self.load_s = assembly.loading.seconds
-            self._stage, parts, link = assembly.build(script, instruments, sink, observers)
+            self._pipeline, parts, link = assembly.build(script, instruments, sink, observers)
             self.session = Session(parts, link, self._info())
             self._watch = ProcessWatchdog(  # last: its thread runs from now on
                 partial(_own_clocks, assembly.decode_clock, self._mesh),
@@ -248,8 +250,8 @@ class Stream:
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
-        self._components["decode_cache"] = self._stage.decode_cache_bytes
-        shutdown = self._stage.message(Action.SHUTDOWN) if link_is_free else None
+        self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
+        shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:

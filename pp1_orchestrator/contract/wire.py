@@ -37,8 +37,7 @@ _DTYPES: dict[str, torch.dtype] = {
     "u8": torch.uint8,
 }
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_KIND_NAMES = {ENVELOPE: "envelope", RESULT: "result"}
-_TYPES = {ENVELOPE: env.PPEnvelopeV2, RESULT: res.PPResultV2}
+_KINDS = {ENVELOPE: ("envelope", env.PPEnvelopeV2), RESULT: ("result", res.PPResultV2)}
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -136,10 +135,10 @@ def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Encod
 def read_header(header: Tensor) -> Header:
     """int64 [HEADER_FIELDS] to Header. Raises ContractError, before memory is allocated for the metadata."""
     magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
-    if magic != MAGIC or kind not in _KIND_NAMES:
+    if magic != MAGIC or kind not in _KINDS:
         raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
     if version != env.VERSION:
-        raise ContractError(f"{_KIND_NAMES[kind]} version {version} is unknown; this side speaks {env.VERSION}")
+        raise ContractError(f"{_KINDS[kind][0]} version {version} is unknown; this side speaks {env.VERSION}")
     if not 0 < meta_bytes <= MAX_META_BYTES or not 0 <= tensor_count <= MAX_TENSORS:
         raise ContractError(f"call {call_id}: header announces {meta_bytes} bytes of metadata, {tensor_count} tensors")
     return Header(kind, version, call_id, meta_bytes, tensor_count)
@@ -152,7 +151,7 @@ def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]
     """
     try:
         parts = msgspec.msgpack.decode(meta.cpu().numpy().tobytes(), type=_Meta)
-        body: Any = msgspec.msgpack.decode(parts.body, type=_TYPES[header.kind])
+        body: Any = msgspec.msgpack.decode(parts.body, type=_KINDS[header.kind][1])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ContractError(f"call {header.call_id}: unreadable metadata: {error}") from error
     for spec in parts.tensors:
@@ -182,9 +181,7 @@ def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> en
     if len(named) != len(specs):
         raise ContractError(f"call {meta.call_id}: a tensor is described twice")
     if isinstance(meta, env.PPEnvelopeV2):
-        envelope = env.Envelope(meta, named)
-        env.check(envelope)
+        env.check(envelope := env.Envelope(meta, named))
         return envelope
-    result = res.Result(meta, named)
-    res.check_result(result)
+    res.check_result(result := res.Result(meta, named))
     return result

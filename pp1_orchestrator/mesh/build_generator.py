@@ -8,7 +8,6 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, open_checkpoint
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
-from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
@@ -33,25 +32,24 @@ def load_weights(settings: Settings, config: WanConfig, place: Place, device: to
         return read_part(config, open_checkpoint(settings, config), place, _shard_plan(settings), device, dtype)
 
 
-def make_generator(state: State, settings: Settings, config: WanConfig, shard: Shard) -> tuple[Generator, Components]:
+def make_generator(
+    state: State, settings: Settings, config: WanConfig, shard: Shard
+) -> tuple[CausalGenerator, Components]:
     """The generator of one mesh rank, and its bytes by component. state: as `load_weights` returned it."""
     model = assemble(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
-    cache = KVCache.for_model(config, shard.degree, size, weight.dtype, weight.device)
+    cache = KVCache(config, size, degree=shard.degree, dtype=weight.dtype, device=weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
-    parts = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
-    parts["text_cache"] = model.text_bytes()
-    runner = None
-    if settings.layout.compile:
-        runner = fast_runner(model, cache, settings.layout.fp8)
-    made = CausalGenerator(model, cache, schedule, runner)
+    components = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
+    components["text_cache"] = model.text_bytes()
+    runner = fast_runner(model, cache, settings.layout.fp8) if settings.layout.compile else None
+    generator = CausalGenerator(model, cache, schedule, runner)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
-        made.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
-    generator, delay_s = made, settings.debug.mesh_s
-    if delay_s:
+        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+    if delay_s := settings.debug.mesh_s:
         generator = delayed(generator, "denoise", lambda *_: delay_s)
-    return with_work_fault(generator, shard.rank + LEADER, settings), parts
+    return with_work_fault(generator, shard.rank + LEADER, settings), components
 
 
 def make_recipe_resolver(

@@ -21,14 +21,9 @@ def fingerprint_rank(settings: Settings) -> handshake.RankFingerprint:
     if model.weights == "random":
         return handshake.make_fingerprint(settings, versions, model.weights)
     with as_config_error(settings):
-        cache = DigestCache(_cache() / "digests.json")
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        cache = DigestCache(folder / "pp1-orchestrator" / "digests.json")
         found = fingerprint(model.part("generator"), cache)
         if model.lora is not None:
             found = f"{found}+{fingerprint(Path(model.lora).expanduser(), cache)}"
     return handshake.make_fingerprint(settings, versions, found)
-
-
-def _cache() -> Path:
-    """The user's cache folder."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return (Path(chosen) if chosen else Path("~/.cache").expanduser()) / "pp1-orchestrator"

@@ -50,7 +50,9 @@ class Leader:
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
         self._spans.flow_in("envelope", envelope.meta.call_id)
         try:
-            result = self._run(self._resolver.resolve(envelope), idle_ms)
+            resolved = self._resolver.resolve(envelope)
+            self._broadcast(resolved.envelope)
+            result = self._worker.infer(resolved, idle_ms)
         except Exception as error:
             meta = envelope.meta
             ids = {"call_id": meta.call_id, "epoch": meta.cache_epoch, "chunk": envelope.plan.chunk_index}
@@ -60,10 +62,6 @@ class Leader:
             raise
         self._send_result(result)
         self._worker.run_context_pass()
-
-    def _run(self, resolved: ResolvedEnvelope, idle_ms: float) -> Result:
-        self._broadcast(resolved.envelope)
-        return self._worker.infer(resolved, idle_ms)
 
     def _send_result(self, result: Result) -> None:
         """Rank 0 receives the previous result before it waits for this one, so this wait ends."""

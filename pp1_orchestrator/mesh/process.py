@@ -19,16 +19,10 @@ from pp1_orchestrator.mesh.leader import Leader, follow
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
+from pp1_orchestrator.processes import process_tuning
 from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
 from pp1_orchestrator.processes.log_setup import use_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
-from pp1_orchestrator.processes.process_tuning import (
-    limit_threads,
-    peak_bytes,
-    use_device,
-    use_environment,
-    use_loopback_for_gloo,
-)
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
 from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
 from pp1_orchestrator.transport.link import MeshLink
@@ -48,10 +42,13 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     use_format(settings.log, rank)
     exit_with_parent(EXIT_FAILED)
     if folder is not None:
-        _enable_stack_dumps(folder, rank)
-    limit_threads(settings.layout.threads)
-    use_loopback_for_gloo()
-    use_environment(settings.layout.environment, rank)
+        try:
+            write_on_signal(folder, rank)
+        except OSError as error:
+            log.warning("stacks can't be dumped: %s", error)
+    process_tuning.limit_threads(settings.layout.threads)
+    process_tuning.use_loopback_for_gloo()
+    process_tuning.use_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
         _run(rank, settings, config, store, folder)
@@ -71,7 +68,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     log.info("agreed on what must be equal")
     apply_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device_of(rank))
-    use_device(device, settings.layout.memory_share)
+    process_tuning.use_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
@@ -87,7 +84,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     generator, components = make_generator(state, settings, config, shard)
     publish(store, "memory", rank, components | text_bytes)
     log.info("joined the others")
-    worker = MeshWorker(generator, spans, device, alone=layout.mesh_ranks == 1)
+    worker = MeshWorker(generator, spans, device, only_rank=layout.mesh_ranks == 1)
     if resolver is not None:
         link = MeshLink(with_answer_fault(open_channel(topology), settings))
         Leader(link, shard, resolver, worker, spans).run()
@@ -95,16 +92,9 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
         follow(shard, worker)
     if folder is not None:
         leave_part(spans, folder)
-    publish(store, "peak", rank, peak_bytes(device))
+    publish(store, "peak", rank, process_tuning.peak_bytes(device))
     generator.close()
     topology.close()
-
-
-def _enable_stack_dumps(folder: Path, rank: int) -> None:
-    try:
-        write_on_signal(folder, rank)
-    except OSError as error:
-        log.warning("stacks can't be dumped: %s", error)
 
 
 def _report_failure(store: Store, rank: int, error: Exception) -> None:

@@ -50,9 +50,8 @@ class RecipeResolver:
         embeds = torch.cat([self._lookup(text) for text in plan.recipe.texts]) if plan.return_embeds else None
         end = time.monotonic_ns()
         self._spans.add("text", start, end, chunk=plan.chunk_index, call_id=envelope.meta.call_id)
-        meta = msgspec.structs.replace(
-            envelope.meta, plan=msgspec.structs.replace(plan, recipe=None, return_embeds=False)
-        )
+        resolved = msgspec.structs.replace(plan, recipe=None, return_embeds=False)
+        meta = msgspec.structs.replace(envelope.meta, plan=resolved)
         tensors = {**envelope.tensors, CONDITIONING: conditioning}
         return ResolvedEnvelope(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
 

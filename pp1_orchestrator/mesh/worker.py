@@ -10,7 +10,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,40 +20,22 @@ from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, Inf
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.mesh.text_conditioning import ResolvedEnvelope
+from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.sampler import initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
-
-
-class Generator(Protocol):
-    """What a mesh rank needs of `models.wan.generator.CausalGenerator` and of the wrappers around it."""
-
-    @property
-    def calls(self) -> int: ...
-
-    def reset(self) -> None: ...
-
-    def set_text(self, embeds: Tensor) -> None: ...
-
-    def rebuild(self, context: Tensor, start_frame: int) -> None: ...
-
-    def denoise(
-        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
-    ) -> Tensor: ...
-
-    def write_context(self, latents: Tensor, start_frame: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class MeshWorker:
     """Runs envelopes in order.
 
     Results are synchronised: their times are those of the device, and their tensors are ready to be read.
-    alone: no other rank waits for this one within a chunk, so it can continue after running out of memory.
+    only_rank: no other rank waits for this one within a chunk, so it can continue after running out of memory.
     """
 
-    def __init__(self, generator: Generator, spans: SpanRecorder, device: torch.device, alone: bool = True) -> None:
-        self._generator, self._spans, self._timer, self._alone = generator, spans, DeviceTimer(device), alone
+    def __init__(
+        self, generator: CausalGenerator, spans: SpanRecorder, device: torch.device, only_rank: bool = True
+    ) -> None:
+        self._generator, self._spans, self._timer, self._only_rank = generator, spans, DeviceTimer(device), only_rank
         self._needs_reset = False
         self._pending_context: tuple[InferPlan, Tensor] | None = None
         self._calls_reported = 0
@@ -69,7 +51,7 @@ class MeshWorker:
         try:
             return self._infer(resolved, idle_ms)
         except torch.OutOfMemoryError as error:
-            if not self._alone:
+            if not self._only_rank:
                 raise
             return self._abandon(resolved.envelope, first_line(error))
 

@@ -67,7 +67,7 @@ def _profile_mesh(settings: Settings, config: WanConfig, profile: ModelProfile) 
     needs, memory, shard = profile.needs, MemoryTracker(), CountingShard(settings.layout.mesh_ranks)
     dtype, frames = dtype_of(settings), needs.chunk_latent_frames
     height, width = needs.latents[-2:]
-    cache = KVCache.for_model(config, shard.degree, (height, width), dtype, META)
+    cache = KVCache(config, (height, width), degree=shard.degree, dtype=dtype, device=META)
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))

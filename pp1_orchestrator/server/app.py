@@ -33,8 +33,7 @@ from pp1_orchestrator.server.routes.whep_routes import Peers, whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
-from pp1_orchestrator.telemetry.metrics_catalogue import Limited
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, StreamControl
+from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
 
 log = logging.getLogger(__name__)
 MountPanel = Callable[[FastAPI, int, int, int], None]

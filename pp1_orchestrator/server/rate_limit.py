@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.server_settings import Limits, Rate
-from pp1_orchestrator.telemetry.metrics_catalogue import Limited
+from pp1_orchestrator.types import Limited
 
 NETWORK_BITS = 64
 """Prefix length of the IPv6 network that counts as one client: a client usually controls all of it."""

@@ -12,11 +12,6 @@ from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.transport.cuda_streams import StreamFence
 from pp1_orchestrator.types import PromptUpdate
 
-RESTART = "restart"
-"""Reason of an epoch that begins with a new mesh."""
-FAILED = "chunk"
-"""Reason of an epoch that begins after a chunk that the mesh could not make."""
-
 
 @dataclass(slots=True)
 class InFlightChunk:
@@ -24,9 +19,8 @@ class InFlightChunk:
 
     envelope: Envelope
     encoded: wire.EncodedMessage
-    """The envelope, ready to be sent."""
-    packed: StreamFence
-    """For a thread that sends its tensors from another stream."""
+    fence: StreamFence
+    """For a thread that sends the encoded envelope from another stream."""
     record: ChunkRecord
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
@@ -40,17 +34,20 @@ class InFlightChunk:
     def plan(self) -> InferPlan:
         return self.envelope.plan
 
+    @property
+    def index(self) -> int:
+        return self.envelope.plan.chunk_index
+
 
 @dataclass(slots=True)
 class ReceivedChunk:
-    """A chunk whose result is here."""
+    """A chunk whose result is here. latents: [1, F, z, h, w]."""
 
     chunk: InFlightChunk
     latents: Tensor
-    """[1, F, z, h, w]."""
     finite: Tensor
-    """Whether the latents are, a bool on their device. Reading it waits for the device."""
+    """Whether the latents are finite: a bool on their device. Reading it waits for the device."""
     fence: StreamFence
-    """For a thread that uses both on another stream."""
+    """For a thread that uses the tensors above on another stream."""
     pixels: list[Tensor] = field(default_factory=list)
     """What has been decoded so far, each [T, 3, H, W] in −1…1."""

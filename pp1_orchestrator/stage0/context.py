@@ -1,8 +1,4 @@
-"""How the generator's KV cache gets clean history before the next chunk: the policies, and the latents that they use.
-
-Knows nothing of decoding. A policy says whether a clean pass follows a chunk, and what the cache is rebuilt from
-before one.
-"""
+"""How the generator's KV cache gets clean history before the next chunk: policies, and the latents that they use."""
 
 from __future__ import annotations
 
@@ -17,12 +13,9 @@ from pp1_orchestrator.transport.cuda_streams import StreamFence
 
 
 class LatentHistory:
-    """The latents of an epoch's newest chunks, F latent frames each. Bounded.
+    """The latents of an epoch's newest chunks, F latent frames each. kept: how many chunks.
 
     The session's thread fills it. The anchor comes from the thread that decodes, before the next plan is made.
-
-    Args:
-        kept: chunks that are kept.
     """
 
     def __init__(self, kept: int) -> None:
@@ -94,9 +87,9 @@ class NoContext(ContextPolicy):
 
 
 class CleanPass(ContextPolicy):
-    """context=clean_pass: after each chunk, one pass at t = 0 over its clean latents (Self-Forcing, LongLive).
+    """context=clean_pass: after each chunk, a pass at t = 0 writes its clean keys and values (Self-Forcing, LongLive).
 
-    It writes their keys and values. The result is already on its way by then, so the pass overlaps with decoding.
+    The result is already on its way by then, so the pass overlaps with decoding.
     """
 
     clean_pass: ClassVar[bool] = True
@@ -105,9 +98,8 @@ class CleanPass(ContextPolicy):
 class Recompute(ContextPolicy, ABC):
     """Before each chunk the cache is rebuilt from the chunk before it (Krea realtime).
 
-    An epoch's first latent frame stands for one pixel frame, every later one for four that follow others. A cache that
-    starts in the middle of a stream wants the former, so the policies differ in how they make that frame. The epoch's
-    first chunk is used as it is.
+    An epoch's first latent frame stands for one pixel frame, every later one for four. A rebuilt cache needs one of the
+    first kind, and the policies differ in how they make it. The epoch's first chunk has one.
     """
 
     rebuilds: ClassVar[bool] = True
@@ -137,7 +129,7 @@ class RecomputeSynthetic(Recompute):
     """
 
     def _first_frame(self, history: LatentHistory) -> Tensor:
-        return restyled(history.previous[:, :1], history.first)
+        return adain(history.previous[:, :1], history.first)
 
 
 class RecomputeAnchor(Recompute):
@@ -152,8 +144,8 @@ class RecomputeAnchor(Recompute):
         return history.anchor
 
 
-def restyled(frame: Tensor, like: Tensor) -> Tensor:
-    """frame with each channel's mean and deviation of `like`; both [1, 1, z, h, w]."""
+def adain(frame: Tensor, like: Tensor) -> Tensor:
+    """frame with the mean and deviation of each channel of `like`; both [1, 1, z, h, w]."""
     space = (-2, -1)
     centred = frame - frame.mean(space, keepdim=True)
     deviation = centred.square().mean(space, keepdim=True).sqrt().clamp_min(1e-6)

@@ -1,14 +1,11 @@
-"""Decoding whose time is taken, so that a hang in it is found out (`runtime.self_watch`).
+"""From a chunk's latents to its pixels, at once or in two parts: the one that the next plan waits for, then the rest.
 
-From a chunk's latents to its pixels, at once or in two parts: the one that the next plan waits for, then the rest.
-
-Owns the decoder's streaming state and the one-frame encoder. One thread at a time; the overlap strategy says which.
+Owns the decoder's streaming state. One thread at a time; the overlap strategy says which.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,28 +19,27 @@ from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import DecodedChunk
 
 
-@dataclass(frozen=True, slots=True)
-class PixelParts:
-    """What makes pixels."""
-
-    decoder: StreamingDecoder
-    encoder: FrameEncoder | None
-    """For anchor frames; None where the context needs none."""
-    pictures: PixelFormat
-    """What codecs get."""
-
-
 class ChunkDecoder:
-    """Decodes the chunks of one stream, in order."""
+    """Decodes the chunks of one stream, in order.
 
-    def __init__(self, parts: PixelParts, history: LatentHistory, spans: SpanRecorder) -> None:
-        self._decoder, self._encoder, self._pictures = parts.decoder, parts.encoder, parts.pictures
-        self._history, self._spans = history, spans
-        self._state = DecodeState()
+    Args:
+        encoder: for anchor frames; None where the context needs none.
+        pixel_format: what codecs get.
+        timer: measures decoding, so that a watchdog can notice a hang.
+    """
 
-    @property
-    def cache_bytes(self) -> int:
-        return self._state.nbytes
+    def __init__(
+        self,
+        decoder: StreamingDecoder,
+        encoder: FrameEncoder | None,
+        pixel_format: PixelFormat,
+        history: LatentHistory,
+        spans: SpanRecorder,
+        timer: ResponseTimer,
+    ) -> None:
+        self._decoder, self._encoder, self._pixel_format = decoder, encoder, pixel_format
+        self._history, self._spans, self._timer = history, spans, timer
+        self.state = DecodeState()
 
     @property
     def needs_pixels(self) -> bool:
@@ -52,15 +48,16 @@ class ChunkDecoder:
 
     def prepare(self, received: ReceivedChunk) -> None:
         """Decode the first latent frame and encode its last pixel frame: the anchor that the next plan needs."""
+        record = received.chunk.record
         if self._encoder is None or received.chunk.plan.init_cache:
             return  # an epoch's first chunk is used as it is
-        start = time.monotonic_ns()
-        pixels = self._decode(received, received.latents[0, :1])
-        decoded = time.monotonic_ns()
-        anchor = self._encoder.encode(pixels[-1])
-        self._history.set_anchor(anchor.to(received.latents.device))  # it is sent together with the latents
-        end = time.monotonic_ns()
-        record = received.chunk.record
+        with self._timer.timed():
+            start = time.monotonic_ns()
+            pixels = self._decode(received, received.latents[0, :1])
+            decoded = time.monotonic_ns()
+            anchor = self._encoder.encode(pixels[-1])
+            self._history.set_anchor(anchor.to(received.latents.device))  # it is sent together with the latents
+            end = time.monotonic_ns()
         record.anchor_ms = (end - start) / 1e6
         self._spans.add("decode", start, decoded, chunk=record.chunk_index)
         self._spans.add("encode", decoded, end, chunk=record.chunk_index)
@@ -68,12 +65,14 @@ class ChunkDecoder:
     def finish(self, received: ReceivedChunk) -> DecodedChunk:
         """All pixels of the chunk, as a viewer gets them."""
         record = received.chunk.record
-        start = time.monotonic_ns()
         ready = len(received.pixels)  # at most one part, of one latent frame
-        with self._spans.on_device("decode", chunk=record.chunk_index):
-            rest = self._decode(received, received.latents[0, ready:])
-            frames = to_host(self._pictures(torch.cat(received.pixels) if ready else rest))
-        end = time.monotonic_ns()
+        with self._timer.timed():
+            start = time.monotonic_ns()
+            with self._spans.on_device("decode", chunk=record.chunk_index):
+                rest = self._decode(received, received.latents[0, ready:])
+                frames = to_host(self._pixel_format(torch.cat(received.pixels) if ready else rest))
+            end = time.monotonic_ns()
+        self._timer.record((end - start) / 1e9)
         self._spans.add("decode", start, end, chunk=record.chunk_index, frames=len(frames))
         if not ready:
             self._spans.add("wait for decode", round(record.recv_end_s * 1e9), start, chunk=record.chunk_index)
@@ -85,26 +84,7 @@ class ChunkDecoder:
     def _decode(self, received: ReceivedChunk, latents: Tensor) -> Tensor:
         """Decode the chunk's next latent frames, [n, z, h, w]."""
         if received.chunk.plan.init_cache and not received.pixels:
-            self._state = DecodeState()
-        pixels = self._decoder.decode(latents, self._state)
+            self.state = DecodeState()
+        pixels = self._decoder.decode(latents, self.state)
         received.pixels.append(pixels)
         return pixels
-
-
-class TimedDecoder(ChunkDecoder):
-    """clock: of the part that is being decoded."""
-
-    def __init__(self, parts: PixelParts, history: LatentHistory, spans: SpanRecorder, clock: ResponseTimer) -> None:
-        super().__init__(parts, history, spans)
-        self._clock = clock
-
-    def prepare(self, received: ReceivedChunk) -> None:
-        with self._clock.timed():
-            super().prepare(received)
-
-    def finish(self, received: ReceivedChunk) -> DecodedChunk:
-        start = time.monotonic()
-        with self._clock.timed():
-            decoded = super().finish(received)
-        self._clock.record(time.monotonic() - start)
-        return decoded

@@ -1,7 +1,7 @@
 """What happens after chunks that are not finite, or that could not be made, and when the mesh is to blame.
 
-A cache that has seen such a chunk, the generator's or the decoder's, spoils every chunk after it, so none of that epoch
-is shown any more. A hard cut resets both caches. When it happens again and again, the mesh is ended.
+The caches of generator and decoder pass such a chunk on to later ones, so the rest of its epoch is not shown. A
+hard cut resets both caches. When failures repeat, the mesh is ended.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 
 from pp1_orchestrator.errors import ChunkError, MeshError
-from pp1_orchestrator.stage0.chunk import FAILED, ReceivedChunk
+from pp1_orchestrator.stage0.chunk import ReceivedChunk
 from pp1_orchestrator.telemetry.records import ChunkRecord
 
 log = logging.getLogger(__name__)
-NOT_FINITE = "nan"
-"""Reason of the epoch that begins after a chunk that is not finite."""
+RESTART, FAILED, NOT_FINITE = "restart", "chunk", "nan"
+"""Reasons of epochs: a new mesh, a chunk that the mesh could not make, a chunk that is not finite."""
 KEEP_QUEUED_FRAMES = frozenset({NOT_FINITE, FAILED})
-"""Reasons of epochs before which queued frames are still shown, to bridge the gap."""
+"""Before these epochs queued frames are still shown, to bridge the gap."""
 REPEAT_WINDOW_S = 60.0
 """Two chunks that could not be made within this time are too many."""
 

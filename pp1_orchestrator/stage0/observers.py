@@ -1,7 +1,4 @@
-"""Who watches the chunks go by: receipts of prompt updates, metrics and log, digests. None of them decides anything.
-
-What a run did, chunk by chunk, as a timeline: the same entries and chunk count give the same latents again.
-"""
+"""Observers of chunks: receipts of prompt updates, metrics, the recording, digests. None of them decides anything."""
 
 from __future__ import annotations
 
@@ -14,17 +11,20 @@ from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.stage0.chunk import FAILED, RESTART, InFlightChunk
+from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.failures import FAILED, RESTART
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.telemetry.summary import ArrayDigest
 from pp1_orchestrator.types import DecodedChunk, PromptUpdate, TimelineEntry
 
 WAITING_LIMIT = 256
+"""Updates that are decoded and not shown yet."""
+KEPT_ENTRIES = 10_000
 
 
 class BaseObserver:
-    """Is notified of every chunk, in order, by one thread at a time. Does nothing; subclasses override what they need.
+    """Notified of every chunk, in order, by one thread at a time. Subclasses override what they need.
 
     `planned` may be called while another chunk is being decoded.
     """
@@ -43,33 +43,29 @@ class BaseObserver:
 
 
 class Receipts(BaseObserver):
-    """Says of every update when it was applied and when it became visible."""
+    """Reports when each update was applied and when it became visible."""
 
     def __init__(self, events: EventBus, metrics: Metrics) -> None:
         self._events, self._metrics = events, metrics
         self._waiting: OrderedDict[str, UpdateRecord] = OrderedDict()
         self._first_shown_s: float | None = None
         self.prompt = ""
-        """What the newest planned chunk shows."""
+        """The newest update that was applied."""
         self.truncated = False
-        """Whether the text encoder reads only the beginning of it."""
+        """The text encoder reads only the beginning of it."""
 
     def planned(self, chunk: InFlightChunk) -> None:
         for update in chunk.updates:
             if update.applied_chunk is None:
                 self._metrics.prompt_update("applied")
-            update.applied_chunk = chunk.plan.chunk_index
+            update.applied_chunk = chunk.index
             self.prompt, self.truncated = update.prompt, update.truncated
-            self._events.publish(
-                "applied", update=update.id, chunk=update.applied_chunk, epoch=chunk.record.cache_epoch
-            )
+            self._events.publish("applied", update=update.id, chunk=chunk.index, epoch=chunk.record.cache_epoch)
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
         for update in chunk.updates:
-            update.applied_chunk = decoded.chunk_index
-            update.emitted_s = decoded.decoded_at_s
-            chunks = update.applied_chunk - update.accepted_chunk
-            self._metrics.prompt_to_pixels(update.emitted_s - update.accepted_s, chunks)
+            update.applied_chunk, update.emitted_s = chunk.index, decoded.decoded_at_s
+            self._metrics.prompt_to_pixels(update.emitted_s - update.accepted_s, chunk.index - update.accepted_chunk)
             self._waiting[update.id] = update
             if len(self._waiting) > WAITING_LIMIT:
                 self._waiting.popitem(last=False)
@@ -79,7 +75,7 @@ class Receipts(BaseObserver):
         self._metrics.epoch_changed(epoch, reason)
 
     def shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
-        """A sink's listener; called from the sink's thread. media_s counts from the first picture ever shown."""
+        """A chunk's first frame goes out; called from the sink's thread. media_s counts from the first frame shown."""
         if self._first_shown_s is None:
             self._first_shown_s = shown_at_s
         media_s = round(shown_at_s - self._first_shown_s, 3)
@@ -87,21 +83,19 @@ class Receipts(BaseObserver):
             update = self._waiting.pop(update_id, None)
             if update is None:
                 continue
-            latency_ms = round((shown_at_s - update.accepted_s) * 1e3, 1)
-            chunks = chunk.chunk_index - update.accepted_chunk
             self._metrics.prompt_update("visible")
             self._events.publish(
                 "visible",
                 update=update_id,
                 chunk=chunk.chunk_index,
                 media_s=media_s,
-                latency_ms=latency_ms,
-                latency_chunks=chunks,
+                latency_ms=round((shown_at_s - update.accepted_s) * 1e3, 1),
+                latency_chunks=chunk.chunk_index - update.accepted_chunk,
             )
 
 
 class Telemetry(BaseObserver):
-    """Feeds the metrics and the chunk log; knows when the last chunk was decoded."""
+    """Feeds the metrics and the chunk log, and keeps when the last chunk was decoded."""
 
     def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
         self._metrics, self._log = metrics, chunk_log
@@ -118,7 +112,7 @@ class Telemetry(BaseObserver):
 
 
 class Digests(BaseObserver):
-    """What the run made, in two numbers: equal for equal pixels and latents."""
+    """SHA-256 over all pixels and all latents of a run. Costs a copy to the host per chunk."""
 
     def __init__(self) -> None:
         self.pixels, self.latents = ArrayDigest(), ArrayDigest()
@@ -128,11 +122,11 @@ class Digests(BaseObserver):
         self.latents.update(latents.cpu().numpy())
 
 
-KEPT_ENTRIES = 10_000
-
-
 class Recording(BaseObserver):
-    """An observer of the stage. Bounded: of a very long run the oldest entries go, and `complete` says so."""
+    """What a run did, as a timeline: the same entries and chunk count give the same latents again.
+
+    Bounded: a very long run loses its oldest entries, and is then no longer `complete`.
+    """
 
     def __init__(self) -> None:
         self._entries: deque[TimelineEntry] = deque(maxlen=KEPT_ENTRIES)
@@ -140,7 +134,7 @@ class Recording(BaseObserver):
         self._seed: int | None = None
         self._epoch = 0
         self._count = 0
-        self._thrown = 0
+        self._dropped = 0
         self._newest = PromptUpdate()
         self._restarted = False
         self.chunks = 0
@@ -165,27 +159,26 @@ class Recording(BaseObserver):
             return
         fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
         with self._lock:
-            dropped, self._thrown = (self._thrown, 0) if cut == "hard" else (0, self._thrown)
+            dropped, self._dropped = (self._dropped, 0) if cut == "hard" else (0, self._dropped)
             entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
             self._entries.append(entry)
             self._count += 1
 
     def dropped(self, chunk: InFlightChunk) -> None:
-        """A hard cut threw it away: that belongs to the newest hard cut after it, which may be still to come."""
+        """Count it at the newest hard cut after it, which may be still to come."""
         with self._lock:
             for index in range(len(self._entries) - 1, -1, -1):
                 entry = self._entries[index]
-                if entry.cut == "hard" and entry.chunk > chunk.plan.chunk_index:
+                if entry.cut == "hard" and entry.chunk > chunk.index:
                     self._entries[index] = msgspec.structs.replace(entry, dropped=entry.dropped + 1)
                     return
-            self._thrown += 1
+            self._dropped += 1
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
-        """The next plan tells; why, only this."""
         self._restarted = reason in (RESTART, FAILED)
 
     def _shown_from(self, chunk: InFlightChunk) -> PromptUpdate:
-        """The update that a chunk is the first to show. With a new mesh that is the newest one, at its target."""
+        """The update that a chunk is the first to show. After a restart it is the newest one, at its target."""
         restarted, self._restarted = self._restarted, False
         self._newest = chunk.requested or self._newest
         if restarted:

@@ -7,31 +7,23 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TypeVar
 
-from pp1_orchestrator.stage0.prompt_queue import PromptQueue, ReadyUpdate
+from pp1_orchestrator.stage0.prompt_queue import PromptQueue, QueuedUpdate
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.types import TimelineEntry
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRequest:
     """Everything that changes at one chunk."""
 
-    update: ReadyUpdate | None = None
+    update: QueuedUpdate | None = None
     seed: int | None = None
     cut: str | None = None
     """Reason of a hard cut before the chunk."""
 
 
 class PendingRequests:
-    """Joins the timeline with what is asked for while the stream runs.
-
-    Args:
-        chunks: how many to make in all; None means until stopped.
-    """
+    """Joins the timeline with live requests. chunks: how many to make in all; None means until stopped."""
 
     def __init__(self, prompts: PromptQueue, timeline: Timeline, chunks: int | None) -> None:
         self._prompts, self._timeline, self._chunks = prompts, timeline, chunks
@@ -61,8 +53,8 @@ class PendingRequests:
     def must_wait(self, chunk: int) -> bool:
         """True when the chunk must not be planned while another one is unfinished.
 
-        That is so before a planned hard cut, since a script gives the same pixels with every overlap. It is also so
-        before an update that recomputes the history, which needs all of it.
+        A planned hard cut must wait, so that a script gives the same pixels with every overlap. So must an update that
+        recomputes the history, which needs all of it.
         """
         entry = self._timeline.at(chunk)
         if entry is None or not entry.has_prompt:
@@ -79,7 +71,7 @@ class PendingRequests:
         Args:
             chunk: the one that is being planned.
             head: newest chunk whose result has reached rank 0.
-            settled: no chunk is with the mesh, so the whole history is here. An update that recomputes it needs that.
+            settled: no chunk is with the mesh, so the whole history is here.
         """
         entry = self._timeline.take(chunk)
         if entry is not None and entry.has_prompt:
@@ -89,14 +81,9 @@ class PendingRequests:
             update = self._prompts.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
-        return ChunkRequest(update, _first(entry and entry.seed, seed), _first(_cut_reason(entry, update), cut))
-
-
-def _cut_reason(entry: TimelineEntry | None, update: ReadyUpdate | None) -> str | None:
-    if update is not None and update.update.cut == "hard":
-        return f"update {update.record.id}"
-    return "planned" if entry is not None and entry.cut == "hard" else None
-
-
-def _first(*values: T | None) -> T | None:
-    return next((value for value in values if value is not None), None)
+        if entry is not None:
+            seed = seed if entry.seed is None else entry.seed
+            cut = "planned" if entry.cut == "hard" else cut
+        if update is not None and update.update.cut == "hard":
+            cut = f"update {update.record.id}"
+        return ChunkRequest(update, seed, cut)

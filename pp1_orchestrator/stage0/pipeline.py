@@ -14,16 +14,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.errors import ChunkError
-from pp1_orchestrator.stage0.chunk import FAILED, RESTART, InFlightChunk, ReceivedChunk
+from pp1_orchestrator.stage0.chunk import InFlightChunk, ReceivedChunk
 from pp1_orchestrator.stage0.decoder import ChunkDecoder
-from pp1_orchestrator.stage0.failures import KEEP_QUEUED_FRAMES, FailurePolicy
+from pp1_orchestrator.stage0.failures import FAILED, KEEP_QUEUED_FRAMES, RESTART, FailurePolicy
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.stage0.pending_requests import ChunkRequest, PendingRequests
 from pp1_orchestrator.stage0.planner import Planner
-from pp1_orchestrator.stage0.routing import Routing
 from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.cuda_streams import StreamFence
@@ -43,24 +42,23 @@ class ChunkPipeline:
     """Plans and finishes chunks in order.
 
     Args:
-        pack: makes an envelope ready to be sent.
+        pack: encodes an envelope.
         rejected_limit: consecutive rejected epochs after which the mesh is considered broken.
     """
 
     def __init__(
         self,
         planner: Planner,
-        routing: Routing,
         requests: PendingRequests,
         decoder: ChunkDecoder,
         sink: FrameSink,
         observers: Sequence[BaseObserver],
         spans: SpanRecorder,
-        pack: Callable[..., wire.EncodedMessage],
+        pack: Callable[[Envelope], wire.EncodedMessage],
         rejected_limit: int,
     ) -> None:
-        self._planner, self._routing, self._requests, self._sink = planner, routing, requests, sink
-        self._decoder, self._observers, self._spans, self._pack = decoder, observers, spans, pack
+        self.planner, self.decoder, self._requests, self._sink = planner, decoder, requests, sink
+        self._observers, self._spans, self._pack = observers, spans, pack
         self._failures = FailurePolicy(rejected_limit, requests.request_cut)
         self._lock = threading.RLock()
         """Order between the session's thread and the one that decodes: updates, epochs, observers."""
@@ -83,49 +81,31 @@ class ChunkPipeline:
         """Chunks that have been planned and neither shown nor dropped."""
         return len(self._unfinished)
 
-    @property
-    def needs_pixels(self) -> bool:
-        """True when the next plan waits for `prepare`."""
-        return self._decoder.needs_pixels
-
-    @property
-    def decode_cache_bytes(self) -> int:
-        return self._decoder.cache_bytes
-
-    @property
-    def epoch(self) -> int:
-        return self._planner.cache_epoch
-
     def check(self) -> None:
         """Raises MeshError when the mesh gives nothing that can be shown."""
         self._failures.check()
 
     def plan(self, block: bool) -> InFlightChunk | None:
-        """The next chunk, or None when none is wanted now.
-
-        Args:
-            block: wait a little when the sink has no room yet.
-        """
-        index = self._planner.next_chunk
+        """The next chunk, or None when none is wanted now. block: wait a little when the sink has no room yet."""
+        index = self.planner.next_chunk
         if not self._requests.wants_chunk(index) or (self._unfinished and self._requests.must_wait(index)):
             return None
-        if self._unanswered and self._planner.needs_history:
+        if self._unanswered and self.planner.needs_history:
             return None
         if not self._has_room(block, index):
             return None
         start = time.monotonic_ns()
         request = self._requests.take(index, self.head, settled=not self._unanswered)
         self._apply(request)
-        envelope = self._planner.plan()
+        envelope = self.planner.plan()
         encoded = self._pack(envelope)
         record = self._record(start, request, envelope.meta.call_id, encoded)
         update = request.update
         with self._lock:  # a chunk that is dropped meanwhile hands its updates to this one, before or after
             updates, self._deferred_updates = self._deferred_updates, []
             updates += [update.record] if update else []
-            chunk = InFlightChunk(
-                envelope, encoded, StreamFence(encoded.device), record, updates, update.update if update else None
-            )
+            fence, requested = StreamFence(encoded.device), update.update if update else None
+            chunk = InFlightChunk(envelope, encoded, fence, record, updates, requested)
             record.update_ids = tuple(update.id for update in updates)
             self._unanswered.append(chunk)
             self._unfinished[index] = chunk
@@ -135,23 +115,26 @@ class ChunkPipeline:
     def accept(self, result: Received) -> ReceivedChunk | None:
         """Take the result of the oldest chunk that waits for one. None when it must not be decoded."""
         chunk = self._unanswered.popleft()
-        chunk.record.result_bytes = result.nbytes
+        record, meta = chunk.record, result.message.meta
+        record.recv_start_s, record.recv_end_s = result.header_ns / 1e9, result.done_ns / 1e9
+        record.recv_ms, record.result_bytes = (result.done_ns - result.header_ns) / 1e6, result.nbytes
+        record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
+        record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms
         result.fence.wait(result.message.tensors.values())
         latents = self._latents(result, chunk)
-        self.head = chunk.plan.chunk_index
-        _take_timings(chunk.record, result)
-        if chunk.plan.recipe is not None and not chunk.failed:
-            self._routing.learn(chunk.plan.recipe, result.message)
-        if latents is None or self._requests.drops(chunk.plan.chunk_index):
+        self.head = chunk.index
+        if not chunk.failed:
+            self.planner.learn(chunk.plan, result.message)
+        if latents is None or self._requests.drops(chunk.index):
             self._drop(chunk)
             return None
-        self._planner.history.add(latents)
+        self.planner.history.add(latents)
         return ReceivedChunk(chunk, latents, all_finite(latents), StreamFence(latents.device))
 
     def prepare(self, received: ReceivedChunk) -> None:
         """Decode and encode what the next plan needs of this chunk's pixels."""
-        if self._planner.rebuilds_next:
-            self._decoder.prepare(received)
+        if self.planner.rebuilds_next:
+            self.decoder.prepare(received)
 
     def finish(self, received: ReceivedChunk) -> None:
         """Decode the rest and give the pixels to the sink, unless a hard cut came in between or they are not finite."""
@@ -159,7 +142,7 @@ class ChunkPipeline:
         if self._is_old(chunk):
             self._drop(chunk)
             return
-        decoded = self._decoder.finish(received)
+        decoded = self.decoder.finish(received)
         with self._lock:
             old = self._is_old(chunk)
             chunk.rejected = not old and self._failures.rejects(received)
@@ -167,7 +150,7 @@ class ChunkPipeline:
                 self._drop(chunk)
                 return
             self._lead_s = chunk.record.emit_s - chunk.record.build_start_s
-            del self._unfinished[chunk.plan.chunk_index]
+            del self._unfinished[chunk.index]
             self._notify(lambda observer: observer.emitted(chunk, received.latents, decoded))
             self._sink.put(decoded)  # last: the sink may show it, and say so, before this line returns
 
@@ -178,16 +161,16 @@ class ChunkPipeline:
         """
         with self._lock:
             self._unanswered.clear()
-            self._planner.start_over()
+            self.planner.hard_cut(reset_mesh=True)
             self._failures.reset()
             self._mesh_needs_reset = False
             for chunk in list(self._unfinished.values()):
                 self._drop(chunk)
-            self._notify(lambda observer: observer.epoch_changed(self._planner.cache_epoch, RESTART))
+            self._notify(lambda observer: observer.epoch_changed(self.planner.cache_epoch, RESTART))
 
     def message(self, action: Action) -> wire.EncodedMessage:
         """A NOOP or SHUTDOWN, ready to be sent."""
-        return self._pack(self._planner.message(action))
+        return self._pack(self.planner.message(action))
 
     def _has_room(self, block: bool, index: int) -> bool:
         """Ask the sink. The time until it has room becomes a span."""
@@ -202,29 +185,25 @@ class ChunkPipeline:
 
     def _apply(self, request: ChunkRequest) -> None:
         if request.update is not None:
-            self._planner.set_target(request.update.target)
+            self.planner.set_target(request.update.target)
         if request.seed is not None:
-            self._planner.seed = request.seed
-        if request.cut is not None and not self._planner.fresh:
-            with self._lock:
-                self._begin_epoch(FAILED if self._mesh_needs_reset else request.cut)
-
-    def _begin_epoch(self, reason: str) -> None:
-        if self._mesh_needs_reset:
-            self._planner.start_over()
+            self.planner.seed = request.seed
+        if request.cut is None or self.planner.fresh:
+            return
+        with self._lock:
+            reason = FAILED if self._mesh_needs_reset else request.cut
+            self.planner.hard_cut(reset_mesh=self._mesh_needs_reset)
             self._mesh_needs_reset = False
-        else:
-            self._planner.hard_cut()
-        if reason not in KEEP_QUEUED_FRAMES:
-            self._sink.flush()
-        self._notify(lambda observer: observer.epoch_changed(self._planner.cache_epoch, reason))
+            if reason not in KEEP_QUEUED_FRAMES:
+                self._sink.flush()
+            self._notify(lambda observer: observer.epoch_changed(self.planner.cache_epoch, reason))
 
     def _record(self, start_ns: int, request: ChunkRequest, call_id: int, encoded: wire.EncodedMessage) -> ChunkRecord:
-        end_ns, index = time.monotonic_ns(), self._planner.next_chunk - 1
+        end_ns, index = time.monotonic_ns(), self.planner.next_chunk - 1
         self._spans.add("build", start_ns, end_ns, chunk=index, call_id=call_id)
         return ChunkRecord(
             chunk_index=index,
-            cache_epoch=self._planner.cache_epoch,
+            cache_epoch=self.planner.cache_epoch,
             call_id=call_id,
             build_start_s=start_ns / 1e9,
             build_end_s=end_ns / 1e9,
@@ -235,7 +214,7 @@ class ChunkPipeline:
     def _latents(self, result: Received, chunk: InFlightChunk) -> Tensor | None:
         """The result's latents; None for a chunk of an old epoch, or one that the mesh could not make."""
         try:
-            return accept(result.message, chunk.envelope, self._planner.cache_epoch)
+            return accept(result.message, chunk.envelope, self.planner.cache_epoch)
         except ChunkError as error:
             self._failures.on_chunk_error(chunk.record, error)
             chunk.failed = self._mesh_needs_reset = True
@@ -244,7 +223,7 @@ class ChunkPipeline:
     def _drop(self, chunk: InFlightChunk) -> None:
         """Give up a chunk. Its updates move to the next unfinished chunk, or to the next one that is planned."""
         with self._lock:
-            index = chunk.plan.chunk_index
+            index = chunk.index
             if self._unfinished.pop(index, None) is None:
                 return  # it was dropped with all others, when the mesh was lost
             following = next((later for key, later in self._unfinished.items() if key > index), None)
@@ -256,16 +235,8 @@ class ChunkPipeline:
             self._notify(lambda observer: observer.dropped(chunk))
 
     def _is_old(self, chunk: InFlightChunk) -> bool:
-        return chunk.record.cache_epoch != self._planner.cache_epoch
+        return chunk.record.cache_epoch != self.planner.cache_epoch
 
     def _notify(self, call: Callable[[BaseObserver], None]) -> None:
         for observer in self._observers:
             call(observer)
-
-
-def _take_timings(record: ChunkRecord, result: Received) -> None:
-    meta = result.message.meta
-    record.recv_start_s, record.recv_end_s = result.header_ns / 1e9, result.done_ns / 1e9
-    record.recv_ms = (result.done_ns - result.header_ns) / 1e6
-    record.denoise_ms, record.context_ms = meta.denoise_ms, meta.context_ms
-    record.mesh_idle_ms, record.mesh_text_ms = meta.mesh_idle_ms, meta.text_ms

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result
 from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
 from pp1_orchestrator.stage0.conditioning import ConditioningSchedule, ConditioningTarget
 from pp1_orchestrator.stage0.context import ContextPolicy, LatentHistory
@@ -17,23 +17,15 @@ from pp1_orchestrator.stage0.routing import Payload, Routing
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkShape:
-    """Latent frames and channels of a chunk; height and width in pixels."""
+class ChunkSpec:
+    """What holds for every chunk of a stream."""
 
     frames: int
+    """Latent frames."""
     channels: int
     height: int
+    """In pixels, like the width."""
     width: int
-
-    @property
-    def latents(self) -> tuple[int, int, int, int, int]:
-        return (1, self.frames, self.channels, *latent_size(self.height, self.width))
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRules:
-    """What holds for every chunk."""
-
     steps: tuple[float, ...]
     """Timesteps of the denoising steps."""
     recompute_every: int
@@ -41,26 +33,23 @@ class PlanRules:
     bias: float
     """Weight of cached tokens between anchor and chunk."""
 
+    @property
+    def latents(self) -> tuple[int, int, int, int, int]:
+        return (1, self.frames, self.channels, *latent_size(self.height, self.width))
+
 
 class Planner:
     """Counts calls, chunks and epochs, and writes envelopes."""
 
     def __init__(
-        self,
-        shape: ChunkShape,
-        rules: PlanRules,
-        seed: int,
-        context: ContextPolicy,
-        routing: Routing,
-        history: LatentHistory,
+        self, spec: ChunkSpec, seed: int, context: ContextPolicy, routing: Routing, history: LatentHistory
     ) -> None:
-        self._shape, self._rules = shape, rules
-        self._context, self._routing, self.history = context, routing, history
+        self._spec, self._context, self._routing, self.history = spec, context, routing, history
         self._conditioning = ConditioningSchedule()
         self._call_id = 0
         self._start_frame = 0
         self._passes_owed = 0
-        """Clean passes that the mesh will still run for the chunk before."""
+        """Clean passes that the mesh still runs for the last chunk."""
         self.fresh = True
         """The next chunk begins an epoch."""
         self.seed = seed
@@ -75,55 +64,63 @@ class Planner:
     @property
     def rebuilds_next(self) -> bool:
         """True when the next chunk is one of those before which the context may rebuild the cache."""
-        chunk = self._start_frame // self._shape.frames
-        return chunk > 0 and chunk % self._rules.recompute_every == 0
+        chunk = self._start_frame // self._spec.frames
+        return chunk > 0 and chunk % self._spec.recompute_every == 0
 
     def set_target(self, target: ConditioningTarget) -> None:
         """What the next chunks show or change towards. The cache keeps its history unless the target recomputes it."""
         self._conditioning.set_target(target, self.next_chunk)
 
-    def hard_cut(self) -> None:
-        """Forget all history: the next chunk starts a new epoch."""
+    def hard_cut(self, reset_mesh: bool = False) -> None:
+        """Forget all history: the next chunk starts a new epoch.
+
+        reset_mesh: the mesh knows nothing. Conditioning is sent again, at its target, and no pass is owed.
+        """
         self.cache_epoch += 1
         self._start_frame = 0
         self.fresh = True
         self.history.begin()
+        if reset_mesh:
+            self._conditioning.restore_target(self.next_chunk)
+            self._routing.forget()
+            self._passes_owed = 0
 
-    def start_over(self) -> None:
-        """A hard cut for a mesh that knows nothing: conditioning is sent again, at its target; no pass is owed."""
-        self.hard_cut()
-        self._conditioning.restore_target(self.next_chunk)
-        self._routing.forget()
-        self._passes_owed = 0
+    def learn(self, plan: InferPlan, result: Result) -> None:
+        """Take what a result brought back for a plan's recipe."""
+        if plan.recipe is not None:
+            self._routing.learn(plan.recipe, result)
 
     def plan(self) -> Envelope:
         """The next chunk's envelope. A target must have been set."""
         change = self._conditioning.step(self.next_chunk)
         payload = Payload() if change is None else self._routing.payload(change[0], self._conditioning.epoch)
         context = self._context_frames(recache=change is not None and change[1].recache)
-        rebuild_passes = 0 if context is None else context.shape[1] // self._shape.frames
+        rebuild_passes = 0 if context is None else context.shape[1] // self._spec.frames
         plan = InferPlan(
             chunk_index=self.next_chunk,
-            height=self._shape.height,
-            width=self._shape.width,
-            latents_shape=self._shape.latents,
+            height=self._spec.height,
+            width=self._spec.width,
+            latents_shape=self._spec.latents,
             current_start_frame=self._start_frame,
             do_kv_recompute=context is not None,
             clean_pass=self._context.clean_pass,
-            denoising_steps=self._rules.steps,
-            expected_generator_calls=len(self._rules.steps) + rebuild_passes + self._passes_owed,
+            denoising_steps=self._spec.steps,
+            expected_generator_calls=len(self._spec.steps) + rebuild_passes + self._passes_owed,
             init_cache=self.fresh,
             reset_kv_cache=self.fresh,
             reset_crossattn_cache=change is not None,
             conditioning_epoch=self._conditioning.epoch,
             base_seed=self.seed,
-            kv_cache_attention_bias=self._rules.bias,
+            kv_cache_attention_bias=self._spec.bias,
             recipe=payload.recipe,
             return_embeds=payload.return_embeds,
         )
         tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
         meta = PPEnvelopeV2(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
-        self._advance()
+        self.next_chunk += 1
+        self._start_frame += self._spec.frames
+        self.fresh = False
+        self._passes_owed = int(self._context.clean_pass)
         return Envelope(meta, tensors)
 
     def message(self, action: Action) -> Envelope:
@@ -137,12 +134,6 @@ class Planner:
             if own is not None:
                 return own
         return self.history.all_kept() if recache and self.history.chunks else None
-
-    def _advance(self) -> None:
-        self.next_chunk += 1
-        self._start_frame += self._shape.frames
-        self.fresh = False
-        self._passes_owed = int(self._context.clean_pass)
 
     def _take_call(self) -> int:
         self._call_id += 1

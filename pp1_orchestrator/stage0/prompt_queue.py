@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pp1_orchestrator.errors import named_line, told_line
 from pp1_orchestrator.events import EventBus
@@ -32,20 +32,19 @@ PREFETCH_PROMPTS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyUpdate:
-    """An update whose prompts need no more work on rank 0."""
+class QueuedUpdate:
+    """An update, what it asks for, and how long rank 0 worked on its prompts."""
 
     record: UpdateRecord
     update: PromptUpdate
     target: ConditioningTarget
-    text_ms: float
+    text_ms: float = 0.0
 
 
 class PromptQueue:
     """All updates of a run. `take` belongs to the session's thread; any thread may call the rest.
 
-    Args:
-        too_long: whether the text encoder reads only the beginning of a prompt.
+    too_long: whether the text encoder reads only the beginning of a prompt.
     """
 
     def __init__(self, routing: Routing, events: EventBus, metrics: Metrics, too_long: Callable[[str], bool]) -> None:
@@ -53,11 +52,9 @@ class PromptQueue:
         self._too_long = too_long
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
-        self._pending: queue.SimpleQueue[tuple[UpdateRecord, PromptUpdate, ConditioningTarget] | None] = (
-            queue.SimpleQueue()
-        )
+        self._pending: queue.SimpleQueue[QueuedUpdate | None] = queue.SimpleQueue()
         """Updates to encode. None only wakes the worker."""
-        self._ready: ReadyUpdate | None = None
+        self._ready: QueuedUpdate | None = None
         self._planned: queue.SimpleQueue[ConditioningTarget] = queue.SimpleQueue()
         self._closed = False
         self.records: list[UpdateRecord] = []
@@ -68,30 +65,17 @@ class PromptQueue:
         self._thread.start()
 
     def accept(self, update: PromptUpdate, head: int) -> PromptReceipt:
-        """Take a live update. Raises RequestError.
+        """Take a live update. Raises RequestError. head: newest chunk whose result has reached rank 0."""
+        queued = self._enter(update, head)
+        self._pending.put(queued)
+        return PromptReceipt(queued.record.id, queued.record.truncated)
 
-        Args:
-            head: newest chunk whose result has reached rank 0.
-        """
-        target = parse_update(update)
-        record = self._add_record(target, head)
-        self._pending.put((record, update, target))
-        return PromptReceipt(record.id, record.truncated)
-
-    def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> ReadyUpdate | None:
+    def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> QueuedUpdate | None:
         """Encode a planned update in the caller's thread. Takes no time when it was prefetched.
 
         Returns None when it can't be encoded. needed: raise the reason instead, as there is nothing else to show.
         """
-        target = parse_update(update)
-        record = self._add_record(target, head)
-        try:
-            return self._encode(record, update, target)
-        except Exception as error:
-            self._fail(record, error)
-            if needed:
-                raise
-            return None
+        return self._encode(self._enter(update, head), needed)
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
@@ -111,7 +95,7 @@ class PromptQueue:
         with self._lock:
             return None if self._ready is None else self._ready.update.cut
 
-    def take(self, settled: bool = True) -> ReadyUpdate | None:
+    def take(self, settled: bool = True) -> QueuedUpdate | None:
         """Take the newest update that is ready. One with cut=recache stays until things are settled."""
         with self._lock:
             if self._ready is not None and self._ready.update.cut == "recache" and not settled:
@@ -126,7 +110,9 @@ class PromptQueue:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _add_record(self, target: ConditioningTarget, head: int) -> UpdateRecord:
+    def _enter(self, update: PromptUpdate, head: int) -> QueuedUpdate:
+        """Give an update its id and record, and report it."""
+        target = parse_update(update)
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
         record.truncated = any(self._too_long(term.text) for term in target.terms)
@@ -137,7 +123,7 @@ class PromptQueue:
         self._metrics.prompt_update("accepted")
         truncated = {"truncated": True} if record.truncated else {}
         self._events.publish("accepted", update=record.id, prompt=text, chunk=head, **truncated)
-        return record
+        return QueuedUpdate(record, update, target)
 
     def _worker(self) -> None:
         """Encode live updates, and planned ones only while no live one waits."""
@@ -146,9 +132,12 @@ class PromptQueue:
             if self._pending.empty() and not planned.empty():
                 self._prefetch(planned.get())
                 continue
-            item = self._newest_pending()
-            if item is not None:
-                self._make_ready(*item)
+            newest = self._newest_pending()
+            ready = None if newest is None else self._encode(newest)
+            if ready is not None:
+                with self._lock:
+                    replaced, self._ready = self._ready, ready
+                self._supersede(replaced, ready)
 
     def _prefetch(self, target: ConditioningTarget) -> None:
         try:
@@ -156,40 +145,31 @@ class PromptQueue:
         except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread lives on for the next prompt
             log.warning("a prompt of the timeline could not be encoded yet: %s", named_line(error))
 
-    def _make_ready(self, record: UpdateRecord, update: PromptUpdate, target: ConditioningTarget) -> None:
+    def _encode(self, queued: QueuedUpdate, needed: bool = False) -> QueuedUpdate | None:
+        record, start = queued.record, time.monotonic()
         try:
-            ready = self._encode(record, update, target)
-        except Exception as error:  # noqa: BLE001 - whatever an encoder raises, the thread lives on for the next prompt
-            self._fail(record, error)
-            return
-        with self._lock:
-            replaced, self._ready = self._ready, ready
-        if replaced is not None:
-            self._supersede(replaced.record, record)
+            self._routing.prepare([term.text for term in queued.target.terms])
+        except Exception as error:  # whatever an encoder raises, the stream keeps what it shows
+            log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
+            self._metrics.prompt_update("failed")
+            self._events.publish("failed", update=record.id, reason=told_line(error))
+            if needed:
+                raise
+            return None
+        return replace(queued, text_ms=(time.monotonic() - start) * 1e3)
 
-    def _encode(self, record: UpdateRecord, update: PromptUpdate, target: ConditioningTarget) -> ReadyUpdate:
-        start = time.monotonic()
-        self._routing.prepare([term.text for term in target.terms])
-        return ReadyUpdate(record, update, target, (time.monotonic() - start) * 1e3)
-
-    def _newest_pending(self) -> tuple[UpdateRecord, PromptUpdate, ConditioningTarget] | None:
+    def _newest_pending(self) -> QueuedUpdate | None:
         """Wait for something to do. Of several updates the newest is returned, and the others are superseded."""
         newest = self._pending.get()
         while not self._pending.empty():
             item = self._pending.get()
             if item is not None:
-                if newest is not None:
-                    self._supersede(newest[0], item[0])
+                self._supersede(newest, item)
                 newest = item
         return newest
 
-    def _supersede(self, old: UpdateRecord, new: UpdateRecord) -> None:
-        old.superseded = True
-        self._metrics.prompt_update("superseded")
-        self._events.publish("superseded", update=old.id, by=new.id)
-
-    def _fail(self, record: UpdateRecord, error: Exception) -> None:
-        """Report it. The stream keeps what it shows."""
-        log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
-        self._metrics.prompt_update("failed")
-        self._events.publish("failed", update=record.id, reason=told_line(error))
+    def _supersede(self, old: QueuedUpdate | None, new: QueuedUpdate) -> None:
+        if old is not None:
+            old.record.superseded = True
+            self._metrics.prompt_update("superseded")
+            self._events.publish("superseded", update=old.record.id, by=new.record.id)

@@ -1,9 +1,4 @@
-"""A scripted run: a YAML list of timeline entries, checked before anything is started.
-
-What is planned for certain chunks: a script's entries, or those that were put in while the stream runs.
-
-Any thread may replace it; the stage's thread asks chunk by chunk.
-"""
+"""What is planned for certain chunks: entries from a script, which is a YAML file, or from the API."""
 
 from __future__ import annotations
 
@@ -20,51 +15,17 @@ from pp1_orchestrator.stage0.validation import check_entries
 from pp1_orchestrator.types import TimelineEntry
 
 Script = list[TimelineEntry]
-
-
-def read_script(path: Path) -> Script:
-    """The entries. Raises ConfigError, in one line, for whatever is wrong with the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"run.script={path}: can't be read: {reason}") from error
-    try:
-        entries = msgspec.convert(_listed(yaml.safe_load(text)), Script)
-        check_entries(entries)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" near line {where.line + 1}" if where else ""
-        raise ConfigError(f"run.script={path}: not valid YAML{line}") from error
-    except (msgspec.ValidationError, RequestError) as error:
-        raise ConfigError(f"run.script={path}: {error}") from error
-    return entries
-
-
-def _listed(data: Any) -> Any:
-    """The list alone, where a timeline comes as the API and the page have it: under `entries`."""
-    if isinstance(data, dict) and data.keys() == {"entries"}:
-        data = data["entries"]
-    return data or []
-
-
-def write_script(entries: Sequence[TimelineEntry], path: Path, heading: str) -> None:
-    """Write entries so that `read_script` gives them back; heading: a comment in front, one line."""
-    plain = [msgspec.to_builtins(entry) for entry in entries]
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    path.write_text(f"# {heading}\n{text}", encoding="utf-8")
-
-
 PAST_CHUNKS = 1000
-"""How long a replaced timeline's entries stay: chunks that are under way may still be asked for."""
+"""Entries of the past that stay when a timeline is replaced: unfinished chunks may still ask for them."""
 
 
 class Timeline:
-    """Entries by chunk."""
+    """Entries by chunk. Any thread may replace them; the session's thread asks chunk by chunk."""
 
     def __init__(self, entries: Iterable[TimelineEntry]) -> None:
         self._lock = threading.Lock()
         self._taken = -1
+        """The newest chunk that has been planned."""
         self._use({entry.chunk: entry for entry in entries})
 
     def at(self, chunk: int) -> TimelineEntry | None:
@@ -78,14 +39,14 @@ class Timeline:
             return self._entries.get(chunk)
 
     def drops(self, chunk: int) -> bool:
-        """True when a replayed run threw this chunk away."""
+        """True when the recorded run dropped this chunk."""
         with self._lock:
             return any(chunk in dropped for dropped in self._drops)
 
     def replace(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        """Plan these entries and nothing else from the soonest chunk on that can still be planned, which is returned.
+        """Replace all entries from the soonest chunk on that can still be planned, and return that chunk.
 
-        relative: the entries count from that chunk. Otherwise raises RequestError for one that comes too late.
+        relative: the entries count from there. Otherwise raises RequestError for an entry that comes too late.
         """
         with self._lock:
             soonest = self._taken + 2  # the next one may be about to be taken
@@ -106,3 +67,36 @@ class Timeline:
     def _use(self, entries: dict[int, TimelineEntry]) -> None:
         self._entries = entries
         self._drops = [range(entry.chunk - entry.dropped, entry.chunk) for entry in entries.values() if entry.dropped]
+
+
+def read_script(path: Path) -> Script:
+    """The entries of a file. Raises ConfigError with one line for a file that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"run.script={path}: can't be read: {reason}") from error
+    try:
+        entries = msgspec.convert(_listed(yaml.safe_load(text)), Script)
+        check_entries(entries)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" near line {where.line + 1}" if where else ""
+        raise ConfigError(f"run.script={path}: not valid YAML{line}") from error
+    except (msgspec.ValidationError, RequestError) as error:
+        raise ConfigError(f"run.script={path}: {error}") from error
+    return entries
+
+
+def _listed(data: Any) -> Any:
+    """The list of entries. The API and the page wrap it in an object, under `entries`."""
+    if isinstance(data, dict) and data.keys() == {"entries"}:
+        data = data["entries"]
+    return data or []
+
+
+def write_script(entries: Sequence[TimelineEntry], path: Path, heading: str) -> None:
+    """Write entries so that `read_script` returns them. heading: one line, written as a comment."""
+    plain = [msgspec.to_builtins(entry) for entry in entries]
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    path.write_text(f"# {heading}\n{text}", encoding="utf-8")

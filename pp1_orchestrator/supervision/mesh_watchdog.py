@@ -19,8 +19,8 @@ from pp1_orchestrator.layouts.base import Mesh
 from pp1_orchestrator.layouts.process_mesh import RankProcess, how_it_ended
 from pp1_orchestrator.polling import PollingThread
 from pp1_orchestrator.processes import stack_dumps as stacks
-from pp1_orchestrator.telemetry.metrics_catalogue import RestartReason
 from pp1_orchestrator.transport.response_timer import ResponseTimer
+from pp1_orchestrator.types import RestartReason
 
 log = logging.getLogger(__name__)
 POLL_S = 0.1

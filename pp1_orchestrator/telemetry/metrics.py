@@ -23,16 +23,12 @@ from pp1_orchestrator.telemetry.metrics_catalogue import (
     RESTART_REASONS,
     SCORE_WINDOW,
     STREAM_STATES,
-    DropReason,
-    Limited,
-    PromptOutcome,
-    RestartReason,
     Spec,
-    StreamState,
     epoch_reason,
 )
 from pp1_orchestrator.telemetry.overlap_score import WARMUP_CHUNKS, overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
+from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
 
 
 class Metrics:

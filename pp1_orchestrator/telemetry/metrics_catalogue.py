@@ -7,33 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
-"""old_epoch: a result of before a hard cut; nan: one that is not finite, or comes after it; failed: the mesh could not
-make the chunk; late: the pacer had no time left for it; slow_viewer: a viewer's queue was full; slow_recorder: a clip's
-file was behind; cut: decoded, but a hard cut came before it was shown."""
-DROP_REASONS: tuple[DropReason, ...] = ("old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut")
+from pp1_orchestrator.types import DropReason, EpochReason, Limited, PromptOutcome, RestartReason, StreamState
 
-EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
-"""restart: the mesh was started anew; nan: a chunk was not finite; chunk: one could not be made."""
-EPOCH_REASONS: tuple[EpochReason, ...] = ("requested", "seed", "planned", "update", "restart", "nan", "chunk", "other")
-
-RestartReason = Literal["death", "hang", "error"]
-"""death: a process ended; hang: no answer came in time; error: the mesh or its link reported a failure, or a new mesh
-did not come up."""
-RESTART_REASONS: tuple[RestartReason, ...] = ("death", "hang", "error")
-
-StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
-STREAM_STATES: tuple[StreamState, ...] = ("starting", "ready", "restarting", "draining", "failed", "stopped")
-
-PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
-PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = ("accepted", "applied", "visible", "superseded", "failed")
-
-Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
-"""offers, prompts, changes: too many a second from one address; pending: offers that were being answered already;
-viewers: all places were taken; address: by viewers of this one address."""
-LIMITS: tuple[Limited, ...] = ("offers", "prompts", "changes", "pending", "viewers", "address")
+DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
+EPOCH_REASONS: tuple[EpochReason, ...] = get_args(EpochReason)
+RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
+STREAM_STATES: tuple[StreamState, ...] = get_args(StreamState)
+PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = get_args(PromptOutcome)
+LIMITS: tuple[Limited, ...] = get_args(Limited)
 
 # Within the range that is met in practice neighbouring bounds are at most a factor of 1.6 apart: a quantile that
 # Prometheus interpolates is off by no more than that. Outside of it a few bounds tell "nothing" and "far too long".

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.mesh.worker import Generator
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
+from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.testing.wrappers import override
 from pp1_orchestrator.transport.link import Channel
 from pp1_orchestrator.transport.process_groups import LEADER
@@ -123,7 +123,7 @@ INLINE_FAULTS = frozenset(
 """Faults that a mesh in rank 0's process can have: they leave the process and the wire alone."""
 
 
-def with_work_fault(generator: Generator, rank: int, settings: Settings) -> Generator:
+def with_work_fault(generator: CausalGenerator, rank: int, settings: Settings) -> CausalGenerator:
     """A mesh rank's generator, with its fault if it has one. Each chunk is denoised once, in order."""
     fault = settings.debug.fault
     if fault.kind not in WORK_FAULTS or fault.rank != rank:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import fmean, median
@@ -46,8 +45,10 @@ def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work
     gloo: all-reduces over `ranks` threads, connected as a mesh's processes would be. Other backends: copies, on a GPU
     to the next GPU if there is one. A collective costs more than a copy.
     """
-    target = _copy_target(device)
-    small, large = (_seconds(_copy(device, target, size), device) for size in (SMALL_BYTES, nbytes))
+    target = device
+    if device.type == "cuda" and torch.cuda.device_count() > 1:
+        target = torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
+    small, large = (_copy_seconds(device, target, size) for size in (SMALL_BYTES, nbytes))
     method = f"copies from {device} to {target}"
     copied_s, sum_s = max(large - small, TICK_S), small
     if backend == "gloo":
@@ -58,25 +59,14 @@ def probe_link(backend: str, device: torch.device, ranks: int, nbytes: int, work
     return Probe(small, sum_s, nbytes / max(large - small, copied_s), method)
 
 
-def _copy_target(device: torch.device) -> torch.device:
-    if device.type == "cuda" and torch.cuda.device_count() > 1:
-        return torch.device("cuda", ((device.index or 0) + 1) % torch.cuda.device_count())
-    return device
-
-
-def _copy(source: torch.device, target: torch.device, nbytes: int) -> Callable[[], object]:
+def _copy_seconds(source: torch.device, target: torch.device, nbytes: int) -> float:
     data = torch.zeros(nbytes, dtype=torch.uint8, device=source)
-    copy = torch.empty_like(data, device=target)
-    return lambda: copy.copy_(data)
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    call()
+    copy = torch.empty_like(data, device=target).copy_(data)
     rounds, start = 0, time.perf_counter()
     while time.perf_counter() - start < COPY_S:
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        copy.copy_(data)
+        if source.type == "cuda":
+            torch.cuda.synchronize(source)
         rounds += 1
     return (time.perf_counter() - start) / rounds
 

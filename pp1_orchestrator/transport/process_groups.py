@@ -1,7 +1,7 @@
 """Process groups, made in this one place and in the same order on every rank.
 
 `world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the tensor-parallel
-mesh. Only its members can use a group: on other ranks its property raises before the backend is called.
+mesh. Only its members can get a group: on other ranks `group` raises before the backend is called.
 
 Messages are small and stay in host memory: rank 0 and the leader exchange them through shared memory, or through gloo
 if they can't share any. Only the all-reduces of tensor parallelism use a GPU's own backend, in `sums` {1..N}. So rank 0
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -35,6 +36,9 @@ MESSAGE_DEVICE = torch.device("cpu")
 """Where messages between processes live."""
 
 
+GroupName = Literal["pp", "mesh", "sums"]
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds. start: rendezvous and making groups. message: one send, receive or collective, including idle time."""
@@ -53,47 +57,28 @@ class Topology:
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
         dist.init_process_group(MESSAGE_BACKEND, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         members = list(range(LEADER, mesh_size + 1))
-        self._pp = _member_or_none(dist.new_group([STAGE0, LEADER], timeout=message))
-        self._mesh = _member_or_none(dist.new_group(members, timeout=message))
-        self._sums = self._mesh
-        if mesh_size > 1 and backend != MESSAGE_BACKEND:
-            self._sums = _member_or_none(dist.new_group(members, timeout=message, backend=backend))
+        pp, mesh = dist.new_group([STAGE0, LEADER], timeout=message), dist.new_group(members, timeout=message)
+        own_sums = mesh_size > 1 and backend != MESSAGE_BACKEND
+        sums = dist.new_group(members, timeout=message, backend=backend) if own_sums else mesh
+        self._groups: dict[GroupName, object] = {"pp": pp, "mesh": mesh, "sums": sums}
         self.peer = LEADER if rank == STAGE0 else STAGE0
         self.pp_memory: SharedMemory | None = None
         """Of rank 0 and the leader, if they can share memory."""
-        if self._pp is not None:
+        if rank in (STAGE0, LEADER):
             with _translate_peer_errors(f"rank {self.peer}"):
-                self.pp_memory = ring_buffer.attach(self._pp, timeouts.message, f"rank {self.peer}")
+                self.pp_memory = ring_buffer.attach(self.group("pp"), timeouts.message, f"rank {self.peer}")
 
-    @property
-    def pp(self) -> dist.ProcessGroup:
-        """Raises MeshError on a rank that is not in {0, 1}."""
-        return self._member(self._pp, "pp")
-
-    @property
-    def mesh(self) -> dist.ProcessGroup:
-        """Raises MeshError on rank 0."""
-        return self._member(self._mesh, "mesh")
-
-    @property
-    def sums(self) -> dist.ProcessGroup:
-        """Raises MeshError on rank 0."""
-        return self._member(self._sums, "sums")
+    def group(self, name: GroupName) -> dist.ProcessGroup:
+        """Raises MeshError on a rank that is not in the group."""
+        group = self._groups[name]
+        if not isinstance(group, dist.ProcessGroup):  # `new_group` returns an int on other ranks
+            raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
+        return group
 
     def close(self) -> None:
         if self.pp_memory is not None:
             self.pp_memory.close()
         dist.destroy_process_group()
-
-    def _member(self, group: dist.ProcessGroup | None, name: str) -> dist.ProcessGroup:
-        if group is None:
-            raise MeshError(f"rank {self.rank} is not in the {name} group and must not use it")
-        return group
-
-
-def _member_or_none(group: object) -> dist.ProcessGroup | None:
-    """`new_group` returns `NON_GROUP_MEMBER`, an int, on ranks that are not in the group."""
-    return group if isinstance(group, dist.ProcessGroup) else None
 
 
 def forget_groups() -> None:
@@ -118,7 +103,7 @@ class MeshShard:
 
     def __init__(self, topology: Topology) -> None:
         """Ranks with the gloo backend are on one host, so they sum in shared memory if they can."""
-        self._group, self._sums = topology.mesh, topology.sums
+        self._group, self._sums = topology.group("mesh"), topology.group("sums")
         shared = topology.backend == MESSAGE_BACKEND and topology.mesh_size > 1
         self._shared = shared_all_reduce.attach(self._group, topology.timeouts.message) if shared else None
         self.rank = topology.rank - LEADER
@@ -171,7 +156,7 @@ class GlooChannel(Channel):
 
 def open_channel(topology: Topology) -> Channel:
     """Rank 0's channel to the leader, or the leader's to rank 0. Raises MeshError on other ranks."""
-    group, memory = topology.pp, topology.pp_memory
+    group, memory = topology.group("pp"), topology.pp_memory
     return GlooChannel(group, topology.peer) if memory is None else RingBufferChannel(memory, topology.rank)
 
 

@@ -47,7 +47,10 @@ class ResponseTimer:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Context of one wait."""
-        self._wait = (time.monotonic(), self._allowed_s(), self._excluded_s)
+        allowed_s = self._longest_s
+        if self._warm <= 0 and self._durations_s:
+            allowed_s = min(max(self._usual_s, MEDIAN_FACTOR * median(self._durations_s)), allowed_s)
+        self._wait = (time.monotonic(), allowed_s, self._excluded_s)
         try:
             yield
         finally:
@@ -70,8 +73,3 @@ class ResponseTimer:
     def exclude(self, suspended_s: float) -> None:
         """Do not count this time in the current wait: the process was suspended."""
         self._excluded_s += suspended_s
-
-    def _allowed_s(self) -> float:
-        if self._warm > 0 or not self._durations_s:
-            return self._longest_s
-        return min(max(self._usual_s, MEDIAN_FACTOR * median(self._durations_s)), self._longest_s)

@@ -158,7 +158,7 @@ def test_a_first_mesh_that_does_not_come_up_ends_the_run(tmp_path, caplog, start
     assert str(failed.value) == line.format(start_s)
     written = stacks_of(tmp_path / "hang-1")
     assert set(written) == {"rank0.txt", "rank1.txt", "rank2.txt"}
-    assert "in meet_start_fault" in written[f"rank{rank}.txt"]
+    assert "in apply_start_fault" in written[f"rank{rank}.txt"]
     assert peer_waits in written[f"rank{3 - rank}.txt"]
     assert "in connect" in written["rank0.txt"]
     assert f"stacks of all ranks are in {tmp_path / 'hang-1'}" in caplog.text

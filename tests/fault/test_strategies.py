@@ -71,7 +71,7 @@ def test_a_lost_mesh_has_no_successor_while_its_chunk_is_being_decoded():
         wait_for(run, lambda: len(run.kept.flights) > 4)
         kill_leader(run)
         assert run.session.done.wait(WAIT_S)
-        assert str(run.session.failure) == "what rank 0 still did for a lost mesh did not end in time"
+        assert str(run.session.failure) == "rank 0's work for the lost mesh did not end in time"
 
 
 def test_results_of_a_lost_mesh_that_wait_for_the_decoder_are_not_waited_for():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import torch
 import torch.distributed as dist
@@ -48,14 +49,8 @@ def stream(model: CausalWanModel, degree: int = 1, compiled: EagerOps | None = N
     compiled: with these ops, traced by torch's tracer, its sums too, and run without a compiler.
     """
     config = model.config
-    cache = KVCache(
-        layers=config.num_layers,
-        heads=config.num_heads // degree,
-        head_dim=config.head_dim,
-        tokens_per_frame=config.tokens_per_frame(*SHAPE[-2:]),
-        chunk=SHAPE[1],
-        window=WINDOW,
-    )
+    sizes = msgspec.structs.replace(config, chunk_frames=SHAPE[1], local_attn_size=WINDOW)
+    cache = KVCache(sizes, (SHAPE[-2], SHAPE[-1]), degree=degree)
     runner = CompiledRunner(model, cache, ops=compiled, backend="aot_eager") if compiled else None
     generator = CausalGenerator(model, cache, FlowSchedule(), runner)
     generator.set_text(torch.randn(1, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(SEED)))
@@ -91,9 +86,9 @@ def _meet(seat: RankContext, degree: int) -> Report:
 def _refusals(topology: Topology) -> dict[str, str]:
     """What each way to a group's use says, by name, where it is refused. Whoever may use a group only looks at it."""
     ways: dict[str, Callable[[], Any]] = {
-        "pp": lambda: topology.pp,
+        "pp": lambda: topology.group("pp"),
         "pipe": lambda: open_channel(topology),
-        "mesh": lambda: topology.mesh,
+        "mesh": lambda: topology.group("mesh"),
         "shard": lambda: MeshShard(topology),
     }
     refused = {}

@@ -90,7 +90,7 @@ def passes(device):
     made = settings()
     config = shipped(made)
     model = load_generator(made.model.folder / "generator", config, CPU, torch.float32).to(device)
-    cache = KVCache.for_model(config, 1, (16, 16), torch.float32, device)
+    cache = KVCache(config, (16, 16), device=device)
     cache.begin(config.local_attn_size - config.chunk_frames)
     with torch.inference_mode():
         text = model.embed_text(torch.zeros(1, 48, 96, device=device))

@@ -4,8 +4,10 @@ import threading
 import time
 
 import pytest
+import torch
 
 from pp1_orchestrator.stage0.observers import BaseObserver
+from pp1_orchestrator.stage0.pipeline import all_finite
 from pp1_orchestrator.types import Control, TimelineEntry
 from tests.system.in_process import open_stream
 
@@ -70,3 +72,12 @@ def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
     with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
         pass
     assert [thread.name for thread in set(threading.enumerate()) - before] == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_one_value_that_is_not_finite_is_found(dtype, value):
+    latents = torch.full((1, 3, 4, 5, 6), torch.finfo(dtype).max, dtype=dtype)
+    assert all_finite(latents)
+    latents[0, 1, 2, 3, 4] = value
+    assert not all_finite(latents)

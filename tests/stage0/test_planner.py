@@ -22,7 +22,7 @@ from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context import LatentHistory
-from pp1_orchestrator.stage0.planner import ChunkShape, Planner, PlanRules
+from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.routing import Rank0Encoder
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 
@@ -43,18 +43,15 @@ class NumberEncoder:
 def make_worker() -> MeshWorker:
     torch.manual_seed(0)
     model = CausalWanModel(SMALL).eval().requires_grad_(False)
-    cache = KVCache(
-        layers=1, heads=2, head_dim=SMALL.head_dim, tokens_per_frame=1, chunk=3, window=12, dtype=torch.float32
-    )
-    return MeshWorker(CausalGenerator(model, cache, FlowSchedule()), SpanRecorder(1), torch.device("cpu"))
+    generator = CausalGenerator(model, KVCache(SMALL, (2, 2)), FlowSchedule())
+    return MeshWorker(generator, SpanRecorder(1), torch.device("cpu"))
 
 
 def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
     history = LatentHistory(3)
     routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
-    planner = Planner(
-        ChunkShape(3, 16, 16, 16), PlanRules(STEPS, every, bias), 42, CONTEXTS[context](), routing, history
-    )
+    spec = ChunkSpec(frames=3, channels=16, height=16, width=16, steps=STEPS, recompute_every=every, bias=bias)
+    planner = Planner(spec, 42, CONTEXTS[context](), routing, history)
     planner.set_target(ConditioningTarget((TextTerm("a"),)))
     return planner
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 
@@ -60,8 +61,8 @@ def test_batch_stream_equals_the_packages_cache(generator: CausalWanModel) -> No
     torch.manual_seed(3)
     clean = torch.randn(1, 3 * CHUNKS, 16, SIZE, SIZE).double()
     text = generator.embed_text(torch.randn(1, 6, 96).double())
-    tokens = (SIZE // 2) ** 2
-    cache = KVCache(layers=2, heads=2, head_dim=12, tokens_per_frame=tokens, chunk=3, window=12, dtype=torch.float64)
+    sizes = msgspec.structs.replace(CONFIG, local_attn_size=12)
+    cache = KVCache(sizes, (SIZE, SIZE), dtype=torch.float64)
     stream = BatchStream(generator)
     for start in range(0, 3 * CHUNKS, 3):
         part = clean[:, start : start + 3]

@@ -24,8 +24,8 @@ def act(seat: RankContext) -> Report:
 
 
 def _sum(seat: RankContext, topology: Topology) -> Report:
-    crowded = _meet_without_files(topology) if seat.rank == MESH else attach(topology.mesh, WAIT_S)
-    sums, impatient = attach(topology.mesh, WAIT_S), attach(topology.mesh, SILENT_S)
+    crowded = _meet_without_files(topology) if seat.rank == MESH else attach(topology.group("mesh"), WAIT_S)
+    sums, impatient = attach(topology.group("mesh"), WAIT_S), attach(topology.group("mesh"), SILENT_S)
     if sums is None or impatient is None:
         return {"crowded": crowded is None}
     report: Report = {"crowded": crowded is None, "wrong": [n for n in range(ROUNDS) if not _right(sums, seat.rank, n)]}
@@ -45,7 +45,7 @@ def _meet_without_files(topology: Topology) -> SharedMemoryAllReduce | None:
         os.close(file)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(own) + 1, last))
     try:
-        return attach(topology.mesh, WAIT_S)
+        return attach(topology.group("mesh"), WAIT_S)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, last))
 

@@ -188,7 +188,7 @@ def _files(seat: RankContext, way: str) -> int:
     topology = _topology(seat, "files", way)
     gc.collect()  # what earlier acts have left
     before = _shared_files()
-    memory = attach(topology.pp, WAIT_S, "the peer")
+    memory = attach(topology.group("pp"), WAIT_S, "the peer")
     assert memory is not None
     memory.close()
     del memory  # what it looks at has a file, too

@@ -1,14 +1,10 @@
-"""Self- and cross-attention of a Wan block. Shapes: B batch, S tokens, L text tokens, H heads, D head size.
+"""Self- and cross-attention of a Wan block. Knows nothing of caches or frames.
 
 q and k are RMS-normalised over all heads together, before they are split. The mean of squares is a separate module, so
 that a tensor-parallel one can take its place and compute it over the whole width.
 
-Attention over two groups of keys, with less weight on one of them: exact, without a mask or padding.
-
-Adding ln(bias) to a group's scores multiplies its share of the softmax by bias. So each group is attended to by a
-separate call, which also returns the log-sum-exp of its scores, and the two results are merged by those.
-Knows nothing of caches or frames. Shapes: B batch, S queries, K keys, H heads, D head size.
-Source: the merging rule of blockwise attention, as in FlashAttention (arXiv:2205.14135).
+Shapes: B batch, S tokens, K keys, L text tokens, H heads, D head size, C = H·D.
+Source of the rule that merges attention: FlashAttention, arXiv:2205.14135.
 """
 
 from __future__ import annotations
@@ -45,8 +41,8 @@ _FASTEST_FIRST = [
 
 
 def preferred_kernels(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """A context for passes: on CUDA the first of these kernels that can do the job. cuDNN's is the fastest at Wan's
-    shapes on Hopper, and not torch's first choice."""
+    """A context in which attention on CUDA uses the fastest kernel that supports the inputs. cuDNN's is the fastest at
+    Wan's shapes on Hopper, but not torch's first choice."""
     if device.type != "cuda":
         return nullcontext
     return partial(sdpa_kernel, _FASTEST_FIRST, set_priority=True)
@@ -112,7 +108,7 @@ def _mean_squares(x: Tensor, parts: int, mean_square: MeanSquare, whole_rows: bo
 
 
 class Attention(nn.Module):
-    """The projections that both kinds of attention share; parameter names are Wan2.1's."""
+    """What both kinds of attention share; parameter names are Wan2.1's."""
 
     def __init__(self, dim: int, heads: int, eps: float) -> None:
         super().__init__()
@@ -150,7 +146,7 @@ class SelfAttention(Attention):
 
 
 class FusedSelfAttention(nn.Module):
-    """`SelfAttention` in fewer passes over memory: one product for q and k, whose norm and rotation are one kernel, and
+    """`SelfAttention` in fewer passes over memory: one product for q and k, one kernel for their norm and rotation, and
     v's product written to its slot. Takes over the layers of `attention`; can't be trained."""
 
     def __init__(self, attention: SelfAttention) -> None:
@@ -164,13 +160,13 @@ class FusedSelfAttention(nn.Module):
         """As `SelfAttention.write`."""
         qk = self.qk(x)
         self.v(x, slots[1])
-        q_norm, k_norm = self.norm_q, self.norm_k
-        squares = _mean_squares(qk, 2, self.mean_square, type(q_norm) is RMSNorm)
-        return qk_norm_rope_(qk, squares, q_norm.weight, k_norm.weight, *rope, q_norm.eps, q_norm.start, slots[0])
+        norm, k_weight = self.norm_q, self.norm_k.weight
+        squares = _mean_squares(qk, 2, self.mean_square, type(norm) is RMSNorm)
+        return qk_norm_rope_(qk, squares, norm.weight, k_weight, *rope, norm.eps, norm.start, slots[0])
 
 
 def _fuse_linears(*layers: nn.Module) -> nn.Linear:
-    """Linear layers of one input as one layer, whose results lie side by side."""
+    """Linear layers of the same input as one layer, with their outputs side by side."""
     weight, bias = (torch.cat([layer.get_parameter(name) for layer in layers]) for name in ("weight", "bias"))
     fused = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     fused.weight, fused.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
@@ -178,7 +174,7 @@ def _fuse_linears(*layers: nn.Module) -> nn.Linear:
 
 
 class CrossAttention(Attention):
-    """Attention to the text. Keys and values depend on the prompt alone and are made once per prompt."""
+    """Attention to the text, whose keys and values are computed once per prompt."""
 
     def text_kv(self, context: Tensor) -> KeyValue:
         """[B, L, C] -> k, v, each [B, L, H, D]."""

@@ -72,8 +72,7 @@ class Fp8RowParallelLinear(nn.Module):
         self.bias, self._shard = layer.bias, layer.shard
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self._shard.all_reduce(self._product(x))
-        return out if self.bias is None else out + self.bias
+        return self._shard.all_reduce(self._product(x)) + self.bias
 
 
 def quantize_linear(layer: nn.Module, *, apply_gelu: bool = False) -> nn.Module:

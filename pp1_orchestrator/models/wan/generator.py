@@ -27,17 +27,12 @@ class CausalGenerator:
     ) -> None:
         self._model = model
         self._runner = runner or EagerRunner(model, cache)
-        self._cache = cache
-        self._schedule = schedule
+        self._cache, self._schedule = cache, schedule
         self._text: Text | None = None
         self._rope: tuple[tuple[int, ...], Any] | None = None
         weight = model.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
-        self.calls = 0
-
-    @property
-    def cache_bytes(self) -> int:
-        return self._cache.nbytes
+        self.cache_bytes, self.calls = cache.nbytes, 0
 
     def warm_up(self, text_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> None:
         """Run each kind of pass at each position of the window, so that all is compiled and captured; then reset.
@@ -64,7 +59,7 @@ class CausalGenerator:
     def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
         """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device.
 
-        bias multiplies the attention weights of the history, except its first latent frame, before the softmax's sum.
+        bias multiplies the attention weights of the history, except its first latent frame, before normalisation.
         """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
@@ -76,8 +71,7 @@ class CausalGenerator:
             flow = self._pass(x, level.timestep, start_frame, bias)
             clean = x - level.sigma * flow
             if index + 1 < len(levels):
-                sigma = levels[index + 1].sigma
-                x = torch.lerp(clean, fresh[index], sigma)
+                x = torch.lerp(clean, fresh[index], levels[index + 1].sigma)
         return clean
 
     @torch.inference_mode()
@@ -126,7 +120,6 @@ class CausalGenerator:
         frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
         key = (start_frame, frames, height, width)
         if self._rope is None or self._rope[0] != key:
-            head_dim = self._model.config.head_dim
-            table = rope_table(head_dim, start_frame, frames, height, width, self.device)
+            table = rope_table(self._model.config.head_dim, *key, self.device)
             self._rope = (key, self._runner.stage_rope(table))
         return self._text, self._rope[1], torch.full((1,), timestep, device=self.device)

@@ -16,58 +16,34 @@ from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 class KVCache:
     """Keys and values of every layer, [layers][B, capacity, H, D], and attention over them.
 
-    `attention` is the function used where all keys weigh the same; it may be replaced. chunk, window and sink count
-    latent frames; window includes the chunk that is being generated. Raises ValueError if the ring (window − sink) is
-    not a whole number of chunks.
+    `attention` is the function used where all keys weigh the same; it may be replaced. Raises ValueError if the ring
+    (window − sink) is not a whole number of chunks.
+
+    Args:
+        latent_size: height and width of the latents.
+        degree: tensor-parallel ranks; each caches its own heads.
     """
 
     def __init__(
         self,
+        config: WanConfig,
+        latent_size: tuple[int, int],
         *,
-        layers: int,
-        heads: int,
-        head_dim: int,
-        tokens_per_frame: int,
-        chunk: int,
-        window: int,
-        sink: int = 0,
+        degree: int = 1,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        chunk, window, sink = config.chunk_frames, config.local_attn_size, config.sink_frames
         if not holds_chunks(chunk, window, sink):
             raise ValueError(f"a window of {window} frames with {sink} sink frames does not hold chunks of {chunk}")
-        self._frame = tokens_per_frame
+        self._frame = config.tokens_per_frame(*latent_size)
         self.chunk, self.window, self._sink = chunk, window, sink
-        shape = (1, window * tokens_per_frame, heads, head_dim)
-        self._keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self._values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self._origin = 0
-        self._slot = slice(0, 0)
-        self._valid = 0
-        self._bias = 1.0
-        self.attention = attend
-
-    @classmethod
-    def for_model(
-        cls,
-        config: WanConfig,
-        degree: int,
-        latent_size: tuple[int, int],
-        dtype: torch.dtype,
-        device: torch.device | str = "cpu",
-    ) -> KVCache:
-        """The cache of one of `degree` tensor-parallel ranks, for latents of height and width `latent_size`."""
-        return cls(
-            layers=config.num_layers,
-            heads=config.num_heads // degree,
-            head_dim=config.head_dim,
-            tokens_per_frame=config.tokens_per_frame(*latent_size),
-            chunk=config.chunk_frames,
-            window=config.local_attn_size,
-            sink=config.sink_frames,
-            dtype=dtype,
-            device=device,
+        shape = (1, window * self._frame, config.num_heads // degree, config.head_dim)
+        self._keys, self._values = (
+            [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.num_layers)] for _ in range(2)
         )
+        self._origin, self._slot, self._valid, self._bias = 0, slice(0, 0), 0, 1.0
+        self.attention = attend
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
 from pp1_orchestrator.models.checkpoints.reader import Shape, Weights, check_shapes, open_weights
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
@@ -19,7 +18,6 @@ from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan,
 from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
 
 State = dict[str, Tensor]
-Source = Weights | InitialWeights
 
 
 def whole_shapes(config: WanConfig) -> dict[str, Shape]:
@@ -29,7 +27,7 @@ def whole_shapes(config: WanConfig) -> dict[str, Shape]:
 
 def read_part(
     config: WanConfig,
-    source: Source,
+    source: Weights,
     place: Place,
     plan: ShardPlan,
     device: torch.device,

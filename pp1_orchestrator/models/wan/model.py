@@ -18,9 +18,10 @@ from pp1_orchestrator.models.wan.attention import CrossAttention, FusedSelfAtten
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, ProductInput, gated_add_ref, layer_norm_ref
-from pp1_orchestrator.models.wan.rope import RopeCosSin, RopeTable
+from pp1_orchestrator.models.wan.rope import Rope, RopeTable
 
 Modulation = tuple[Tensor, ...]
+"""Of one block by the diffusion time: shift, scale and gate, for self-attention and then for the feed-forward."""
 
 
 def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
@@ -57,7 +58,7 @@ class Block(nn.Module):
         self.modulation = _modulation(6, dim)
 
     def modulate(self, time: Tensor) -> Modulation:
-        """[B, 6, C] from `CausalWanModel.embed_time` -> six tensors [B, 1, C]: shift, scale, gate, twice."""
+        """[B, 6, C] from `CausalWanModel.embed_time` -> six tensors [B, 1, C]."""
         return (self.modulation + time).unsqueeze(2).unbind(1)
 
     def pre_norm(self, x: Tensor, mod: Modulation) -> ProductInput:
@@ -131,7 +132,7 @@ class CausalWanModel(nn.Module):
         self.head = Head(config)
 
     def block_list(self) -> Sequence[Block]:
-        """The blocks with their type."""
+        """`blocks`, typed."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def patchify(self, latents: Tensor) -> Tensor:
@@ -158,12 +159,11 @@ class CausalWanModel(nn.Module):
 
     def text_bytes(self) -> int:
         """Bytes of `embed_text` of one prompt."""
-        values = (block.cross_attn.v for block in self.block_list())
-        weights = (v.weight for v in values if isinstance(v, nn.Linear))
+        weights = [block.cross_attn.v.get_parameter("weight") for block in self.block_list()]
         return sum(2 * self.config.text_len * weight.shape[0] * weight.itemsize for weight in weights)
 
     def forward(
-        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: RopeTable | RopeCosSin
+        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: Rope
     ) -> Tensor:
         """Flow of one chunk: [B, F, c, h, w] -> the same shape. Writes the chunk's keys and values to `cache`.
 
@@ -178,7 +178,7 @@ class CausalWanModel(nn.Module):
         return self.unpatchify(self.head(x, time), frames, height, width)
 
     def write_history(
-        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: RopeTable | RopeCosSin
+        self, latents: Tensor, timestep: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: Rope
     ) -> None:
         """Only write a chunk's keys and values: the last block stops once its own are written."""
         _, block_time = self.embed_time(timestep)
@@ -186,12 +186,7 @@ class CausalWanModel(nn.Module):
         self._to_last_block(self.patchify(latents), mods, text, cache, rope)
 
     def _to_last_block(
-        self,
-        x: Tensor,
-        mods: Sequence[Modulation],
-        text: Sequence[KeyValue],
-        cache: KVCache,
-        rope: RopeTable | RopeCosSin,
+        self, x: Tensor, mods: Sequence[Modulation], text: Sequence[KeyValue], cache: KVCache, rope: Rope
     ) -> tuple[Tensor, Tensor]:
         """Run the blocks until the last one's keys and values are written -> x, and the last block's q."""
         *blocks, last = self.block_list()

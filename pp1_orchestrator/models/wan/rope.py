@@ -14,6 +14,7 @@ RopeTable = Tensor
 RopeCosSin = tuple[Tensor, Tensor]
 """A `RopeTable` without complex numbers, which compilers and kernels can't take apart: [S, 1, D] float32 each. The
 cosine of each pair twice, and its sine with the sign that each of the two takes."""
+Rope = RopeTable | RopeCosSin
 THETA = 10000.0
 
 

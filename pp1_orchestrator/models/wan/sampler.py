@@ -1,12 +1,9 @@
-"""Reproducible noise: every chunk's draws depend on the seed and its first latent frame alone.
+"""What denoising starts from and goes through: reproducible noise, and the noise levels of the steps.
 
-Two independent streams a chunk: the initial latents, and the noise between denoising steps. Every mesh rank draws both
-by itself. They are drawn on the CPU, so that every device gives the same video for the same seed.
+A chunk has two streams of noise: for its initial latents and between denoising steps. They depend only on the seed and
+the chunk's first latent frame. Every mesh rank draws them on the CPU, so that all devices give the same video.
 
-Flow-matching noise levels: nominal step → diffusion time → σ.
-
-With shift s, σ(u) = s·u / (1 + (s−1)·u) over u = 1 − j/1000, and t_j = 1000·σ. A "warped" nominal step i means the
-shifted time of u = i/1000; a raw one is a time already. σ is that of the nearest t_j.
+Noise levels are those of flow matching: with shift s, σ(u) = s·u / (1 + (s−1)·u) over u = 1 − j/1000, t_j = 1000·σ.
 Source: rectified flow with shift, arXiv:2403.03206; the table is Self-Forcing's with sigma_min 0.
 """
 
@@ -20,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_SEED_STRIDE = 1_000_003
-_MAX_SEED = 2**63 - 1
+TRAIN_STEPS = 1000
+_SEED_STRIDE, _MAX_SEED = 1_000_003, 2**63 - 1
 _LINEAR_FRAMES = 500_000  # 35 hours of video; the streams of this many frames fit between two seeds
 
 
@@ -43,9 +40,6 @@ def renoise_stream(seed: int, start_frame: int) -> torch.Generator:
     return _stream(seed, start_frame, 1)
 
 
-TRAIN_STEPS = 1000
-
-
 def shifted_sigma(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
@@ -59,7 +53,10 @@ class NoiseStep:
 
 
 class FlowSchedule:
-    """Converts nominal steps to timesteps and noise levels, in float64."""
+    """Converts nominal steps to timesteps and noise levels, in float64.
+
+    warp: a nominal step i means the shifted time of u = i/1000; otherwise it is a time already.
+    """
 
     def __init__(self, shift: float = 1.0, warp: bool = False) -> None:
         u = 1 - torch.arange(TRAIN_STEPS, dtype=torch.float64) / TRAIN_STEPS
@@ -68,12 +65,11 @@ class FlowSchedule:
         self._shift, self._warp = shift, warp
 
     def step(self, nominal: float) -> NoiseStep:
-        """Nominal 1…1000 -> its timestep, and σ at the nearest entry of the table."""
+        """Nominal 1…1000 -> its timestep, and the σ of the nearest t_j."""
         time = float(nominal)
         if self._warp:
-            time = TRAIN_STEPS * float(
-                shifted_sigma(torch.tensor(nominal / TRAIN_STEPS, dtype=torch.float64), self._shift)
-            )
+            u = torch.tensor(nominal / TRAIN_STEPS, dtype=torch.float64)
+            time = TRAIN_STEPS * float(shifted_sigma(u, self._shift))
         index = int((self._times - time).abs().argmin())
         return NoiseStep(timestep=time, sigma=float(self._sigmas[index]))
 

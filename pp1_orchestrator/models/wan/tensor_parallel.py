@@ -25,8 +25,7 @@ class ShardPlan:
     """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
 
     Splitting qk costs a small collective per attention, splitting cross_attention a small and a large one per block.
-    For small models and slow links, where a message costs more than the product it saves, every rank better computes
-    them whole.
+    Where a message costs more than the product it saves (small models, slow links), turn them off.
     """
 
     qk: bool = True
@@ -59,7 +58,7 @@ class Place:
 
 
 def check_degree(config: WanConfig, degree: int) -> None:
-    """Raise ValueError when `degree` ranks cannot share the heads and the feed-forward evenly."""
+    """Raise ValueError if `degree` ranks cannot share the heads and the feed-forward evenly."""
     if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
         fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0 and config.ffn_dim % d == 0]
         raise ValueError(
@@ -85,15 +84,13 @@ class ShardedMeanSquare(MeanSquare):
 class RowParallelLinear(nn.Module):
     """A slice of a matrix's input columns. Partial products are summed over ranks, then the bias is added once."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, shard: Shard) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, shard: Shard) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.weight, self.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
         self.shard = shard
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.shard.all_reduce(linear(x, self.weight))
-        return out if self.bias is None else out.add_(self.bias)
+        return self.shard.all_reduce(linear(x, self.weight)).add_(self.bias)
 
 
 class HeadSliceNorm(RMSNorm):
@@ -101,30 +98,28 @@ class HeadSliceNorm(RMSNorm):
 
     def __init__(self, norm: RMSNorm, shard: Shard) -> None:
         super().__init__(0, norm.eps)
-        self.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
+        self.weight = _slice(norm.weight, 0, shard)
         self.start = shard.rank * len(self.weight)
 
     def forward(self, x: Tensor, mean_square: Tensor) -> Tensor:
         return super().forward(x.narrow(-1, self.start, len(self.weight)), mean_square)
 
 
-def _slice(tensor: Tensor, dim: int, shard: Shard) -> Tensor:
-    return tensor.detach().chunk(shard.degree, dim)[shard.rank].clone(memory_format=torch.contiguous_format)
+def _slice(tensor: Tensor, dim: int, shard: Shard) -> nn.Parameter:
+    part = tensor.detach().chunk(shard.degree, dim)[shard.rank]
+    return nn.Parameter(part.clone(memory_format=torch.contiguous_format), requires_grad=False)
 
 
 def _column(layer: nn.Module, shard: Shard) -> nn.Linear:
     assert isinstance(layer, nn.Linear)
-    out = nn.Linear(layer.in_features, layer.out_features // shard.degree, layer.bias is not None, device="meta")
-    out.weight = nn.Parameter(_slice(layer.weight, 0, shard), requires_grad=False)
-    if layer.bias is not None:
-        out.bias = nn.Parameter(_slice(layer.bias, 0, shard), requires_grad=False)
+    out = nn.Linear(layer.in_features, layer.out_features // shard.degree, device="meta")
+    out.weight, out.bias = _slice(layer.weight, 0, shard), _slice(layer.bias, 0, shard)
     return out
 
 
 def _row(layer: nn.Module, shard: Shard) -> RowParallelLinear:
     assert isinstance(layer, nn.Linear)
-    bias = None if layer.bias is None else layer.bias.detach().clone()
-    return RowParallelLinear(_slice(layer.weight, 1, shard), bias, shard)
+    return RowParallelLinear(_slice(layer.weight, 1, shard), layer.bias.detach().clone(), shard)
 
 
 def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> None:
@@ -135,7 +130,7 @@ def _shard_attention(attention: Attention, shard: Shard, plan: ShardPlan) -> Non
         return
     attention.q, attention.k = _column(attention.q, shard), _column(attention.k, shard)
     for norm in (attention.norm_q, attention.norm_k):
-        norm.weight = nn.Parameter(_slice(norm.weight, 0, shard), requires_grad=False)
+        norm.weight = _slice(norm.weight, 0, shard)
     attention.mean_square = ShardedMeanSquare(shard)
 
 

@@ -1,7 +1,4 @@
-"""What an overlap strategy is, and the exchange with the mesh that all of them make.
-
-Owns the spans and figures of that exchange. Knows nothing of threads.
-"""
+"""What an overlap strategy is, and the exchange with the mesh that all strategies make, with its spans and timings."""
 
 from __future__ import annotations
 
@@ -17,38 +14,26 @@ from pp1_orchestrator.telemetry.metrics import QueueDepths
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink, Received
 
-IN_FLIGHT, DECODED_NEXT = "in_flight", "results"
-"""Names of the two queues: envelopes without an answer yet, and results that are not being decoded yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Depths:
-    """Bounds of the two queues.
-
-    Args:
-        d_in: envelopes without an answer.
-        d_out: results that wait to be decoded.
-    """
-
-    d_in: int
-    d_out: int
+IN_FLIGHT, TO_DECODE = "in_flight", "results"
+"""Names of the two queues: envelopes without an answer, and results that wait to be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlapParts:
-    """What every strategy works with."""
+    """What every strategy works with. d_in, d_out: bounds of the two queues."""
 
     link: MeshLink
     spans: SpanRecorder
     queues: QueueDepths
-    depths: Depths
+    d_in: int
+    d_out: int
 
 
 class Overlap(ABC):
     """Orders planning, communication and decoding. `step` and `post` belong to the session's thread."""
 
     queues: ClassVar[tuple[str, ...]] = ()
-    """Which of the depths d_in and d_out may be above 1."""
+    """Which of the bounds d_in and d_out may be above 1."""
     hides_decode: ClassVar[bool] = True
     """A chunk is decoded while the mesh makes the next one."""
     threaded: ClassVar[bool] = False
@@ -66,10 +51,7 @@ class Overlap(ABC):
         self._parts.link.send(message)
 
     def close(self, timeout_s: float) -> bool:
-        """End the strategy's own threads.
-
-        False when they did not end in time: the link and the decoder must not be used any more.
-        """
+        """End the strategy's threads. False if they still run: link and decoder must not be used any more."""
         return True
 
 
@@ -85,27 +67,27 @@ def exchange(parts: OverlapParts, chunk: InFlightChunk) -> Received:
 def send(parts: OverlapParts, chunk: InFlightChunk) -> None:
     """Send a chunk's envelope."""
     start = time.monotonic_ns()
-    chunk.packed.wait(chunk.encoded.parts)
+    chunk.fence.wait(chunk.encoded.parts)
     parts.link.send(chunk.encoded)
     note_sent(parts, chunk, start)
 
 
 def note_sent(parts: OverlapParts, chunk: InFlightChunk, start_ns: int) -> None:
     """Record when a chunk's envelope left."""
-    call_id, end = chunk.envelope.meta.call_id, time.monotonic_ns()
-    chunk.record.send_start_s, chunk.record.send_end_s = start_ns / 1e9, end / 1e9
-    ids = {"chunk": chunk.record.chunk_index, "call_id": call_id}
-    parts.spans.add("wait for link", round(chunk.record.build_end_s * 1e9), start_ns, **ids)
-    parts.spans.add("send", start_ns, end, **ids)
-    parts.spans.flow_out("envelope", call_id, phase="send", at_ns=start_ns)
+    record, end_ns = chunk.record, time.monotonic_ns()
+    record.send_start_s, record.send_end_s = start_ns / 1e9, end_ns / 1e9
+    ids = {"chunk": record.chunk_index, "call_id": record.call_id}
+    parts.spans.add("wait for link", round(record.build_end_s * 1e9), start_ns, **ids)
+    parts.spans.add("send", start_ns, end_ns, **ids)
+    parts.spans.flow_out("envelope", record.call_id, phase="send", at_ns=start_ns)
 
 
 def receive(parts: OverlapParts, chunk: InFlightChunk) -> Received:
     """Wait for a chunk's result."""
-    start = time.monotonic_ns()
+    start, record = time.monotonic_ns(), chunk.record
     result = parts.link.receive()
-    ids = {"chunk": chunk.record.chunk_index, "call_id": chunk.envelope.meta.call_id}
+    ids = {"chunk": record.chunk_index, "call_id": record.call_id}
     parts.spans.add("mesh", start, result.header_ns, **ids)
     parts.spans.add("recv", result.header_ns, result.done_ns, **ids)
-    parts.spans.flow_in("result", ids["call_id"], phase="recv", at_ns=result.header_ns)
+    parts.spans.flow_in("result", record.call_id, phase="recv", at_ns=result.header_ns)
     return result

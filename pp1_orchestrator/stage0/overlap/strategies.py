@@ -111,7 +111,7 @@ class Stage0Owned(Overlap):
 
     def _submit(self, pipeline: ChunkPipeline, block: bool) -> None:
         """Plan chunks until as many are in flight as may be."""
-        while self._link.in_flight < self._parts.depths.d_in:
+        while self._link.in_flight < self._parts.d_in:
             chunk = pipeline.plan(block)
             if chunk is None:
                 return

@@ -1,6 +1,6 @@
-"""The two threads beside the session's: one that talks to the mesh, and one that decodes.
+"""The two threads beside the session's: one talks to the mesh, the other decodes.
 
-Both take work from a bounded queue. A failure on either is raised again in the session's thread.
+Both take their work from a bounded queue. A failure on either is raised in the session's thread.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from collections.abc import Callable
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
 from pp1_orchestrator.stage0.chunk import InFlightChunk, ReceivedChunk
-from pp1_orchestrator.stage0.overlap.base import DECODED_NEXT, IN_FLIGHT, OverlapParts, receive, send
+from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, TO_DECODE, OverlapParts, receive, send
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.transport.cuda_streams import dedicated_stream
 from pp1_orchestrator.transport.link import Received
 
 POLL_S = 0.5
-"""How long a wait for the other side's queue lasts before the thread's failure is looked for."""
+"""How long the session's thread waits for a queue before it looks for a failure."""
 CLOSE_POLL_S = 0.01
+Job = tuple[ChunkPipeline, ReceivedChunk, threading.Event]
 
 
 class LinkThread:
-    """Uses the link alone: sends an envelope, waits for its result, and takes the next envelope."""
+    """Alone uses the link: sends an envelope, waits for its result, and takes the next envelope."""
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
-        self._outbox: queue.Queue[InFlightChunk | wire.EncodedMessage | None] = queue.Queue(parts.depths.d_in)
-        self._inbox: queue.Queue[Received | Exception] = queue.Queue(parts.depths.d_out)
+        self._outbox: queue.Queue[InFlightChunk | wire.EncodedMessage | None] = queue.Queue(parts.d_in)
+        self._inbox: queue.Queue[Received | Exception] = queue.Queue(parts.d_out)
         self.in_flight = 0
-        """Chunks that have been submitted, and their results not yet taken."""
+        """Chunks whose results have not been taken."""
         self._thread = threading.Thread(target=self._run, name="mesh-comms", daemon=True)
         self._thread.start()
 
     def submit(self, chunk: InFlightChunk) -> None:
-        """Send a chunk's envelope. Waits while a heartbeat is in its place: one that the mesh has not taken yet."""
-        self.in_flight += 1
-        self._parts.queues.note(IN_FLIGHT, self.in_flight)
+        """Send a chunk's envelope. Waits while a heartbeat that the mesh has not taken is in its place."""
+        self._count(1)
         while True:
             try:
                 return self._outbox.put(chunk, timeout=POLL_S)
@@ -61,8 +61,7 @@ class LinkThread:
                 continue
             if isinstance(result, Exception):
                 raise result
-            self.in_flight -= 1
-            self._parts.queues.note(IN_FLIGHT, self.in_flight)
+            self._count(-1)
             return result
 
     def close(self, timeout_s: float) -> bool:
@@ -78,6 +77,10 @@ class LinkThread:
                 self._inbox.get_nowait()
             self._thread.join(CLOSE_POLL_S)
         return not self._thread.is_alive()
+
+    def _count(self, change: int) -> None:
+        self.in_flight += change
+        self._parts.queues.note(IN_FLIGHT, self.in_flight)
 
     def _check_alive(self) -> None:
         if not self._thread.is_alive():
@@ -97,18 +100,16 @@ class LinkThread:
     def _exchange(self, chunk: InFlightChunk) -> None:
         send(self._parts, chunk)
         self._inbox.put(receive(self._parts, chunk))
-        self._parts.queues.note(DECODED_NEXT, self._inbox.qsize())
+        self._parts.queues.note(TO_DECODE, self._inbox.qsize())
         self._parts.link.run_deferred()
 
 
 class DecoderThread:
-    """Uses the decoder alone: prepares and finishes chunks in the order in which they were submitted."""
+    """Alone uses the decoder: prepares and finishes chunks in the order in which they were submitted."""
 
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
-        self._jobs: queue.Queue[tuple[ChunkPipeline, ReceivedChunk, threading.Event] | None] = queue.Queue(
-            parts.depths.d_out
-        )
+        self._jobs: queue.Queue[Job | None] = queue.Queue(parts.d_out)
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
@@ -117,7 +118,7 @@ class DecoderThread:
         """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
         prepared = threading.Event()
         self._wait_until(lambda: self._offer((pipeline, received, prepared)))
-        if pipeline.needs_pixels:
+        if pipeline.decoder.needs_pixels:
             self._wait_until(lambda: prepared.wait(POLL_S))
 
     def check(self) -> None:
@@ -139,12 +140,12 @@ class DecoderThread:
                 break
         return not self._thread.is_alive()
 
-    def _offer(self, job: tuple[ChunkPipeline, ReceivedChunk, threading.Event]) -> bool:
+    def _offer(self, job: Job) -> bool:
         try:
             self._jobs.put(job, timeout=POLL_S)
         except queue.Full:
             return False
-        self._parts.queues.note(DECODED_NEXT, self._jobs.qsize())
+        self._parts.queues.note(TO_DECODE, self._jobs.qsize())
         return True
 
     def _wait_until(self, done: Callable[[], bool]) -> None:

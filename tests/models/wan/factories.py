@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -39,15 +40,8 @@ def make_model() -> CausalWanModel:
 
 
 def make_cache(window: int = CONFIG.local_attn_size) -> KVCache:
-    return KVCache(
-        layers=CONFIG.num_layers,
-        heads=CONFIG.num_heads,
-        head_dim=CONFIG.head_dim,
-        tokens_per_frame=FRAME_TOKENS,
-        chunk=CHUNK,
-        window=window,
-        dtype=torch.float64,
-    )
+    sizes = msgspec.structs.replace(CONFIG, local_attn_size=window)
+    return KVCache(sizes, (SIZE, SIZE), dtype=torch.float64)
 
 
 def make_generator(model: CausalWanModel) -> CausalGenerator:

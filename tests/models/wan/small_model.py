@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import torch
 
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -33,16 +34,8 @@ def random_model(config: WanConfig = CONFIG, seed: int = 0) -> CausalWanModel:
 def make_generator(
     model: CausalWanModel, schedule: FlowSchedule, chunk: int = 3, window: int = 9, sink: int = 0
 ) -> CausalGenerator:
-    config = model.config
-    cache = KVCache(
-        layers=config.num_layers,
-        heads=config.num_heads,
-        head_dim=config.head_dim,
-        tokens_per_frame=config.tokens_per_frame(HEIGHT, WIDTH),
-        chunk=chunk,
-        window=window,
-        sink=sink,
-    )
+    sizes = msgspec.structs.replace(model.config, chunk_frames=chunk, local_attn_size=window, sink_frames=sink)
+    cache = KVCache(sizes, (HEIGHT, WIDTH))
     return CausalGenerator(model, cache, schedule)
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pp1_orchestrator.models.wan.attention import attend, attend_with_sum, softmax_with_sum
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from tests.models.wan.factories import (
     CHUNK,
@@ -28,6 +29,12 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2}
 @pytest.fixture(scope="module")
 def model():
     return make_model()
+
+
+def one_layer(frame_tokens, chunk, window, dtype=torch.float32):
+    sizes = {"chunk_frames": chunk, "local_attn_size": window}
+    config = WanConfig(dim=HEADS * DIM, ffn_dim=1, num_heads=HEADS, num_layers=1, **sizes)
+    return KVCache(config, (2, 2 * frame_tokens), dtype=dtype)
 
 
 def tokens(count, seed, dtype=torch.float64, scale=1.0):
@@ -58,9 +65,7 @@ def reference(q, k, v, frame, own, bias):
     dtype=st.sampled_from(list(TOLERANCE)),
 )
 def test_biased_attention_is_a_softmax_with_the_logarithm_added(chunk, past, frame, bias, scale, dtype):
-    cache = KVCache(
-        layers=1, heads=HEADS, head_dim=DIM, tokens_per_frame=frame, chunk=chunk, window=5 * chunk, dtype=dtype
-    )
+    cache = one_layer(frame, chunk, 5 * chunk, dtype)
     own, total = chunk * frame, (past + 1) * chunk * frame
     q, k, v = tokens(own, 1, dtype, scale), tokens(total, 2, dtype), tokens(total, 3, dtype)
     for index in range(past):
@@ -116,7 +121,7 @@ def test_bias_one_and_an_empty_middle_are_todays_attention_bit_for_bit(model):
 
 
 def test_unbiased_attention_is_one_call_over_all_valid_keys():
-    cache = KVCache(layers=1, heads=HEADS, head_dim=DIM, tokens_per_frame=4, chunk=1, window=3)
+    cache = one_layer(4, 1, 3)
     q, k, v = (tokens(8, seed, torch.float32) for seed in (1, 2, 3))
     for start in (0, 1):
         part = slice(4 * start, 4 * start + 4)

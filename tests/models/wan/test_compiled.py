@@ -28,7 +28,7 @@ STEPS = (1000, 500)
 
 def chunks(model, count, ops=None):
     """The latents of some chunks in a row, each with its context pass."""
-    cache = KVCache.for_model(CONFIG, 1, (8, 8), torch.float64)
+    cache = KVCache(CONFIG, (8, 8), dtype=torch.float64)
     runner = None if ops is None else CompiledRunner(model, cache, ops=ops, backend="aot_eager")
     generator = CausalGenerator(model, cache, FlowSchedule(), runner)
     text = torch.randn(1, CONFIG.text_len, CONFIG.text_dim, generator=torch.Generator().manual_seed(1))
@@ -55,7 +55,7 @@ def test_compiled_blocks_give_the_same_latents_while_the_window_fills_and_rolls(
 
 def test_a_generator_that_was_warmed_up_has_no_text():
     model = make_model()
-    generator = CausalGenerator(model, KVCache.for_model(CONFIG, 1, (8, 8), torch.float64), FlowSchedule())
+    generator = CausalGenerator(model, KVCache(CONFIG, (8, 8), dtype=torch.float64), FlowSchedule())
     generator.warm_up((1, CONFIG.text_len, CONFIG.text_dim), (1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8))
     with pytest.raises(ValueError, match="set_text"):
         generator.denoise(torch.zeros(1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8), STEPS, 0, seed=0)

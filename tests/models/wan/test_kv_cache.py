@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 
 LAYERS, HEADS, HEAD_DIM, TOKENS = 2, 2, 3, 2
@@ -27,15 +28,16 @@ def sizes(draw):
 
 
 def make_cache(size: Sizes) -> KVCache:
-    return KVCache(
-        layers=LAYERS,
-        heads=HEADS,
-        head_dim=HEAD_DIM,
-        tokens_per_frame=TOKENS,
-        chunk=size.chunk,
-        window=size.window,
-        sink=size.sink,
+    config = WanConfig(
+        dim=HEADS * HEAD_DIM,
+        ffn_dim=1,
+        num_heads=HEADS,
+        num_layers=LAYERS,
+        chunk_frames=size.chunk,
+        local_attn_size=size.window,
+        sink_frames=size.sink,
     )
+    return KVCache(config, (2, 2 * TOKENS))
 
 
 def frame_tensor(layer: int, frame: int, number: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.sampler import renoise_stream
 from tests.models.wan.factories import (
@@ -95,9 +96,10 @@ def test_the_noise_between_steps_follows_the_true_start_frame(model):
 def test_the_ring_turns_relative_to_its_first_frame(sink, origin):
     """One token a frame, whose key and value say which frame it is: what is seen is the sink and the last frames."""
     window = 12
-    cache = KVCache(
-        layers=1, heads=1, head_dim=8, tokens_per_frame=1, chunk=CHUNK, window=window, sink=sink, dtype=torch.float64
+    config = WanConfig(
+        dim=8, ffn_dim=1, num_heads=1, num_layers=1, chunk_frames=CHUNK, local_attn_size=window, sink_frames=sink
     )
+    cache = KVCache(config, (2, 2), dtype=torch.float64)
     cache.begin(0)
     for slot in cache.slots(0):
         slot.fill_(1e3)

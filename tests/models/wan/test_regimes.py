@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 import torch
 
@@ -65,16 +66,8 @@ def model():
 
 
 def make_generator(model, regime):
-    cache = KVCache(
-        layers=CONFIG.num_layers,
-        heads=CONFIG.num_heads,
-        head_dim=CONFIG.head_dim,
-        tokens_per_frame=CONFIG.tokens_per_frame(HEIGHT, WIDTH),
-        chunk=CHUNK,
-        window=regime.window,
-        sink=regime.sink,
-        dtype=torch.float64,
-    )
+    sizes = msgspec.structs.replace(CONFIG, chunk_frames=CHUNK, local_attn_size=regime.window, sink_frames=regime.sink)
+    cache = KVCache(sizes, (HEIGHT, WIDTH), dtype=torch.float64)
     return CausalGenerator(model, cache, FlowSchedule(SHIFT, WARP))
 
 

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
+from pp1_orchestrator.models.checkpoints.reader import Weights
 from pp1_orchestrator.models.wan.load_generator import assemble, open_generator, read_part, whole_shapes
 from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, parallelize
 from tests.models.wan.small_model import CONFIG, random_model
@@ -14,14 +15,18 @@ PLANS = [ShardPlan(qk, cross) for qk in (True, False) for cross in (True, False)
 PLACES = [Place(rank, degree) for degree in (1, 2, 4) for rank in range(degree)]
 
 
-class Noted:
+class Noted(Weights):
     """A source that notes how many numbers each read gave."""
 
     def __init__(self, source) -> None:
-        self.source, self.path, self.shapes, self.numbers = source, source.path, source.shapes, []
+        super().__init__(source.path)
+        self.source, self.numbers = source, []
 
-    def read(self, key, device=CPU, dtype=None, rows=None, dim=0):
-        tensor = self.source.read(key, device, dtype, rows, dim)
+    def shapes(self):
+        return self.source.shapes()
+
+    def _tensor(self, key, index, device, dtype):
+        tensor = self.source._tensor(key, index, device, dtype)
         self.numbers.append(tensor.numel())
         return tensor
 

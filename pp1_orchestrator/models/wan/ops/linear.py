@@ -33,7 +33,7 @@ def linear_out(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
 
 
 class GeluLinear(nn.Module):
-    """A linear layer with its activation, over the weights of `layer`."""
+    """A linear layer with its activation. Shares the parameters of `layer`."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class GeluLinear(nn.Module):
 
 
 class LinearOut(nn.Module):
-    """A linear layer that writes to a given tensor, over the weights of `layer`."""
+    """A linear layer that writes to a given tensor. Shares the parameters of `layer`."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
