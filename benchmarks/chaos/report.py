@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.chaos.blows import Outcome
-from benchmarks.chaos.crowds import Departure, Flood
-from benchmarks.chaos.ends import End
+from benchmarks.chaos.clients import Departure, Flood
+from benchmarks.chaos.mesh_faults import Outcome
+from benchmarks.chaos.shutdowns import Shutdown
 
 MESH_HEAD = (
     "fault", "detected s", "status s", "stream again s", "not ready s", "prompt and connection", "orphans",
@@ -26,7 +26,7 @@ def mesh_row(fault: str, found: Outcome) -> list[str]:
         "–" if found.unready_s is None else f"{found.unready_s:.2f}",
         "kept" if found.kept else "lost",
         str(found.orphans),
-        str(found.lies),
+        str(found.false_ready),
         f"{before.fds} → {after.fds}",
         f"{before.threads} → {after.threads}",
         f"{before.rss_mb:.0f} → {after.rss_mb:.0f}",
@@ -34,7 +34,7 @@ def mesh_row(fault: str, found: Outcome) -> list[str]:
     ]
 
 
-def end_row(fault: str, found: End) -> list[str]:
+def end_row(fault: str, found: Shutdown) -> list[str]:
     left = ", ".join(map(str, found.left)) or "nothing"
     return [fault, str(found.exit_code), f"{found.gone_s:.1f}", left, "open" if found.listening else "closed"]
 
