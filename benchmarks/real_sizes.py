@@ -33,9 +33,8 @@ from benchmarks.sizes import ALL_CASES, CASES, FRAMES, PIXEL_FRAMES
 from benchmarks.timing import Peak, Times, device_named, distance, milliseconds, spread, wait_for
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
 from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
-from pp1_orchestrator.models.vae.load_vae import compile_decoder
+from pp1_orchestrator.models.vae.load_vae import VAES, VaeSource, compile_decoder
 from pp1_orchestrator.models.vae.pixel_format import to_host, to_rgb24, to_yuv420p
-from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from pp1_orchestrator.models.wan.tensor_parallel import Place
@@ -101,7 +100,7 @@ class Bench:
 
     def smaller_rows(self, name: str, stage0: str, size: tuple[int, int]) -> Iterator[str]:
         """Of a smaller decoder. `distance` is from itself in float32."""
-        latents, source = self._latents(size), VaeSource(Path("none"), SMALLER[stage0], random=True, seed=0)
+        latents, source = self._latents(size), VaeSource(Path("none"), SMALLER[stage0], seed=0)
 
         def load(dtype: torch.dtype) -> StreamingDecoder:
             return VAES[stage0].load(source, self._device, dtype, with_encoder=False).decoder

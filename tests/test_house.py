@@ -37,6 +37,7 @@ DOORS = {
     "gradio": ["ui/"],
     "fastapi": ["pp1_orchestrator/server/"],
     "starlette": ["pp1_orchestrator/server/"],
+    "pydantic": ["pp1_orchestrator/server/"],
     "uvicorn": ["pp1_orchestrator/server/"],
     "hydra": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/", "pp1_orchestrator/report/hydra_callback.py"],
     "omegaconf": ["pp1_orchestrator/__main__.py", "pp1_orchestrator/config/", "pp1_orchestrator/report/"],

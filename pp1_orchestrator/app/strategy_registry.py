@@ -14,7 +14,7 @@ from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
-from pp1_orchestrator.models.vae.vae_registry import VAES
+from pp1_orchestrator.models.vae.load_vae import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context import (

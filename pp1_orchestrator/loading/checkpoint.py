@@ -21,10 +21,7 @@ Components = dict[str, int]
 
 
 def check_folder(root: Path) -> None:
-    """Checks a folder of checkpoints by its links, its indexes and the headers of its safetensors files.
-
-    Raises ValueError for a link or an index that leads out of the folder, and for damaged files.
-    """
+    """Raises ValueError for a link or an index that leads out of the folder, and for a damaged safetensors header."""
     inside = root.resolve()
     for path in sorted(root.rglob("*")):
         if not path.resolve().is_relative_to(inside):

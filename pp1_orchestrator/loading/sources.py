@@ -9,14 +9,13 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.text.load_text_encoder import TextSizes, TextSource
-from pp1_orchestrator.models.vae.vae_registry import VaeSource
+from pp1_orchestrator.models.vae.load_vae import VaeSource
 
 
 def text_source(settings: Settings) -> TextSource:
     model, chosen = settings.model, settings.text_encoder
     sizes = TextSizes(**msgspec.structs.asdict(chosen.sizes))
-    seed = settings.seed if model.weights == "random" else None
-    return TextSource(model.part("text_encoder"), model.part("tokenizer"), sizes, seed, chosen.int8)
+    return TextSource(model.part("text_encoder"), model.part("tokenizer"), sizes, _random_seed(settings), chosen.int8)
 
 
 def text_device(settings: Settings, device: torch.device) -> torch.device:
@@ -27,4 +26,8 @@ def text_device(settings: Settings, device: torch.device) -> torch.device:
 def vae_source(settings: Settings) -> VaeSource:
     model, stage0 = settings.model, settings.stage0
     path = model.part("vae") if stage0.file is None else model.folder / Path(stage0.file).expanduser()
-    return VaeSource(path, stage0.widths, model.weights == "random", settings.seed)
+    return VaeSource(path, stage0.widths, _random_seed(settings))
+
+
+def _random_seed(settings: Settings) -> int | None:
+    return settings.seed if settings.model.weights == "random" else None

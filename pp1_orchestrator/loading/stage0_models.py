@@ -17,11 +17,10 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, check_part
 from pp1_orchestrator.loading.sources import text_device, text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import check_text_encoder, load_text_encoder
-from pp1_orchestrator.models.text.tokenizer import PromptLimit, prompt_limit
+from pp1_orchestrator.models.text.tokenizer import PromptLimit
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
-from pp1_orchestrator.models.vae.load_vae import compile_decoder
-from pp1_orchestrator.models.vae.vae_registry import VAES
+from pp1_orchestrator.models.vae.load_vae import VAES, compile_decoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.testing.faults import with_stage0_fault
 from pp1_orchestrator.testing.wrappers import delayed
@@ -52,7 +51,7 @@ class LoadPhases:
 def check_vae(settings: Settings, with_encoder: bool) -> None:
     """Checks the VAE's files without using a device. Raises ConfigError."""
     source = vae_source(settings)
-    if not source.random:
+    if source.seed is None:
         with as_config_error(settings):
             VAES[settings.stage0.name].check(source, with_encoder)
             check_part(source.path, settings)
@@ -93,17 +92,15 @@ def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
     """Tells which prompts are too long for the text encoder. Raises ConfigError without a tokenizer."""
     source = text_source(settings)
     with as_config_error(settings):
-        return prompt_limit(source.tokenizer, source.seed is not None, config.text_len)
+        return PromptLimit(source.tokenizer, source.seed is not None, config.text_len)
 
 
 def load_encoder(
     settings: Settings, config: WanConfig, device: torch.device, result: torch.device
 ) -> tuple[CachedEncoder, int]:
-    """Loads the text encoder; returns it and the bytes of its weights. Raises ConfigError for a bad checkpoint.
+    """Loads the text encoder and returns it with the bytes of its weights. Raises ConfigError for a bad checkpoint.
 
-    Args:
-        device: that of the rank's other models.
-        result: that of the embeddings.
+    `device` is that of the rank's other models, `result` that of the embeddings.
     """
     where, dtype = text_device(settings, device), COMPONENT_DTYPES[settings.model.dtype]
     with as_config_error(settings):

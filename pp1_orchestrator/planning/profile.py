@@ -18,8 +18,8 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
 from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.load_vae import VAES, VaeParts
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, pixel_format_for
-from pp1_orchestrator.models.vae.vae_registry import VAES, VaeParts
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
@@ -129,7 +129,7 @@ def _profile_text(settings: Settings, profile: ModelProfile) -> None:
 def vae(settings: Settings, frame_encoder: bool) -> VaeParts:
     """The run's decoder, and its frame encoder, without data. Raises ConfigError where it has none."""
     _check_exists(settings, "vae")
-    source = replace(vae_source(settings), random=True)
+    source = replace(vae_source(settings), seed=0)
     try:
         return VAES[settings.stage0.name].load(source, META, dtype_of(settings), frame_encoder)
     except (OSError, ValueError) as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import operator
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -80,7 +80,8 @@ def create_app(
         await peers.close_all()
 
     lifespan = functools.partial(_lifespan, peers, drain)
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=_name)
+    operation_id = operator.attrgetter("name")  # the function name in generated clients
+    app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
     app.add_middleware(PathAllowlist, routes=[route for router in (*routers, liveness) for route in router.routes])
@@ -105,11 +106,6 @@ async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastA
     peers.start()
     yield
     await drain()
-
-
-def _name(route: APIRoute) -> str:
-    """The operation id, which generated clients use as the function's name."""
-    return route.name
 
 
 async def _refused(request: Request, error: Exception) -> Response:

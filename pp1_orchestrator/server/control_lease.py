@@ -19,12 +19,8 @@ KEY_BYTES, MAX_ECHO_CHARS = 16, 20
 @dataclass(slots=True)
 class _Client:
     key: str
-    id: str
-    name: str
+    public: LeaseParticipant
     expires_s: float = 0.0
-
-    def public(self) -> LeaseParticipant:
-        return LeaseParticipant(id=self.id, name=self.name)
 
 
 class ControlLease:
@@ -58,7 +54,7 @@ class ControlLease:
         if self._holder is None:
             return
         if key is None or self._find(key) is not self._holder:
-            line = f"{self._holder.name} has control of the stream; ask for it, or take it when it is free"
+            line = f"{self._holder.public.name} has control of the stream; ask for it, or take it when it is free"
             raise RequestError(line, status=409)
         self._renew(self._holder)
 
@@ -103,7 +99,7 @@ class ControlLease:
         self.expire()
         if self._participant(key) is not self._holder:
             raise RequestError("only who holds control can hand it over", status=409)
-        client = next((client for client in self._waiting if to in (None, client.id)), None)
+        client = next((client for client in self._waiting if to in (None, client.public.id)), None)
         if client is None:
             line = "nobody waits for control" if to is None else f"{to[:MAX_ECHO_CHARS]} does not wait for control"
             raise RequestError(line, status=409)
@@ -120,8 +116,8 @@ class ControlLease:
             self._grant_next("expired")
 
     def _state(self) -> LeaseState:
-        holder = self._holder.public() if self._holder else None
-        return LeaseState(holder=holder, waiting=[client.public() for client in self._waiting])
+        holder = self._holder.public if self._holder else None
+        return LeaseState(holder=holder, waiting=[client.public for client in self._waiting])
 
     def _grant_next(self, reason: str) -> None:
         self._holder = None
@@ -151,14 +147,13 @@ class ControlLease:
         return client
 
     def _find_or_add(self, key: str | None, name: str | None) -> _Client:
-        client = self._find(key)
-        if client is None:
-            self._count += 1
-            number = self._count
-            client = _Client(secrets.token_urlsafe(KEY_BYTES), f"v{number}", name or f"Viewer {number}")
-        return client
+        if client := self._find(key):
+            return client
+        self._count += 1
+        public = LeaseParticipant(id=f"v{self._count}", name=name or f"Viewer {self._count}")
+        return _Client(secrets.token_urlsafe(KEY_BYTES), public)
 
     def _lease(self, client: _Client) -> Lease:
         self._renew(client)
         holds = client is self._holder
-        return Lease(key=client.key, id=client.id, name=client.name, holds=holds, expires_s=self._lease_s)
+        return Lease(key=client.key, **dict(client.public), holds=holds, expires_s=self._lease_s)

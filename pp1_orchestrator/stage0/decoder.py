@@ -1,4 +1,4 @@
-"""From a chunk's latents to its pixels, at once or in two parts: the one that the next plan waits for, then the rest.
+"""From a chunk's latents to its pixels, in one part or two: the one that the next plan waits for, then the rest.
 
 Owns the decoder's streaming state. One thread at a time; the overlap strategy says which.
 """

@@ -43,7 +43,7 @@ class BaseObserver:
 
 
 class Receipts(BaseObserver):
-    """Reports when each update was applied and when it became visible."""
+    """Reports when each prompt update is applied and when it becomes visible."""
 
     def __init__(self, events: EventBus, metrics: Metrics) -> None:
         self._events, self._metrics = events, metrics

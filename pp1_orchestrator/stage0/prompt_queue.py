@@ -1,4 +1,4 @@
-"""Prompt updates before a chunk takes them: accepted, encoded beside the running stream, then taken by the next plan.
+"""Prompt updates on their way to a chunk: accepted, encoded while the stream runs, then taken by the next plan.
 
 The latest update wins; one that is replaced before a chunk was made with it is superseded. A thread encodes, so the
 stream shows the old prompt until the new embedding is ready.

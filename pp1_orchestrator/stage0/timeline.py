@@ -49,7 +49,7 @@ class Timeline:
         relative: the entries count from there. Otherwise raises RequestError for an entry that comes too late.
         """
         with self._lock:
-            soonest = self._taken + 2  # the next one may be about to be taken
+            soonest = self._taken + 2  # the next one may be being planned right now
             if relative:
                 entries = [msgspec.structs.replace(entry, chunk=entry.chunk + soonest) for entry in entries]
             elif entries and (first := min(entry.chunk for entry in entries)) < soonest:

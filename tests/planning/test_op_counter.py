@@ -98,7 +98,7 @@ def test_kinds_and_counts_of_operations():
 
 
 def decoders():
-    whole = load_vae(settings().model.folder / "vae", META, torch.float32, random=True)
+    whole = load_vae(settings().model.folder / "vae", META, torch.float32, seed=0)
     with META:
         return WanDecoder(whole), DiffusersDecoder(whole)
 

@@ -1,4 +1,4 @@
-"""Every route of the whole server, page and its framework included, is shut to whoever has no token."""
+"""Every route of the server, including the page's and Gradio's, is closed without a token."""
 
 import re
 
@@ -16,7 +16,7 @@ BEYOND = ("/docs", "/openapi.json", "/gradio_api/upload", "/gradio_api/file=/etc
 
 
 def paths(routes: list[BaseRoute], prefix: str = "") -> set[str]:
-    """The path of every route, those of mounted applications and included routers too."""
+    """The path of every route, including those of mounted applications and included routers."""
     found: set[str] = set()
     for route in routes:
         inner = getattr(route, "original_router", None) or getattr(route, "router", None)

@@ -1,4 +1,4 @@
-"""A token for watching: whoever has it sees everything and changes nothing, on every route that there is."""
+"""The view token permits reading everything and changing nothing, on every route."""
 
 import pytest
 from starlette.testclient import TestClient

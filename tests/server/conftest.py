@@ -25,7 +25,7 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 from tests.server.fakes import CountedPeers, MemoryStream
 
 CLIPS, NUMBERS = Path(tempfile.mkdtemp()), itertools.count()
-"""A folder for all applications' clips, each in one of its own."""
+"""The folder of all applications' clips; each has its own subfolder."""
 atexit.register(shutil.rmtree, CLIPS, ignore_errors=True)
 PLENTY = Rate(1e6, 1_000_000)
 LIMITS = Limits(
@@ -35,7 +35,7 @@ LIMITS = Limits(
 
 
 def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> ClipRecorder:
-    """One that has seen a picture."""
+    """A recorder that has got one frame."""
     bounds = ClipLimits(**{"seconds": 60.0, "bytes": 10_000_000, "kept": 2, **limits})
     tell = lambda clip: events.publish("clip", clip=clip.id, state=clip.state)  # noqa: E731
     clips = ClipRecorder(folder, VideoSettings(size, size, 16), bounds, Metrics(), tell)
@@ -55,7 +55,7 @@ def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.Simpl
 
 
 class Listening:
-    """An application that listens on 127.0.0.1, by default on a free port, from a thread of its own."""
+    """An application that listens on 127.0.0.1, by default on a free port, in its own thread."""
 
     def __init__(self, app, port: int = 0) -> None:
         socket = bind("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""A stream that lives in memory: it takes what a real one would, says what it took, and publishes the events."""
+"""An in-memory stream: accepts what a real one would, records it, and publishes the events."""
 
 import itertools
 
@@ -71,7 +71,7 @@ class MemoryStream:
 
 
 class CountedPeers:
-    """Implements server.routes.whep.Peers without WebRTC: an offer is answered with itself."""
+    """Implements Peers without WebRTC: an offer is answered with itself."""
 
     def __init__(self, places: int = 2) -> None:
         self.places = places

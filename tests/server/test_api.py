@@ -1,4 +1,4 @@
-"""The documented routes over an in-memory stream: what is taken, what is refused, and in which words."""
+"""The documented routes over an in-memory stream: what is accepted, what is refused, and the error texts."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.server.conftest import build
 
 @pytest.fixture(scope="module")
 def client_with_page():
-    """The page is mounted at `/`, below which everything lies."""
+    """With the page, which is mounted at `/` and so matches every path."""
     with TestClient(build(mount_panel=ui.mount_panel).app, base_url="http://127.0.0.1:7860") as client:
         yield client
 
@@ -29,7 +29,7 @@ def test_a_prompt_is_accepted_with_an_id(client, parts):
     assert parts.stream.updates == [PromptUpdate(prompt="a red circle")]
 
 
-def test_a_prompt_that_is_cut_is_accepted_and_says_so(client):
+def test_a_truncated_prompt_is_accepted_and_reported(client):
     answer = client.post("/api/prompt", json={"prompt": "long"})
     assert (answer.status_code, answer.json()) == (200, {"id": "u1", "state": "accepted", "truncated": True})
 
@@ -52,7 +52,7 @@ def test_a_blend_arrives_with_every_field(client, parts):
     ]
 
 
-def test_a_timeline_is_taken_told_and_cleared(client, parts):
+def test_a_timeline_is_accepted_listed_and_cleared(client, parts):
     entries = [{"chunk": 0, "prompt": "a"}, {"chunk": 4, "cut": "hard", "seed": 7}]
     answer = client.put("/api/timeline", json={"entries": entries})
     assert (answer.status_code, answer.json()) == (200, {"entries": 2, "first_chunk": 5, "state": "accepted"})
@@ -79,7 +79,7 @@ def test_a_recording_is_a_timeline_that_can_be_put_back(client, parts):
 
 
 @pytest.mark.parametrize("prompt", ["x" * 2000, "nul \x00 byte", "🟥" * 2000, "\u202eright to left", "line\nbreak"])
-def test_odd_prompts_are_taken(client, parts, prompt):
+def test_odd_prompts_are_accepted(client, parts, prompt):
     assert post(client, "/api/prompt", {"prompt": prompt}).status_code == 200
     assert parts.stream.updates[-1].prompt == prompt
 
@@ -126,7 +126,7 @@ def test_prompts_that_are_refused(client, parts, body, status, says):
     assert parts.stream.updates == []
 
 
-def test_a_body_without_a_declared_length_is_bounded_too(client, parts):
+def test_a_body_without_a_declared_length_is_limited_too(client, parts):
     def chunks():
         for _ in range(100):
             yield b" " * 1024
@@ -136,7 +136,7 @@ def test_a_body_without_a_declared_length_is_bounded_too(client, parts):
     assert parts.stream.updates == []
 
 
-def test_a_failure_inside_tells_the_client_nothing_about_it(client):
+def test_an_internal_error_reveals_nothing_to_the_client(client):
     answer = post(client, "/api/prompt", {"prompt": "broken"})
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
 
@@ -198,13 +198,13 @@ def test_an_offer_is_answered_and_can_be_ended_once(client):
     assert client.delete(location).status_code == 404
 
 
-def test_too_many_viewers_are_told_when_to_come_again(client):
+def test_too_many_viewers_get_retry_after(client):
     answers = [post(client, "/whep", "v=0", "application/sdp") for _ in range(3)]
     assert [a.status_code for a in answers] == [201, 201, 503]
     assert int(answers[-1].headers["retry-after"]) > 0
 
 
-def test_an_offer_that_is_no_text_is_refused(client):
+def test_an_offer_that_is_not_text_is_refused(client):
     assert post(client, "/whep", b"\xff\xfe", "application/sdp").status_code == 400
 
 

@@ -1,4 +1,4 @@
-"""docs/api.md: its code is the examples' code, and its tables know every route, event and status."""
+"""docs/api.md: its code is the examples' code, and its tables have every route, event and status."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 SOURCES = {"bash": "curl.sh", "python": "client.py", "js": "player.html"}
 SET_UP = BLOCKS[0][1]
-"""The variables; the script takes its address from the command line."""
+"""The variables; the script gets its address from the command line."""
 
 
 @pytest.mark.parametrize("language", SOURCES)
@@ -49,7 +49,7 @@ def test_every_event_and_its_fields_are_in_the_table():
         assert [field for field in fields if f"`{field}`" not in row] == []
 
 
-def test_every_status_and_the_bounds_are_told():
+def test_every_status_and_the_limits_are_documented():
     rows = TEXT.split("| status |")[1]
     assert [status for status in ERRORS if str(status) not in rows] == []
     limits = Limits()

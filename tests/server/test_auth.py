@@ -1,4 +1,4 @@
-"""Who may do what: a table over every route that the application has."""
+"""Access rules, for every route of the application."""
 
 import pytest
 from starlette.routing import Route
@@ -15,7 +15,7 @@ HOME = "http://127.0.0.1:7860"
 
 
 def leaves(routes):
-    """Every route, those of included routers too."""
+    """Every route, including those of included routers."""
     for route in routes:
         if isinstance(route, Route):
             yield route
@@ -67,7 +67,7 @@ def test_with_a_token_every_route_but_health_needs_it(method, path, host):
         assert client.request(method, path, headers=BEARER).status_code != 401
 
 
-def test_a_page_brings_the_token_once_and_has_a_cookie_from_then_on():
+def test_a_page_sends_the_token_once_and_gets_a_cookie():
     client = browse(host="0.0.0.0", token=TOKEN)
     assert client.get("/", params={"token": "wrong"}).status_code == 401
     assert client.get("/api/state", params={"token": TOKEN}).status_code == 401
@@ -80,7 +80,7 @@ def test_a_page_brings_the_token_once_and_has_a_cookie_from_then_on():
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("http", False), ("https", True)])
-def test_a_cookie_that_was_given_over_tls_never_goes_without(scheme, secure):
+def test_a_cookie_set_over_tls_is_secure(scheme, secure):
     client = browse(f"{scheme}://127.0.0.1:7860", token=TOKEN)
     cookie = client.get("/", params={"token": TOKEN}).headers["set-cookie"]
     assert ("secure" in cookie.lower().split("; ")) is secure
@@ -130,6 +130,6 @@ def test_no_answer_allows_other_origins_and_all_are_hardened():
         assert "default-src 'self'" in headers["content-security-policy"]
 
 
-def test_a_token_is_no_header_with_strange_bytes():
+def test_a_header_with_strange_bytes_is_not_a_token():
     answer = browse(token=TOKEN).get("/api/state", headers=[(b"Authorization", b"Bearer \xff\xfe")])
     assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""Clips over HTTP: started, stopped, listed and fetched, whole or in part."""
+"""Clips over HTTP: started, stopped, listed and downloaded, whole or in part."""
 
 import io
 
@@ -28,7 +28,7 @@ def test_a_clip_is_recorded_and_fetched(client, parts):
     assert [(event["clip"], event["state"]) for event in heard.drain()] == [("c1", "recording"), ("c1", "ready")]
 
 
-def test_what_is_in_the_way_is_said(client):
+def test_a_conflict_is_one_line_with_the_reason(client):
     refused = act(client, "stop")
     assert (refused.status_code, refused.json()) == (409, {"error": "no clip is being recorded"})
     act(client, "start")

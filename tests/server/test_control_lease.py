@@ -1,4 +1,4 @@
-"""Control of the stream: one holds it, the others are told, and nobody who is gone keeps it."""
+"""The control lease: one client holds it, events report changes, and a client that is gone loses it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LEASE_S = 10.0
 
 
 class Clock:
-    """A lease with a clock that stands until it is moved, and the reasons of their changes."""
+    """A lease with a manual clock, and the reasons of its changes."""
 
     def __init__(self, waiting: int = 2) -> None:
         self.now, self.reasons = 0.0, []
@@ -22,7 +22,7 @@ class Clock:
         return self.lease.state().holder
 
 
-def test_while_nobody_holds_it_everybody_may():
+def test_without_a_holder_every_client_may_change_the_stream():
     clock = Clock()
     clock.lease.check(None)
     clock.lease.check("any key")
@@ -37,7 +37,7 @@ def test_while_nobody_holds_it_everybody_may():
     assert clock.reasons == [("taken", "Ann"), ("released", None)]
 
 
-def test_it_is_handed_to_whoever_waits_or_is_named():
+def test_it_is_handed_to_the_longest_waiting_or_a_named_client():
     clock = Clock()
     ann = clock.lease.take(None, "Ann")
     with pytest.raises(RequestError, match="nobody waits for control"):
@@ -60,7 +60,7 @@ def test_it_is_handed_to_whoever_waits_or_is_named():
     assert [reason for reason, _ in clock.reasons] == ["taken", "requested", "requested", "handed over", "handed over"]
 
 
-def test_who_is_silent_loses_it_and_who_waits_has_it_then():
+def test_a_silent_holder_loses_it_to_the_waiting_client():
     clock = Clock()
     ann, bob = clock.lease.take(None, "Ann"), clock.lease.request(None, "Bob")
     clock.now = 9.0
@@ -78,7 +78,7 @@ def test_who_is_silent_loses_it_and_who_waits_has_it_then():
     assert clock.reasons[-2:] == [("expired", "Bob"), ("expired", None)]
 
 
-def test_who_waits_in_silence_is_forgotten():
+def test_a_silent_waiting_client_is_dropped():
     clock = Clock()
     ann = clock.lease.take(None, None)
     bob = clock.lease.request(None, None)
@@ -101,7 +101,7 @@ CHANGES = [
 ]
 
 
-def test_every_change_needs_it_and_nothing_else_does(client, parts):
+def test_every_change_needs_the_lease_and_nothing_else_does(client, parts):
     key = claim(client, "take", name="Ann").json()["key"]
     assert len(CHANGES) == 5
     for method, path in CHANGES:
@@ -116,7 +116,7 @@ def test_every_change_needs_it_and_nothing_else_does(client, parts):
     assert [update.prompt for update in parts.stream.updates] == ["a"]
 
 
-def test_it_goes_from_one_to_the_other_and_everybody_hears_of_it(client, parts):
+def test_it_passes_between_clients_and_events_report_it(client, parts):
     heard = parts.events.subscribe(lambda: None)
     ann = claim(client, "take", name="  Ann\n ").json()
     assert claim(client, "take").status_code == 409

@@ -1,4 +1,4 @@
-"""Taking the port and ending: in a process of its own where signals are involved."""
+"""Binding the port and shutting down; in a subprocess where signals are involved."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def test_a_taken_port_is_one_line_that_names_the_setting():
+def test_a_port_in_use_is_one_line_that_names_the_setting():
     with bind("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -51,19 +51,19 @@ def test_a_taken_port_is_one_line_that_names_the_setting():
     ("host", "address"),
     [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0")],
 )
-def test_a_host_is_an_address_from_the_start(host, address):
+def test_a_host_is_resolved_at_the_start(host, address):
     assert check_port(host, free_port()) == address
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1", "999.1.1.1"])
-def test_a_host_that_is_not_ours_is_one_line_that_names_the_setting(host):
+def test_a_foreign_host_is_one_line_that_names_the_setting(host):
     with pytest.raises(ConfigError, match=f"^serving.host={host}: ") as refused:
         check_port(host, 0)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_streams_open_and_the_caller_goes_on(number):
+def test_a_signal_ends_serving_with_open_streams_and_the_caller_continues(number):
     port = free_port()
     arguments = [sys.executable, "-c", PROGRAM, str(port)]
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ) as process:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, true of this server, and kept by every answer that made-up requests get."""
+"""The OpenAPI document: complete, correct, and matched by the responses to generated requests."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def as_sdp(_, value):
 
 
 def served():
-    """An application that everybody with the token may use, with room for all of them."""
+    """An application without relevant limits."""
     limits = dataclasses.replace(LIMITS, lease_s=0.0)  # nobody keeps what was made up by another test
     return build(CountedPeers(places=10_000), limits=limits, host="0.0.0.0", token=TOKEN).app
 
@@ -41,8 +41,8 @@ schema = schemathesis.openapi.from_asgi("/api/openapi.json", served(), headers=B
 
 @schema.exclude(path="/api/events").parametrize()
 @BOUNDED
-def test_made_up_requests_get_described_answers(case):
-    """The events have no end and can't be awaited here; test_events reads them over a connection.
+def test_generated_requests_get_documented_responses(case):
+    """The event stream has no end and can't be awaited here; test_sse reads it over a connection.
 
     A body that fits the schema may still be refused: for rules that join fields, and for 7.0 in place of 7.
     """
@@ -66,14 +66,14 @@ def test_every_operation_says_what_it_is_for():
             assert {"401", "403"} <= set(operation["responses"]) or operation["operationId"] == "alive"
 
 
-def test_every_schema_that_is_pointed_at_is_there():
+def test_every_referenced_schema_exists():
     made = document()
     wanted = {line.split('"')[0] for line in str(made).replace("'", '"').split("#/components/schemas/")[1:]}
     assert {"PromptUpdate", "TimelineBody", "Control", "Error", "StreamState"} <= wanted
     assert wanted <= set(made["components"]["schemas"])
 
 
-def test_a_token_is_asked_for_where_there_is_one():
+def test_security_is_documented_where_there_is_a_token():
     free, guarded = document()["paths"], document(token=TOKEN)["paths"]
     assert all("security" not in operation for path in free.values() for operation in path.values())
     assert guarded["/api/state"]["get"]["security"] == [{"token": []}, {"page": []}]
@@ -85,7 +85,7 @@ def test_the_page_adds_nothing_to_it():
 
 
 @pytest.mark.parametrize("name", ["prompt", "control", "plan", "record", "claim"])
-def test_the_examples_are_taken(client, name):
+def test_the_examples_are_accepted(client, name):
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
             if operation["operationId"] == name:
@@ -95,7 +95,7 @@ def test_the_examples_are_taken(client, name):
     assert len(examples) > 0
 
 
-def test_the_bounds_that_are_told_are_those_that_are_kept(client):
+def test_the_documented_bounds_are_enforced(client):
     schemas = document()["components"]["schemas"]
     text = schemas["PromptUpdate"]["properties"]["prompt"]["anyOf"][0]
     for length, status in ((text["maxLength"], 200), (text["maxLength"] + 1, 422), (text["minLength"] - 1, 422)):

@@ -21,7 +21,7 @@ ENDS_S = 3
 
 
 class Follower:
-    """Reads /api/events on a thread of its own."""
+    """Reads /api/events in its own thread."""
 
     def __init__(self, url: str) -> None:
         self.events: list[tuple[str, str, dict]] = []
@@ -78,7 +78,7 @@ def test_a_silent_stream_sends_heartbeats(listening):
     follower.wait_for(lambda f: len(f.comments) >= 3)
 
 
-def test_one_stream_too_many_is_refused_and_a_closed_one_makes_room(listening):
+def test_one_stream_too_many_is_refused_until_another_closes(listening):
     with httpx.stream("GET", f"{listening.url}/api/events") as first:
         follower = Follower(listening.url)
         follower.wait_for(lambda f: f.comments)
@@ -93,7 +93,7 @@ def test_one_stream_too_many_is_refused_and_a_closed_one_makes_room(listening):
         assert time.monotonic() < deadline
 
 
-def test_a_place_is_taken_when_it_is_asked_for_and_left_even_by_a_stream_that_never_began():
+def test_an_open_stream_counts_before_it_starts_and_not_after_it_is_collected():
     async def scene():
         streams = EventStreams(EventBus(), LIMITS)
         begun, waiting = streams.open(), streams.open()
@@ -131,7 +131,7 @@ def test_a_client_that_does_not_read_costs_a_bounded_queue():
 
 def test_a_client_may_read_while_its_full_queue_is_pushed_to(monkeypatch):
     class ReadBetween(collections.deque):
-        """A queue whose reader comes right after its length was asked for."""
+        """A queue that is read right after its length was checked."""
 
         def __len__(self) -> int:
             length = super().__len__()
@@ -149,7 +149,7 @@ def test_a_client_may_read_while_its_full_queue_is_pushed_to(monkeypatch):
 
 
 @pytest.mark.parametrize("late", [0, 1])
-def test_events_before_a_subscription_are_not_repeated(listening, parts, late):
+def test_events_before_a_subscription_are_not_sent(listening, parts, late):
     if not late:
         parts.events.publish("early")
     follower = Follower(listening.url)

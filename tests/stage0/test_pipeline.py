@@ -19,8 +19,8 @@ def test_an_update_of_a_chunk_that_a_cut_drops_is_shown_by_the_next_chunk():
     """The next chunk has already been accepted: it waits for the decoder, too."""
 
     class CutOnce(BaseObserver):
-        def planned(self, flight) -> None:
-            if flight.plan.chunk_index == UPDATED:
+        def planned(self, chunk) -> None:
+            if chunk.index == UPDATED:
                 run.session.control(Control(action="hard_cut"))
 
     script = [TimelineEntry(chunk=UPDATED, prompt=BLUE)]

@@ -83,21 +83,21 @@ actions = st.one_of(
 
 @settings(max_examples=25)
 @given(st.lists(actions, max_size=12), st.sampled_from(sorted(CONTEXTS)), st.integers(1, 3))
-def test_any_order_of_wishes_gives_envelopes_that_a_mesh_can_run(wishes, context, every):
+def test_any_order_of_requests_gives_envelopes_that_a_mesh_can_run(requests, context, every):
     planner, worker, text = make_planner(context, every), make_worker(), RecipeResolver(None, SpanRecorder(1))
     calls, chunk, epoch, frame = 0, -1, 0, 0
-    for wish in [*wishes, "chunk"]:
-        if wish == "cut":
+    for request in [*requests, "chunk"]:
+        if request == "cut":
             planner.hard_cut()
-        elif wish == "noop":
+        elif request == "noop":
             message = planner.message(Action.NOOP)
             wire.pack_envelope(message)
             assert message.meta.call_id > calls
             calls = message.meta.call_id
-        elif isinstance(wish, tuple):
-            planner.set_target(ConditioningTarget((TextTerm(wish[0]),), steps=wish[1], recache=wish[2]))
-        elif isinstance(wish, int):
-            planner.seed = wish
+        elif isinstance(request, tuple):
+            planner.set_target(ConditioningTarget((TextTerm(request[0]),), steps=request[1], recache=request[2]))
+        elif isinstance(request, int):
+            planner.seed = request
         else:
             envelope = run_one(planner, worker, text)
             plan = envelope.plan

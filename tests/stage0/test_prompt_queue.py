@@ -38,16 +38,16 @@ class GatedEncoder:
         return torch.zeros(len(prompts), 2, 2)
 
 
-class Desk:
-    """A book with an encoder, and the events that it published."""
+class QueueWithEncoder:
+    """A queue with an encoder, and the events that it published."""
 
     def __init__(self) -> None:
         self.encoder, self.bus = GatedEncoder(), EventBus()
         self.subscription = self.bus.subscribe(lambda: None)
         self.metrics = Metrics()
         routing = Rank0Encoder(CachedEncoder(self.encoder.encode))
-        self.book = PromptQueue(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
-        self.book.start()
+        self.queue = PromptQueue(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
+        self.queue.start()
 
     def count(self, outcome: str) -> float | None:
         return self.metrics.registry.get_sample_value("pp1_prompt_updates_total", {"outcome": outcome})
@@ -64,34 +64,34 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_an_update_answers_at_once_and_is_ready_when_it_is_encoded():
-    desk = Desk()
-    assert desk.book.accept(PromptUpdate(prompt="a"), 3) == PromptReceipt("u1")
-    assert desk.book.take() is None  # the stream goes on with what it has
-    desk.encoder.may.set()
-    wait_for(lambda: desk.book.next_cut() is not None)
-    ready = desk.book.take()
+    fixture = QueueWithEncoder()
+    assert fixture.queue.accept(PromptUpdate(prompt="a"), 3) == PromptReceipt("u1")
+    assert fixture.queue.take() is None  # the stream still shows the old prompt
+    fixture.encoder.may.set()
+    wait_for(lambda: fixture.queue.next_cut() is not None)
+    ready = fixture.queue.take()
     assert ready is not None
     assert (ready.record.id, ready.record.accepted_chunk, ready.text_ms > 0) == ("u1", 3, True)
-    assert desk.book.take() is None
-    desk.book.close(5.0)
+    assert fixture.queue.take() is None
+    fixture.queue.close(5.0)
 
 
 def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
-    desk = Desk()
+    fixture = QueueWithEncoder()
     for index in range(20):
-        desk.book.accept(PromptUpdate(prompt=f"prompt {index}"), 0)
-    desk.encoder.may.set()
-    wait_for(lambda: desk.encoder.texts[-1:] == ["prompt 19"] and desk.book.next_cut() is not None)
-    ready = desk.book.take()
+        fixture.queue.accept(PromptUpdate(prompt=f"prompt {index}"), 0)
+    fixture.encoder.may.set()
+    wait_for(lambda: fixture.encoder.texts[-1:] == ["prompt 19"] and fixture.queue.next_cut() is not None)
+    ready = fixture.queue.take()
     assert ready is not None
     assert ready.record.prompt == "prompt 19"
-    events = desk.events()
+    events = fixture.events()
     assert [update for kind, update in events if kind == "accepted"] == [f"u{n}" for n in range(1, 21)]
     assert [update for kind, update in events if kind == "superseded"] == [f"u{n}" for n in range(1, 20)]
-    assert [record.superseded for record in desk.book.records] == 19 * [True] + [False]
-    assert [desk.count(outcome) for outcome in ("accepted", "superseded", "failed")] == [20, 19, 0]
-    assert len(desk.encoder.texts) <= 2  # the first may have been on its way already
-    desk.book.close(5.0)
+    assert [record.superseded for record in fixture.queue.records] == 19 * [True] + [False]
+    assert [fixture.count(outcome) for outcome in ("accepted", "superseded", "failed")] == [20, 19, 0]
+    assert len(fixture.encoder.texts) <= 2  # the first may have been on its way already
+    fixture.queue.close(5.0)
 
 
 @pytest.mark.parametrize(
@@ -99,91 +99,91 @@ def test_of_a_flood_the_latest_wins_and_every_other_one_is_told_so():
     [(RuntimeError("no such word\nfor this"), "RuntimeError: no such word"), (IndexError(), "IndexError")],
 )
 def test_a_prompt_that_cannot_be_encoded_fails_alone(error, reason):
-    desk = Desk()
-    desk.encoder.error = error
-    desk.encoder.may.set()
-    desk.book.accept(PromptUpdate(prompt="broken"), 0)
-    wait_for(lambda: desk.encoder.texts == ["broken"])
-    desk.book.accept(PromptUpdate(prompt="fine"), 0)
-    wait_for(lambda: desk.book.next_cut() is not None)
-    failed = [event for event in desk.subscription.drain() if event["event"] == "failed"]
+    fixture = QueueWithEncoder()
+    fixture.encoder.error = error
+    fixture.encoder.may.set()
+    fixture.queue.accept(PromptUpdate(prompt="broken"), 0)
+    wait_for(lambda: fixture.encoder.texts == ["broken"])
+    fixture.queue.accept(PromptUpdate(prompt="fine"), 0)
+    wait_for(lambda: fixture.queue.next_cut() is not None)
+    failed = [event for event in fixture.subscription.drain() if event["event"] == "failed"]
     assert [(event["update"], event["reason"]) for event in failed] == [("u1", reason)]
-    assert desk.count("failed") == 1
-    desk.book.close(5.0)
+    assert fixture.count("failed") == 1
+    fixture.queue.close(5.0)
 
 
 def test_a_planned_prompt_that_cannot_be_encoded_yet_does_not_keep_the_next_one_from_it():
-    desk = Desk()
-    desk.encoder.error = IndexError("index 9 is out of range")
-    desk.encoder.may.set()
-    desk.book.prefetch([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
-    wait_for(lambda: desk.encoder.texts == ["broken", "fine"])
-    desk.book.close(5.0)
+    fixture = QueueWithEncoder()
+    fixture.encoder.error = IndexError("index 9 is out of range")
+    fixture.encoder.may.set()
+    fixture.queue.prefetch([PromptUpdate(prompt="broken"), PromptUpdate(prompt="fine")])
+    wait_for(lambda: fixture.encoder.texts == ["broken", "fine"])
+    fixture.queue.close(5.0)
 
 
 def test_a_planned_prompt_that_cannot_be_encoded_fails_alone_where_there_is_another_to_go_on_with():
-    desk = Desk()
-    desk.encoder.may.set()
-    wishes = PendingRequests(
-        desk.book, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None
+    fixture = QueueWithEncoder()
+    fixture.encoder.may.set()
+    requests = PendingRequests(
+        fixture.queue, Timeline([TimelineEntry(chunk=chunk, prompt="broken") for chunk in (0, 5)]), None
     )
     with pytest.raises(RuntimeError, match="no such word"):
-        wishes.take(0, -1, settled=True)
-    desk.book.accept(PromptUpdate(prompt="live"), 3)
-    wait_for(lambda: desk.book.next_cut() is not None)
-    assert wishes.take(5, 4, settled=True).update is None
-    live = wishes.take(6, 5, settled=True).update
+        requests.take(0, -1, settled=True)
+    fixture.queue.accept(PromptUpdate(prompt="live"), 3)
+    wait_for(lambda: fixture.queue.next_cut() is not None)
+    assert requests.take(5, 4, settled=True).update is None
+    live = requests.take(6, 5, settled=True).update
     assert live is not None
     assert live.record.prompt == "live"
-    assert [update for kind, update in desk.events() if kind == "failed"] == ["u1", "u3"]
-    assert desk.count("failed") == 2
-    desk.book.close(5.0)
+    assert [update for kind, update in fixture.events() if kind == "failed"] == ["u1", "u3"]
+    assert fixture.count("failed") == 2
+    fixture.queue.close(5.0)
 
 
 def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
-    desk = Desk()
+    fixture = QueueWithEncoder()
     timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in (5, 9)])
-    wishes = PendingRequests(desk.book, timeline, None)
-    desk.book.accept(PromptUpdate(prompt="live"), 0)
-    wishes.prefetch(1)
-    desk.encoder.may.set()
-    wait_for(lambda: len(desk.encoder.texts) == 3)
-    assert desk.encoder.texts == ["live", "planned 5", "planned 9"]
-    wish = wishes.take(5, 4, settled=True)
-    assert wish.update is not None
-    assert wish.update.record.prompt == "planned 5"
-    assert len(desk.encoder.texts) == 3  # nothing had to be encoded on the stage's thread
-    live = wishes.take(6, 5, settled=True).update
+    requests = PendingRequests(fixture.queue, timeline, None)
+    fixture.queue.accept(PromptUpdate(prompt="live"), 0)
+    requests.prefetch(1)
+    fixture.encoder.may.set()
+    wait_for(lambda: len(fixture.encoder.texts) == 3)
+    assert fixture.encoder.texts == ["live", "planned 5", "planned 9"]
+    request = requests.take(5, 4, settled=True)
+    assert request.update is not None
+    assert request.update.record.prompt == "planned 5"
+    assert len(fixture.encoder.texts) == 3  # nothing had to be encoded on the session's thread
+    live = requests.take(6, 5, settled=True).update
     assert live is not None
     assert live.record.prompt == "live"  # it had to wait for a chunk of its own
-    desk.book.close(5.0)
+    fixture.queue.close(5.0)
 
 
 def test_what_is_encoded_ahead_fits_in_the_cache_beside_what_is_shown():
-    desk = Desk()
-    desk.encoder.may.set()
+    fixture = QueueWithEncoder()
+    fixture.encoder.may.set()
     blends = [
         PromptUpdate(prompts=tuple(WeightedPrompt(f"{update} {number}") for number in range(MAX_PROMPTS)))
         for update in range(8)
     ]
-    desk.book.prefetch(blends)
-    wait_for(lambda: "0 7" in desk.encoder.texts)
-    desk.book.accept(PromptUpdate(prompt="live"), 0)
-    wait_for(lambda: desk.book.next_cut() is not None)
-    desk.book.close(5.0)
-    assert MAX_PROMPTS <= len(desk.encoder.texts) - 1 <= CACHE_SIZE // 4
+    fixture.queue.prefetch(blends)
+    wait_for(lambda: "0 7" in fixture.encoder.texts)
+    fixture.queue.accept(PromptUpdate(prompt="live"), 0)
+    wait_for(lambda: fixture.queue.next_cut() is not None)
+    fixture.queue.close(5.0)
+    assert MAX_PROMPTS <= len(fixture.encoder.texts) - 1 <= CACHE_SIZE // 4
 
 
 def test_a_seed_is_never_taken_without_its_cut():
-    desk = Desk()
-    wishes = PendingRequests(desk.book, Timeline([]), None)
+    fixture = QueueWithEncoder()
+    requests = PendingRequests(fixture.queue, Timeline([]), None)
     seen = []
 
     def plan() -> None:
         while len(seen) < 500:
-            wish = wishes.take(1, 0, settled=True)
-            if wish.seed is not None or wish.cut is not None:
-                seen.append(wish)
+            request = requests.take(1, 0, settled=True)
+            if request.seed is not None or request.cut is not None:
+                seen.append(request)
 
     thread = threading.Thread(target=plan)
     before = sys.getswitchinterval()
@@ -191,35 +191,35 @@ def test_a_seed_is_never_taken_without_its_cut():
     try:
         thread.start()
         while thread.is_alive():
-            wishes.request_cut("seed", 7)
+            requests.request_cut("seed", 7)
     finally:
         sys.setswitchinterval(before)
-        desk.encoder.may.set()
-        desk.book.close(5.0)
-    assert {(wish.seed, wish.cut) for wish in seen} == {(7, "seed")}
+        fixture.encoder.may.set()
+        fixture.queue.close(5.0)
+    assert {(request.seed, request.cut) for request in seen} == {(7, "seed")}
 
 
 def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():
-    desk = Desk()
-    desk.encoder.may.set()
-    wishes = PendingRequests(desk.book, Timeline([]), None)
-    desk.book.accept(PromptUpdate(prompt="again", cut="recache"), 0)
-    wait_for(lambda: desk.book.next_cut() == "recache")
-    assert wishes.must_wait(1)
-    assert wishes.take(1, 0, settled=False).update is None
-    update = wishes.take(2, 1, settled=True).update
+    fixture = QueueWithEncoder()
+    fixture.encoder.may.set()
+    requests = PendingRequests(fixture.queue, Timeline([]), None)
+    fixture.queue.accept(PromptUpdate(prompt="again", cut="recache"), 0)
+    wait_for(lambda: fixture.queue.next_cut() == "recache")
+    assert requests.must_wait(1)
+    assert requests.take(1, 0, settled=False).update is None
+    update = requests.take(2, 1, settled=True).update
     assert update is not None
     assert update.record.prompt == "again"
-    assert not wishes.must_wait(3)
-    desk.book.close(5.0)
+    assert not requests.must_wait(3)
+    fixture.queue.close(5.0)
 
 
 def test_a_prompt_that_is_longer_than_the_encoder_reads_is_taken_and_said_to_be_cut():
-    desk = Desk()
+    fixture = QueueWithEncoder()
     blend = (WeightedPrompt("short"), WeightedPrompt("x" * (LONG + 1)))
-    assert desk.book.accept(PromptUpdate(prompts=blend), 0) == PromptReceipt("u1", truncated=True)
-    assert desk.book.accept(PromptUpdate(prompt="x" * LONG), 0) == PromptReceipt("u2")
-    assert [event.get("truncated") for event in desk.subscription.drain()][:2] == [True, None]
-    assert [record.truncated for record in desk.book.records] == [True, False]
-    desk.encoder.may.set()
-    desk.book.close(30)
+    assert fixture.queue.accept(PromptUpdate(prompts=blend), 0) == PromptReceipt("u1", truncated=True)
+    assert fixture.queue.accept(PromptUpdate(prompt="x" * LONG), 0) == PromptReceipt("u2")
+    assert [event.get("truncated") for event in fixture.subscription.drain()][:2] == [True, None]
+    assert [record.truncated for record in fixture.queue.records] == [True, False]
+    fixture.encoder.may.set()
+    fixture.queue.close(30)

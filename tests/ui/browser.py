@@ -1,4 +1,4 @@
-"""A real Chromium, headless, as the system or playwright has it."""
+"""A headless Chromium, from the system or from playwright."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ MEAN_COLOUR = """() => {
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Skips the test, with the reason, where there is none."""
+    """Skips the test if there is no Chromium."""
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
         if not os.path.exists(found):
@@ -40,7 +40,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """An open page, what it asked for and what it complained about."""
+    """An open page, its requests and its errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -58,7 +58,7 @@ class Visit:
         self.page.wait_for_function(check, arg=word, timeout=seconds * 1000)
 
     def wait_playing(self, seconds: float = WAIT_S) -> None:
-        """Until the video has shown a few pictures. (Its time goes on even while there are none.)"""
+        """Wait until the video has shown a few frames. (Its clock advances even without frames.)"""
         check = "() => document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 3"
         try:
             self.page.wait_for_function(check, timeout=seconds * 1000)
@@ -67,7 +67,7 @@ class Visit:
             raise AssertionError(f"nothing plays: {said!r}, {self.complaints}, {self.requests[-8:]}") from error
 
     def mean_colour(self) -> list[float]:
-        """Red, green, blue from 0 to 255, over the whole picture."""
+        """Red, green, blue from 0 to 255, over the whole frame."""
         return self.page.evaluate(MEAN_COLOUR)
 
     def wait_colour(self, test: str, seconds: float = WAIT_S) -> None:
@@ -92,5 +92,5 @@ def open_page(context: BrowserContext, url: str) -> Visit:
 
 
 def visit(browser: Browser, url: str, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> Visit:
-    """A page in a context of its own: as from another computer."""
+    """A page in its own context, as from another computer."""
     return open_page(new_context(browser, width, height, scheme), url)

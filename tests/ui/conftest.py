@@ -1,4 +1,4 @@
-"""A browser for all of them, a site for each file of tests, and a page that plays for each test."""
+"""One browser for all tests, a site for each test file, and a playing page for each test."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.ui.page_server import PageServer
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """For no longer: while it is there no test could run an event loop of its own."""
+    """Closed here, because no test can run its own event loop while it is open."""
     with chromium() as browser:
         yield browser
 
@@ -25,7 +25,7 @@ def site() -> Iterator[PageServer]:
 
 @pytest.fixture(scope="module")
 def context(browser) -> Iterator[BrowserContext]:
-    """Keeps the page's files and what was compiled of them; what a tab stores is its own."""
+    """Keeps the page's files and compiled scripts in its cache; each tab has its own storage."""
     with new_context(browser) as context:
         yield context
 

@@ -1,4 +1,4 @@
-"""The page, the real server and media parts around a painted stream, on a port that survives a restart."""
+"""The page with the real server and media parts around a painted stream, on a port that survives a restart."""
 
 import time
 
@@ -15,7 +15,7 @@ RED, GREEN, BLUE = "r > 150 && g < 90", "g > 130 && r < 90", "b > 150 && r < 90"
 
 
 class PageServer:
-    """`stop` and `start` are a restart of the server; the stream goes on meanwhile."""
+    """`stop` and `start` are a restart of the server; the stream continues meanwhile."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.stream, self._limits = PaintedStream(), limits or Limits()

@@ -1,4 +1,4 @@
-"""A stream that paints the colour its heaviest prompt names, through the real pacer, encoder and viewers."""
+"""A stream that paints the colour named in its heaviest prompt, through the real pacer, encoder and viewers."""
 
 import itertools
 import tempfile
@@ -28,7 +28,7 @@ COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), 
 
 
 class PaintedStream:
-    """Implements ports.StreamControl; `sink`, `clips` and `peers` are the real ones."""
+    """Implements types.StreamControl; `sink`, `clips` and `peers` are the real ones."""
 
     def __init__(self) -> None:
         self.events, self.metrics = EventBus(), Metrics()
@@ -48,7 +48,7 @@ class PaintedStream:
         self._new: list[str] = []
         self._ids = itertools.count(1)
         self.stalled = threading.Event()
-        """While it is set no chunk is made, for no reason that the stream would know."""
+        """While it is set, no chunks are made, without a known reason."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._produce, daemon=True)
         self._thread.start()

@@ -1,4 +1,4 @@
-"""Prompts with weights, transitions and cuts: what the form shows is what is sent, and what is sent is seen."""
+"""Prompts with weights, transitions and cuts: the form sends what it shows, and the video shows what was sent."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def add(page: Visit, number: int, prompt: str, weight: int) -> None:
 
 
 def sent(site: PageServer, count: int) -> PromptUpdate:
-    """The newest update, as soon as there are so many."""
+    """The newest update, as soon as there are `count`."""
     site.until(lambda: len(site.stream.updates) == count)
     return site.stream.updates[-1]
 
@@ -58,7 +58,7 @@ def test_a_prompt_that_is_added_weighs_as_much_as_the_one_above(page, site):
     assert page.page.inner_text("#pp1-rows .row:nth-child(2) output") == "50 %"
 
 
-def test_a_slider_decides_what_is_seen(page, site):
+def test_a_slider_sets_the_weight(page, site):
     open_form(page)
     page.page.fill("#pp1-prompt textarea", "a red circle")
     add(page, 2, "a green circle", 90)
@@ -104,7 +104,7 @@ def test_rows_are_removed_and_no_more_than_eight_are_added(page):
     assert page.page.inner_text("#pp1-mix summary span") == ""
 
 
-def test_what_cant_be_sent_is_said(page, site):
+def test_an_invalid_form_shows_the_error(page, site):
     before = len(site.stream.updates)
     open_form(page)
     page.page.fill("#pp1-prompt textarea", "a red circle")

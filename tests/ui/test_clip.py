@@ -1,4 +1,4 @@
-"""Recording from the page: what is downloaded plays, and is what was seen."""
+"""Recording from the page: the downloaded file plays and shows what was seen."""
 
 import av
 

@@ -1,4 +1,4 @@
-"""The program as people run it, in a real browser: the picture plays, and follows what is typed."""
+"""The program as people run it, in a real browser: the video plays and follows the typed prompt."""
 
 import time
 
@@ -29,7 +29,7 @@ SHARE = """(test) => {
     return count / 4096;
 }"""
 MIN_SHARE = 0.01
-"""A small shape covers a few hundredths of the picture."""
+"""A small shape covers a few hundredths of the frame."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def program(tmp_path_factory):
 
 
 def share(page: Visit, colour: str) -> float:
-    """Of the picture's pixels, how many have this colour."""
+    """The share of the frame's pixels that have this colour."""
     return page.page.evaluate(SHARE, colour)
 
 
@@ -59,14 +59,14 @@ def seconds_until_seen(page: Visit, colour: str) -> float:
 
 
 def allowed_s(program: Running) -> float:
-    """Two chunks at the rate at which this machine makes them just now, and one second of an idle machine."""
+    """Two chunks at this machine's current rate, plus a second."""
     state = program.state()
     rate = min(state["figures"]["fps"], state["config"]["fps"])
     return 2 * FRAMES_A_CHUNK / rate + scaled(1)
 
 
 def seconds_until_playing(browser: Browser, url: str) -> float:
-    """From asking for the page to a moving picture in it."""
+    """Seconds from the request for the page to playing video."""
     begun = time.monotonic()
     page = visit(browser, url)
     page.wait_playing()
@@ -76,8 +76,8 @@ def seconds_until_playing(browser: Browser, url: str) -> float:
     return took
 
 
-def test_the_picture_plays_soon(program, browser, record_property):
-    """The best of a few visits: a machine that is busy with other work is no fault of the page."""
+def test_the_video_plays_soon(program, browser, record_property):
+    """The best of a few visits, because the machine may be busy with other work."""
     took = []
     while not took or (min(took) >= scaled(PLAYS_WITHIN_S) and len(took) < ATTEMPTS):
         took.append(round(seconds_until_playing(browser, f"http://127.0.0.1:{program.port}/"), 2))
@@ -85,7 +85,7 @@ def test_the_picture_plays_soon(program, browser, record_property):
     assert min(took) < scaled(PLAYS_WITHIN_S)
 
 
-def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_property):
+def test_the_video_follows_the_prompt(program, browser, tmp_path, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()
     spare: list[float] = []
@@ -107,7 +107,7 @@ def test_the_picture_follows_the_prompt(program, browser, tmp_path, record_prope
     page.page.context.close()
 
 
-def test_pause_holds_the_picture_and_a_hard_cut_starts_a_new_epoch(program, browser):
+def test_pause_holds_the_frame_and_a_hard_cut_starts_a_new_epoch(program, browser):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_status("Live")
     page.page.click("#pp1-pause")

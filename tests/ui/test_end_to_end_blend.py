@@ -1,4 +1,4 @@
-"""The program in one process, in a real browser: a blend with a transition changes the picture bit by bit."""
+"""The program in one process, in a real browser: a blend with a transition changes the video step by step."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.ui.browser import Visit, visit
 DARK, STEPS = "a blue circle standing still on a black background", 6
 WHITE = ("a blue circle standing still on a white background", "a blue square standing still on a white background")
 BLACK_AT_MOST, WHITE_AT_LEAST = 60, 110
-"""Of the red in the mean colour, from 0 to 255: a blue shape has none, so that it tells of the background."""
+"""Of the red in the mean colour, from 0 to 255: a blue shape has none, so red shows the background."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def ask_blend(page: Visit) -> None:
     page.page.click("#pp1-apply")
 
 
-def test_a_blend_with_a_transition_changes_the_picture(program, browser, record_property):
+def test_a_blend_with_a_transition_changes_the_video(program, browser, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()
     page.wait_colour(f"r < {BLACK_AT_MOST}")

@@ -1,4 +1,4 @@
-"""The way back: what was applied is listed, and one click brings all of it back."""
+"""The history: applied updates are listed, and a click applies one again."""
 
 from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
 from tests.ui.browser import Visit

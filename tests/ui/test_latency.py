@@ -1,4 +1,4 @@
-"""The latency benchmark in its small form: every station is passed, in order, and the parts are the whole."""
+"""The latency benchmark in its small form: every step is recorded in order, and the parts add up to the whole."""
 
 import numpy
 import pytest
@@ -8,7 +8,7 @@ from benchmarks.panel_latency import PARTS, STATIONS, measure, parts_of, table
 pytestmark = pytest.mark.slow
 
 CLOCKS_MS = 5
-"""The server's clock and the page's may differ by so much."""
+"""How far the server's and the page's clocks may differ."""
 
 
 def test_every_station_is_passed_in_order(site, browser):

@@ -12,7 +12,7 @@ from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 HOLDER, BUTTON = "#pp1-holder", "#pp1-lease"
 LEASE_S = 6.0
-"""Twice as long as a page waits before it renews its own, on an idle machine."""
+"""Twice the interval at which a page renews its lease, on an idle machine."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_control_is_taken_asked_for_and_handed_over(page, other, site):
     other.wait_colour(GREEN)
 
 
-def test_a_page_that_is_loaded_again_keeps_control_and_a_script_is_told(page, site):
+def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     page.page.click(BUTTON)
     says(page, "You have control", "Release")
     page.page.reload()
@@ -89,7 +89,7 @@ def test_a_page_that_is_loaded_again_keeps_control_and_a_script_is_told(page, si
 
 
 def test_a_page_that_is_gone_loses_control(page, other, site):
-    """Its lease runs out; whoever asked has it then."""
+    """Its lease expires, and the waiting client gets it."""
     other.page.click(BUTTON)
     says(other, "You have control", "Release")
     page.page.wait_for_selector("body.pp1-locked")

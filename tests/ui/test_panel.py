@@ -35,7 +35,7 @@ def test_an_example_is_one_click(page):
     assert page.page.input_value("#pp1-prompt textarea") == chip.inner_text()
 
 
-def test_the_page_asks_nobody_but_its_own_server(page, site):
+def test_the_page_sends_requests_to_its_own_server_only(page, site):
     page.wait_playing()
     assert len(page.requests) > 10
     assert [url for url in page.requests if not url.startswith((site.url, "data:", "blob:"))] == []
@@ -55,7 +55,7 @@ def test_buttons_send_their_commands(page, site):
     assert site.stream.commands == expected
 
 
-def test_what_is_refused_is_said_in_one_line(page):
+def test_an_error_is_shown_in_one_line(page):
     ask(page, " ")
     page.page.wait_for_selector("#pp1-error:visible")
     assert page.page.inner_text("#pp1-error") == "Type a prompt first."

@@ -51,7 +51,7 @@ def test_it_plays_the_stream_and_leaves_with_its_page(browser):
 
 
 @pytest.mark.parametrize(("token", "plays"), [(TOKEN, True), ("wrong", False)])
-def test_it_brings_a_token_or_says_why_there_is_no_picture(browser, token, plays):
+def test_it_sends_a_token_or_shows_why_there_is_no_video(browser, token, plays):
     """Served by a proxy in front of a stream, as docs/api.md has it: only the stream asks for the token."""
     with served(TOKEN) as (_, url), contextlib.closing(new_context(browser)) as context:
         context.route(f"{url}/player.html", lambda route: route.fulfill(path=PLAYER))

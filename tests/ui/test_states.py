@@ -1,4 +1,4 @@
-"""What the page says of the stream: figures over time, processes, and every state with a way out of it."""
+"""What the page shows of the stream: figures over time, processes, and every state and its recovery."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_each_update_that_is_seen_becomes_a_bar(page):
     assert "68 ms" in (page.page.get_attribute("#pp1-chart-pixels", "aria-label") or "")
 
 
-def test_each_process_says_how_it_is_and_what_it_holds(page, site):
+def test_each_process_is_shown_with_state_and_memory(page, site):
     row = page.page.locator("#pp1-ranks li").first
     assert row.inner_text().split() == ["rank", "0", "cpu", "4.0", "MB", "process", "512", "MB"]
     assert row.locator(".bar").get_attribute("title") == "vae decoder 3.0 MB, text encoder 1.0 MB"
@@ -56,7 +56,7 @@ def test_each_process_says_how_it_is_and_what_it_holds(page, site):
     site.stream.ranks = up
 
 
-def test_what_cannot_be_changed_while_it_runs_is_shown(page):
+def test_settings_fixed_for_the_run_are_shown(page):
     said = {key: page.page.inner_text(f"[data-choice={key}] em") for key in ("steps", "size", "fps", "layout")}
     assert said == {"steps": "4", "size": f"{SIZE}×{SIZE}", "fps": "16", "layout": "inline"}
 
@@ -69,7 +69,7 @@ def test_a_reset_is_another_seed(page, site):
     assert (command.action, 0 <= command.value < 2**31) == ("seed", True)
 
 
-def test_a_snapshot_is_the_picture_as_a_png(page, tmp_path):
+def test_a_snapshot_is_the_frame_as_a_png(page, tmp_path):
     ask(page, "a red circle")
     page.wait_colour(RED)
     with page.page.expect_download() as download:
@@ -82,7 +82,7 @@ def test_a_snapshot_is_the_picture_as_a_png(page, tmp_path):
     assert abs(centre - COLOURS["red"]).max() < 30
 
 
-def test_a_pause_is_said_over_the_picture_and_keys_do_it(page, site):
+def test_a_pause_is_shown_over_the_video_and_has_keys(page, site):
     page.wait_playing()
     page.page.keyboard.press("Space")
     page.wait_status("Paused")
@@ -112,7 +112,7 @@ def test_keys_that_are_typed_are_text(page, site):
     assert site.stream.commands == []
 
 
-def test_a_stream_that_stalls_is_said_to_and_goes_on(page, site):
+def test_a_stalled_stream_is_shown_and_recovers(page, site):
     page.wait_playing()
     site.stream.stalled.set()
     page.wait_status("Stalled")
@@ -124,7 +124,7 @@ def test_a_stream_that_stalls_is_said_to_and_goes_on(page, site):
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
-def test_a_mesh_that_is_started_anew_is_said_so_at_once_and_the_picture_stays(page, site):
+def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
     page.wait_playing()
     site.stream.life = "restarting"
     site.stream.events.publish("restarting", reason="death", text="rank 1 ended with exit code -9", generation=1)
@@ -137,7 +137,7 @@ def test_a_mesh_that_is_started_anew_is_said_so_at_once_and_the_picture_stays(pa
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
-def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
+def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.stop()
     site.start(PeerLimits(viewers=1))
     first = visit(browser, site.url)
@@ -155,8 +155,8 @@ def test_a_page_too_many_says_so_and_comes_in_when_there_is_room(site, browser):
     site.start()
 
 
-def test_an_offer_that_is_never_answered_is_made_again(site, browser):
-    """Where requests are given up ten times as soon: the page would wait for ten seconds."""
+def test_an_unanswered_offer_is_sent_again(site, browser):
+    """With a tenth of the request timeout, which is ten seconds."""
     offers = []
 
     def answer_all_but_the_first(route):
@@ -173,7 +173,7 @@ def test_an_offer_that_is_never_answered_is_made_again(site, browser):
     assert len(offers) >= 2
 
 
-def test_a_receipt_whose_line_broke_does_not_wait_for_ever(page, site):
+def test_a_receipt_does_not_wait_forever_after_a_broken_connection(page, site):
     page.wait_playing()
     site.stream.stalled.set()
     ask(page, "a green circle")

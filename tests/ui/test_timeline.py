@@ -1,4 +1,4 @@
-"""Planned changes: edited in the table, run by the server, kept as a file."""
+"""Planned changes: edited in the table, run by the server, imported and exported."""
 
 import json
 
@@ -82,7 +82,7 @@ def test_the_form_adds_a_whole_blend(table, site):
     planned(site, 0)
 
 
-def test_a_file_comes_out_as_it_went_in(table, tmp_path):
+def test_an_exported_file_can_be_imported(table, tmp_path):
     entries = [
         {"chunk": 0, "prompt": "a red circle", "transition": {"method": "slerp", "steps": 5}},
         {"chunk": 6, "prompts": [{"text": "a", "weight": 2}, {"text": "b", "weight": 1}], "blend": "slerp"},
@@ -111,7 +111,7 @@ def test_the_recording_can_be_loaded_and_run_again(table, site):
     assert rows.last.locator(".steps").input_value() == "2"
 
 
-def test_a_plan_that_another_client_made_is_shown(page, site):
+def test_a_timeline_of_another_client_is_shown(page, site):
     chunk = site.stream.chunk
     site.stream.set_timeline([TimelineEntry(chunk=chunk + 5000, cut="hard", seed=3)], relative=False)
     page.page.wait_for_function("document.querySelector('#pp1-timeline summary span')?.textContent === '1 to come'")
@@ -133,14 +133,14 @@ def test_a_plan_that_another_client_made_is_shown(page, site):
         (json.dumps([{"chunk": at} for at in range(501)]), "These are 501 entries; the table has room for 500."),
     ],
 )
-def test_a_file_that_is_no_timeline_is_refused_and_the_table_stays(table, content, said):
+def test_a_file_that_is_not_a_timeline_is_refused_and_the_table_stays(table, content, said):
     add(table, 1, 3, "a red circle")
     load(table, content)
     wait_error(table, said)
     assert table.page.input_value(ROW.format(1, "text")) == "a red circle"
 
 
-def test_the_servers_refusal_is_said(table, site):
+def test_an_error_of_the_server_is_shown(table, site):
     before = len(site.stream.timeline())
     add(table, 1, 3, "a red circle")
     add(table, 2, 3, "a blue circle")

@@ -66,14 +66,12 @@ def write_converted(
     sources: Iterable[Path],
     made: dict[str, Any],
 ) -> list[Path]:
-    """Writes a transformer to an empty folder and returns the files.
+    """Writes a transformer, under our names, to an empty folder and returns the files.
 
     Args:
-        weights: the transformer under our names.
         dtype: None keeps the stored dtypes.
         shard_bytes: the largest size of a file.
-        sources: the files that it was made from, for the manifest.
-        made: how it was made, for the manifest.
+        sources, made: what it was made from and how, for the manifest.
 
     Raises FileExistsError when the folder is not empty.
     """

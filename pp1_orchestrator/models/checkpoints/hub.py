@@ -32,10 +32,7 @@ def fetch(source: str, target: Path) -> Path:
             hf_hub_download(repo, inside, local_dir=str(partial))
     except Exception as error:
         raise OSError(f"the hub does not give it: {first_line(error)}") from error
-    return _move(partial / inside, target)
-
-
-def _move(downloaded: Path, target: Path) -> Path:
+    downloaded = partial / inside
     if downloaded.is_dir():
         return Path(shutil.move(downloaded, target))
     if not downloaded.is_file():

@@ -16,12 +16,7 @@ from pp1_orchestrator.models.checkpoints.reader import Index, Shape, Weights
 
 @dataclass(frozen=True, slots=True)
 class LoraDelta:
-    """A delta of a matrix [out, in]: scale · up [out, r] · down [r, in].
-
-    Args:
-        weights: the LoRA file.
-        up, down: names of the factors in it.
-    """
+    """A delta of a matrix [out, in]: scale · up [out, r] · down [r, in], the factors by their names in `weights`."""
 
     weights: Weights
     up: str

@@ -32,11 +32,9 @@ class CachedDigest(msgspec.Struct, frozen=True):
 
 
 class DigestCache:
-    """SHA-256 digests by path, kept in a file. If that can't be written, files are hashed each time.
+    """SHA-256 digests by path, kept in the file `path`. If that can't be written, files are hashed each time.
 
-    Args:
-        path: the cache file.
-        min_bytes: smaller files are hashed each time.
+    So are files of less than `min_bytes`.
     """
 
     def __init__(self, path: Path, min_bytes: int = MIN_CACHED_BYTES) -> None:
@@ -105,13 +103,7 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of manifest.json.
-
-    Args:
-        files: what was written, by name.
-        sources: what it was made from.
-        made: how it was made, for people.
-    """
+    """The content of manifest.json: the files, what they were made from, and how, for people."""
 
     schema: int
     files: dict[str, FileEntry]
@@ -131,10 +123,7 @@ def write_manifest(folder: Path, files: list[str], sources: list[Path], made: di
 
 
 def check_manifest(weights: Path, digests: bool) -> None:
-    """Compares a file of weights, and the other files of its manifest, with the manifest beside it.
-
-    Args:
-        digests: whether files are hashed; otherwise only their sizes are compared.
+    """Compares a file of weights, and the others in the manifest beside it, with that: by size, or by digest, too.
 
     Raises ValueError with one line when something differs, and when `digests` is set and there is no manifest.
     """
@@ -147,21 +136,17 @@ def check_manifest(weights: Path, digests: bool) -> None:
     if weights.name not in manifest.files:
         raise ValueError(f"{weights} is not in {path.name} beside it")
     for name, entry in manifest.files.items():
-        _check_file(path.parent / name, entry, digests)
+        file = path.parent / name
+        if not file.is_file():
+            raise ValueError(f"{file} is named in {MANIFEST}, and is not there")
+        if (size := file.stat().st_size) != entry.bytes:
+            raise ValueError(f"{file} has {size} bytes; {MANIFEST} says {entry.bytes}")
+        if digests and hash_file(file) != entry.sha256:
+            raise ValueError(f"{file} is not the file that {MANIFEST} describes: its SHA-256 differs")
 
 
 def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, hash_file(path))
-
-
-def _check_file(path: Path, entry: FileEntry, digests: bool) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path} is named in {MANIFEST}, and is not there")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise ValueError(f"{path} has {size} bytes; {MANIFEST} says {entry.bytes}")
-    if digests and hash_file(path) != entry.sha256:
-        raise ValueError(f"{path} is not the file that {MANIFEST} describes: its SHA-256 differs")
 
 
 def _read_manifest(path: Path) -> Manifest:

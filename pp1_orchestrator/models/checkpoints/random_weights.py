@@ -1,7 +1,7 @@
 """Random weights in given shapes, for running a model without its checkpoint.
 
 A tensor depends only on the seed, its name and the type of device. It is drawn whole before a part is taken, so ranks
-agree whatever their number. On the meta device there are only shapes.
+agree whatever their number.
 """
 
 from __future__ import annotations
@@ -37,12 +37,9 @@ class _DrawnWeights(Weights):
 
 
 class RandomWeights(_DrawnWeights):
-    """For VAE and text encoder: normal, with a variance of 1 / inputs, drawn in the wanted dtype.
+    """For VAE and text encoder: normal with a variance of 1 / inputs, in the wanted dtype; norm gains 1, biases 0.
 
-    Norm gains are 1 and biases 0.
-
-    Args:
-        factors: multiplies the deviation of tensors whose name has this ending.
+    `factors` multiply the deviation of tensors by the end of their names. On a meta device there are only shapes.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], seed: int, factors: Mapping[str, float] | None = None) -> None:
@@ -65,15 +62,10 @@ class RandomWeights(_DrawnWeights):
 
 
 class InitialWeights(_DrawnWeights):
-    """For the generator: torch's and Wan2.1's own initialisation, biases included, drawn in float32.
-
-    This keeps the size of a signal that passes through the layers.
-    """
+    """For the generator: torch's and Wan2.1's initialisation, biases included, in float32. Keeps a signal's size."""
 
     def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         out = torch.empty(self._shapes[key], device=device)
-        if device.type == "meta":
-            return out
         if ".norm" in key:
             return out.fill_(float(key.endswith("weight")))
         digest = hashlib.sha256(f"{self._seed}/{key}".encode()).digest()

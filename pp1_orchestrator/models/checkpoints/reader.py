@@ -31,11 +31,7 @@ MAX_LISTED_KEYS = 5
 
 
 class Weights(ABC):
-    """Named tensors that are read one by one.
-
-    Args:
-        path: what was opened, for messages.
-    """
+    """Named tensors that are read one by one. `path` is what was opened, for messages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,13 +71,12 @@ class SafetensorsWeights(Weights):
     def __init__(self, path: Path, files: Mapping[str, Path]) -> None:
         super().__init__(path)
         self._open = {file: open_safetensors(file) for file in sorted(set(files.values()))}
-        self._slices = {key: self._get_slice(key, file) for key, file in files.items()}
-
-    def _get_slice(self, key: str, file: Path) -> Any:
-        try:
-            return self._open[file].get_slice(key)
-        except SafetensorError as error:
-            raise ValueError(f"{self.path} names {key} in {file.name}, which has no such tensor") from error
+        self._slices: dict[str, Any] = {}
+        for key, file in files.items():
+            try:
+                self._slices[key] = self._open[file].get_slice(key)
+            except SafetensorError as error:
+                raise ValueError(f"{path} names {key} in {file.name}, which has no such tensor") from error
 
     def shapes(self) -> Mapping[str, Shape]:
         return {key: tuple(stored.get_shape()) for key, stored in self._slices.items()}

@@ -20,9 +20,6 @@ from pp1_orchestrator.errors import ContractError
 
 Method = Literal["linear", "slerp"]
 
-Lookup = Callable[[str], Tensor]
-"""Returns the embedding [1, L, D] of a prompt."""
-
 # Below this sine, the arc is a straight line to float32 precision, or its plane is undefined (antiparallel tokens).
 _MIN_SINE = 1e-3
 
@@ -114,10 +111,11 @@ def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 class RecipeMixer:
     """Makes conditionings from recipes, in the order of their epochs. Not thread-safe.
 
-    It keeps the last conditioning, which can be the source of a transition, and the source of a running transition.
+    `lookup` returns a prompt's embedding [1, L, D]. The mixer keeps the last conditioning, which can be the source of a
+    transition, and the source of a running transition.
     """
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Callable[[str], Tensor]) -> None:
         self._lookup = lookup
         self._last: tuple[int, Tensor] | None = None
         self._source: tuple[int, Tensor] | None = None

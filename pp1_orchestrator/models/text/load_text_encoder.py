@@ -44,13 +44,10 @@ class TextSizes:
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Where an encoder comes from.
+    """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
     Args:
-        weights: a file or folder.
-        tokenizer: a folder.
         sizes: used if there is no config.json beside the weights.
-        seed: of random weights; None reads the files.
         int8: whether the weights of linear layers are quantized.
     """
 
@@ -65,12 +62,9 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
     """The encoder; `device` may be meta. Raises OSError for missing files and ValueError for another model's files."""
     model = _on_meta(source)
     expected = _expected_shapes(model)
-    weights: Weights
-    if source.seed is None:
-        weights = open_weights(source.weights)
-    else:
-        # UMT5 does not scale its attention scores, so its queries are drawn smaller.
-        weights = RandomWeights(expected, source.seed, {"SelfAttention.q.weight": model.config.d_kv**-0.5})
+    # UMT5 does not scale its attention scores, so its random queries are smaller.
+    factors = {"SelfAttention.q.weight": model.config.d_kv**-0.5}
+    weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed, factors)
     names = _check_names(expected, weights)
     if source.int8:
         replace_linears(model)
@@ -94,10 +88,9 @@ def check_text_encoder(source: TextSource) -> None:
 def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
-    """The encoder for prompts of `length` tokens. Raises OSError and ValueError.
+    """The encoder for prompts of `length` tokens, with its embeddings on `result`, or else on `device`.
 
-    Args:
-        result: the device of the embeddings; None means `device`.
+    Raises OSError and ValueError.
     """
     return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 

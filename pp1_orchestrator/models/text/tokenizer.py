@@ -59,44 +59,30 @@ class ByteTokenizer:
         return ids, (ids != _PAD).long()
 
 
-class PromptLimit(Protocol):
-    """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe."""
-
-    def exceeded(self, text: str) -> bool: ...
-
-
-class TokenLimit:
-    """Counts the tokens of a checkpoint's tokenizer. Raises OSError when there is none.
-
-    Args:
-        limit: tokens that the encoder reads, including the end token.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._limit = limit
-
-    def exceeded(self, text: str) -> bool:
-        return len(self._tokenizer.encode(clean_prompt(text)).ids) > self._limit
-
-
-class ByteLimit:
-    """Counts the tokens of a ByteTokenizer."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-
-    def exceeded(self, text: str) -> bool:
-        return len(clean_prompt(text).encode()) + 1 > self._limit
-
-
 def uses_bytes(folder: Path, random: bool) -> bool:
     """Whether bytes are the tokens: only for random weights without a tokenizer folder."""
     return random and not folder.is_dir()
 
 
-def prompt_limit(folder: Path, random: bool, limit: int) -> PromptLimit:
-    """The limit of the tokenizer in `folder`. random: the encoder has random weights."""
-    return ByteLimit(limit) if uses_bytes(folder, random) else TokenLimit(folder, limit)
+class PromptLimit:
+    """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe.
+
+    Args:
+        random: whether the encoder has random weights.
+        limit: tokens that the encoder reads, including the end token.
+
+    Raises OSError without a tokenizer.
+    """
+
+    def __init__(self, folder: Path, random: bool, limit: int) -> None:
+        self._limit, self._tokenizer = limit, None
+        if not uses_bytes(folder, random):
+            self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+
+    def exceeded(self, text: str) -> bool:
+        text = clean_prompt(text)
+        if self._tokenizer is None:
+            return len(text.encode()) + 1 > self._limit
+        return len(self._tokenizer.encode(text).ids) > self._limit

@@ -19,12 +19,7 @@ CACHE_SIZE = 64
 
 
 class TextEncoder:
-    """Encodes prompts. Not thread-safe.
-
-    Args:
-        length: L, the number of tokens of each embedding.
-        result: the device of the embeddings.
-    """
+    """Encodes prompts to embeddings of `length` tokens on the device `result`. Not thread-safe."""
 
     def __init__(self, model: UMT5EncoderModel, tokenizer: TextTokenizer, length: int, result: torch.device) -> None:
         self._model, self._tokenizer, self._length, self._result = model, tokenizer, length, result
@@ -72,10 +67,9 @@ class EmbeddingCache:
 
 
 class CachedEncoder:
-    """Encodes each prompt once, and alone: an embedding must not depend on what else is in a batch. Thread-safe.
+    """Calls `TextEncoder.encode` once for each prompt. Thread-safe.
 
-    Args:
-        encode: `TextEncoder.encode`.
+    Each prompt is encoded alone, because an embedding must not depend on what else is in a batch.
     """
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor], limit: int = CACHE_SIZE) -> None:

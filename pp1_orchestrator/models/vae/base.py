@@ -5,11 +5,12 @@ Shapes: F latent frames, T pixel frames, z latent channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(slots=True)
@@ -65,6 +66,22 @@ class ConvCache:
     def store(self, index: int, frames: Tensor) -> None:
         """Stores a copy of frames [n, C, h, w]. n may be 0, as a mark that the layer has been called."""
         self._state.entries[index] = clone_channels_last(frames)
+
+
+class LatentModule(nn.Module):
+    """A module that knows the mean and deviation of its latents, as buffers [1, z, 1, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, device=device).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, device=device).view(1, -1, 1, 1))
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(p.nbytes for p in self.parameters())
 
 
 class StreamingDecoder(Protocol):

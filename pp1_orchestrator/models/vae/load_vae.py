@@ -1,10 +1,11 @@
-"""Loads an AutoencoderKLWan from either layout, picks its decoder, and compiles decoders."""
+"""Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -19,41 +20,66 @@ from pp1_orchestrator.models.checkpoints.reader import (
     set_weight,
     shapes_of,
 )
-from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
-from pp1_orchestrator.models.vae.taehv import TaehvDecoder
+from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvFrameEncoder, TaehvWeights, taehv_shapes
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
+from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 
 _ENCODER = ("encoder.", "quant_conv.")
+
+
+@dataclass(frozen=True, slots=True)
+class VaeSource:
+    """Where a VAE comes from: a file or folder, or random weights if there is a seed.
+
+    Args:
+        widths: channels of each level, if no config.json beside the weights has them.
+    """
+
+    path: Path
+    widths: tuple[int, ...]
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VaeParts:
+    """The parts of a VAE that are used."""
+
+    decoder: StreamingDecoder
+    frame_encoder: FrameEncoder | None
+
+
+class VaeLoader(Protocol):
+    """Loads one kind of VAE. Raises OSError for missing files and ValueError for another model's files."""
+
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        """Checks the files without reading a tensor."""
+        ...
+
+    def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
+        """Loads the needed parts onto `device`."""
+        ...
 
 
 def load_vae(
     path: Path,
     device: torch.device,
     dtype: torch.dtype,
-    random: bool = False,
+    seed: int | None = None,
     *,
     widths: Sequence[int] = (),
     with_encoder: bool = True,
-    seed: int = 0,
 ) -> AutoencoderKLWan:
-    """The VAE in a file or folder, tensor by tensor, or the same model with random weights.
-
-    Args:
-        widths: channels of each level of a Wan2.1 VAE, for weights without diffusers' config.json.
+    """Loads a VAE, tensor by tensor. The arguments are those of `VaeSource`.
 
     Raises OSError for missing files and ValueError for another model's files.
     """
     vae = _on_meta(path, widths, with_encoder)
-    weights = RandomWeights(shapes_of(vae), seed) if random else open_weights(path)
+    weights = open_weights(path) if seed is None else RandomWeights(shapes_of(vae), seed)
     for name, stored in _check_names(vae, weights, with_encoder).items():
         set_weight(vae, name, weights.read(stored, device, dtype))
     return vae.eval()
-
-
-def check_vae(path: Path, widths: Sequence[int], with_encoder: bool) -> None:
-    """Raises what `load_vae` would raise, without reading a tensor."""
-    _check_names(_on_meta(path, widths, with_encoder), open_weights(path), with_encoder)
 
 
 def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
@@ -70,10 +96,8 @@ def compile_decoder(
     Does not work in float32 on a CPU: the oneDNN convolutions there can't be traced.
 
     Args:
-        frames: latent frames of a chunk.
-        size: height and width of a latent frame.
+        frames, size: latent frames of a chunk, and their height and width.
         in_parts: whether the first latent frame of a chunk is decoded apart from the others.
-        backend: the backend of torch.compile.
     """
     if not isinstance(decoder, WanDecoder | TaehvDecoder):
         return
@@ -115,3 +139,40 @@ def _config(path: Path, widths: Sequence[int]) -> dict[str, Any]:
     if any(width % widths[0] for width in widths):
         raise ValueError(f"widths {list(widths)}: whole multiples of the first")
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}
+
+
+class WanVaeLoader:
+    """Wan's own VAE, and others with its blocks and other widths."""
+
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        vae = _on_meta(source.path, source.widths, with_encoder)
+        _check_names(vae, open_weights(source.path), with_encoder)
+
+    def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
+        vae = load_vae(source.path, device, dtype, source.seed, widths=source.widths, with_encoder=with_encoder)
+        return VaeParts(make_decoder(vae), WanFrameEncoder(vae).eval() if with_encoder else None)
+
+
+class TaehvLoader:
+    """TAEHV. raw_latents: it was trained on latents with Wan's mean and deviation, not on normalised ones."""
+
+    def __init__(self, raw_latents: bool) -> None:
+        self._raw_latents = raw_latents
+
+    def check(self, source: VaeSource, with_encoder: bool) -> None:
+        TaehvWeights(open_weights(source.path), taehv_shapes(source.widths, with_encoder))
+
+    def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
+        shapes = taehv_shapes(source.widths, with_encoder)
+        stored = open_weights(source.path) if source.seed is None else RandomWeights(shapes, source.seed)
+        weights = TaehvWeights(stored, shapes, device, dtype)
+        encoder = TaehvFrameEncoder(weights, self._raw_latents).eval() if with_encoder else None
+        return VaeParts(TaehvDecoder(weights, self._raw_latents).eval(), encoder)
+
+
+VAES: Mapping[str, VaeLoader] = {
+    "wan_vae": WanVaeLoader(),
+    "lightvae": WanVaeLoader(),
+    "taehv": TaehvLoader(raw_latents=False),
+    "lighttae": TaehvLoader(raw_latents=True),
+}

@@ -1,7 +1,6 @@
 """Converts decoded pixels to the bytes that video encoders take, in host memory.
 
-RGB suits the encoders' own converters on a CPU. yuv420p is what encoders work on: half as many bytes, converted on the
-device that has the pixels. Shapes: T frames of H by W, H and W even.
+RGB suits the encoders' own converters on a CPU; yuv420p is half as many bytes. Shapes: T frames of H by W, both even.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu_
 
 from pp1_orchestrator.models.checkpoints.reader import CPU, Shape, Weights, check_shapes
-from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, channels_last
+from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, LatentModule, channels_last
 from pp1_orchestrator.models.vae.layers import convolve
 
 LATENT_CHANNELS, PIXEL_CHANNELS = 16, 3
@@ -43,11 +43,8 @@ def _conv_shapes(name: str, out: int, inner: int) -> dict[str, Shape]:
 
 
 def _block_shapes(name: str, wide: int) -> dict[str, Shape]:
-    return (
-        _conv_shapes(f"{name}.conv.0", wide, 2 * wide)
-        | _conv_shapes(f"{name}.conv.2", wide, wide)
-        | _conv_shapes(f"{name}.conv.4", wide, wide)
-    )
+    first, second, third = (f"{name}.conv.{index}" for index in (0, 2, 4))
+    return _conv_shapes(first, wide, 2 * wide) | _conv_shapes(second, wide, wide) | _conv_shapes(third, wide, wide)
 
 
 def decoder_shapes(widths: Sequence[int]) -> dict[str, Shape]:
@@ -93,10 +90,7 @@ class TaehvWeights:
     """The checked tensors of a TAEHV. Raises ValueError for another model's weights.
 
     Files of decoders that can upscale time at every level have more output channels than are used. The last ones count.
-
-    Args:
-        expected: tensors of the decoder and the encoder, or of the decoder alone; then the file's encoder is ignored.
-        dtype: that of the computation.
+    If `expected` has only the decoder's tensors, the file's encoder is ignored. `dtype` is that of the computation.
     """
 
     def __init__(
@@ -163,9 +157,7 @@ class Upsample(nn.Module):
     """Doubles height and width, and makes `frames` frames of each, as one convolution.
 
     Args:
-        expand: upstream's 1×1 convolution, [frames · C, C, 1, 1] float32.
-        weight: upstream's convolution after it, [out, C, 3, 3] float32.
-        dtype: that of the merged weights.
+        expand, weight: upstream's two convolutions, [frames · C, C, 1, 1] and [out, C, 3, 3], float32.
     """
 
     def __init__(self, expand: Tensor, weight: Tensor, frames: int, dtype: torch.dtype) -> None:
@@ -212,27 +204,13 @@ def _encoder_layers(weights: TaehvWeights) -> Iterator[nn.Module]:
         yield from (MemoryBlock(weights, f"encoder.{index + 2 + block}") for block in range(BLOCKS))
 
 
-class _Taehv(nn.Module):
-    """What both halves share.
-
-    Args:
-        raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised.
-    """
-
-    mean: Tensor
-    std: Tensor
+class _Taehv(LatentModule):
+    """raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised."""
 
     def __init__(self, raw_latents: bool, device: torch.device) -> None:
-        super().__init__()
         defaults = inspect.signature(AutoencoderKLWan.__init__).parameters
-        for name in ("mean", "std"):
-            values = torch.tensor(defaults[f"latents_{name}"].default, device=device).view(1, -1, 1, 1)
-            neutral = torch.full_like(values, float(name == "std"))
-            self.register_buffer(name, values if raw_latents else neutral)
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.nbytes for p in self.parameters())
+        mean, std = (defaults[name].default for name in ("latents_mean", "latents_std"))
+        super().__init__(*((mean, std) if raw_latents else ([0.0] * len(mean), [1.0] * len(std))), device)
 
 
 class TaehvDecoder(_Taehv):

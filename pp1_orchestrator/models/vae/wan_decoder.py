@@ -17,7 +17,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, channels_last
+from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, LatentModule, channels_last
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
 
 
@@ -56,17 +56,6 @@ class _ResidualBlock(nn.Module):
         return self.conv2(self.norm2(y), cache).add_(skip)
 
 
-class _Stateless(nn.Module):
-    """A layer that sees one frame at a time and ignores the cache."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
-        return self.layer(x)
-
-
 class _Upsample(nn.Module):
     """Doubles height and width, and in some blocks the number of frames, except for a stream's first latent frame."""
 
@@ -92,7 +81,7 @@ class _Upsample(nn.Module):
 
 def _layers(decoder: Any) -> Iterator[nn.Module]:
     yield _ResidualBlock(decoder.mid_block.resnets[0])
-    yield _Stateless(FrameAttention(decoder.mid_block.attentions[0]))
+    yield FrameAttention(decoder.mid_block.attentions[0])
     yield _ResidualBlock(decoder.mid_block.resnets[1])
     for block in decoder.up_blocks:
         yield from (_ResidualBlock(resnet) for resnet in block.resnets)
@@ -100,15 +89,12 @@ def _layers(decoder: Any) -> Iterator[nn.Module]:
             yield _Upsample(block.upsamplers[0])
 
 
-class WanDecoder(nn.Module):
+class WanDecoder(LatentModule):
     """Streaming decoder for any device, in the VAE's dtype. Raises ValueError for Wan2.2's residual blocks."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, vae: AutoencoderKLWan) -> None:
-        super().__init__()
         config: Any = vae.config
+        super().__init__(config.latents_mean, config.latents_std, next(vae.parameters()).device)
         if config.is_residual:
             raise ValueError("this decoder supports Wan2.1's decoder blocks only")
         self.patch = config.patch_size or 1
@@ -116,14 +102,6 @@ class WanDecoder(nn.Module):
         layers: Any = nn.ModuleList(_layers(vae.decoder))
         self.layers = layers.to(memory_format=torch.channels_last)
         self.norm_out, self.conv_out = ChannelNorm(vae.decoder.norm_out), CausalConv(vae.decoder.conv_out)
-        shape = (1, -1, 1, 1)
-        device = self.conv_in.weight.device
-        self.register_buffer("mean", torch.tensor(config.latents_mean, device=device).view(shape))
-        self.register_buffer("std", torch.tensor(config.latents_std, device=device).view(shape))
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.nbytes for p in self.parameters())
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
@@ -139,7 +117,7 @@ class WanDecoder(nn.Module):
         cache = ConvCache(state)
         x = self.conv_in(self.post_quant(channels_last(z), cache), cache)
         for layer in self.layers:
-            x = layer(x, cache)
+            x = layer(x) if isinstance(layer, FrameAttention) else layer(x, cache)
         x = self.conv_out(self.norm_out(x), cache)
         t, c, h, w = x.shape
         channels, p = c // (self.patch * self.patch), self.patch

@@ -17,7 +17,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, 
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from pp1_orchestrator.models.vae.base import channels_last
+from pp1_orchestrator.models.vae.base import LatentModule, channels_last
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention
 
 
@@ -83,25 +83,16 @@ def _network(vae: Any) -> Iterator[nn.Module]:
     yield _Conv(vae.quant_conv.weight[:z, :, -1], vae.quant_conv.bias[:z])
 
 
-class WanFrameEncoder(nn.Module):
+class WanFrameEncoder(LatentModule):
     """Encodes single frames on the VAE's device, in its dtype. Raises ValueError for other blocks than Wan2.1's."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, vae: AutoencoderKLWan) -> None:
-        super().__init__()
         config: Any = vae.config
+        weight = next(vae.parameters())
+        super().__init__(config.latents_mean, config.latents_std, weight.device)
+        self.dtype, self.device = weight.dtype, weight.device
         self.patch = config.patch_size or 1
         self.network = nn.Sequential(*_network(vae))
-        weight, shape = next(vae.parameters()), (1, -1, 1, 1)
-        self.dtype, self.device = weight.dtype, weight.device
-        self.register_buffer("mean", torch.tensor(config.latents_mean, device=weight.device).view(shape))
-        self.register_buffer("std", torch.tensor(config.latents_std, device=weight.device).view(shape))
-
-    @property
-    def weight_bytes(self) -> int:
-        return sum(p.nbytes for p in self.parameters())
 
     @torch.inference_mode()
     def encode(self, frame: Tensor) -> Tensor:

@@ -61,11 +61,6 @@ class LoopAhead(Overlap):
         self._parts.link.run_deferred()
         return True
 
-    def close(self, timeout_s: float) -> bool:
-        """An envelope still ahead went to a mesh that is lost: a stream that ends in order has none."""
-        self._ahead = None
-        return True
-
     def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if chunk is None:
@@ -110,7 +105,7 @@ class Stage0Owned(Overlap):
         return self._link.close(timeout_s)
 
     def _submit(self, pipeline: ChunkPipeline, block: bool) -> None:
-        """Plan chunks until as many are in flight as may be."""
+        """Plan chunks until d_in of them are in flight."""
         while self._link.in_flight < self._parts.d_in:
             chunk = pipeline.plan(block)
             if chunk is None:

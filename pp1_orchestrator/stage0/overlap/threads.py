@@ -38,7 +38,7 @@ class LinkThread:
         self._thread.start()
 
     def submit(self, chunk: InFlightChunk) -> None:
-        """Send a chunk's envelope. Waits while a heartbeat that the mesh has not taken is in its place."""
+        """Send a chunk's envelope. Waits while a heartbeat fills the queue, which the mesh has not received yet."""
         self._count(1)
         while True:
             try:

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 import pp1_orchestrator
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
-from pp1_orchestrator.models.text.tokenizer import TokenLimit
+from pp1_orchestrator.models.text.tokenizer import PromptLimit
 
 TINY = Path(pp1_orchestrator.__file__).parent / "models" / "tiny"
 LENGTH = 48
@@ -66,7 +66,7 @@ def test_a_long_prompt_is_cut_and_still_ends(encoder, tokenizer):
 @pytest.mark.parametrize("text", [*PROMPTS, "big " * (LENGTH - 1), "big " * LENGTH, "x" * 2000])
 def test_a_prompt_exceeds_the_limit_exactly_when_tokens_of_it_are_cut_off(tokenizer, text):
     cut = len(tokenizer(text).input_ids) > LENGTH
-    assert TokenLimit(TINY / "tokenizer", LENGTH).exceeded(text) == cut
+    assert PromptLimit(TINY / "tokenizer", random=False, limit=LENGTH).exceeded(text) == cut
 
 
 def spelled(tokenizer, text: str) -> str:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import compile_decoder
+from pp1_orchestrator.models.vae.load_vae import VAES, VaeSource, compile_decoder
 from pp1_orchestrator.models.vae.taehv import TaehvDecoder, decoder_shapes
-from pp1_orchestrator.models.vae.vae_registry import VAES, VaeSource
 
 CPU = torch.device("cpu")
 WIDTHS = (12, 8, 4, 4)
@@ -95,7 +94,7 @@ def saved(plain, tmp_path_factory):
 
 
 def loaded(path, with_encoder=False, kind="taehv", dtype=torch.float32):
-    return VAES[kind].load(VaeSource(path, WIDTHS, random=False, seed=0), CPU, dtype, with_encoder)
+    return VAES[kind].load(VaeSource(path, WIDTHS), CPU, dtype, with_encoder)
 
 
 def latents(frames: int = FRAMES, seed: int = 0) -> Tensor:
@@ -194,7 +193,7 @@ def test_a_compiled_decoder_gives_the_same_pixels_chunk_by_chunk(saved):
 
 
 def test_a_decoder_on_meta_says_what_it_would_hold():
-    source = VaeSource(Path("none"), WIDTHS, random=True, seed=0)
+    source = VaeSource(Path("none"), WIDTHS, seed=0)
     decoder = VAES["taehv"].load(source, torch.device("meta"), torch.bfloat16, with_encoder=False).decoder
     assert isinstance(decoder, TaehvDecoder)
     assert {tensor.device.type for tensor in (*decoder.parameters(), *decoder.buffers())} == {"meta"}
