@@ -1,7 +1,7 @@
-"""Words for scenes: a small random grammar with synonyms, left-out attributes, style words and junk.
+"""Captions of scenes: a small random grammar with synonyms, omitted attributes, style words and junk words.
 
-Knows the attributes of the world and nothing of tokens or pixels. Every sentence comes back with the scene that it
-means, since a left-out attribute means its default.
+Every caption is returned with the scene that it means, because an omitted attribute means its default. Knows the
+attributes of the world, but nothing of tokens or pixels.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _OMIT: Final = {"color": 0.04, "shape": 0.03, "motion": 0.05, "background": 0.06
 
 
 def vocabulary() -> list[str]:
-    """Every whole word that a caption may hold, sorted; style and template words included, junk not."""
+    """Every word that a caption may contain, sorted, except junk words."""
     tables = (COLOR_WORDS, BACKGROUND_WORDS, SHAPE_WORDS, SIZE_WORDS, SPEED_WORDS, MOTION_WORDS)
     phrases = [phrase for entries in tables for group in entries.values() for phrase in group]
     phrases += [*PLACES, *EMPTY_PLACES, *OPENINGS, *STYLES, *_FILLERS, "color", "colored"]
@@ -72,7 +72,7 @@ def vocabulary() -> list[str]:
 
 
 def plain_caption(scene: Scene) -> tuple[str, Scene]:
-    """The one sentence without tricks: "a red circle moving left on a blue background"."""
+    """The plain caption of a scene, and its meaning: "a red circle moving left on a blue background"."""
     if scene.shape == EMPTY:
         return f"an empty {scene.background} background", scene
     if scene.motion == "still":
@@ -87,9 +87,10 @@ def plain_caption(scene: Scene) -> tuple[str, Scene]:
 
 
 def random_caption(scene: Scene, rng: random.Random, keep_meaning: bool = False) -> tuple[str, Scene]:
-    """A random sentence for `scene`, and the scene that it means.
+    """A random caption for `scene`, and the scene that it means.
 
-    keep_meaning: leave out only what equals its default, so that paraphrases of one scene mean the same.
+    Args:
+        keep_meaning: omits only attributes that have their default value, so that the caption means `scene`.
     """
     if scene.shape == EMPTY:
         return rng.choice(EMPTY_PLACES).format(_word(BACKGROUND_WORDS, scene.background, rng)), scene

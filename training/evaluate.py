@@ -1,9 +1,9 @@
-"""Judges the model from decoded frames: many prompts streamed at once, a change of prompt, a long run.
+"""Judges the model from its decoded frames: many prompts in one batch, a change of prompt, a long stream.
 
     python -m training.evaluate --vae vae.safetensors --model run/model.safetensors --out run/report
 
-Writes report.json (shares judged right, by check) and samples.png. `training.evaluate_system` asks the same of the
-package's own stream.
+Writes report.json (the share of correct streams, by check) and samples.png. `training.evaluate_system` judges the
+whole program in the same way.
 """
 
 from __future__ import annotations
@@ -22,42 +22,49 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pp1_orchestrator.models.wan.attention import KeyValue
+from training.common import load_weights, mixed_precision, set_up
 from training.judge import Judge
-from training.latents import LatentSpace
+from training.latent_space import LatentSpace
 from training.model import TinyModel
-from training.runtime import load_weights, mixed_precision, set_up
-from training.scripts import random_prompt
+from training.scene_scripts import random_prompt
 from training.streaming import BatchStream, ChunkBlock, chunk_block
 from training.tokenizer import build_tokenizer, encode
 from training.world import MOTIONS, SHAPES, SIZES, Attribute
 
 _log = logging.getLogger(__name__)
-_HISTORY_CHUNKS = 2  # decoded before the judged chunk, so that the decoder has its past
+_HISTORY_CHUNKS = 2  # decoded before the judged chunk, to fill the decoder's cache
 _SHOWN_MISSES = 12
-_LONG = range(190, 200)  # the chunks of a long run that are judged
+_LONG = range(190, 200)  # the judged chunks of a long stream
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """prompts streams; the first caption holds until chunk `switch`; judged at `chunks`."""
+    """What is judged.
+
+    Args:
+        prompts: number of streams.
+        switch: the first chunk with the second caption.
+        chunks: the judged chunks.
+        samples: streams in samples.png.
+    """
 
     prompts: int = 200
     switch: int = 5
     chunks: tuple[int, ...] = (0, 1, 4, 5, 6, 7, 100, *_LONG)
-    pictures: int = 12
+    samples: int = 12
     seed: int = 77
 
 
 @dataclass(slots=True)
 class Prompts:
-    """N prompts: their wanted attributes [N, 6] and the text's keys and values."""
+    """N prompts: their attributes [N, 6], and the keys and values of their embeddings."""
 
     attributes: Tensor
     text: list[KeyValue]
 
 
 class Evaluator:
-    """One model, judged. Keeps the last few chunks of the streams for decoding."""
+    """Streams with one model and judges the frames."""
 
     def __init__(
         self, model: TinyModel, space: LatentSpace, device: torch.device, block: ChunkBlock = chunk_block
@@ -67,7 +74,7 @@ class Evaluator:
         self._block = block
 
     def prompts(self, count: int, rng: random.Random) -> Prompts:
-        """Random prompts, encoded."""
+        """Draws and encodes random prompts."""
         texts, scenes = zip(*(random_prompt(rng) for _ in range(count)), strict=True)
         tokens = encode(self._tokenizer, texts).to(self._device)
         with torch.no_grad(), mixed_precision(self._device):
@@ -76,14 +83,14 @@ class Evaluator:
 
     @torch.no_grad()
     def run(self, settings: Evaluation) -> tuple[dict[str, dict[str, float]], Tensor]:
-        """Shares judged right by check, and frames [N, T, 3, H, W] of the first chunks for a picture."""
+        """The share of correct streams by check, and sample frames [N, T, 3, H, W]."""
         torch.manual_seed(settings.seed)
         rng = random.Random(settings.seed)
         first, second = self.prompts(settings.prompts, rng), self.prompts(settings.prompts, rng)
         stream = BatchStream(self._model.generator, self._block)
         latents: list[Tensor] = []
         report: dict[str, dict[str, float]] = {}
-        pictures = []
+        samples = []
         for chunk in range(max(settings.chunks) + 1):
             prompts = first if chunk < settings.switch else second
             with mixed_precision(self._device):
@@ -93,8 +100,8 @@ class Evaluator:
                 frames = self._last_frames(latents)
                 report[_label(chunk, settings)] = self._check(frames, prompts.attributes, chunk)
                 if chunk <= settings.switch + 2 or chunk == max(settings.chunks):
-                    pictures.append(frames[: settings.pictures, 1::3])
-        return report, torch.cat(pictures, 1)
+                    samples.append(frames[: settings.samples, 1::3])
+        return report, torch.cat(samples, 1)
 
     def _last_frames(self, latents: Sequence[Tensor]) -> Tensor:
         frames = self._space.decode(torch.cat(list(latents), 1))
@@ -131,8 +138,8 @@ def mean_of(report: dict[str, dict[str, float]], first: int, last: int) -> dict[
     return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}
 
 
-def save_picture(frames: Tensor, path: Path) -> None:
-    """A row of frames for each stream, [N, T, 3, H, W] in [-1, 1]."""
+def save_samples(frames: Tensor, path: Path) -> None:
+    """Writes frames [N, T, 3, H, W] in [-1, 1] as an image with a row for each stream."""
     rows = torch.cat([torch.cat(list(row), -1) for row in frames.float().cpu()], 1)
     small = interpolate(rows[None], scale_factor=0.5, mode="area")[0]
     pixels = ((small + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
@@ -140,18 +147,17 @@ def save_picture(frames: Tensor, path: Path) -> None:
 
 
 def write_report(evaluator: Evaluator, settings: Evaluation, folder: Path) -> None:
-    """Run the evaluation; report.json and samples.png in `folder`."""
-    report, pictures = evaluator.run(settings)
+    """Runs the evaluation and writes report.json and samples.png to `folder`."""
+    report, samples = evaluator.run(settings)
     if max(settings.chunks) >= _LONG[-1]:
         report["mean of chunks 190 to 199"] = mean_of(report, _LONG[0], _LONG[-1])
         _log.info("chunks 190 to 199: %s", report["mean of chunks 190 to 199"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    save_picture(pictures, folder / "samples.png")
+    save_samples(samples, folder / "samples.png")
 
 
 def main() -> None:
-    """Load, run, write."""
     parser = argparse.ArgumentParser(description="Judge the model from decoded frames.")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)

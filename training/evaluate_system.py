@@ -1,10 +1,10 @@
-"""Judges the shipped model through the whole program: its processes, its contract, its decoded frames.
+"""Judges the shipped model through the whole program, from its decoded frames.
 
     python -m training.evaluate_system --out report.json [layout=cpu overlap=stage0_owned …]
 
-Three runs: random prompts, each after a hard cut; prompt changes without a cut, judged in the first chunk made with
-the new prompt; long unbroken streams, judged in their chunks 190 to 199. The words after the options are settings, as
-for the program itself.
+There are three runs. Random prompts, each after a hard cut. Prompt changes without a cut, judged in the first chunk
+with the new prompt. Long streams of one prompt, judged in their chunks 190 to 199. Arguments after the options are
+settings of the program.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pp1_orchestrator.media.frames import as_arrays, to_rgb
 from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.types import DecodedChunk, TimelineEntry
 from training.judge import Judge
-from training.scripts import random_prompt
+from training.scene_scripts import random_prompt
 from training.world import Scene
 
 log = logging.getLogger(__name__)
 CONF = Path(__file__).parents[1] / "conf"
 PROMPT_CHUNKS = 5
-"""Chunks of each random prompt; the last one is judged."""
+"""The length of each random prompt; its last chunk is judged."""
 SWITCH_CHUNKS = 4
 DRIFT_CHUNKS = 200
 DRIFT_JUDGED = range(190, 200)
@@ -42,7 +42,7 @@ DRIFT_JUDGED = range(190, 200)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A script, and what must be seen in which chunk."""
+    """A script, and the scenes that its judged chunks must show."""
 
     name: str
     script: Script
@@ -51,7 +51,7 @@ class Plan:
 
 
 class JudgedChunks:
-    """A FrameSink that keeps the frames of some chunks and is never full."""
+    """A FrameSink that keeps the frames of the judged chunks."""
 
     def __init__(self, wanted: dict[int, Scene]) -> None:
         self._wanted = wanted
@@ -59,17 +59,17 @@ class JudgedChunks:
 
     def put(self, chunk: DecodedChunk) -> None:
         if chunk.chunk_index in self._wanted:
-            pictures = [to_rgb(picture) for picture in as_arrays(chunk.frames)]
-            self.frames[chunk.chunk_index] = torch.from_numpy(np.stack(pictures))
+            frames = [to_rgb(frame) for frame in as_arrays(chunk.frames)]
+            self.frames[chunk.chunk_index] = torch.from_numpy(np.stack(frames))
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         return True
 
     def flush(self) -> None:
-        """Frames of before a cut are judged like any other."""
+        """Does nothing: frames from before a cut are judged, too."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing."""
 
 
 def prompts_plan(count: int, rng: random.Random) -> Plan:
@@ -105,7 +105,7 @@ def drift_plan(count: int, rng: random.Random) -> Plan:
 
 
 def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor], list[int]]:
-    """Stream the plan; frames of the wanted chunks, and the latency in chunks of every update. Raises its failure."""
+    """Streams the plan. Returns the frames of the judged chunks, and the latency of every update in chunks."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", f"run.chunks={plan.chunks}", *overrides])
     settings = load_settings(composed)
@@ -118,7 +118,7 @@ def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor],
 
 
 def judge_plan(plan: Plan, frames: dict[int, torch.Tensor]) -> dict[str, float]:
-    """Shares judged right, one judgement a wanted chunk."""
+    """The share of correct chunks by check."""
     judge = Judge.load()
     right: dict[str, list[float]] = {}
     for chunk, scene in plan.wanted.items():
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--switches", type=int, default=100)
-    parser.add_argument("--drift", type=int, default=10, help="unbroken streams of 200 chunks")
+    parser.add_argument("--drift", type=int, default=10, help="number of streams of 200 chunks")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("settings", nargs="*")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Reads the state of a stream from its own pixels, and says how the world goes on from there.
+"""Estimates the state of a stream from its pixels, and continues the world from there.
 
-That gives a true continuation for any state that the model gets itself into, however long it has been running, so the
-model can be trained on its own long streams without ever being asked to jump back (DAgger, arXiv:1011.0686).
-Knows the world and the judge's measurements; knows nothing of models.
+This gives a true continuation for any state of the model's own streams, however long they have run. The model can be
+trained on them without having to jump back to its training clips (DAgger, arXiv:1011.0686).
+Knows the world and the judge's measurements, but nothing of models.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from training.judge.segmentation import offset
 from training.world.attributes import MOTIONS, NO_SHAPE, RESOLUTION, SIZES, SPEEDS, Attribute
 from training.world.dynamics import PIXELS_A_FRAME, PULSE_PERIOD_FRAMES, RADIANS_A_FRAME, pulse, table
 
-READ_FRAMES = 12  # how much of a stream's end is read
+READ_FRAMES = 12  # frames at the end of a stream from which its state is estimated
 _POSITION_FRAMES = 4
 _PHASE_CANDIDATES = 96
-_LOST_AREA = 0.25  # of what the object should cover
+_LOST_AREA = 0.25  # of the expected area
 _LOST_CONTRAST = 0.15
 _WAYS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 
 
 class Expert:
-    """Estimates states. Calibrates itself on drawn masks once."""
+    """Estimates states. Calibrated on drawn masks when it is made."""
 
     def __init__(self, judge: Judge, device: torch.device) -> None:
         self._judge = judge
@@ -38,7 +38,7 @@ class Expert:
     def read(self, frames: Tensor, attributes: Tensor) -> tuple[world.State, Tensor]:
         """The state after the last of READ_FRAMES frames [B, T, 3, H, W] in [-1, 1] of scenes [B, 6].
 
-        The second result [B] is true where the scene should show an object and the picture has none.
+        The second result [B] is true where the scene has an object and the frames show none.
         """
         mask = self._judge.segment((frames + 1) / 2)
         shape, size = attributes[:, Attribute.SHAPE], attributes[:, Attribute.SIZE]
@@ -56,9 +56,9 @@ class Expert:
         return state, missing & (shape != NO_SHAPE)
 
     def continue_from(self, frames: Tensor, before: Tensor, attributes: Tensor) -> world.Poses:
-        """The world's frames under attributes [B, T, 6] after `frames`, whose scenes were `before` [B, 6].
+        """The poses that follow `frames` of scenes `before` [B, 6], under attributes [B, T, 6].
 
-        A lost object comes back in the centre, as after an empty scene.
+        A lost object reappears in the centre, as after an empty scene.
         """
         state, lost = self.read(frames[:, -READ_FRAMES:], before)
         shown = before.clone()
@@ -67,7 +67,7 @@ class Expert:
 
 
 def _calibrate(judge: Judge, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Area in pixels [shapes + 1, sizes] and angular phase [shapes + 1] of every shape, upright."""
+    """Area in pixels [shapes + 1, sizes] and angular phase [shapes + 1] of every upright shape."""
     shapes, sizes = NO_SHAPE + 1, len(SIZES)
     attributes = torch.zeros(shapes * sizes, len(Attribute), dtype=torch.long, device=device)
     attributes[:, Attribute.SHAPE] = torch.arange(shapes, device=device).repeat_interleave(sizes)
@@ -80,7 +80,7 @@ def _calibrate(judge: Judge, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _ages(track: Track) -> Tensor:
-    """How many frames before the last one each frame is."""
+    """The age of each frame: 0 for the last one."""
     count = track.area.shape[1]
     return torch.arange(count - 1, -1, -1, device=track.area.device, dtype=torch.float32)
 
@@ -90,8 +90,7 @@ def _speed(attributes: Tensor) -> Tensor:
 
 
 def _position(track: Track, attributes: Tensor) -> Tensor:
-    """Where the object is: the last centroids, each moved on by the known velocity, averaged. A bouncing object may
-    have turned, so there the last centroid alone counts."""
+    """The mean of the last centroids, each advanced by the known velocity; only the last one if the object bounces."""
     motion = attributes[:, Attribute.MOTION]
     ways = torch.tensor([_WAYS.get(name, (0.0, 0.0)) for name in MOTIONS], device=motion.device)[motion]
     step = PIXELS_A_FRAME * ways * _speed(attributes)[:, None]
@@ -102,7 +101,7 @@ def _position(track: Track, attributes: Tensor) -> Tensor:
 
 
 def _direction(track: Track, position: Tensor, attributes: Tensor) -> Tensor:
-    """Which way a bouncing object goes: the way it moved last, but never further out of the picture."""
+    """The direction of a bouncing object: that of its last moves, but never out of the frame."""
     radius = table(SIZES, attributes[:, Attribute.SIZE])[:, None]
     moves = offset(track.centroid[:, 1:], track.centroid[:, :-1], track.size)
     towards = torch.where(moves[:, -2:].mean(1) < 0, -1.0, 1.0)
@@ -111,7 +110,7 @@ def _direction(track: Track, position: Tensor, attributes: Tensor) -> Tensor:
 
 
 def _angle(track: Track, upright: Tensor, attributes: Tensor) -> Tensor:
-    """Of a rotating object: every frame's phase, turned on by the known rate, averaged on the circle."""
+    """The angle of a rotating object: the circular mean of all phases, each advanced by the known rate."""
     fold = track.fold.float()
     rate = fold * RADIANS_A_FRAME * _speed(attributes)
     phase = track.phase - upright[:, None] + rate[:, None] * _ages(track)
@@ -119,7 +118,7 @@ def _angle(track: Track, upright: Tensor, attributes: Tensor) -> Tensor:
 
 
 def _pulse_phase(track: Track, expected: Tensor, attributes: Tensor) -> Tensor:
-    """Of a pulsing object: the phase whose radii fit the areas best."""
+    """The phase of a pulsing object whose radii fit the areas best."""
     candidates = 2 * math.pi * torch.arange(_PHASE_CANDIDATES, device=expected.device) / _PHASE_CANDIDATES
     rate = 2 * math.pi / PULSE_PERIOD_FRAMES * _speed(attributes)
     phases = candidates[None, :, None] - rate[:, None, None] * _ages(track)

@@ -1,4 +1,4 @@
-"""Writes trained weights as the package ships them: half precision, the layouts of Wan, diffusers and transformers.
+"""Writes trained weights as the package ships them: in float16 and the layouts of Wan, diffusers and transformers.
 
 python -m training.export --vae vae.safetensors --model run/model.safetensors --out pp1_orchestrator/models/tiny
 """
@@ -13,9 +13,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
-from training.latents import load_vae
+from training.common import load_weights
+from training.latent_space import load_vae
 from training.model import GENERATOR_CONFIG, STEPS, WINDOW_CHUNKS, TinyModel
-from training.runtime import load_weights
 from training.tokenizer import build_tokenizer, save_tokenizer
 from training.vae_forward import make_vae
 from training.world.attributes import RESOLUTION
@@ -24,7 +24,7 @@ FRAMES_PER_SECOND = 16
 
 
 def generator_config() -> dict[str, Any]:
-    """What config.json says: the sizes, and how the model was trained to be used."""
+    """The content of config.json: sizes, schedule and format."""
     config = GENERATOR_CONFIG
     return {
         "_class_name": "CausalWan",
@@ -54,7 +54,7 @@ def generator_config() -> dict[str, Any]:
 
 
 def export_generator(model: TinyModel, folder: Path) -> None:
-    """model.safetensors and config.json."""
+    """Writes model.safetensors and config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.half().contiguous() for name, value in model.generator.state_dict().items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
@@ -62,7 +62,7 @@ def export_generator(model: TinyModel, folder: Path) -> None:
 
 
 def export_vae(checkpoint: Path, folder: Path) -> None:
-    """diffusers' layout, with the latents' statistics in the configuration."""
+    """Writes the VAE in diffusers' layout, with the statistics of its latents in config.json."""
     vae = make_vae()
     mean, std = load_vae(checkpoint, vae)
     vae.register_to_config(
@@ -72,7 +72,7 @@ def export_vae(checkpoint: Path, folder: Path) -> None:
 
 
 def export(vae: Path, model: Path, out: Path) -> None:
-    """All four parts from two checkpoints."""
+    """Writes generator, text encoder, tokenizer and VAE."""
     trained = TinyModel()
     load_weights(model, trained)
     export_generator(trained, out / "generator")
@@ -85,7 +85,6 @@ def export(vae: Path, model: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Export all four parts."""
     parser = argparse.ArgumentParser(description="Write the weights that the package ships.")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""The two losses of the generator: teacher forcing on true clips, and self-rollout on the model's own streams."""
+"""The generator's losses: teacher forcing on true clips, and self-rollout on the model's own streams."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.clip_pool import ClipBatch
 from training.model import CHUNK_FRAMES, STEPS, TinyModel, per_frame
-from training.pool import ClipBatch
 from training.rollout import Rollout
 from training.teacher_forcing import ClipGenerator
 from training.world.constants import constant
 
-_FULL_NOISE = 0.2  # share of chunks at t = 1000, the step that decides most
+_FULL_NOISE = 0.2  # share of chunks at t = 1000, the most important step
 _LEAST_NOISE = 0.03
-_CONTEXT_NOISE = 0.2  # at most, on the past of half of the clips
+_CONTEXT_NOISE = 0.2  # largest noise on the past, which half of the clips have
 
 
 @dataclass(slots=True)
 class LossReport:
-    """error [B, n] of every chunk, its noise level and its weight; for the log."""
+    """Error, noise level and weight of every chunk, [B, n] each, for the log."""
 
     error: Tensor
     level: Tensor
     weight: Tensor
 
     def copy(self) -> LossReport:
-        """The same values in tensors of their own."""
+        """A copy that the next step does not overwrite."""
         return LossReport(self.error.clone(), self.level.clone(), self.weight.clone())
 
     def mean(self, mask: Tensor) -> float:
-        """Weighted error of the chunks in a mask."""
+        """The weighted mean error of the chunks in a mask."""
         weight = self.weight * mask
         return ((self.error * weight).sum() / weight.sum().clamp_min(1e-6)).item()
 
@@ -45,7 +45,7 @@ def _weighted(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def teacher_forcing_loss(model: TinyModel, clip: ClipGenerator, batch: ClipBatch) -> tuple[Tensor, LossReport]:
-    """Every chunk noised to a level of its own, after a past that is true or slightly noised."""
+    """The flow error of true chunks, each at a random noise level, after a past that is true or slightly noised."""
     clean, (count, chunks), device = batch.latents, batch.segments.shape, batch.latents.device
     level = torch.rand(count, chunks, device=device) * (1 - _LEAST_NOISE) + _LEAST_NOISE
     level = torch.where(torch.rand_like(level) < _FULL_NOISE, 1.0, level)
@@ -60,9 +60,9 @@ def teacher_forcing_loss(model: TinyModel, clip: ClipGenerator, batch: ClipBatch
 
 
 def self_rollout_loss(model: TinyModel, clip: ClipGenerator, rollout: Rollout) -> tuple[Tensor, LossReport]:
-    """The stream's own past as context, its own x0 estimate (noised again) as input, the true clip as target.
+    """The error with the stream's own past as context, its renoised x0 estimate as input and the true clip as target.
 
-    The error counts as one of x0 up to a level of a half, as one of flow above.
+    Up to a noise level of 0.5 it is weighted as an error of x0, above as one of the flow.
     """
     truth, own, (count, chunks) = rollout.truth.float(), rollout.own.float(), rollout.segments.shape
     step = torch.randint(0, len(STEPS), (count, chunks), device=truth.device)

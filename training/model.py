@@ -1,4 +1,4 @@
-"""The trained pair: the package's own generator and transformers' UMT5 encoder, small, with fresh weights."""
+"""The model that is trained: the package's generator and transformers' UMT5 encoder, small, with initial weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from training.text_forward import encode_tokens, position_buckets
 from training.tokenizer import TEXT_LENGTH
+from training.umt5_forward import encode_tokens, position_buckets
 
 CHUNK_FRAMES: Final = 3  # latent frames a chunk
 WINDOW_CHUNKS: Final = 3  # past chunks that a chunk sees
@@ -33,7 +33,7 @@ GENERATOR_CONFIG: Final = WanConfig(
 
 
 def make_text_encoder() -> UMT5EncoderModel:
-    """d_model 96, 2 layers, 4 heads, no dropout; embedding not tied to anything."""
+    """A UMT5 encoder with 2 layers of width 96 and without dropout."""
     return UMT5EncoderModel(
         UMT5Config(
             vocab_size=VOCABULARY,
@@ -55,7 +55,7 @@ def make_text_encoder() -> UMT5EncoderModel:
 
 
 class TinyModel(nn.Module):
-    """Generator and text encoder, trained together."""
+    """Generator and text encoder."""
 
     def __init__(self, config: WanConfig = GENERATOR_CONFIG) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class TinyModel(nn.Module):
         _initialise(self.generator)
 
     def compile_text(self) -> None:
-        """Run the text encoder as one compiled graph from now on."""
+        """Compiles the text encoder to one graph."""
         self.encode_tokens = torch.compile(encode_tokens, dynamic=False)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class TinyModel(nn.Module):
 
 
 def _initialise(generator: CausalWanModel) -> None:
-    """Wan's initial weights: Xavier, small embeddings, a head that says zero."""
+    """Wan's initialisation: Xavier, small embeddings, a zero head."""
     for module in generator.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -96,15 +96,15 @@ def _bias(layer: nn.Conv3d) -> Tensor:
 
 
 def is_hidden(name: str, parameter: nn.Parameter) -> bool:
-    """Muon's part: matrices inside the blocks of both networks."""
+    """Whether Muon trains a parameter: the matrices inside the blocks of both networks."""
     return parameter.ndim == 2 and (".blocks." in name or ".block." in name) and "relative" not in name
 
 
 def chunk_noise(count: int, chunks: int, device: torch.device) -> Tensor:
-    """Standard noise for `chunks` chunks: [count, chunks · CHUNK_FRAMES, c, h, w]."""
+    """Standard normal noise [count, chunks · CHUNK_FRAMES, c, h, w]."""
     return torch.randn(count, chunks * CHUNK_FRAMES, *LATENT_SHAPE, device=device)
 
 
 def per_frame(values: Tensor) -> Tensor:
-    """Values of chunks [B, n] for every latent frame, shaped to multiply latents: [B, n · CHUNK_FRAMES, 1, 1, 1]."""
+    """Repeats values of chunks [B, n] for every latent frame: [B, n · CHUNK_FRAMES, 1, 1, 1]."""
     return values.repeat_interleave(CHUNK_FRAMES, 1)[:, :, None, None, None]

@@ -1,8 +1,8 @@
 """The optimiser: Muon for hidden matrices and kernels, AdamW for everything else.
 
-Muon steps along the orthogonalised momentum, scaled so that a step has AdamW's usual size (Muon is Scalable,
-arXiv:2502.16982). Matrices of one shape are orthogonalised together. Rates are tensors, so that a step can be captured
-in a CUDA graph. Knows parameters, not models.
+Muon steps along the orthogonalised momentum, scaled to the usual size of an AdamW step (Muon is Scalable,
+arXiv:2502.16982). Matrices of one shape are orthogonalised together. Learning rates are tensors, so that a step can be
+captured in a CUDA graph. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BETAS = (0.9, 0.98)
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """About U Vᵀ of each matrix [N, rows, columns], by a quintic Newton-Schulz iteration."""
+    """Approximates U Vᵀ of each matrix [N, rows, columns] by a quintic Newton-Schulz iteration."""
     a, b, c = _NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[-2] > x.shape[-1]
@@ -32,7 +32,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class MuonAdamW:
-    """Both optimisers behind one `step()`; AdamW runs at `adam_ratio` times Muon's rate."""
+    """Both optimisers. AdamW's rate is `adam_ratio` times Muon's."""
 
     def __init__(
         self,
@@ -66,20 +66,20 @@ class MuonAdamW:
             group["lr"] = self._adam_rate
 
     def set_rate(self, rate: float) -> None:
-        """The rate of the steps from now on."""
+        """Sets the learning rate."""
         self._rate.fill_(rate)
         self._adam_rate.fill_(rate * self._ratio)
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step from the parameters' gradients."""
+        """Updates the parameters from their gradients."""
         self._adamw.step()
         for shape, parameters in self._groups.items():
             self._muon(shape, parameters)
 
     @torch.no_grad()
-    def forget(self) -> None:
-        """Back to the state before the first step, in place."""
+    def reset(self) -> None:
+        """Restores the state before the first step, in place."""
         for momentum in self._momenta.values():
             momentum.zero_()
         for state in self._adamw.state.values():
@@ -105,8 +105,13 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
 
 
 def warmup_then_linear(progress: float, step: int, warmup: int, decay: float) -> float:
-    """Factor on the learning rate: up over `warmup` steps, flat, then down linearly over the last `decay` share of
-    the run. progress in 0…1 is the share of the run's time that has passed."""
+    """The factor on the learning rate: linear warmup, constant, then linear decay to zero.
+
+    Args:
+        progress: the share of the run's time that has passed, 0…1.
+        warmup: steps.
+        decay: the share of the run's time.
+    """
     return min(1.0, (step + 1) / warmup) * min(1.0, (1 - progress) / decay + 0.003)
 
 
@@ -120,12 +125,12 @@ class Average:
         self._share = torch.ones((), device=self._target[0].device)
 
     def set_step(self, step: int) -> None:
-        """How many steps there have been: at the start the average, having little history, follows faster."""
+        """Sets the number of past steps. The average follows faster at the start, while it has little history."""
         self._share.fill_(1 - min(self._decay, (step + 1) / (step + 11)))
 
     @torch.no_grad()
     def update(self) -> None:
-        """Follow the source by one step."""
+        """Moves the average towards the source by one step."""
         difference = torch._foreach_sub(self._source, self._target)
         torch._foreach_mul_(difference, self._share)
         torch._foreach_add_(self._target, difference)

@@ -1,8 +1,8 @@
-"""Self-rollout: the averaged model streams, and the expert says what each of its chunks should have been.
+"""Self-rollout: streams of the averaged model, with the expert's continuation as the target of each chunk.
 
-A group of streams lives for some rollouts of a few chunks each, so that some groups are always young and others run
-for hundreds of chunks. At the start of each rollout the state is read from the stream's own pixels; the target is the
-world's continuation from there, encoded after the stream's own last frames. This is what stops drift.
+Each group of streams is restarted after a number of rollouts, so some groups are always young and others run for
+hundreds of chunks. At the start of a rollout, the expert estimates the state from the stream's pixels. The target is
+the world's continuation from there, encoded after the stream's last frames. This prevents drift.
 """
 
 from __future__ import annotations
@@ -16,22 +16,29 @@ from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue
 from training import world
+from training.clip_pool import chunk_attributes, chunk_weight
+from training.common import mixed_precision
 from training.expert import Expert
-from training.latents import LatentSpace
+from training.latent_space import LatentSpace
 from training.model import CHUNK_FRAMES, TinyModel
-from training.pool import chunk_attributes, chunk_weight
-from training.runtime import mixed_precision
-from training.scripts import Scripts, pick_tokens
+from training.scene_scripts import Scripts, pick_tokens
 from training.streaming import BatchStream, ChunkBlock
 from training.teacher_forcing import Past
 
-_HISTORY_CHUNKS = 3  # whose pixels stand before a continuation when it is encoded
+_HISTORY_CHUNKS = 3  # chunks that are encoded before a continuation
 
 
 @dataclass(slots=True)
 class Rollout:
-    """R streams over n chunks: truth and own [R, n·F, c, h, w], estimates [R, steps, n·F, c, h, w] (x0 after each
-    denoising step), tokens [R, 2, L], segments and weight [R, n], past before the first chunk."""
+    """R streams over n chunks.
+
+    Args:
+        truth: the expert's latents, [R, n·F, c, h, w].
+        own: the stream's latents, of the same shape.
+        estimates: x0 after each denoising step, [R, steps, n·F, c, h, w].
+        tokens, segments, weight: as in `ClipBatch`.
+        past: before the first chunk.
+    """
 
     truth: Tensor
     own: Tensor
@@ -50,7 +57,7 @@ class Rollout:
         return Rollout(**tensors, past=past)
 
     def fill(self, other: Rollout) -> None:
-        """Take the values of another one of the same shapes, in place."""
+        """Copies another rollout of the same shapes, in place."""
         for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
             mine.copy_(theirs)
 
@@ -63,9 +70,17 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class RolloutSettings:
-    """streams a group, chunks a rollout, lives of the groups in rollouts, uses of each rollout; chance of a new caption
-    in a rollout; groups that live at least `long_life` rollouts keep their caption in half of the streams, so that some
-    run on and on; escape: scale of the error beyond which the truth is no target any more."""
+    """How the model streams for its own training.
+
+    Args:
+        streams: streams of a group.
+        chunks: chunks of a rollout.
+        lives: after how many rollouts each group is restarted.
+        uses: how often each rollout is trained on.
+        p_switch: probability of a new caption in a rollout.
+        long_life: groups with at least this life keep the caption of half of their streams.
+        escape: scale of the error beyond which the truth is no longer a useful target.
+    """
 
     streams: int = 320
     chunks: int = 4
@@ -77,19 +92,19 @@ class RolloutSettings:
 
 
 class StreamGroup:
-    """Streams of one age, advanced together."""
+    """Streams of the same age, in one batch."""
 
     def __init__(self, settings: RolloutSettings, life: int, scripts: Scripts, tools: Tools) -> None:
         self._settings, self._life, self._scripts, self._tools = settings, life, scripts, tools
-        self._age = life  # so that the first advance starts new streams
+        self._age = life  # the first advance starts new streams
 
     def advance(self, model: TinyModel) -> Rollout:
-        """Stream the next chunks with `model` and pair them with their truth."""
+        """Streams the next chunks with `model` and pairs them with the truth."""
         fresh = self._age >= self._life
         if fresh:
             self._begin(model)
         else:
-            self._turn_over()
+            self._next_captions()
         segments = self._choose_segments(fresh)
         attributes = chunk_attributes(self._attributes, segments)
         truth = self._first_truth(attributes) if fresh else self._next_truth(attributes)
@@ -108,14 +123,14 @@ class StreamGroup:
         self._caption = torch.zeros(len(rows), dtype=torch.long, device=device)
         self._stream, self._age = BatchStream(model.generator, self._tools.block), 0
 
-    def _turn_over(self) -> None:
-        """The caption that holds becomes the first of the pair; what may follow is the other one or any other."""
+    def _next_captions(self) -> None:
+        """Makes the current caption the first of the pair; the second is the other one, or a new one."""
         device, here = self._tools.device, torch.arange(len(self._caption), device=self._tools.device)
         rows = torch.randint(0, len(self._scripts.switch), (len(here),), device=device)
-        anew = torch.rand(len(here), device=device) < 0.5
+        new = torch.rand(len(here), device=device) < 0.5
 
         def pair(captions: Tensor, others: Tensor) -> Tensor:
-            follows = torch.where(anew[:, None], others, captions[here, 1 - self._caption])
+            follows = torch.where(new[:, None], others, captions[here, 1 - self._caption])
             return torch.stack([captions[here, self._caption], follows], 1)
 
         self._attributes = pair(self._attributes, self._scripts.attributes[rows, 0])
@@ -123,7 +138,7 @@ class StreamGroup:
         self._caption = torch.zeros_like(self._caption)
 
     def _choose_segments(self, fresh: bool) -> Tensor:
-        """Which caption each chunk has [R, n]; a stream changes at most once a rollout, never before its start."""
+        """The caption of each chunk, [R, n]. A stream changes at most once in a rollout, and not in its first chunk."""
         settings, count, device = self._settings, len(self._caption), self._tools.device
         chance = torch.full((count,), settings.p_switch, device=device)
         if self._life >= settings.long_life:
@@ -169,7 +184,7 @@ class StreamGroup:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every group needs: the VAE, the expert, the (compiled) block of a stream, the device."""
+    """What every group uses."""
 
     space: LatentSpace
     expert: Expert
@@ -178,13 +193,13 @@ class Tools:
 
 
 def _chosen(captions: Sequence[KeyValue], segment: Tensor) -> list[KeyValue]:
-    """Each stream's caption out of two: [2·R, …] by segment [R]."""
+    """Selects one of two captions for each stream: [2·R, …] by segment [R]."""
     rows = 2 * torch.arange(len(segment), device=segment.device) + segment
     return [(k[rows], v[rows]) for k, v in captions]
 
 
 class Rollouts:
-    """Endless batches of self-rollouts; the groups take turns, and every rollout is used several times."""
+    """Endless batches of self-rollouts. The groups take turns, and every rollout is used several times."""
 
     def __init__(self, settings: RolloutSettings, scripts: Scripts, tools: Tools) -> None:
         on_device = scripts.to(tools.device)
@@ -193,13 +208,13 @@ class Rollouts:
         self.restart()
 
     def restart(self) -> None:
-        """Forget every stream."""
+        """Drops all streams."""
         self._groups = [self._make(life) for life in self._lives]
         self._turn = 0
         self._left: Iterator[Rollout] = iter(())
 
     def next(self, model: TinyModel, batch: int) -> Rollout:
-        """`batch` streams of the current rollout; `model` streams the next one when it is used up."""
+        """The next `batch` streams of the current rollout, or of a new one, streamed with `model`."""
         ready = next(self._left, None)
         if ready is not None:
             return ready

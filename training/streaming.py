@@ -1,7 +1,7 @@
-"""Many streams at once, chunk by chunk, with a cache of the last chunks: what the package's generator does for one.
+"""Streams a batch chunk by chunk, with a cache of the last chunks.
 
-Same maths as `CausalGenerator` (four x0 predictions with fresh noise between them, then a clean pass at t = 0), but a
-batch of streams, each with captions of its own. Knows nothing of targets or losses.
+The maths is that of `CausalGenerator` (four x0 predictions with fresh noise between them, then a clean pass at t = 0),
+but each stream of the batch has its own captions. Knows nothing of targets or losses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.teacher_forcing import Past, clip_rope
 def chunk_block(
     block: Block, x: Tensor, time: Tensor, text: KeyValue, rope: RopeTable, past: KeyValue | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One block on one chunk: x [B, S, C], time [B, 6, C], past [B, P·S, H, D] -> x, and this chunk's k and v."""
+    """One block on one chunk: x [B, S, C], time [B, 6, C], past [B, P·S, H, D] -> x, and the chunk's k and v."""
     mod = block.modulate(time)
     q, k, v = block.attention_inputs(x, mod, rope)
     keys, values = (k, v) if past is None else (torch.cat([past[0], k], 1), torch.cat([past[1], v], 1))
@@ -41,14 +41,14 @@ class BatchStream:
         self._rope: RopeTable | None = None
 
     def past(self, clip: Tensor) -> Past | None:
-        """The last W chunks' keys and values, for the clip [B, n·F, c, h, w] that comes next; None at the start."""
+        """The keys and values of the last W chunks, for the next clip [B, n·F, c, h, w]; None at the start."""
         if self._past is None:
             return None
         return Past(list(self._past), clip_rope(self._model.config, self._frame, clip))
 
     @torch.no_grad()
     def predict(self, latents: Tensor, time: float, text: Sequence[KeyValue]) -> tuple[Tensor, list[KeyValue]]:
-        """Flow of the next chunk [B, F, c, h, w] at one diffusion time, and the chunk's keys and values."""
+        """The flow of the next chunk [B, F, c, h, w] at one diffusion time, and the chunk's keys and values."""
         model, (batch, frames, _, height, width) = self._model, latents.shape
         if self._rope is None:
             shape = (frames, height // 2, width // 2)
@@ -78,7 +78,7 @@ class BatchStream:
 
     @torch.no_grad()
     def commit(self, latents: Tensor, text: Sequence[KeyValue]) -> None:
-        """Take a chunk into the history (the clean pass) and go on to the next."""
+        """Adds a chunk to the cache by a clean pass."""
         _, made = self.predict(latents, 0.0, text)
         tokens = made[0][0].shape[1]
         if self._past is None:
@@ -92,7 +92,7 @@ class BatchStream:
         self._rope = None
 
     def next(self, text: Sequence[KeyValue], batch: int, device: torch.device) -> Tensor:
-        """Denoise and commit one chunk."""
+        """Denoises and commits one chunk."""
         chunk = self.denoise(text, batch, device)[-1]
         self.commit(chunk, text)
         return chunk

@@ -1,7 +1,7 @@
-"""The generator over whole clips in one pass: a clean stream and a noisy stream of chunks, side by side.
+"""Runs the generator over whole clips in one pass: a clean and a noisy stream of chunks side by side.
 
-Chunk i of either stream attends to itself and to the clean chunks of its window. An optional past gives the keys and
-values of the chunks before the clip, as a running stream left them. Composes the pieces of the package's transformer.
+Chunk i of either stream attends to itself and to the clean chunks of its window. An optional past has the keys and
+values of the chunks before the clip, from a running stream. The blocks are those of the package's transformer.
 
 Shapes: B clips, n chunks, S tokens a chunk, R = 2·B·n rows (clean rows first), W window in chunks, L text tokens.
 """
@@ -23,16 +23,20 @@ from training.model import CHUNK_FRAMES, WINDOW_CHUNKS
 
 @dataclass(slots=True)
 class Past:
-    """What a running stream hands to the clip that follows: every block's keys and values of the last W chunks,
-    [B, W·S, H, D] each, and the rotary table of the clip's own latent frames."""
+    """What a clip needs of the stream before it.
+
+    Args:
+        keys_values: of the last W chunks in every block, [B, W·S, H, D] each.
+        rope: the table of the clip's own latent frames.
+    """
 
     keys_values: Sequence[KeyValue]
     rope: RopeTable
 
 
 def _windows(keys: Tensor, own: Tensor, first: int, last: int, reach: int) -> Tensor:
-    """What chunks first…last−1 of both streams attend to. keys [B, P + n, S, H, D]: clean chunks, of which `first`
-    begins at index `first`; own [2, B, last − first, S, H, D] -> [rows, (reach + 1)·S, H, D]."""
+    """What chunks first…last−1 of both streams attend to: `reach` clean chunks of keys [B, P + n, S, H, D], and own
+    [2, B, last − first, S, H, D] -> [rows, (reach + 1)·S, H, D]."""
     seen = [keys[:, first + i : last + i].expand(2, -1, -1, -1, -1, -1) for i in range(reach)]
     return torch.cat([*seen, own], 3).flatten(0, 2)
 
@@ -46,7 +50,7 @@ def _attend(block: Block, q: Tensor, k: Tensor, v: Tensor, past: KeyValue | None
         keys = torch.cat([past[0].unflatten(1, (-1, tokens)), keys], 1)
         values = torch.cat([past[1].unflatten(1, (-1, tokens)), values], 1)
         before = WINDOW_CHUNKS
-    # Chunks with a shorter past than the window are taken one by one, the others together.
+    # Chunks whose past is shorter than the window are computed one by one, the others together.
     short = max(0, min(WINDOW_CHUNKS - before, chunks))
     groups = [(i, i + 1, i) for i in range(short)]
     if chunks > short:
@@ -73,8 +77,13 @@ def clip_block(
     rope: RopeTable,
     past: KeyValue | None,
 ) -> Tensor:
-    """One block over both streams: x [R, S, C], time [R, 6, C], context [2·B, L, C] two captions a clip, second [B, n]
-    whether a chunk has the second one -> [R, S, C]."""
+    """One block over both streams: x [R, S, C] -> [R, S, C].
+
+    Args:
+        time: [R, 6, C].
+        context: two captions of each clip, [2·B, L, C].
+        second: whether a chunk has the second caption, [B, n].
+    """
     mod = block.modulate(time)
     q, k, v = (t.unflatten(0, (2, *second.shape)) for t in block.attention_inputs(x, mod, rope))
     attended = _attend(block, q, k, v, past)
@@ -83,7 +92,7 @@ def clip_block(
 
 
 def _choose(captions: Tensor, second: Tensor) -> Tensor:
-    """Each row's caption, [2·B, L, H, D] -> [R, L, H, D]. A choice, not a gather: its gradient is a plain sum."""
+    """The caption of each row, [2·B, L, H, D] -> [R, L, H, D]. Unlike that of a gather, its gradient is a plain sum."""
     first, other = captions.unflatten(0, (-1, 1, 2)).unbind(2)
     chosen = torch.where(second[..., None, None, None], other, first)
     return chosen.expand(2, -1, -1, -1, -1, -1).flatten(0, 2)
@@ -93,13 +102,13 @@ ClipBlock = Callable[[Block, Tensor, Tensor, Tensor, Tensor, RopeTable, KeyValue
 
 
 def clip_rope(config: WanConfig, start: int, latents: Tensor) -> RopeTable:
-    """The table of a clip [B, n·F, c, h, w] whose first latent frame is number `start` of its stream."""
+    """The table of a clip [B, n·F, c, h, w] whose first latent frame has index `start` in its stream."""
     _, frames, _, height, width = latents.shape
     return rope_table(config.head_dim, start, frames, height // 2, width // 2, latents.device)
 
 
 def _rope_rows(table: RopeTable, batch: int, chunks: int) -> RopeTable:
-    """The table for every row, [R, S, 1, D/2]: both streams have the same positions."""
+    """Repeats the table for every row, [R, S, 1, D/2]. Both streams have the same positions."""
     return table.unflatten(0, (chunks, -1)).repeat(2 * batch, 1, 1, 1)
 
 
@@ -112,10 +121,13 @@ class ClipGenerator:
     def __call__(
         self, clean: Tensor, noisy: Tensor, time: Tensor, text: Tensor, segments: Tensor, past: Past | None = None
     ) -> Tensor:
-        """Flow of every noisy chunk.
+        """The flow of every noisy chunk, [B, n·F, c, h, w] float32.
 
-        clean, noisy [B, n·F, c, h, w]; time [B, n] in 0…1000; text [B, 2, L, text_dim] two captions of each clip;
-        segments [B, n] which of them (0 or 1) each chunk has -> [B, n·F, c, h, w] float32.
+        Args:
+            clean, noisy: [B, n·F, c, h, w].
+            time: in 0…1000, [B, n].
+            text: two captions of each clip, [B, 2, L, text_dim].
+            segments: the caption of each chunk, 0 or 1, [B, n].
         """
         model, (batch, frames, _, height, width) = self._model, noisy.shape
         chunks = frames // CHUNK_FRAMES

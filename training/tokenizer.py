@@ -1,6 +1,6 @@
-"""The model's own tokenizer: whole caption words, single characters, bytes for everything else.
+"""The model's tokenizer: whole caption words, single characters, and bytes for everything else.
 
-A Unigram model over a fixed vocabulary, lower-cased; ids 0 = padding, 1 = end, 2 = unknown.
+A lower-casing Unigram model with a fixed vocabulary. Ids: 0 padding, 1 end, 2 unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORD_SCORE, _CHARACTER_SCORE, _BYTE_SCORE = -4.0, -12.0, -40.0
 
 
 def build_tokenizer() -> Tokenizer:
-    """Pads and cuts to TEXT_LENGTH tokens; ends with </s>."""
+    """A tokenizer that pads and cuts to TEXT_LENGTH tokens and ends with </s>."""
     pieces = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0}
     pieces |= {f"<0x{byte:02X}>": _BYTE_SCORE for byte in range(256)}
     pieces |= {_SPACE + word: _WORD_SCORE for word in vocabulary()}

@@ -3,9 +3,9 @@
     python -m training.train_generator --stage joint --vae vae.safetensors --out run --seconds 400
     python -m training.train_generator --stage finetune --vae vae.safetensors --init run/model.safetensors --out run
 
-`joint` starts from nothing: teacher forcing, and self-rollout in the second half. `finetune` goes on from weights, with
-self-rollout on long streams from its first step. Out: model.safetensors (the averaged weights) and resume.safetensors
-(the raw ones).
+`joint` starts from initial weights, with teacher forcing and, in the second half, self-rollout. `finetune` continues
+from weights, with self-rollout on long streams from its first step. Writes model.safetensors (averaged weights) and
+resume.safetensors (raw weights).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from training.clip_pool import Pool
+from training.common import Schedule, load_weights, mixed_precision, save_weights, set_up, wait_for
+from training.cuda_graph import CudaGraphed
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.expert import Expert
-from training.graphed import Graphed
 from training.judge import Judge
-from training.latents import LatentSpace
+from training.latent_space import LatentSpace
 from training.losses import LossReport, self_rollout_loss, teacher_forcing_loss
 from training.model import TinyModel, is_hidden
 from training.optimizer import Average, MuonAdamW, warmup_then_linear
-from training.pool import Pool
 from training.rollout import Rollout, Rollouts, RolloutSettings, Tools
-from training.runtime import Schedule, load_weights, mixed_precision, save_weights, set_up, wait_for
-from training.scripts import Scripts, make_scripts
+from training.scene_scripts import Scripts, make_scripts
 from training.streaming import chunk_block, compiled_chunk_block
 from training.teacher_forcing import ClipGenerator, clip_block
 from training.tokenizer import build_tokenizer
@@ -42,8 +42,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GeneratorTraining:
-    """One stage. rate is Muon's peak; rollout_share of the steps are self-rollouts once progress passes
-    rollout_from."""
+    """The settings of one stage.
+
+    Args:
+        rate: Muon's peak learning rate.
+        rollout_share: the share of self-rollout steps, once progress has reached `rollout_from`.
+    """
 
     seconds: float
     max_steps: int | None = None
@@ -64,7 +68,7 @@ class GeneratorTraining:
 
 
 def stage(name: str, seconds: float, smoke: bool) -> GeneratorTraining:
-    """The settings of a stage by name; `smoke` shrinks it to a few tiny steps."""
+    """The settings of a stage by name. `smoke` reduces it to a few tiny steps."""
     config = {
         "joint": GeneratorTraining(seconds),
         "finetune": GeneratorTraining(
@@ -107,11 +111,11 @@ class GeneratorTrainer:
         )
         self._ema = Average(self.model, self.average, config.average)
         self._optimizer = MuonAdamW(self.model.named_parameters(), is_hidden, config.weight_decay, config.adam_ratio)
-        self._teacher = Graphed(self._teacher_step, device)
-        self._rollout_steps: dict[bool, tuple[Rollout, Graphed[LossReport]]] = {}
+        self._teacher = CudaGraphed(self._teacher_step, device)
+        self._rollout_steps: dict[bool, tuple[Rollout, CudaGraphed[LossReport]]] = {}
 
     def step(self, rollout: bool, step: int, rate: float) -> LossReport:
-        """One optimiser step on a batch of either kind; the next step overwrites the report."""
+        """One optimiser step on a batch of either kind. The next step overwrites the report."""
         self._optimizer.set_rate(rate)
         self._ema.set_step(step)
         if not rollout:
@@ -119,7 +123,7 @@ class GeneratorTrainer:
         batch = self._rollouts.next(self.average, self.config.rollout_batch)
         running = batch.past is not None
         if running not in self._rollout_steps:
-            self._rollout_steps[running] = batch, Graphed(partial(self._rollout_step, batch), self.device)
+            self._rollout_steps[running] = batch, CudaGraphed(partial(self._rollout_step, batch), self.device)
         kept, run = self._rollout_steps[running]
         if kept is not batch:
             kept.fill(batch)
@@ -142,29 +146,29 @@ class GeneratorTrainer:
         return report
 
     def warm_up(self) -> None:
-        """Compile and capture everything on noise, at rate zero; leaves no trace in the model."""
+        """Compiles and captures all steps on noise, at rate zero, which does not change the model."""
         self.step(False, 0, 0.0)
-        while len(self._rollout_steps) < 2:  # a stream's start, and a running stream
+        while len(self._rollout_steps) < 2:  # new streams and running streams
             self.step(True, 0, 0.0)
         self.restart()
         _log.info("warmed up")
 
     def restart(self) -> None:
-        """Fresh optimiser, average and streams, from the model's present weights."""
+        """Resets optimiser, average and streams to the model's current weights."""
         self.average.load_state_dict(self.model.state_dict())
-        self._optimizer.forget()
+        self._optimizer.reset()
         self._rollouts.restart()
 
 
 class Progress:
-    """Collects loss reports and logs them now and then."""
+    """Collects loss reports and logs them at intervals."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule, self._rollouts = schedule, 0
         self._reports: dict[bool, list[LossReport]] = {False: [], True: []}
 
     def add(self, rollout: bool, report: LossReport) -> None:
-        """Note one step."""
+        """Adds the report of one step."""
         self._rollouts += rollout
         self._reports[rollout].append(report.copy())
         step = self._schedule.steps
@@ -189,7 +193,7 @@ class Progress:
 
 
 def train(trainer: GeneratorTrainer, out: Path, seed: int) -> None:
-    """The whole stage; saves now and then, and at the end."""
+    """Runs a stage. Saves at intervals and at the end."""
     config, chance = trainer.config, random.Random(seed)
     schedule = Schedule(config.seconds, config.max_steps)
     progress, saved = Progress(schedule), 0.0
@@ -208,22 +212,22 @@ def train(trainer: GeneratorTrainer, out: Path, seed: int) -> None:
 
 
 def save(trainer: GeneratorTrainer, out: Path) -> None:
-    """Averaged and raw weights."""
+    """Writes the averaged and the raw weights."""
     save_weights(out / "model.safetensors", trainer.average)
     save_weights(out / "resume.safetensors", trainer.model)
 
 
 def main() -> None:
-    """Prepare, wait for the VAE if need be, train."""
+    """Prepares everything, waits for the VAE's checkpoint, and trains."""
     parser = argparse.ArgumentParser(description="Train the generator and the text encoder.")
     parser.add_argument("--stage", choices=("joint", "finetune"), required=True)
-    parser.add_argument("--vae", type=Path, required=True, help="checkpoint; waited for if it is not there yet")
+    parser.add_argument("--vae", type=Path, required=True, help="checkpoint; may appear later")
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=400.0)
-    parser.add_argument("--rate", type=float, help="peak rate instead of the stage's own")
+    parser.add_argument("--rate", type=float, help="peak learning rate (default: the stage's)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="judge the result, as training.evaluate does")
+    parser.add_argument("--report", action="store_true", help="judge the result like training.evaluate")
     parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to see that everything runs")
     options = parser.parse_args()
     device = set_up(options.seed)

@@ -2,9 +2,9 @@
 
     python -m training.train_vae --out vae.safetensors --seconds 200
 
-Clips of 13 frames, a cut inside in 45 % of them. The loss is L1 + 2·L2, heavier around the object, with a light KL term
-and noise on the latents, since the generator's latents will not be exact. One file out: the averaged weights and the
-latents' statistics.
+Clips have 13 frames, 45 % of them with a cut. The loss is L1 + 2·L2, weighted around the object, with a small KL term.
+Noise on the latents prepares the decoder for the generator's errors. Writes one file with the averaged weights and the
+statistics of the latents.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from training import world
-from training.graphed import Graphed
-from training.latents import save_vae
+from training.common import Schedule, mixed_precision, set_up
+from training.cuda_graph import CudaGraphed
+from training.latent_space import save_vae
 from training.optimizer import Average, MuonAdamW, warmup_then_linear
-from training.random_clips import random_attributes
-from training.runtime import Schedule, mixed_precision, set_up
-from training.scripts import difficulty
+from training.random_attributes import random_attributes
+from training.scene_scripts import difficulty
 from training.vae_forward import ClipVae, make_vae
 from training.vae_report import latent_statistics, report_reconstruction
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VaeTraining:
-    """One run. batch clips of `frames` frames; rates are Muon's peak."""
+    """The settings of a run. `rate` is Muon's peak learning rate."""
 
     seconds: float
     max_steps: int | None = None
@@ -56,13 +56,13 @@ class VaeTraining:
 
 
 def is_hidden(name: str, parameter: nn.Parameter) -> bool:
-    """Muon's part: kernels between hidden channels."""
+    """Whether Muon trains a parameter: the kernels between hidden channels."""
     matrix = parameter.ndim >= 4 and min(parameter.flatten(1).shape) > 1
     return matrix and "conv_in" not in name and "decoder.conv_out" not in name
 
 
 def clip_poses(count: int, frames: int, p_cut: float, device: torch.device) -> world.Poses:
-    """Random clips; in a share `p_cut` of them the scene changes at a border between latents."""
+    """Random clips. In a share `p_cut` of them, the scene changes between two latent frames."""
     attributes = random_attributes(count, 2, device)
     cut = 1 + 4 * torch.randint(0, (frames - 1) // 4, (count,), device=device)
     cut = torch.where(torch.rand(count, device=device) < p_cut, cut, frames)
@@ -72,7 +72,7 @@ def clip_poses(count: int, frames: int, p_cut: float, device: torch.device) -> w
 
 
 class ClipBank:
-    """Random clips, kept as poses and drawn when asked for; `refill` replaces them in place."""
+    """Random clips, stored as poses. Frames are drawn for each batch."""
 
     def __init__(self, config: VaeTraining, device: torch.device) -> None:
         self._config, self._device = config, device
@@ -83,13 +83,13 @@ class ClipBank:
         return clip_poses(self._config.clips_at_once, self._config.frames, self._config.p_cut, self._device)
 
     def refill(self) -> None:
-        """New clips."""
+        """Replaces all clips, in place."""
         fresh = self._make()
         for name in world.Poses.__slots__:
             getattr(self._poses, name).copy_(getattr(fresh, name))
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames and coverage of a random batch, and the weight [B, T] of each frame's scene."""
+        """Frames and coverage of a random batch, and the loss weight [B, T] of each frame."""
         config, poses = self._config, self._poses
         rows = torch.randint(0, config.clips_at_once, (config.batch,), device=self._device)
         picked = world.Poses(*(getattr(poses, name)[rows] for name in world.Poses.__slots__))
@@ -110,7 +110,7 @@ class VaeTrainer:
         self._ema = Average(self.vae, self.average, config.average)
         self._optimizer = MuonAdamW(self.vae.named_parameters(), is_hidden, config.weight_decay)
         self._bank = ClipBank(config, device)
-        self._graphed = Graphed(self._step, device)
+        self._graphed = CudaGraphed(self._step, device)
 
     def loss(self, frames: Tensor, coverage: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and, for the log, (reconstruction, KL, mean squared error)."""
@@ -129,11 +129,11 @@ class VaeTrainer:
         return reconstruction + config.kl_weight * kl, figures
 
     def step(self) -> Tensor:
-        """One optimiser step on a random batch; returns the loss's figures, which the next step overwrites."""
+        """One optimiser step on a random batch. Returns the figures of `loss`, which the next step overwrites."""
         return self._graphed()
 
     def begin_step(self, step: int, rate: float) -> None:
-        """Set what changes from step to step."""
+        """Sets what changes from step to step."""
         if step % self.config.refill_steps == 0:
             self._bank.refill()
         self._optimizer.set_rate(rate)
@@ -150,7 +150,7 @@ class VaeTrainer:
 
 
 def train(config: VaeTraining, device: torch.device) -> VaeTrainer:
-    """The whole run. The seconds count from the end of the first call, which compiles and learns nothing."""
+    """Trains the VAE. Time counts from the end of a first step at rate zero, which compiles everything."""
     trainer = VaeTrainer(config, device)
     trainer.begin_step(0, 0.0)
     trainer.step()
@@ -173,7 +173,6 @@ def train(config: VaeTraining, device: torch.device) -> VaeTrainer:
 
 
 def main() -> None:
-    """Train, report, save."""
     parser = argparse.ArgumentParser(description="Train the VAE on drawn clips.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=200.0)

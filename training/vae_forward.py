@@ -1,8 +1,8 @@
-"""A whole-clip forward of diffusers' AutoencoderKLWan, parallel in time and made of 2-D convolutions, for training.
+"""A forward pass of diffusers' AutoencoderKLWan over whole clips, as 2-D convolutions, for training.
 
-Same weights and same result as `encode` and `decode` of the model, which go chunk by chunk through 3-D convolutions
-that are slow at small widths and keep state in the module. Inside, tensors are [B, T, H, W, C] contiguous. Knows
-Wan2.1's blocks (not the residual ones of Wan2.2); knows nothing of losses or data.
+Weights and results are those of the model's own `encode` and `decode`, which go chunk by chunk through 3-D convolutions
+that are slow at small widths, and keep state in the module. Inside, tensors are [B, T, H, W, C] contiguous. Supports
+Wan2.1's blocks only. Knows nothing of losses or data.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ VAE_CONFIG: Final[dict[str, Any]] = {
 
 
 def make_vae(device: torch.device | str = "cpu", **changes: Any) -> AutoencoderKLWan:
-    """The shipped model's VAE with fresh weights; `changes` replace entries of VAE_CONFIG."""
+    """The shipped model's VAE with initial weights. `changes` override VAE_CONFIG."""
     with torch.device(device):
         return AutoencoderKLWan(**{**VAE_CONFIG, **changes})
 
 
 def normalize(x: Tensor, gain: Tensor, activate: bool) -> Tensor:
-    """Wan's channel normalisation over the last dimension, in float32, with SiLU after it or without."""
+    """Wan's RMS norm over the last dimension, in float32. activate: whether SiLU follows."""
     wide = x.float()
     out = wide * torch.rsqrt(wide.square().sum(-1, keepdim=True).clamp_min(1e-24)) * gain
     return (silu(out) if activate else out).to(x.dtype)
 
 
 def stack_three(x: Tensor) -> Tensor:
-    """Frames t−2, t−1 and t side by side in the channels; zeros before the clip."""
+    """Stacks frames t−2, t−1 and t in the channels, with zeros before the clip."""
     frames = x.shape[1]
     padded = pad(x, (0, 0, 0, 0, 0, 0, 2, 0))
     return torch.cat([padded[:, i : i + frames] for i in range(3)], -1)
 
 
 def normalize_and_stack(x: Tensor, gain: Tensor) -> Tensor:
-    """What stands before almost every causal convolution: normalise, activate, stack. Worth compiling."""
+    """The input of almost every causal convolution. Apart, because it is compiled."""
     return stack_three(normalize(x, gain, activate=True))
 
 
@@ -72,14 +72,16 @@ def _gain(norm: Any) -> Tensor:
 class ClipVae:
     """Encodes and decodes whole clips with an AutoencoderKLWan's own parameters, differentiably.
 
-    compiled: fuse the normalisation before each convolution (one graph for each number of channels).
-    Raises ValueError for a residual (Wan2.2) VAE.
+    Args:
+        compiled: fuses the normalisation before each convolution, with a graph for each number of channels.
+
+    Raises ValueError for Wan2.2's residual blocks.
     """
 
     def __init__(self, vae: AutoencoderKLWan, compiled: bool = False) -> None:
         config: Any = vae.config
         if config.is_residual:
-            raise ValueError("ClipVae knows Wan2.1's blocks only")
+            raise ValueError("ClipVae supports Wan2.1's blocks only")
         self.vae = vae
         self._patch = config.patch_size or 1
         self._fused = torch.compile(normalize_and_stack) if compiled else normalize_and_stack
@@ -126,7 +128,7 @@ class ClipVae:
         return convolve(stacked, _flat_kernel(conv), conv.bias, conv.weight.shape[3] // 2)
 
     def _norm_conv(self, norm: Any, conv: Any, x: Tensor) -> Tensor:
-        if self._compiled:  # one graph for any batch, length and picture size
+        if self._compiled:  # one graph for any batch, length and frame size
             for dim in range(4):
                 torch._dynamo.maybe_mark_dynamic(x, dim)
         return convolve(self._fused(x, _gain(norm)), _flat_kernel(conv), conv.bias, 1)
@@ -152,12 +154,12 @@ class ClipVae:
         x = convolve(pad(x, (0, 0, 0, 1, 0, 1)), conv.weight, conv.bias, stride=2)
         if block.mode != "downsample3d" or x.shape[1] == 1:
             return x
-        last = x.shape[1]  # the first frame passes; then frames (0, 1, 2), (2, 3, 4), … become one each
+        last = x.shape[1]  # the first frame is kept; then frames (0, 1, 2), (2, 3, 4), … are merged
         triples = torch.cat([x[:, 0 : last - 2 : 2], x[:, 1 : last - 1 : 2], x[:, 2:last:2]], -1)
         return torch.cat([x[:, :1], convolve(triples, _flat_kernel(block.time_conv), block.time_conv.bias)], 1)
 
     def _upsample(self, block: Any, x: Tensor) -> Tensor:
-        if block.mode == "upsample3d" and x.shape[1] > 1:  # the first frame passes, every later one becomes two
+        if block.mode == "upsample3d" and x.shape[1] > 1:  # the first frame is kept, the others are doubled
             doubled = self._causal(block.time_conv, x[:, 1:]).unflatten(-1, (2, -1))
             doubled = doubled.permute(0, 1, 4, 2, 3, 5).flatten(1, 2)
             x = torch.cat([x[:, :1], doubled], 1)

@@ -1,4 +1,4 @@
-"""How good a VAE is: latent statistics, PSNR, and what the judge sees in reconstructions."""
+"""Measures a VAE: statistics of its latents, PSNR, and the judge's verdict on reconstructions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.nn.functional import max_pool2d
 
 from training import world
 from training.judge import Judge
-from training.random_clips import random_attributes
+from training.random_attributes import random_attributes
 from training.vae_forward import ClipVae
 
 _log = logging.getLogger(__name__)
 _CLIPS_AT_ONCE = 20
 _CHUNKS = 3
-_LEAST_STD = 0.35  # of the root mean square of all channels' deviations: quiet channels are not blown up
+_LEAST_STD = 0.35  # of the root mean square over channels, so that normalising does not amplify weak channels
 _NOISE = 0.2
 
 
@@ -33,7 +33,7 @@ def _clips(count: int, device: torch.device) -> world.Poses:
 
 @torch.no_grad()
 def latent_statistics(clips: ClipVae, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [z] of the posterior's means over `count` random clips."""
+    """Mean and standard deviation [z] of the latents of `count` random clips."""
     poses = _clips(count, device)
     means = []
     for start in range(0, count, _CLIPS_AT_ONCE):
@@ -46,7 +46,7 @@ def latent_statistics(clips: ClipVae, count: int, device: torch.device) -> tuple
 
 @torch.no_grad()
 def report_reconstruction(clips: ClipVae, count: int, device: torch.device) -> None:
-    """Logs PSNR (whole picture, around the object) and the judge's view, without and with noise on the latents."""
+    """Logs PSNR (whole frames, and around the object) and the judge's verdict, with and without latent noise."""
     judge, poses = Judge.load(device), _clips(count, device)
     errors, near_errors = [], []
     right: dict[str, list[Tensor]] = {}
@@ -61,11 +61,11 @@ def report_reconstruction(clips: ClipVae, count: int, device: torch.device) -> N
         errors.append(error.mean((1, 2, 3, 4)))
         near_errors.append((error * near).sum((1, 2, 3, 4)) / (3 * near.sum((1, 2, 3, 4)) + 1e-6))
         wanted = part.attributes[:, -1]
-        for label, pictures in (("clean", decoded), ("noisy", noisy)):
-            verdict = judge.measure((pictures[:, -12:] + 1) / 2)
+        for label, clip in (("clean", decoded), ("noisy", noisy)):
+            verdict = judge.measure((clip[:, -12:] + 1) / 2)
             for name, values in verdict.correct(wanted).items():
                 right.setdefault(f"{label} {name}", []).append(values.float())
-    for label, values in (("whole picture", errors), ("around the object", near_errors)):
+    for label, values in (("whole frames", errors), ("around the object", near_errors)):
         psnr = -10 * torch.log10(torch.cat(values) / 4 + 1e-9)
         _log.info("PSNR %s: mean %.2f dB, 5 %% of clips below %.2f dB", label, psnr.mean(), psnr.quantile(0.05))
     _log.info("judged right: %s", {name: round(torch.cat(v).mean().item(), 4) for name, v in right.items()})

@@ -18,7 +18,7 @@ from benchmarks.chaos.scene import CHUNK_DEADLINE_S, Scene, Usage, wait_for
 
 PROBE_SLACK_S = 0.5
 """Between a chunk's result and its pixels, and between two probes."""
-NOTICED = r"the whole mesh is ended|the mesh is started anew"
+NOTICED = r"ending the whole mesh|restarting the mesh"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,23 +19,25 @@ class LatentHistory:
     """
 
     def __init__(self, kept: int) -> None:
-        self._newest: deque[Tensor] = deque(maxlen=max(1, kept))
-        self._first: Tensor | None = None
+        self.newest: deque[Tensor] = deque(maxlen=max(1, kept))
+        """[1, F, z, h, w] of each chunk, oldest first."""
         self._anchor: tuple[Tensor, StreamFence] | None = None
-        self.chunks = 0
-        """Finished chunks of this epoch. The properties below need at least one."""
+        self.begin()
 
     def begin(self) -> None:
         """Forget everything: a new epoch begins."""
-        self._newest.clear()
-        self._first = self._anchor = None
+        self.newest.clear()
+        self._anchor = None
+        self.first = torch.empty(0)
+        """The epoch's first latent frame, the only one that stands for a single pixel frame, [1, 1, z, h, w]."""
         self.chunks = 0
+        """Finished chunks of this epoch."""
 
     def add(self, latents: Tensor) -> None:
         """The next finished chunk, [1, F, z, h, w]."""
-        self._newest.append(latents)
-        if self._first is None:
-            self._first = latents[:, :1]
+        self.newest.append(latents)
+        if not self.chunks:
+            self.first = latents[:, :1]
         self._anchor = None
         self.chunks += 1
 
@@ -44,27 +46,12 @@ class LatentHistory:
         self._anchor = latent[None], StreamFence(latent.device)
 
     @property
-    def previous(self) -> Tensor:
-        """The newest chunk's latents, [1, F, z, h, w]."""
-        return self._newest[-1]
-
-    @property
-    def first(self) -> Tensor:
-        """The epoch's first latent frame, the only one that stands for a single pixel frame, [1, 1, z, h, w]."""
-        assert self._first is not None
-        return self._first
-
-    @property
     def anchor(self) -> Tensor:
         """The newest chunk's anchor, [1, 1, z, h, w]. Exists where the policy's `needs_pixels` is set."""
         assert self._anchor is not None, "the anchor of the newest chunk has not been encoded"
-        latent, made = self._anchor
-        made.wait([latent])
+        latent, fence = self._anchor
+        fence.wait([latent])
         return latent
-
-    def all_kept(self) -> Tensor:
-        """All kept latents, oldest first, [1, m, z, h, w]."""
-        return torch.cat(list(self._newest), dim=1)
 
 
 class ContextPolicy:
@@ -106,8 +93,8 @@ class Recompute(ContextPolicy, ABC):
 
     def frames(self, history: LatentHistory) -> Tensor | None:
         if history.chunks < 2:
-            return history.previous if history.chunks else None
-        return torch.cat([self._first_frame(history), history.previous[:, 1:]], dim=1)
+            return history.newest[-1] if history.chunks else None
+        return torch.cat([self._first_frame(history), history.newest[-1][:, 1:]], dim=1)
 
     @abstractmethod
     def _first_frame(self, history: LatentHistory) -> Tensor:
@@ -118,7 +105,7 @@ class RecomputeLatent(Recompute):
     """context=recompute_latent: the latents as they are. Free, and furthest from what the model was trained on."""
 
     def _first_frame(self, history: LatentHistory) -> Tensor:
-        return history.previous[:, :1]
+        return history.newest[-1][:, :1]
 
 
 class RecomputeSynthetic(Recompute):
@@ -129,7 +116,7 @@ class RecomputeSynthetic(Recompute):
     """
 
     def _first_frame(self, history: LatentHistory) -> Tensor:
-        return adain(history.previous[:, :1], history.first)
+        return adain(history.newest[-1][:, :1], history.first)
 
 
 class RecomputeAnchor(Recompute):

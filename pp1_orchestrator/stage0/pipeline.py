@@ -59,7 +59,7 @@ class ChunkPipeline:
     ) -> None:
         self.planner, self.decoder, self._requests, self._sink = planner, decoder, requests, sink
         self._observers, self._spans, self._pack = observers, spans, pack
-        self._failures = FailurePolicy(rejected_limit, requests.request_cut)
+        self.failures = FailurePolicy(rejected_limit, requests.request_cut)
         self._lock = threading.RLock()
         """Order between the session's thread and the one that decodes: updates, epochs, observers."""
         self._unanswered: deque[InFlightChunk] = deque()
@@ -80,10 +80,6 @@ class ChunkPipeline:
     def in_flight(self) -> int:
         """Chunks that have been planned and neither shown nor dropped."""
         return len(self._unfinished)
-
-    def check(self) -> None:
-        """Raises MeshError when the mesh gives nothing that can be shown."""
-        self._failures.check()
 
     def plan(self, block: bool) -> InFlightChunk | None:
         """The next chunk, or None when none is wanted now. block: wait a little when the sink has no room yet."""
@@ -145,7 +141,7 @@ class ChunkPipeline:
         decoded = self.decoder.finish(received)
         with self._lock:
             old = self._is_old(chunk)
-            chunk.rejected = not old and self._failures.rejects(received)
+            chunk.rejected = not old and self.failures.rejects(received)
             if old or chunk.rejected:
                 self._drop(chunk)
                 return
@@ -162,7 +158,7 @@ class ChunkPipeline:
         with self._lock:
             self._unanswered.clear()
             self.planner.hard_cut(reset_mesh=True)
-            self._failures.reset()
+            self.failures.reset()
             self._mesh_needs_reset = False
             for chunk in list(self._unfinished.values()):
                 self._drop(chunk)
@@ -216,7 +212,7 @@ class ChunkPipeline:
         try:
             return accept(result.message, chunk.envelope, self.planner.cache_epoch)
         except ChunkError as error:
-            self._failures.on_chunk_error(chunk.record, error)
+            self.failures.on_chunk_error(chunk.record, error)
             chunk.failed = self._mesh_needs_reset = True
             return None
 

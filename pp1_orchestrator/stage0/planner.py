@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result
@@ -133,7 +134,7 @@ class Planner:
             own = self._context.frames(self.history)
             if own is not None:
                 return own
-        return self.history.all_kept() if recache and self.history.chunks else None
+        return torch.cat(list(self.history.newest), dim=1) if recache and self.history.chunks else None
 
     def _take_call(self) -> int:
         self._call_id += 1

@@ -10,7 +10,7 @@ import torch
 from training import world
 from training.expert import READ_FRAMES, Expert
 from training.judge import Judge
-from training.scripts import random_scene
+from training.scene_scripts import random_scene
 from training.world import Attribute
 
 COUNT = 40

@@ -13,13 +13,13 @@ from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text
 from pp1_orchestrator.models.vae.load_vae import load_vae
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
+from training.common import Schedule, load_weights
 from training.evaluate import Evaluation, Evaluator, write_report
 from training.export import export
-from training.latents import save_vae
+from training.latent_space import save_vae
 from training.model import TinyModel
 from training.rollout import RolloutSettings
-from training.runtime import Schedule, load_weights
-from training.scripts import make_scripts
+from training.scene_scripts import make_scripts
 from training.tokenizer import build_tokenizer
 from training.train_generator import GeneratorTrainer, GeneratorTraining, save
 from training.train_vae import VaeTrainer, VaeTraining
@@ -62,7 +62,7 @@ def test_from_nothing_to_a_loadable_model(vae_file: Path, tmp_path: Path) -> Non
     assert torch.equal(again.generator.head.head.weight, trainer.model.generator.head.head.weight)
 
     evaluator = Evaluator(trainer.average, trainer.space, CPU)
-    write_report(evaluator, Evaluation(prompts=1, switch=1, chunks=(0, 1), pictures=1), tmp_path / "report")
+    write_report(evaluator, Evaluation(prompts=1, switch=1, chunks=(0, 1), samples=1), tmp_path / "report")
     assert (tmp_path / "report" / "report.json").stat().st_size > 0
     assert (tmp_path / "report" / "samples.png").stat().st_size > 0
 

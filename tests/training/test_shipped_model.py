@@ -16,7 +16,7 @@ from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
 from training.judge import Judge
-from training.scripts import random_prompt
+from training.scene_scripts import random_prompt
 from training.streaming import BatchStream
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 
 from training import world
 from training.judge import Judge
-from training.scripts import random_scene
+from training.scene_scripts import random_scene
 from training.world import Attribute
 
 FRAMES = 24

@@ -1,4 +1,4 @@
-"""Puts the measurements together: one verdict a clip. See the package for what it is and is not allowed to know."""
+"""Combines the measurements of a clip to a verdict."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from training.judge.segmentation import Mask, angular_phase, crop, segment
 from training.judge.shape_net import WEIGHTS, ShapeNet, load_shape_net
 from training.world.attributes import BACKGROUNDS, COLORS, NO_SHAPE, Attribute
 
-_LEAST_CONTRAST: Final = 0.15  # below it there is no object
+_LEAST_CONTRAST: Final = 0.15  # of an object
 _FRAMES_AT_ONCE: Final = 600
 
 
 @dataclass(slots=True)
 class Verdict:
-    """Ids as in the world's attributes, [B] each; color is −1 and shape NO_SHAPE where there is no object."""
+    """Ids of the world's attributes, [B] each. Without an object, color is −1 and shape NO_SHAPE."""
 
     color: Tensor
     shape: Tensor
@@ -28,7 +28,7 @@ class Verdict:
     motion: Tensor
 
     def correct(self, attributes: Tensor) -> dict[str, Tensor]:
-        """Bool [B] for colour, background, shape and motion against wanted attributes [B, 6]."""
+        """Compares colour, background, shape and motion with attributes [B, 6]; bool [B] each."""
         wanted = attributes.to(self.color.device)
         shape = wanted[:, Attribute.SHAPE]
         return {
@@ -44,21 +44,21 @@ def _nearest(colors: Tensor, palette: dict[str, tuple[int, int, int]]) -> Tensor
 
 
 class Judge:
-    """Names what clips show. Works on any device; keeps no state between calls."""
+    """Measures clips. Has no state."""
 
     def __init__(self, shape_net: ShapeNet) -> None:
         self._shape_net = shape_net
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu", path: Path = WEIGHTS) -> Judge:
-        """The judge with its stored shape network."""
+        """A judge with the stored shape network."""
         return cls(load_shape_net(path).to(device))
 
     @torch.no_grad()
     def measure(self, frames: Tensor) -> Verdict:
-        """frames [B, T, 3, H, W], uint8 or float in 0…1, one chunk of one caption; T ≥ 4 for a sensible motion.
+        """Measures frames [B, T, 3, H, W] of one caption, uint8 or float in 0…1; T ≥ 4 for a reliable motion.
 
-        Colours and shape are those of most frames. Raises ValueError for another shape.
+        Colours and shape are those of most frames. Raises ValueError for tensors of another shape.
         """
         if frames.ndim != 5 or frames.shape[2] != 3:
             raise ValueError(f"frames must be [B, T, 3, H, W], not {list(frames.shape)}")
@@ -76,7 +76,7 @@ class Judge:
         return Verdict(most(color), named, most(_nearest(mask.background, BACKGROUNDS)), motion)
 
     def segment(self, frames: Tensor) -> Mask:
-        """The masks of all B · T frames, in order."""
+        """The masks of all B · T frames."""
         flat = frames.flatten(0, 1)
         parts = [segment(_unit(part)) for part in flat.split(_FRAMES_AT_ONCE)]
         return Mask(*(torch.cat([getattr(part, name) for part in parts]) for name in Mask.__slots__))
@@ -87,7 +87,7 @@ def _unit(frames: Tensor) -> Tensor:
 
 
 def track_of(mask: Mask, shape: Tensor, length: int) -> Track:
-    """The track of B clips of `length` frames whose shapes [B] are known."""
+    """The track of B clips of `length` frames with known shapes [B]."""
     batch, fold = len(shape), folds(shape)
     phase = angular_phase(mask.coverage, mask.centroid, fold.repeat_interleave(length))
     return Track(

@@ -1,7 +1,4 @@
-"""Names the motion of one chunk from a track of mask measurements: rules with thresholds, no learning.
-
-Thresholds lie at about half of the slowest motion that the world has.
-"""
+"""Classifies the motion of a chunk from its masks, by thresholds at about half of the slowest motion."""
 
 from __future__ import annotations
 
@@ -23,8 +20,15 @@ _ROUND = tuple(SHAPES.index(name) for name in ("circle", "ring"))
 
 @dataclass(slots=True)
 class Track:
-    """T frames of B clips: centroid [B, T, 2] pixels, area [B, T] pixels, phase [B, T] radians of the angular moment,
-    fold [B] its order; size of the torus in pixels."""
+    """Measurements of T frames of B clips.
+
+    Args:
+        centroid: pixels, [B, T, 2].
+        area: pixels, [B, T].
+        phase: radians of the angular moment, [B, T].
+        fold: order of the angular moment, [B].
+        size: of the torus in pixels.
+    """
 
     centroid: Tensor
     area: Tensor
@@ -34,12 +38,12 @@ class Track:
 
 
 def folds(shape: Tensor) -> Tensor:
-    """Order of each shape's rotational symmetry, 1 for what has none or any."""
+    """The order of each shape's rotational symmetry; 1 for round shapes and for none."""
     return torch.tensor([*(_FOLDS[name] for name in SHAPES), 1], device=shape.device)[shape]
 
 
 def velocity(track: Track) -> tuple[Tensor, Tensor]:
-    """Median velocity and median speed, [B, 2] each, pixels a frame."""
+    """Median velocity and median speed in pixels a frame, [B, 2] each."""
     moves = offset(track.centroid[:, 1:], track.centroid[:, :-1], track.size)
     return moves.median(1).values, moves.abs().median(1).values
 
@@ -71,7 +75,7 @@ def _ids(name: str, like: Tensor) -> Tensor:
 
 
 def same_motion(seen: Tensor, wanted: Tensor, shape: Tensor) -> Tensor:
-    """Whether `seen` shows `wanted`; a rotating circle or ring cannot be told from a still one."""
+    """Whether `seen` is `wanted`. A rotating circle or ring looks like a still one."""
     is_round = (shape == _ROUND[0]) | (shape == _ROUND[1])
     unseen_turn = is_round & (wanted == MOTIONS.index("rotating")) & (seen == MOTIONS.index("still"))
     return (seen == wanted) | unseen_turn

@@ -1,6 +1,6 @@
-"""Splits a frame into background and object, and measures the object's mask. Shapes: N frames of H × W pixels.
+"""Splits frames into background and object, and measures the object's mask. Shapes: N frames of H × W pixels.
 
-Everything is measured on a torus, since objects leave on one side and come back on the other.
+All positions are on a torus, because objects leave on one side and return on the other.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-_BRIGHTEST_PIXELS = 80  # whose mean distance from the background is the object's contrast
-_CORE = 0.85  # coverage above which a pixel shows the object's colour alone
+_BRIGHTEST_PIXELS = 80  # their mean distance from the background is the object's contrast
+_CORE = 0.85  # pixels of more coverage show only the object's colour
 CROP_RADIUS = 52  # pixels around the centroid that the shape network sees, at half resolution
 
 
 @dataclass(slots=True)
 class Mask:
-    """background and color [N, 3] in 0…1, coverage [N, H, W] in 0…1, contrast [N], centroid [N, 2] (x, y) pixels,
-    area [N] pixels."""
+    """The objects of N frames.
+
+    Args:
+        background, color: in 0…1, [N, 3].
+        coverage: in 0…1, [N, H, W].
+        contrast: distance of the object's colour from the background's, [N].
+        centroid: (x, y) in pixels, [N, 2].
+        area: pixels, [N].
+    """
 
     background: Tensor
     color: Tensor
@@ -31,7 +38,7 @@ class Mask:
 
 
 def segment(frames: Tensor) -> Mask:
-    """frames [N, 3, H, W] in 0…1. The background is the median colour."""
+    """Segments frames [N, 3, H, W] in 0…1. The background is the median colour."""
     background = frames.flatten(2).median(-1).values
     away = (frames - background[:, :, None, None]).norm(dim=1)
     contrast = away.flatten(1).topk(_BRIGHTEST_PIXELS, -1).values.mean(-1)
@@ -43,7 +50,7 @@ def segment(frames: Tensor) -> Mask:
 
 
 def _circular_mean(weights: Tensor) -> Tensor:
-    """Centre of weights [N, size] on a circle of `size` pixels."""
+    """The centre of weights [N, size] on a circle of `size` pixels."""
     size = weights.shape[-1]
     angle = 2 * math.pi * (torch.arange(size, device=weights.device) + 0.5) / size
     turn = torch.atan2((weights * angle.sin()).sum(-1), (weights * angle.cos()).sum(-1))
@@ -65,18 +72,20 @@ def crop(coverage: Tensor, centroid: Tensor) -> Tensor:
 
 
 def offset(to: Tensor, start: Tensor, size: int) -> Tensor:
-    """Signed shortest way from `start` to `to` on a circle of `size` pixels."""
+    """The signed shortest distance from `start` to `to` on a circle of `size` pixels."""
     return torch.remainder(to - start + size / 2, size) - size / 2
 
 
 def angular_phase(coverage: Tensor, centroid: Tensor, fold: Tensor) -> Tensor:
-    """Phase [N] in radians of the mask's fold-th angular moment: `fold` [N] times the object's angle, plus a constant
-    of its shape."""
+    """The phase [N] of the mask's angular moment of order `fold` [N], in radians.
+
+    It is `fold` times the object's angle, plus a constant of its shape.
+    """
     _, height, width = coverage.shape
     columns = torch.arange(width, device=coverage.device) + 0.5
     rows = torch.arange(height, device=coverage.device) + 0.5
     dx = offset(columns, centroid[:, :1], width)[:, None, :]
     dy = offset(rows, centroid[:, 1:], height)[:, :, None]
     angle = fold.float()[:, None, None] * torch.atan2(dy, dx)
-    weight = coverage * (dx * dx + dy * dy)  # the outer parts carry the angle
+    weight = coverage * (dx * dx + dy * dy)  # outer parts tell more about the angle
     return torch.atan2((weight * angle.sin()).sum((1, 2)), (weight * angle.cos()).sum((1, 2)))

@@ -1,4 +1,4 @@
-"""The network that names a mask's shape. Its weights come from `training.judge.train`, from drawn masks alone."""
+"""The network that classifies the shape of a mask. `training.judge.train_shape_net` trains it on drawn masks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ShapeNet(nn.Module):
 
 
 def load_shape_net(path: Path = WEIGHTS) -> ShapeNet:
-    """The stored network, for use. Raises OSError when the file is missing."""
+    """The stored network, for inference. Raises OSError when the file is missing."""
     net = ShapeNet()
     stored = load_file(path)
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})

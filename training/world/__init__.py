@@ -1,7 +1,7 @@
 """The world that the shipped model learns: one coloured shape moving on a coloured background.
 
-Deterministic given the state and the caption's attributes, which is why a model trained by plain regression stays
-sharp in four steps. Knows nothing of latents, models or training.
+It is deterministic given the state and the caption's attributes, so a model trained by plain regression stays sharp in
+four steps. Knows nothing of latents, models or training.
 """
 
 from training.world.attributes import (

@@ -1,4 +1,4 @@
-"""What a scene can be: palettes, shapes, motions, sizes, speeds, and the integer ids that tensors carry.
+"""The attributes of a scene: palettes, shapes, motions, sizes, speeds, and their ids in tensors.
 
 Knows nothing of wording (captions), movement (dynamics) or pixels (drawing).
 """
@@ -11,8 +11,8 @@ from typing import Final
 
 RESOLUTION: Final = 128
 
-# Strong colours on dark backgrounds. The one light background is kept well below white so that white, yellow and
-# cyan objects stay visible on it.
+# Strong colours on dark backgrounds. The only light background is well below white, so that white, yellow and cyan
+# objects stay visible.
 COLORS: Final[dict[str, tuple[int, int, int]]] = {
     "red": (228, 36, 42),
     "orange": (250, 138, 22),
@@ -55,7 +55,7 @@ class Attribute(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One caption's meaning, by name; shape "none" is an empty background."""
+    """The meaning of a caption, by name. The shape "none" is an empty background."""
 
     color: str
     shape: str
@@ -76,5 +76,5 @@ class Scene:
         ]
 
 
-# What a caption means where it says nothing.
+# The meaning of omitted attributes.
 DEFAULT_SCENE: Final = Scene("white", "circle", "bouncing", "black", "medium", "normal")

@@ -1,4 +1,4 @@
-"""Small tables as tensors, made once a device: one made anew in every step could not be captured in a CUDA graph."""
+"""Small tables as tensors, made once for each device, because CUDA graphs can't capture their creation."""
 
 from __future__ import annotations
 

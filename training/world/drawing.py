@@ -1,4 +1,4 @@
-"""Pixels of the world: signed distances to the shapes, antialiased over one pixel, wrapped round the borders.
+"""Draws the world: signed distances to the shapes, antialiased over one pixel, wrapped at the borders.
 
 Knows nothing of movement or captions.
 """
@@ -61,9 +61,11 @@ _DISTANCES = dict(zip(SHAPES, (_circle, _square, _triangle, _star, _ring, _cross
 
 
 def distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
-    """Signed distance in pixels (negative inside), about right near the border.
+    """Signed distance to the border in pixels, negative inside, accurate near the border.
 
-    shape: ids; x, y: pixels in the object's own frame; all broadcast together.
+    Args:
+        shape: ids.
+        x, y: pixels relative to the object's centre and angle. All arguments are broadcast.
     """
     out = _circle(x, y, radius)
     for index, name in enumerate(SHAPES[1:], start=1):
@@ -81,7 +83,7 @@ def _wrapped(axis: Tensor) -> Tensor:
 
 
 def cover(position: Tensor, angle: Tensor, radius: Tensor, shape: Tensor) -> Tensor:
-    """How much of each pixel the object covers, [N, 1, 128, 128] in 0…1. position [N, 2], the others [N]."""
+    """The coverage of each pixel by the object, [N, 1, 128, 128] in 0…1. position [N, 2], the others [N]."""
     grid = torch.arange(RESOLUTION, device=position.device, dtype=torch.float32) + 0.5
     dx = _wrapped(grid[None, None, :] - position[:, 0, None, None])
     dy = _wrapped(grid[None, :, None] - position[:, 1, None, None])
@@ -92,10 +94,10 @@ def cover(position: Tensor, angle: Tensor, radius: Tensor, shape: Tensor) -> Ten
 
 
 def paint(coverage: Tensor, attributes: Tensor) -> Tensor:
-    """Frames [N, 3, 128, 128] in [-1, 1] of masks [N, 1, 128, 128] in the colours of attributes [N, 6]."""
-    ink = _look_up(COLORS, attributes[:, Attribute.COLOR])
-    paper = _look_up(BACKGROUNDS, attributes[:, Attribute.BACKGROUND])
-    return paper + (ink - paper) * coverage
+    """Colours masks [N, 1, 128, 128] by attributes [N, 6]: frames [N, 3, 128, 128] in [-1, 1]."""
+    color = _look_up(COLORS, attributes[:, Attribute.COLOR])
+    background = _look_up(BACKGROUNDS, attributes[:, Attribute.BACKGROUND])
+    return background + (color - background) * coverage
 
 
 def draw_clip(poses: Poses, cover: Cover = cover) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""How the object moves: one deterministic step a frame, on a torus of RESOLUTION pixels.
+"""Moves the object: a deterministic step for each frame, on a torus of RESOLUTION pixels.
 
-Knows nothing of pixels or captions. An attribute tensor has the ids of `Attribute` in its last dimension.
+Attribute tensors have the ids of `Attribute` in their last dimension. Knows nothing of pixels or captions.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _BOUNCING, _ROTATING, _PULSING = (MOTIONS.index(name) for name in ("bouncing", "
 
 @dataclass(slots=True)
 class State:
-    """Where the object of each of B clips is after a frame.
+    """The object's state in B clips.
 
-    position [B, 2] pixels (x, y), direction [B, 2] ±1 (of a bounce), angle [B] and phase [B] radians.
+    Args:
+        position: (x, y) in pixels, [B, 2].
+        direction: of a bouncing object, ±1, [B, 2].
+        angle, phase: radians, [B].
     """
 
     position: Tensor
@@ -47,7 +50,7 @@ class State:
 
 @dataclass(slots=True)
 class Poses:
-    """What to draw on each frame: position [B, T, 2], angle [B, T], radius [B, T], attributes [B, T, 6]."""
+    """What to draw in each frame: position [B, T, 2], angle [B, T], radius [B, T], attributes [B, T, 6]."""
 
     position: Tensor
     angle: Tensor
@@ -61,7 +64,7 @@ class Poses:
 
 
 def canonical_state(count: int, device: torch.device | str) -> State:
-    """The start of a stream: centre of the picture, every phase zero."""
+    """The state at the start of a stream: centred, with angle and phase zero."""
     return State(
         torch.full((count, 2), RESOLUTION / 2, device=device),
         torch.ones(count, 2, device=device),
@@ -71,7 +74,7 @@ def canonical_state(count: int, device: torch.device | str) -> State:
 
 
 def random_state(count: int, device: torch.device | str) -> State:
-    """Any state that a running stream may be in."""
+    """A random state of a running stream."""
     sign = (torch.rand(count, 2, device=device) > 0.5).float() * 2 - 1
     turn = 2 * math.pi
     return State(
@@ -83,7 +86,7 @@ def random_state(count: int, device: torch.device | str) -> State:
 
 
 def chunk_of_frame(chunks: int, latents: int = 3) -> list[int]:
-    """Chunk index of every frame: the first chunk has 1 + 4 (latents - 1) frames, the others 4 · latents."""
+    """The chunk of every frame. The first chunk has 1 + 4 (latents - 1) frames, the others 4 · latents."""
     return [0] * (1 + 4 * (latents - 1)) + [chunk for chunk in range(1, chunks) for _ in range(4 * latents)]
 
 
@@ -98,7 +101,7 @@ def _velocity(motion: Tensor) -> Tensor:
 
 
 def _begin(state: State, before: Tensor, now: Tensor) -> State:
-    """A new motion starts from phase zero; an object that was not there appears in the centre."""
+    """A new motion starts at phase zero, and a new object in the centre."""
     appeared = before[:, Attribute.SHAPE] == NO_SHAPE
     fresh = appeared | (before[:, Attribute.MOTION] != now[:, Attribute.MOTION])
     start = canonical_state(len(fresh), fresh.device)
@@ -108,7 +111,7 @@ def _begin(state: State, before: Tensor, now: Tensor) -> State:
 
 
 def step(state: State, before: Tensor, now: Tensor) -> State:
-    """One frame on. before, now: attributes [B, 6] of the last and of this frame."""
+    """The state after one frame. before, now: attributes [B, 6] of the previous and of this frame."""
     state = _begin(state, before, now)
     motion = now[:, Attribute.MOTION]
     speed = table(SPEEDS, now[:, Attribute.SPEED])
@@ -133,8 +136,11 @@ def pulse(phase: Tensor) -> Tensor:
 
 
 def simulate(state: State, attributes: Tensor, before: Tensor | None = None) -> Poses:
-    """Frames after `state` under attributes [B, T, 6]. before [B, 6]: what the state's own frame showed, when that may
-    differ from the first frame's attributes."""
+    """The poses after `state` under attributes [B, T, 6].
+
+    Args:
+        before: attributes [B, 6] of the state's own frame; None if they are those of the first frame.
+    """
     previous = attributes[:, 0] if before is None else before
     positions, angles, radii = [], [], []
     for now in attributes.unbind(1):

@@ -68,8 +68,8 @@ class CausalGenerator:
         x = self._upload(noise)
         clean = x
         for index, level in enumerate(levels):
-            flow = self._pass(x, level.timestep, start_frame, bias)
-            clean = x - level.sigma * flow
+            text, rope, time = self._prepare(x, level.timestep, start_frame, bias)
+            clean = x - level.sigma * self._runner.flow(x, time, text, rope)
             if index + 1 < len(levels):
                 x = torch.lerp(clean, fresh[index], levels[index + 1].sigma)
         return clean
@@ -78,7 +78,6 @@ class CausalGenerator:
     def write_context(self, latents: Tensor, start_frame: int) -> None:
         """Cache a finished chunk's clean keys and values, by one pass at t = 0."""
         text, rope, time = self._prepare(latents, 0.0, start_frame)
-        self.calls += 1
         self._runner.write(latents.to(self.device, self.dtype), time, text, rope)
 
     def close(self) -> None:
@@ -101,11 +100,6 @@ class CausalGenerator:
         for first in range(0, frames, chunk):
             self.write_context(context[:, first : first + chunk], start_frame + first)
 
-    def _pass(self, x: Tensor, timestep: float, start_frame: int, bias: float) -> Tensor:
-        text, rope, time = self._prepare(x, timestep, start_frame, bias)
-        self.calls += 1
-        return self._runner.flow(x, time, text, rope)
-
     def _upload(self, values: Tensor) -> Tensor:
         """Copy to the device, asynchronously, in the generator's type."""
         if values.device == self.device:
@@ -114,9 +108,11 @@ class CausalGenerator:
         return wide.to(self.device, non_blocking=True).to(self.dtype)
 
     def _prepare(self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0) -> tuple[Text, Any, Tensor]:
+        """Select the cache's slots for a pass, and count it -> its text, rotary table and time."""
         if self._text is None:
             raise ValueError("the generator has no text: set_text comes before the first chunk")
         self._cache.begin(start_frame, bias)
+        self.calls += 1
         frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
         key = (start_frame, frames, height, width)
         if self._rope is None or self._rope[0] != key:

@@ -171,10 +171,9 @@ class CausalWanModel(nn.Module):
         """
         frames, _, height, width = latents.shape[1:]
         time, block_time = self.embed_time(timestep)
+        x, q, mod = self._to_last_block(latents, block_time, text, cache, rope)
         blocks = self.block_list()
-        mods, last = [block.modulate(block_time) for block in blocks], len(blocks) - 1
-        x, q = self._to_last_block(self.patchify(latents), mods, text, cache, rope)
-        x = blocks[last].finish(x, cache.attend(last, q), text[last], mods[last])
+        x = blocks[-1].finish(x, cache.attend(len(blocks) - 1, q), text[-1], mod)
         return self.unpatchify(self.head(x, time), frames, height, width)
 
     def write_history(
@@ -182,17 +181,18 @@ class CausalWanModel(nn.Module):
     ) -> None:
         """Only write a chunk's keys and values: the last block stops once its own are written."""
         _, block_time = self.embed_time(timestep)
-        mods = [block.modulate(block_time) for block in self.block_list()]
-        self._to_last_block(self.patchify(latents), mods, text, cache, rope)
+        self._to_last_block(latents, block_time, text, cache, rope)
 
     def _to_last_block(
-        self, x: Tensor, mods: Sequence[Modulation], text: Sequence[KeyValue], cache: KVCache, rope: Rope
-    ) -> tuple[Tensor, Tensor]:
-        """Run the blocks until the last one's keys and values are written -> x, and the last block's q."""
-        *blocks, last = self.block_list()
-        h = (blocks or [last])[0].pre_norm(x, mods[0])
-        for index, block in enumerate(blocks):
+        self, latents: Tensor, block_time: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: Rope
+    ) -> tuple[Tensor, Tensor, Modulation]:
+        """Run the blocks until the last one's keys and values are written -> x, the last block's q and modulation."""
+        blocks = self.block_list()
+        mods = [block.modulate(block_time) for block in blocks]
+        x = self.patchify(latents)
+        h = blocks[0].pre_norm(x, mods[0])
+        for index, block in enumerate(blocks[:-1]):
             q = block.write_inputs(h, rope, cache.slots(index))
             del h  # frees its memory for the rest of the block
             x, h = block.finish_and_norm(x, cache.attend(index, q), text[index], mods[index], mods[index + 1])
-        return x, last.write_inputs(h, rope, cache.slots(len(blocks)))
+        return x, blocks[-1].write_inputs(h, rope, cache.slots(len(blocks) - 1)), mods[-1]

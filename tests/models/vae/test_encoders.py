@@ -15,7 +15,7 @@ from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
 from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from training import world
-from training.scripts import random_scene
+from training.scene_scripts import random_scene
 
 CPU = torch.device("cpu")
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "vae"

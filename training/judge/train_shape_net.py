@@ -1,8 +1,8 @@
 """Trains the judge's shape network on drawn masks: blurred, warped, noisy, sometimes garbage.
 
-    python -m training.judge.train
+    python -m training.judge.train_shape_net
 
-It sees masks only, never a picture that the model made, so it can't learn the model's flaws.
+It sees drawn masks only, never a frame of the model, so it can't learn the model's flaws.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class _MaskMaker:
-    """Draws random masks as a forgiving eye would still name them."""
+    """Draws random masks that are still recognisable."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
@@ -59,13 +59,13 @@ class _MaskMaker:
         return (0.5 - away / softness).clamp(0, 1)
 
     def named(self, count: int) -> tuple[Tensor, Tensor]:
-        """Masks with the shape that they show; two in five are turned."""
+        """Masks and their shapes; 40 % are rotated."""
         shape = self.integers(0, len(SHAPES), count)
         angle = self.uniform(0, 2 * math.pi, count) * (self.uniform(0, 1, count) < 0.4)
         return self.masks(shape, angle, self.uniform(-2, 2, count, 2)), shape
 
     def garbage(self, count: int) -> Tensor:
-        """Two objects, two shapes blended into one, or blobs."""
+        """Masks of no clear shape: two objects, two blended shapes, or blobs."""
         first, shape = self.named(count)
         other = (shape + self.integers(1, len(SHAPES), count)) % len(SHAPES)
         apart = self.uniform(0, 1, count)[:, None] < 0.5
@@ -78,16 +78,16 @@ class _MaskMaker:
         return torch.where(self.uniform(0, 1, count, 1, 1) < 0.5, both, blobs)
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Crops [count, 1, …] and classes [count]; one in six is garbage."""
+        """Crops [count, 1, …] and classes [count]; one in six has no clear shape."""
         masks, classes = self.named(count)
-        spoiled = count // 6
-        masks[:spoiled], classes[:spoiled] = self.garbage(spoiled), NO_SHAPE
+        unclear = count // 6
+        masks[:unclear], classes[:unclear] = self.garbage(unclear), NO_SHAPE
         noise = self.normal(*masks.shape) * self.uniform(0, 0.06, count, 1, 1)
         return (masks * self.uniform(0.9, 1.15, count, 1, 1) + noise).clamp(0, 1)[:, None], classes
 
 
 def train_shape_net(steps: int, batch: int = 96, seed: int = 0, peak_rate: float = 2e-3) -> tuple[ShapeNet, float]:
-    """A trained network and its accuracy over the last tenth of the steps, each on masks not seen before."""
+    """A trained network, and its accuracy on new masks over the last tenth of the steps."""
     torch.manual_seed(seed)
     net, maker = ShapeNet(), _MaskMaker(torch.Generator().manual_seed(seed))
     optimizer = torch.optim.AdamW(net.parameters(), peak_rate)
@@ -108,7 +108,7 @@ def train_shape_net(steps: int, batch: int = 96, seed: int = 0, peak_rate: float
 
 
 def main() -> None:
-    """Train on the CPU and write the weights in half precision."""
+    """Trains on the CPU and writes float16 weights."""
     parser = argparse.ArgumentParser(description="Train the judge's shape network on drawn masks.")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--out", type=Path, default=WEIGHTS)

@@ -1,4 +1,4 @@
-"""Random attribute tensors, drawn on the device: for the VAE, which needs no captions."""
+"""Random attribute tensors, drawn on the device, for training the VAE without captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIZE_ODDS = _SPEED_ODDS = (1.0, 2.0, 1.0)
 def random_attributes(
     count: int, scenes: int, device: torch.device, p_change: float = 0.6, p_empty: float = 0.03
 ) -> Tensor:
-    """Attributes [count, scenes, 6]; from scene to scene each changes with chance `p_change`."""
+    """Attributes [count, scenes, 6]. From scene to scene, each changes with probability `p_change`."""
     out = [_draw(count, device)]
     for _ in range(scenes - 1):
         change = torch.rand(count, len(Attribute), device=device) < p_change

@@ -8,9 +8,9 @@ import torch
 
 from training.captions import vocabulary
 from training.model import make_text_encoder
-from training.scripts import make_scripts, random_prompt
-from training.text_forward import encode_tokens, position_buckets
+from training.scene_scripts import make_scripts, random_prompt
 from training.tokenizer import TEXT_LENGTH, build_tokenizer, encode
+from training.umt5_forward import encode_tokens, position_buckets
 
 
 def test_forward_matches_transformers() -> None:

@@ -1,4 +1,4 @@
-"""What every training command shares: device, precision, log format, wall-clock schedule, checkpoint files."""
+"""Shared by all training commands: device, precision, logging, wall-clock schedule, checkpoint files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def set_up(seed: int) -> torch.device:
-    """Log to stdout, seed everything, allow TF32; the CUDA device where there is one."""
+    """Sets up logging to stdout, the seed and TF32, and returns the device: CUDA if available."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="%(relativeCreated)8d ms %(name)s: %(message)s", force=True
     )
@@ -24,7 +24,7 @@ def set_up(seed: int) -> torch.device:
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    torch._dynamo.config.recompile_limit = 64  # one graph for each width and for each length of history
+    torch._dynamo.config.recompile_limit = 64  # a graph for each width and each length of the past
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     _log.info("torch %s on %s", torch.__version__, name)
@@ -37,7 +37,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 
 class Schedule:
-    """How far a run is that has so many seconds, or so many steps if fewer."""
+    """The progress of a run that ends after `seconds`, or after `max_steps` if that is earlier."""
 
     def __init__(self, seconds: float, max_steps: int | None = None) -> None:
         self._seconds, self._max_steps = seconds, max_steps
@@ -50,7 +50,7 @@ class Schedule:
 
     @property
     def progress(self) -> float:
-        """0…1; 1 when the run is over."""
+        """0…1, 1 at the end of the run."""
         share = self.elapsed / self._seconds
         if self._max_steps is not None:
             share = max(share, self.steps / self._max_steps)
@@ -58,7 +58,7 @@ class Schedule:
 
 
 def save_weights(path: Path, module: nn.Module, extra: Mapping[str, Tensor] | None = None) -> None:
-    """A module's state as float32 safetensors, written beside and then moved, so that readers never see half a file."""
+    """Writes a module's state as float32 safetensors, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().float().cpu().contiguous().clone() for name, value in module.state_dict().items()}
     part = path.with_suffix(".part")
@@ -67,7 +67,7 @@ def save_weights(path: Path, module: nn.Module, extra: Mapping[str, Tensor] | No
 
 
 def load_weights(path: Path, module: nn.Module, extra: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Loads what `save_weights` wrote, in place; returns the named extra tensors. Raises OSError, RuntimeError."""
+    """Loads a file of `save_weights` in place and returns the extra tensors. Raises OSError and RuntimeError."""
     state = load_file(path)
     found = {name: state.pop(name) for name in extra}
     module.load_state_dict(state)
@@ -75,7 +75,7 @@ def load_weights(path: Path, module: nn.Module, extra: tuple[str, ...] = ()) -> 
 
 
 def wait_for(path: Path, limit_s: float = 900.0) -> None:
-    """Return once the file is there. Raises TimeoutError."""
+    """Waits until a file exists. Raises TimeoutError."""
     deadline = time.monotonic() + limit_s
     while not path.exists():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The UMT5 encoder's forward written out: the same result as transformers' own, in a form that compiles to one graph.
+"""The UMT5 encoder's forward pass in a form that compiles to one graph, with the results of transformers' own.
 
 Source: T5, arXiv:1910.10683; UMT5 has a relative position bias in every layer.
 """
@@ -16,7 +16,7 @@ _MASKED = -1e9
 
 
 def position_buckets(text: UMT5EncoderModel, length: int) -> Tensor:
-    """Bucket of every pair of positions, [length, length], on the model's device."""
+    """The bucket of every pair of positions, [length, length], on the model's device."""
     position = torch.arange(length)
     encoder: Any = text.encoder
     attention = encoder.block[0].layer[0].SelfAttention

@@ -1,8 +1,4 @@
-"""A training step as one CUDA graph: the same kernels without the cost of launching thousands of them.
-
-The function takes nothing, works on tensors that stay where they are, and returns tensors that the next call
-overwrites. On the CPU it is simply called.
-"""
+"""Runs a training step as one CUDA graph, to save the cost of launching thousands of kernels."""
 
 from __future__ import annotations
 
@@ -12,11 +8,15 @@ from typing import Generic, TypeVar
 import torch
 
 _Result = TypeVar("_Result")
-_WARM_UPS = 3  # calls before the capture: compilation, algorithm choice, optimiser state
+_WARM_UPS = 3  # calls before the capture, for compilation, algorithm choice and optimiser state
 
 
-class Graphed(Generic[_Result]):
-    """Call it like the function. The first call warms up, captures and so runs the function several times."""
+class CudaGraphed(Generic[_Result]):
+    """A function as a CUDA graph. On a CPU, the function itself is called.
+
+    The function has no arguments, uses tensors at fixed addresses, and returns tensors that the next call overwrites.
+    The first call runs it several times, to warm up and capture.
+    """
 
     def __init__(self, function: Callable[[], _Result], device: torch.device) -> None:
         self._function, self._device = function, device

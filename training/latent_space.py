@@ -1,4 +1,4 @@
-"""The VAE as the generator's training sees it: frames to normalised latents and back, in bounded pieces."""
+"""The VAE in the generator's training: frames to normalised latents and back, in parts of bounded size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
-from training.runtime import load_weights, mixed_precision, save_weights
+from training.common import load_weights, mixed_precision, save_weights
 from training.vae_forward import VAE_CONFIG, ClipVae, make_vae
 
 _FRAMES_AT_ONCE = 7000
@@ -27,9 +27,9 @@ def load_vae(path: Path, vae: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 class LatentSpace:
-    """Normalised latents [B, F, z, h, w] of frames [B, T, 3, H, W] in [-1, 1], T = 1 + 4 (F − 1), and back.
+    """Frames [B, T, 3, H, W] in [-1, 1] to normalised latents [B, F, z, h, w] and back, T = 1 + 4 (F − 1).
 
-    Starts with random weights, so that everything can be compiled before the trained ones are there.
+    It starts with random weights, so that compilation need not wait for the trained ones.
     """
 
     def __init__(self, device: torch.device, compiled: bool) -> None:
@@ -40,14 +40,14 @@ class LatentSpace:
         self._std = torch.ones_like(self._mean)
 
     def load(self, path: Path) -> None:
-        """Take the trained weights and statistics of a checkpoint."""
+        """Loads a checkpoint's weights and statistics."""
         mean, std = load_vae(path, self.vae)
         self._mean = mean.to(self._device).view_as(self._mean)
         self._std = std.to(self._device).view_as(self._std)
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """The posterior's mean, normalised, float32."""
+        """The normalised mean of the posterior, float32."""
         with mixed_precision(self._device):
             means = [self._clips.encode(part)[0] for part in frames.split(self._rows(frames.shape[1]))]
         return (torch.cat(means).float() - self._mean) / self._std

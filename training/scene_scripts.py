@@ -1,6 +1,6 @@
-"""Random scripts: what a clip shows before and after its change of caption, in words and in attributes.
+"""Random scripts of clips: the scenes before and after a change of caption, as captions and as attributes.
 
-Knows captions and the world's attributes; knows nothing of frames, latents or models.
+Knows nothing of frames, latents or models.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ _NAMES = tuple(field.name for field in fields(Scene))
 class Scripts:
     """N scripts of two scenes each.
 
-    attributes [N, 2, 6] ids, tokens [N, 2, P, L] int16 of P paraphrases, switch [N] the first chunk of the second
-    scene (the number of chunks when the scene stays), canonical [N] bool: starts as a stream does.
+    Args:
+        attributes: ids, [N, 2, 6].
+        tokens: of P paraphrases, [N, 2, P, L] int16.
+        switch: the first chunk of the second scene, [N]; the number of chunks if there is none.
+        canonical: whether the clip starts like a stream, [N] bool.
     """
 
     attributes: Tensor
@@ -40,12 +43,12 @@ class Scripts:
         return Scripts(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def segments(self, chunks: int) -> Tensor:
-        """Which of the two scenes each chunk shows: [N, chunks] of 0 and 1."""
+        """The scene of each chunk, 0 or 1, [N, chunks]."""
         return (torch.arange(chunks, device=self.switch.device)[None] >= self.switch[:, None]).long()
 
 
 def random_scene(rng: random.Random, shapes: tuple[str, ...] = SHAPES) -> Scene:
-    """Uniform in all but size and speed."""
+    """A scene with uniform attributes, except for size and speed."""
     return Scene(
         rng.choice(list(COLORS)),
         rng.choice(shapes),
@@ -57,13 +60,13 @@ def random_scene(rng: random.Random, shapes: tuple[str, ...] = SHAPES) -> Scene:
 
 
 def random_prompt(rng: random.Random) -> tuple[str, Scene]:
-    """A prompt as an evaluation asks it, and what it means: half plain sentences, half random ones."""
+    """A prompt for evaluations and its meaning: a plain caption or a random one."""
     scene = random_scene(rng)
     return plain_caption(scene) if rng.random() < 0.5 else random_caption(scene, rng)
 
 
 def changed_scene(scene: Scene, rng: random.Random) -> Scene:
-    """Another scene: every attribute new in half of the cases, one to three of them in the others."""
+    """Another scene: in half of the cases all attributes are drawn again, in the others one to three."""
     other = random_scene(rng)
     names = _NAMES if rng.random() < 0.5 else rng.sample(_NAMES, rng.choice((1, 1, 2, 3)))
     changed = replace(scene, **{name: getattr(other, name) for name in names})
@@ -75,7 +78,7 @@ def changed_scene(scene: Scene, rng: random.Random) -> Scene:
 def make_scripts(
     count: int, chunks: int, tokenizer: Tokenizer, rng: random.Random, paraphrases: int = 3, p_switch: float = 0.65
 ) -> Scripts:
-    """`count` random scripts for clips of `chunks` chunks."""
+    """Random scripts for clips of `chunks` chunks."""
     attributes, texts, switches, canonicals = [], [], [], []
     for _ in range(count):
         canonical = rng.random() < 0.5
@@ -101,13 +104,13 @@ def _paraphrase(scene: Scene, count: int, rng: random.Random) -> tuple[list[str]
 
 
 def pick_tokens(tokens: Tensor) -> Tensor:
-    """One random paraphrase of each scene: [B, 2, P, L] -> [B, 2, L] int64."""
+    """Selects a random paraphrase of each scene: [B, 2, P, L] -> [B, 2, L] int64."""
     choice = torch.randint(0, tokens.shape[2], tokens.shape[:2], device=tokens.device)
     index = choice[..., None, None].expand(-1, -1, 1, tokens.shape[-1])
     return tokens.gather(2, index).squeeze(2).long()
 
 
 def difficulty(attributes: Tensor) -> Tensor:
-    """Weight of a scene in the loss, [..., 6] -> [...]: small and pointed or hollow objects take more."""
+    """The loss weight of scenes, [..., 6] -> [...]: larger for small, pointed and hollow objects."""
     sizes = constant(_SIZE_WEIGHTS, attributes)[attributes[..., Attribute.SIZE]]
     return sizes * constant(_SHAPE_WEIGHTS, attributes)[attributes[..., Attribute.SHAPE]]
