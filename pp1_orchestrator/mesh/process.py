@@ -45,7 +45,7 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
         try:
             write_on_signal(folder, rank)
         except OSError as error:
-            log.warning("stacks can't be dumped: %s", error)
+            log.warning("stacks can't be written: %s", error)
     process_tuning.limit_threads(settings.layout.threads)
     process_tuning.use_loopback_for_gloo()
     process_tuning.set_environment(settings.layout.environment, rank)
