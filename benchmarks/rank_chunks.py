@@ -13,7 +13,7 @@ from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
 from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.load_generator import assemble, read_part, whole_shapes
+from pp1_orchestrator.models.wan.load_generator import build_sharded, read_part, whole_shapes
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.runner import EagerRunner
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
@@ -36,7 +36,7 @@ class RankChunks:
         self._case, self._start, self._last = case, 0, torch.empty(0)
         plan, size = ShardPlan(), case.latent_size
         place, source = Place(shard.rank, shard.degree), InitialWeights(whole_shapes(config), 0)
-        model = assemble(config, read_part(config, source, place, plan, device, dtype), shard, plan)
+        model = build_sharded(config, read_part(config, source, place, plan, device, dtype), shard, plan)
         cache = KVCache(config, size, degree=shard.degree, dtype=dtype, device=device)
         self._generator = CausalGenerator(model, cache, FlowSchedule(5.0, warp=True), WAYS[way](model, cache))
         rng = torch.Generator().manual_seed(SEED)

@@ -30,11 +30,11 @@ from benchmarks.rank_chunks import RankChunks
 from benchmarks.settings import settings_of
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES
 from benchmarks.timing import distance, of, spread, waited_for
-from pp1_orchestrator.layouts.spawn import IMPORTED_ONCE
+from pp1_orchestrator.layouts.spawn import FORKSERVER_PRELOAD
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
-    use_device,
-    use_environment,
+    select_device,
+    set_environment,
     use_loopback_for_gloo,
 )
 from pp1_orchestrator.telemetry.summary import ArrayDigest
@@ -74,8 +74,8 @@ def act(index: int, task: Task) -> None:
     device = task.device_of(index)
     if index != STAGE0 and task.device == "cuda":
         if task.shared:
-            use_environment(settings_of(["layout=gpu_shared"], {}).layout.environment, index)
-        use_device(device, 1.0)
+            set_environment(settings_of(["layout=gpu_shared"], {}).layout.environment, index)
+        select_device(device, 1.0)
     store = join_store(task.port, task.degree + 1, WAIT_S)
     backend = "nccl" if task.device == "cuda" else "gloo"
     topology = Topology(store, index, task.degree, backend, Timeouts(WAIT_S, WAIT_S))
@@ -91,7 +91,7 @@ def act(index: int, task: Task) -> None:
 
 def run(task: Task) -> list[dict[str, Tensor]]:
     """What each mesh rank has left. A helper that has used no GPU forks them: imports are done once for all tasks."""
-    multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
+    multiprocessing.set_forkserver_preload(FORKSERVER_PRELOAD)
     mp.start_processes(act, (task,), nprocs=task.degree + 1, start_method="forkserver")
     return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
 

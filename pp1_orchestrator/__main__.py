@@ -1,4 +1,7 @@
-"""`python -m pp1_orchestrator`: compose, check, run. Exit codes: 0 done, 1 failed, 2 bad configuration."""
+"""`python -m pp1_orchestrator`: composes the configuration and runs it.
+
+Exit codes: 0 done, 1 failed, 2 bad configuration.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_
 CONF = Path(__file__).parents[1] / "conf"
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
-"""A rank that torchrun has started, other than rank 0, leaves what it has to leave in rank 0's folder."""
+"""Other ranks of torchrun have no folder: they write into rank 0's."""
 log = logging.getLogger("pp1_orchestrator")
 
 
 def report(error: Exception) -> int:
-    """Say what went wrong, in one line; return the exit code."""
+    """Report an error in one line; return the exit code."""
     if isinstance(error, Pp1Error) and not isinstance(error, ConfigError):
         log.error("failed: %s", one_line(error))
         return EXIT_FAILED
@@ -37,25 +40,25 @@ def report(error: Exception) -> int:
 
 
 def keep_private(job: HydraConf) -> None:
-    """All settings lie there, a token too: for its owner alone."""
+    """Make the folder of the settings readable for its owner only: they may contain a token."""
     if job.output_subdir is None:
         return
     folder = Path(job.runtime.output_dir) / job.output_subdir
     try:
         folder.chmod(0o700)
-    except OSError as error:  # some disks know no such thing
-        log.warning("%s, where all settings lie, may be read by others: %s", folder, error.strerror)
+    except OSError as error:  # not every file system has modes
+        log.warning("%s, which holds all settings, may be read by others: %s", folder, error.strerror)
 
 
 def run_job(composed: DictConfig) -> None:
-    """Read the settings, run the program. Imports late: a mistyped option answers before torch is loaded."""
+    """Read the settings and run. Imports late, so that a wrong option is reported before torch is loaded."""
     from pp1_orchestrator.config.load_settings import load_settings
     from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
     settings = load_settings(composed)
     if settings.run.name == "serve":
-        check_port(settings.serving.host, settings.serving.port)  # known at once, where torch would take seconds
+        check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
     from pp1_orchestrator.app.run import run_program
 
     run_program(settings, Path(HydraConfig.get().runtime.output_dir))
@@ -63,12 +66,12 @@ def run_job(composed: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(composed: DictConfig) -> None:
-    """One job: the whole program, or one run of a sweep, where the sweep's callback says what went wrong."""
-    with on_signals(raise_stop) as asked:
+    """One job: the whole program, or one run of a sweep. The sweep's callback reports errors."""
+    with on_signals(raise_stop) as state:
         try:
             run_job(composed)
         except Exception as error:
-            if asked.to_stop:  # a library has made an error of its own out of the stop
+            if state.received:  # a library has turned the stop into an error
                 raise StopRequested from None
             if not isinstance(error, Pp1Error) or HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
@@ -76,7 +79,7 @@ def run(composed: DictConfig) -> None:
 
 
 def main() -> int:
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the text and exit code are ours
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
         sys.argv += NO_FOLDER
     try:
@@ -88,10 +91,10 @@ def main() -> int:
         return report(error)
     except OSError as error:
         frames = traceback.extract_tb(error.__traceback__)
-        has_begun = any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames)
-        if has_begun or error.filename is None:
+        job_began = any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames)
+        if job_began or error.filename is None:
             raise
-        # Nothing of ours has begun: Hydra makes the folder that a run leaves its files in.
+        # Hydra could not make the run's folder.
         return report(ConfigError(f"hydra.run.dir: no run can leave its files in {error.filename}: {error.strerror}"))
     return 0
 

@@ -1,12 +1,12 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of errors, and how an error becomes one line of text.
 
     Pp1Error
-    ├── ConfigError      a setting is impossible: exit code 2, before a process is started
-    ├── RequestError     a request is impossible: HTTP 4xx, the stream goes on
+    ├── ConfigError      an impossible setting: exit code 2, before a process is started
+    ├── RequestError     an impossible request: HTTP 4xx, the stream continues
     ├── ContractError    a message breaks the contract: refused before the first byte, or an error result
-    ├── ChunkError       one chunk can't be made, the mesh can go on: it is dropped, and a new epoch begins
-    ├── MeshError        the mesh failed or went silent: the run fails (exit 1) or the mesh is restarted
-    │   └── PeerError    all that is known is that a rank has ended or went silent
+    ├── ChunkError       one chunk can't be made: it is dropped, and a new epoch begins
+    ├── MeshError        the mesh failed or does not answer: the run fails (exit code 1) or the mesh is restarted
+    │   └── PeerError    a rank has ended or does not answer, and nothing else is known
     └── Stage0Error      rank 0's own part failed: exit code 1
 
 Each text is one line that names the key, the value and what is allowed.
@@ -18,7 +18,7 @@ import traceback
 
 
 class Pp1Error(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of all errors of this project."""
 
 
 class ConfigError(Pp1Error):
@@ -26,7 +26,7 @@ class ConfigError(Pp1Error):
 
 
 class RequestError(Pp1Error):
-    """An impossible request from a client; `status` is the HTTP status that fits it."""
+    """An impossible request from a client. status: the HTTP status to answer with."""
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -38,23 +38,23 @@ class ContractError(Pp1Error):
 
 
 class ChunkError(Pp1Error):
-    """One chunk can't be made; the mesh can go on with a new epoch."""
+    """One chunk can't be made; the mesh can continue with a new epoch."""
 
 
 class MeshError(Pp1Error):
-    """The mesh failed, or did not answer in time."""
+    """The mesh failed or did not answer in time."""
 
 
 class PeerError(MeshError):
-    """A rank has ended or went silent, without a reason of its own."""
+    """A rank has ended or does not answer, for an unknown reason."""
 
 
 class Stage0Error(Pp1Error):
     """Rank 0's own part of the pipeline failed."""
 
 
-def let_frames_go(error: BaseException) -> None:
-    """Of what was in use where it was raised, tensors above all: an error is told for longer than that is needed."""
+def clear_frames(error: BaseException) -> None:
+    """Free the local variables of the frames that raised it, tensors above all: the error itself is kept longer."""
     link: BaseException | None = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
@@ -62,16 +62,16 @@ def let_frames_go(error: BaseException) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without what libraries add below; its name where it says nothing."""
+    """The first line of an error's text; its name if it has no text."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def named_line(error: BaseException) -> str:
-    """`first_line` behind the error's name, for those that nobody expected."""
+    """`first_line` after the error's name, for unexpected errors."""
     name, line = type(error).__name__, first_line(error)
     return name if line == name else f"{name}: {line}"
 
 
-def told_line(error: BaseException) -> str:
-    """What people are told: our own errors' words are made for them, all others need their names."""
+def public_line(error: BaseException) -> str:
+    """The line for users: our own errors are written for them, others need their name."""
     return first_line(error) if isinstance(error, Pp1Error) else named_line(error)

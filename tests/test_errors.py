@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.errors import MeshError, first_line, named_line, told_line
+from pp1_orchestrator.errors import MeshError, first_line, named_line, public_line
 
 
 @pytest.mark.parametrize(
@@ -21,5 +21,5 @@ def test_an_error_says_what_it_has_to_say_once(error, line, named):
     ("error", "line"), [(MeshError("a\nb"), "a"), (MeshError(), "MeshError"), (AssertionError(), "AssertionError")]
 )
 def test_people_are_told_in_words_whatever_it_is(error, line):
-    assert told_line(error) == line
-    assert told_line(ValueError(3)) == "ValueError: 3"
+    assert public_line(error) == line
+    assert public_line(ValueError(3)) == "ValueError: 3"

@@ -1,7 +1,4 @@
-"""run=bench: make a number of chunks as fast as they come, then write what was measured.
-
-What a run leaves in its folder: chunks.jsonl, trace.json, summary.json.
-"""
+"""run=bench: makes a number of chunks as fast as possible. Also writes what any run leaves in its folder."""
 
 from __future__ import annotations
 
@@ -27,63 +24,20 @@ from pp1_orchestrator.stage0.timeline import Script, write_script
 from pp1_orchestrator.telemetry.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.telemetry.trace import merge_trace
 
-
-def write_results(
-    settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream, out: Path
-) -> Summary:
-    """Write the files of a stream that has been closed, and return its summary. Raises Stage0Error when it can't."""
-    try:
-        return _write(settings, instruments, digests, stream, out)
-    except OSError as error:
-        raise Stage0Error(f"what the run measured can't be written: {error}") from error
-
-
-def _write(settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream, out: Path) -> Summary:
-    record = instruments.record
-    heading = (
-        f"run.chunks={record.chunks}: so many chunks were made; with them this script gives the same latents again"
-    )
-    if not record.complete:
-        heading = "of a very long run only the newest changes are kept: this script can't give the same latents again"
-    write_script(record.entries(), out / "recording.yaml", heading)
-    instruments.chunk_log.write(out / "chunks.jsonl")
-    if settings.trace:
-        merge_trace(out, settings.stream.fps)
-    summary = summarize(settings, instruments, digests, stream)
-    write_summary(summary, out / "summary.json")
-    return summary
-
-
-def summarize(settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream) -> Summary:
-    """A closed stream in figures. digests: None where none were computed; the summary's are then empty strings."""
-    return build_summary(
-        RunConfig(**run_choices(settings), seed=settings.seed),
-        instruments.chunk_log.records(),
-        stream.session.updates(),
-        warmup_chunks=settings.run.warmup_chunks,
-        memory=stream.memory(),
-        load_s=stream.load_s,
-        digests=("", "") if digests is None else (digests.pixels.hexdigest(), digests.latents.hexdigest()),
-        queue_depth_max=instruments.queues.greatest(),
-    )
-
-
 log = logging.getLogger(__name__)
 REFRESH_S = 0.2
 
 
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    """Raises the stream's failure, or StopRequested after a signal, once what was measured has been written."""
+    """Run and write the results. Then raises the stream's failure, or StopRequested if a signal ended the run."""
     write_plan(make_plan(settings, config), out / "plan.json")
     instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
-    video = settings.stream
+    video, trace_folder = settings.stream, out if settings.trace else None
     stopped = threading.Event()
     with ExitStack() as opened:
         recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
         opened.callback(recorder.close)
-        stream = Stream(
-            settings, config, script, instruments, recorder, [digests], trace_folder=out if settings.trace else None
-        )
+        stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder)
         opened.callback(stream.close)
 
         def stop() -> None:
@@ -92,15 +46,51 @@ def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
         with on_signals(stop):
             stream.session.start()
-            _follow(stream.session, instruments, settings.run.chunks)
-    _report(write_results(settings, instruments, digests, stream, out), out)
+            _show_progress(stream.session, instruments, settings.run.chunks)
+    _log_result(write_results(settings, instruments, digests, stream, out), out)
     if stream.session.failure is not None:
         raise stream.session.failure
     if stopped.is_set():
-        raise StopRequested  # a sweep stops with its job
+        raise StopRequested  # ends the whole sweep, not only this job
 
 
-def _follow(session: Session, instruments: Instruments, total: int | None) -> None:
+def write_results(
+    settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream, out: Path
+) -> Summary:
+    """Write the files of a closed stream and return its summary. Raises Stage0Error when a file can't be written."""
+    record = instruments.record
+    heading = (
+        f"run.chunks={record.chunks}: so many chunks were made; with them this script gives the same latents again"
+        if record.complete
+        else "of a very long run only the newest changes are kept: this script can't give the same latents again"
+    )
+    try:
+        write_script(record.entries(), out / "recording.yaml", heading)
+        instruments.chunk_log.write(out / "chunks.jsonl")
+        if settings.trace:
+            merge_trace(out, settings.stream.fps)
+        summary = summarize(settings, instruments, digests, stream)
+        write_summary(summary, out / "summary.json")
+    except OSError as error:
+        raise Stage0Error(f"what the run measured can't be written: {error}") from error
+    return summary
+
+
+def summarize(settings: Settings, instruments: Instruments, digests: Digests | None, stream: Stream) -> Summary:
+    """Summarize a closed stream. Without `digests` the summary's digests are empty strings."""
+    return build_summary(
+        RunConfig(**run_choices(settings), seed=settings.seed),
+        instruments.chunk_log.records(),
+        stream.session.updates(),
+        warmup_chunks=settings.run.warmup_chunks,
+        memory=stream.memory(),
+        load_s=stream.load_s,
+        digests=("", "") if digests is None else (digests.pixels.hexdigest(), digests.latents.hexdigest()),
+        queue_depth_max=instruments.queues.max_depths(),
+    )
+
+
+def _show_progress(session: Session, instruments: Instruments, total: int | None) -> None:
     columns = (TextColumn("chunks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("chunks", total=total)
@@ -109,20 +99,12 @@ def _follow(session: Session, instruments: Instruments, total: int | None) -> No
         progress.update(task, completed=instruments.chunk_log.count)
 
 
-def _report(summary: Summary, out: Path) -> None:
-    def figure(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
-
+def _log_result(summary: Summary, out: Path) -> None:
+    fps, score = ("–" if value is None else f"{value:.2f}" for value in (summary.fps, summary.overlap_score))
     period = summary.phases_ms.period.p50
-
     log.info(
         "%d chunks, %d frames: %s FPS, overlap score %s, period p50 %s ms; see %s",
-        summary.chunks,
-        summary.frames,
-        figure(summary.fps),
-        figure(summary.overlap_score),
-        f"{period:.0f}" if period else "–",
-        out,
-    )
+        summary.chunks, summary.frames, fps, score, f"{period:.0f}" if period else "–", out,
+    )  # fmt: skip
     if summary.fps is None:
         log.info("no chunk counts: the first ones are warm-up; make more, or set run.warmup_chunks=0")

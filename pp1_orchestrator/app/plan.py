@@ -1,4 +1,4 @@
-"""run=plan: say what would run where and how fast, without loading a weight or starting a process."""
+"""run=plan: says what would run where and how fast, without loading a weight or starting a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, calibrate
-from pp1_orchestrator.planning.make_plan import Delays, Plan, predict, write_plan
+from pp1_orchestrator.planning.make_plan import Plan, predict, write_plan
 from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from pp1_orchestrator.planning.tables import render
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
@@ -21,34 +21,33 @@ from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.transport.link_benchmark import probe_link
 
 log = logging.getLogger(__name__)
-WIDTH = 100
+COLUMNS = 100
+"""Width of the output where standard output is not a terminal."""
 
 
 def run_plan(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    """Print the plan and leave plan.json. Raises ConfigError for what can't be run."""
+    """Print the plan and write plan.json. Raises ConfigError for a model or a size that can't be run."""
     plan = make_plan(settings, config)
     console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
+    console = console if console.is_terminal else Console(width=COLUMNS)
     console.print(render(plan, STRATEGIES))
     write_plan(plan, out / "plan.json")
     log.info("see %s", out / "plan.json")
 
 
 def make_plan(settings: Settings, config: WanConfig) -> Plan:
-    """Measure this machine for a moment, then predict the run on it."""
+    """Measure this machine briefly, then predict the run on it."""
     limit_threads(settings.layout.threads)
     profile = profile_model(settings, config, STRATEGIES)
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
-    delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
-    machine = calibrate(settings, profile, lambda between_s: _link(settings, profile, between_s))
-    return predict(settings, profile, machine, STRATEGIES, delays)
+    machine = calibrate(settings, profile, lambda between_s: _measure_link(settings, profile, between_s))
+    return predict(settings, profile, machine, STRATEGIES)
 
 
-def _link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:
+def _measure_link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:
     layout, work = settings.layout, profile.work["generator"]
     if layout.backend == "gloo":
         use_loopback_for_gloo()
     largest = work.reduction_bytes // work.reductions if work.reductions else profile.needs.latent_bytes
-    ranks = max(2, layout.mesh_ranks)  # a mesh of one still talks to rank 0
-    speed = probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)
-    return LinkSpeed(**asdict(speed))
+    ranks = max(2, layout.mesh_ranks)  # a mesh of one rank still talks to rank 0
+    return LinkSpeed(**asdict(probe_link(layout.backend, torch.device(layout.device), ranks, largest, between_s)))

@@ -1,7 +1,4 @@
-"""run=fetch: get the parts of a model that are not there yet from where `model.hub` says. Starts nothing else.
-
-From settings to a finished run: check everything that can be checked, then do what `run` says.
-"""
+"""From settings to a finished run: checks everything that can be checked first, then does what `run` says."""
 
 from __future__ import annotations
 
@@ -14,27 +11,28 @@ import msgspec
 
 from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.app.plan import run_plan
-from pp1_orchestrator.app.serve import run_serve
 from pp1_orchestrator.app.strategy_registry import LAYOUTS, check
-from pp1_orchestrator.app.stream import check_parts
+from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
+from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.log_setup import spare_errors, use_format
+from pp1_orchestrator.processes.log_setup import limit_file_errors, set_format
 from pp1_orchestrator.stage0.timeline import Script, read_script
 from pp1_orchestrator.transport.process_groups import STAGE0
 
 log = logging.getLogger(__name__)
+Mode = Callable[[Settings, WanConfig, Script, Path], None]
 
 
 def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    """Raises ConfigError with one line for what can't be had."""
+    """run=fetch: download the missing parts of a model from `model.hub`. Raises ConfigError for what is not there."""
     model = settings.model
     for part, source in msgspec.structs.asdict(model.hub).items():
-        place = model.folder / part  # a part that lies elsewhere is somebody's own
+        place = model.folder / part  # a part elsewhere, such as model.vae=/x, is the user's own
         if source is None:
             log.info("model.hub.%s=null: nothing to get", part)
         elif place.exists():
@@ -48,40 +46,43 @@ def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) 
     shutil.rmtree(model.folder / PARTIAL_FOLDER, ignore_errors=True)
 
 
-Mode = Callable[[Settings, WanConfig, Script, Path], None]
-MODES: Mapping[str, Mode] = {"serve": run_serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
+def _serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+    from pp1_orchestrator.app.serve import run_serve  # the web stack takes seconds to import
 
-ALONE = frozenset({"plan", "fetch"})
-"""What rank 0 does without a mesh: ranks that torchrun has started beside it have nothing to wait for."""
+    run_serve(settings, config, script, out)
+
+
+MODES: Mapping[str, Mode] = {"serve": _serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
+MESHLESS_MODES = frozenset({"plan", "fetch"})
 
 
 def run_program(settings: Settings, out: Path) -> None:
-    """Raises ConfigError before a process is started, or the run's failure."""
-    use_format(settings.log, rank=0)
-    spare_errors()
+    """Run to the end. Raises ConfigError before a process is started, later the run's failure."""
+    set_format(settings.log, rank=0)
+    limit_file_errors()
     config = check(settings, MODES)
     rank = LAYOUTS[settings.layout.name].rank_here()
-    if rank != STAGE0 and settings.run.name in ALONE:
+    if rank != STAGE0 and settings.run.name in MESHLESS_MODES:
         log.info("rank %d has no part in run=%s", rank, settings.run.name)
         return
     if rank != STAGE0:
         run_rank(settings, config, rank)
         return
-    _advise(settings)
+    _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
-    if settings.run.name not in ALONE:
-        check_parts(settings, config)
+    if settings.run.name not in MESHLESS_MODES:
+        check_checkpoint(settings, config)
+        check_models(settings)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, script, out)
 
 
-def _advise(settings: Settings) -> None:
-    """Say what joins the mesh's GPUs, where that matters and is known."""
+def _log_gpu_topology(settings: Settings) -> None:
     devices = settings.layout.devices[1:]
     if settings.layout.backend != "nccl" or len(set(devices)) < 2:
         return
-    said = advice(devices, topology())
-    if said is not None:
-        good, line = said
+    found = advice(devices, topology())
+    if found is not None:
+        good, line = found
         log.log(logging.INFO if good else logging.WARNING, "%s", line)

@@ -1,7 +1,4 @@
-"""run=serve: stream to viewers until stopped.
-
-The web side of a stream, put together: pacer, encoder, viewers, server, page.
-"""
+"""run=serve: streams to viewers until stopped. Puts pacer, encoder, viewers, server and page together."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
-from pp1_orchestrator.processes.signals import end_at_next
+from pp1_orchestrator.processes.signals import exit_at_next_signal
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer, serve
 from pp1_orchestrator.server.port import check_port
@@ -41,24 +38,21 @@ log = logging.getLogger(__name__)
 
 
 def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
-    """Raises ConfigError for an address that can't be had, or the stream's failure once the server has ended."""
-    # Imported here: the web stack costs seconds that a bench need not pay.
-    from pp1_orchestrator.app.serve import Web
-
+    """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
     web = Web(settings)
-    instruments = Instruments.make(settings.run.warmup_chunks)
+    instruments, trace_folder = Instruments.make(settings.run.warmup_chunks), out if settings.trace else None
     with ExitStack() as opened:
         sink = web.make_sink(instruments, out)
         opened.callback(sink.close)
-        stream = Stream(settings, config, script, instruments, sink, trace_folder=out if settings.trace else None)
+        stream = Stream(settings, config, script, instruments, sink, trace_folder=trace_folder)
         opened.callback(stream.close)
-        vitals = ResourceMonitor(stream, instruments.metrics, instruments.events)
-        opened.callback(vitals.close)
+        monitor = ResourceMonitor(stream.session, stream.ranks, stream.memory, instruments.metrics, instruments.events)
+        opened.callback(monitor.close)
         stream.session.start()
         web.serve(stream.session, instruments, out)
     try:
         write_results(settings, instruments, None, stream, out)
-    except Stage0Error as error:  # what was shown was shown
+    except Stage0Error as error:  # the stream itself was fine
         log.warning("%s", error)
     log.info("stopped; see %s", out)
     if stream.session.failure is not None:
@@ -66,14 +60,14 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
 
 class Web:
-    """Raises ConfigError at once for an address that is not allowed or already taken."""
+    """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use."""
 
     def __init__(self, settings: Settings) -> None:
         serving, stream = settings.serving, settings.stream
         self._loop_limit_s = settings.deadlines.loop
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
-        self._address = check_port(serving.host, serving.port)  # one for all: a name may soon mean another
-        logging.getLogger("aioice").setLevel(logging.WARNING)  # else a line for each candidate pair of each viewer
+        self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
+        logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
         self._video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
@@ -83,39 +77,27 @@ class Web:
         self._clips: ClipRecorder | None = None
 
     def make_sink(self, instruments: Instruments, out: Path) -> PacedSink:
-        """Where the stream's frames go: shown in real time, encoded once for all viewers. Clips lie below `out`."""
-        instruments.metrics.target_fps(self._video.fps)
-        self._broadcaster = Broadcaster(self._video, instruments.metrics)
+        """The stream's frames, shown in real time and encoded once for all viewers. Clips are written below `out`."""
+        video, metrics = self._video, instruments.metrics
+        metrics.target_fps(video.fps)
 
-        def tell(clip: Clip) -> None:
+        def on_clip(clip: Clip) -> None:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
-        self._clips = ClipRecorder(out / "clips", self._video, self._clip_limits, instruments.metrics, tell)
-        return PacedSink(
-            [self._broadcaster, self._clips],
-            self._video.fps,
-            placeholder(self._video.height, self._video.width),
-            instruments.metrics,
-            instruments.receipts.shown,
-        )
+        self._broadcaster = Broadcaster(video, metrics)
+        self._clips = ClipRecorder(out / "clips", video, self._clip_limits, metrics, on_clip)
+        consumers, idle = [self._broadcaster, self._clips], placeholder(video.height, video.width)
+        return PacedSink(consumers, video.fps, idle, metrics, instruments.receipts.shown)
 
     def serve(self, session: Session, instruments: Instruments, out: Path) -> None:
         """Serve until a signal comes or the stream ends. out: the run's folder."""
         assert self._broadcaster is not None
         assert self._clips is not None
-        settings = self._server_settings
+        settings, metrics = self._server_settings, instruments.metrics
         policy = CandidatePolicy(self._address)
-        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, instruments.metrics)
-        registry = instruments.metrics.registry
+        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
         app = create_app(
-            session,
-            peers,
-            self._clips,
-            instruments.events,
-            registry,
-            settings,
-            ui.mount_panel,
-            instruments.metrics.limited,
+            session, peers, self._clips, instruments.events, metrics.registry, settings, ui.mount_panel, metrics.limited
         )
 
         def stop_with_stream(server: HttpServer) -> None:
@@ -125,22 +107,17 @@ class Web:
 
             threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
 
-        watches = ExitStack()
-        watches.callback(self._clips.close)  # in the end, whatever ends it: a clip without its index can't be read
+        opened = ExitStack()
+        opened.callback(self._clips.close)  # a clip without its index can't be played
 
         def started() -> None:
             log.info("the page is at http://%s:%d/", settings.host, settings.port)
-            watch = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, out)
-            watches.callback(watch.close)
+            watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, out)
+            opened.callback(watchdog.close)
 
         tune_gc()
-        with watches:
+        with opened:
             serve(
-                app,
-                self._address,
-                settings.port,
-                settings.limits,
-                on_started=started,
-                on_server=stop_with_stream,
-                on_signal=end_at_next,
-            )
+                app, self._address, settings.port, settings.limits,
+                on_started=started, on_server=stop_with_stream, on_signal=exit_at_next_signal,
+            )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Rules that need the strategies themselves: what each makes of its own settings. Run before a process starts.
+"""Which class each option of the configuration names, and the rules that depend on those classes.
 
-Which class stands for which word of configuration. The only place where names become classes.
+The only place where names become classes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OVERLAPS: Mapping[str, type[Overlap]] = {
     "decode_thread": DecodeThread,
     "sync": Sync,
 }
-"""In the order in which a plan recommends them where they are equally fast."""
+"""The first of several equally fast ones is the one that a plan recommends."""
 CONTEXTS: Mapping[str, type[ContextPolicy]] = {
     "clean_pass": CleanPass,
     "none": NoContext,
@@ -67,7 +67,7 @@ STRATEGIES = Strategies(
         name: ContextTraits(kind.clean_pass, kind.rebuilds, kind.needs_pixels) for name, kind in CONTEXTS.items()
     },
 )
-"""What plans read of the classes above."""
+"""The facts about these classes that plans depend on."""
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,
@@ -80,16 +80,20 @@ BUILT_IN: Mapping[str, Mapping[str, object]] = {
 
 
 def check(settings: Settings, modes: Collection[str]) -> WanConfig:
-    """Every rule there is; the generator's sizes. modes: the options of `run`. Raises ConfigError with one line."""
+    """Check every rule and return the generator's sizes. Raises ConfigError with one line.
+
+    Args:
+        modes: the options of `run`.
+    """
     config = validate(settings, {**BUILT_IN, "run": modes})
-    _routing(settings)
-    _overlap(settings)
-    _context(settings, config)
-    _fault(settings)
+    _check_routing(settings)
+    _check_overlap(settings)
+    _check_context(settings, config)
+    _check_fault(settings)
     return config
 
 
-def _routing(settings: Settings) -> None:
+def _check_routing(settings: Settings) -> None:
     routing, home = settings.routing, ROUTINGS[settings.routing.name].home
     if routing.encoder != home:
         raise ConfigError(
@@ -97,7 +101,7 @@ def _routing(settings: Settings) -> None:
         )
 
 
-def _overlap(settings: Settings) -> None:
+def _check_overlap(settings: Settings) -> None:
     name, strategy = settings.overlap.name, OVERLAPS[settings.overlap.name]
     for key in ("d_in", "d_out"):
         value = getattr(settings.overlap, key)
@@ -105,7 +109,7 @@ def _overlap(settings: Settings) -> None:
             raise ConfigError(f"overlap.{key}={value}: overlap={name} keeps one at a time; possible: 1")
 
 
-def _context(settings: Settings, config: WanConfig) -> None:
+def _check_context(settings: Settings, config: WanConfig) -> None:
     if settings.model.context not in CONTEXTS:
         known = ", ".join(sorted(CONTEXTS))
         raise ConfigError(f"model.context={settings.model.context}: not built in; choices: {known}")
@@ -126,7 +130,7 @@ def _context(settings: Settings, config: WanConfig) -> None:
         )
 
 
-def _fault(settings: Settings) -> None:
+def _check_fault(settings: Settings) -> None:
     fault, ranks = settings.debug.fault, settings.layout.mesh_ranks
     if fault.kind == NO_FAULT:
         return

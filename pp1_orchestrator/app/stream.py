@@ -1,8 +1,6 @@
-"""Puts rank 0's parts together: which class for which word, who gets what. Decides nothing at run time.
+"""A running stream from settings: loads rank 0's models, starts the mesh, ties everything to a session.
 
-A running stream from settings: mesh, models, strategies, session. Opened and closed as one thing.
-
-What watches a run; made before the stream, since server and sinks need some of it.
+Opened and closed as one thing. Decides nothing while the stream runs.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ from typing import Any
 import msgspec
 import torch
 
-from pp1_orchestrator.app.strategy_registry import CONTEXTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.app.strategy_registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.loading.checkpoint import Components, check_checkpoint
+from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
     check_encoder,
@@ -34,13 +32,13 @@ from pp1_orchestrator.loading.stage0_models import (
 )
 from pp1_orchestrator.models.vae.pixel_format import pixel_format_for
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
+from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
     peak_bytes,
     resident_bytes,
+    select_device,
     tune_malloc,
-    use_device,
 )
 from pp1_orchestrator.stage0.context import LatentHistory
 from pp1_orchestrator.stage0.decoder import ChunkDecoder
@@ -63,10 +61,14 @@ from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import FrameSink, TimelineEntry
 
+log = logging.getLogger(__name__)
+RANK0 = "0"
+REJECTED_EPOCHS_LIMIT = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """One run's."""
+    """What observes one run. Made before the stream: the server and the sinks need a part of it."""
 
     metrics: Metrics
     events: EventBus
@@ -81,25 +83,36 @@ class Instruments:
         return cls(metrics, events, Receipts(events, metrics), ChunkLog(), QueueDepths(metrics), Recording())
 
 
-REJECTED_EPOCHS_LIMIT = 3
-
-
 def check_models(settings: Settings) -> None:
-    """What can be known of rank 0's models, and of the text encoder wherever it is, before anything is started."""
+    """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
     check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
     check_encoder(settings)
 
 
-class Assembly:
-    """Loads rank 0's models at once: pixels first, then prompts; `build` joins the mesh."""
+def run_choices(settings: Settings) -> dict[str, str]:
+    """The chosen option of each group."""
+    groups = ("model", "routing", "overlap", "context", "layout")
+    return {group: getattr(settings, group).name for group in groups}
+
+
+def with_first_prompt(script: Script, prompt: str) -> Script:
+    """The script, with `prompt` at chunk 0 unless it has a prompt there."""
+    first = next((entry for entry in script if entry.chunk == 0), TimelineEntry(chunk=0))
+    if not first.has_prompt:
+        first = msgspec.structs.replace(first, prompt=prompt)
+    return [first, *(entry for entry in script if entry.chunk != 0)]
+
+
+class StreamBuilder:
+    """Loads rank 0's models when it is made; `build` connects them to the mesh."""
 
     def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
-        device = self._device = torch.device(settings.layout.device)
-        self._context = CONTEXTS[settings.context.name]()
+        device, deadlines = torch.device(settings.layout.device), settings.deadlines
+        self._device, self._context = device, CONTEXTS[settings.context.name]()
+        self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
+        self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
-        deadlines = settings.deadlines
-        self.decode_clock = ResponseTimer(deadlines.decode, deadlines.message, warm=self._kept_chunks() + 1)
         with self.loading.phase("pixels", device) as parts:
             decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
             self._decoder, self._frame_encoder = decoder, encoder
@@ -110,25 +123,24 @@ class Assembly:
     def build(
         self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[BaseObserver]
     ) -> tuple[ChunkPipeline, SessionParts, MeshLink]:
-        """Meet the mesh, and tie everything to it. Raises what `Mesh.connect` raises."""
+        """Wait for the mesh and connect everything to it. Raises what `Mesh.connect` raises."""
         settings = self._settings
         link = self._mesh.connect()
         prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
-        history = LatentHistory(self._kept_chunks())
+        history = LatentHistory(self._history_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
         decoder = ChunkDecoder(
-            self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_clock
+            self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_timer
         )
         lifecycle = StreamLifecycle(instruments.metrics)
         watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, *observers]
         pack = partial(wire.pack_envelope, device=link.device)
-        # Figures of a run that was mended on the way would be worth nothing.
+        # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
-        pipeline = ChunkPipeline(
-            self._make_planner(history), requests, decoder, sink, watchers, self._spans, pack, limit
-        )
+        planner = self._make_planner(history)
+        pipeline = ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit)
         parts = SessionParts(
             pipeline=pipeline,
             make_overlap=partial(self._make_overlap, instruments),
@@ -159,37 +171,14 @@ class Assembly:
         return kind(encoder)
 
     def _make_planner(self, history: LatentHistory) -> Planner:
-        settings, config = self._settings, self._config
-        steps, context = settings.model.steps, settings.context
+        settings, config, context = self._settings, self._config, self._settings.context
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
-        spec = ChunkSpec(*size, steps, context.recompute_every, context.attention_bias)
+        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
         return Planner(spec, settings.seed, self._context, self._routing, history)
-
-    def _kept_chunks(self) -> int:
-        """Chunks before the one being made that fit in the generator's window."""
-        return self._config.local_attn_size // self._config.chunk_frames - 1
-
-
-def with_first_prompt(script: Script, prompt: str) -> Script:
-    """A script that shows `prompt` from chunk 0 on unless it says otherwise itself."""
-    first = next((entry for entry in script if entry.chunk == 0), TimelineEntry(chunk=0))
-    if not first.has_prompt:
-        first = msgspec.structs.replace(first, prompt=prompt)
-    return [first, *(entry for entry in script if entry.chunk != 0)]
-
-
-log = logging.getLogger(__name__)
-RANK0 = "0"
-
-
-def check_parts(settings: Settings, config: WanConfig) -> None:
-    """What can be known of all models' files before anything is started. Raises ConfigError."""
-    check_checkpoint(settings, config)
-    check_models(settings)
 
 
 class Stream:
-    """A running stream with everything it owns. `close` ends it in order; afterwards `memory` is complete.
+    """A running stream and everything it owns. `close` ends it in order; `memory` is complete only after that.
 
     load_s: seconds that each of rank 0's parts took to load.
     """
@@ -204,23 +193,22 @@ class Stream:
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        self._settings, self._config, self._trace_folder = settings, config, trace_folder
+        self._settings, self._trace_folder = settings, trace_folder
         self._device = torch.device(settings.layout.device)
-        self._components: Components = {}
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
         tune_malloc()
-        use_device(self._device, settings.layout.memory_share)
+        select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        self._mesh = Supervisor(settings, config, instruments.metrics, instruments.events, trace_folder)
+        layout = LAYOUTS[settings.layout.name]
+        self._mesh = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            assembly = Assembly(settings, config, self._mesh, self._spans)
-            self._components |= assembly.loading.components
-            self.load_s = assembly.loading.seconds
-            self._pipeline, parts, link = assembly.build(script, instruments, sink, observers)
+            builder = StreamBuilder(settings, config, self._mesh, self._spans)
+            self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
+            self._pipeline, parts, link = builder.build(script, instruments, sink, observers)
             self.session = Session(parts, link, self._info())
-            self._watch = ProcessWatchdog(  # last: its thread runs from now on
-                partial(_own_clocks, assembly.decode_clock, self._mesh),
+            self._watchdog = ProcessWatchdog(  # last, because it starts a thread
+                partial(_own_timers, builder.decode_timer, self._mesh),
                 settings.deadlines.message,
                 instruments.events,
                 trace_folder,
@@ -228,14 +216,11 @@ class Stream:
         except BaseException:
             self._mesh.stop(None, 0.0)
             raise
-        log.info("%s is up in %.1f s", self.describe(), time.monotonic() - started)
-
-    def describe(self) -> str:
-        """The choices, in one line."""
-        return " ".join(f"{key}={value}" for key, value in run_choices(self._settings).items())
+        choices = " ".join(f"{key}={value}" for key, value in run_choices(settings).items())
+        log.info("%s is up in %.1f s", choices, time.monotonic() - started)
 
     def run(self) -> None:
-        """From its start to its end, where nobody asks for one before; then it is closed. Raises its failure."""
+        """Start, wait for the end, close. Raises the stream's failure."""
         try:
             self.session.start()
             self.session.done.wait()
@@ -245,8 +230,8 @@ class Stream:
             raise self.session.failure
 
     def close(self) -> None:
-        """Finish what is in flight, then stop the mesh. Safe to call once, from the main thread."""
-        self._watch.close()
+        """Finish what is in flight, then stop the mesh. Call once, from the main thread."""
+        self._watchdog.close()
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
@@ -255,7 +240,7 @@ class Stream:
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
-            leave_part(self._spans, self._trace_folder)
+            write_trace_part(self._spans, self._trace_folder)
 
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
@@ -263,11 +248,11 @@ class Stream:
         return {RANK0: own, **self._mesh.memory()}
 
     def ranks(self) -> dict[str, Any]:
+        """pid, device and state of each rank."""
         state = "down" if self.session.done.is_set() else "up"
         return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
 
-    def _seen(self) -> dict[str, Any]:
-        """The ranks as people see them: with what each of them holds."""
+    def _ranks_with_memory(self) -> dict[str, Any]:
         memory = self.memory()
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
@@ -275,22 +260,20 @@ class Stream:
         }
 
     def _info(self) -> SessionInfo:
-        settings = self._settings
-        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": settings.stream.fps}
-        choices |= {"height": settings.stream.height, "width": settings.stream.width}
+        settings, stream, deadlines = self._settings, self._settings.stream, self._settings.deadlines
+        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": stream.fps}
+        choices |= {"height": stream.height, "width": stream.width}
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
-        deadlines = settings.deadlines
         return SessionInfo(
-            choices, self._seen, lambda: self._watch.stuck, deadlines.heartbeat, deadlines.chunk, deadlines.stop
+            choices,
+            self._ranks_with_memory,
+            lambda: self._watchdog.stalled_on,
+            deadlines.heartbeat,
+            deadlines.chunk,
+            deadlines.stop,
         )
 
 
-def _own_clocks(decoding: ResponseTimer, mesh: Supervisor) -> dict[str, ResponseTimer]:
-    """Of what this process does itself."""
-    return {"decoding": decoding} | ({} if mesh.own_clock is None else {"generating": mesh.own_clock})
-
-
-def run_choices(settings: Settings) -> dict[str, str]:
-    """The word chosen in each group."""
-    groups = ("model", "routing", "overlap", "context", "layout")
-    return {group: getattr(settings, group).name for group in groups}
+def _own_timers(decoding: ResponseTimer, mesh: Supervisor) -> dict[str, ResponseTimer]:
+    """The timers of what this process itself does."""
+    return {"decoding": decoding} | ({} if mesh.inline_timer is None else {"generating": mesh.inline_timer})

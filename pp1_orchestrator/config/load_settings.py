@@ -1,6 +1,6 @@
-"""From Hydra's composed configuration to `Settings`, once. The only place that knows OmegaConf.
+"""From Hydra's composed configuration to `Settings`, and its errors as one line.
 
-An error of the configuration or of a run as one line of text. Knows nothing of where the line is shown.
+The only place that knows OmegaConf.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def load_settings(composed: DictConfig) -> Settings:
     try:
         return msgspec.convert(plain, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(_one_line(str(error), plain)) from error
+        raise ConfigError(_describe(str(error), plain)) from error
 
 
-def _one_line(text: str, plain: Any) -> str:
-    """msgspec's "Expected … - at `$.a.b`" as "a.b=value: expected …"."""
+def _describe(text: str, plain: Any) -> str:
+    """Turn msgspec's "Expected … - at `$.a.b`" into "a.b=value: expected …"."""
     match = re.fullmatch(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?", text)
     assert match is not None
     problem, path = match.group(1), match.group(2) or ""
@@ -54,7 +54,7 @@ UNREADABLE = "can't be read as key=value; a value with other signs than . - / : 
 
 
 def one_line(error: BaseException) -> str:
-    """An error's text without its line breaks."""
+    """An error of the configuration or of a run as one line."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}"

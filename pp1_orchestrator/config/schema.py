@@ -1,4 +1,4 @@
-"""Every setting, typed and frozen. Values come from `conf/`; nothing here has a default."""
+"""Every setting, typed and frozen. All values come from `conf/`, which has the defaults and the comments."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
 
 RANK, INDEX = "{rank}", "{index}"
-"""What a mesh rank's device may be named with: its number, and its number in the mesh, from 0."""
+"""Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
 
 
 class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Of the transformer; names are Wan2.1's. text_dim and text_len: width and tokens of a prompt's embedding."""
+    """The transformer's sizes, by Wan2.1's names. text_dim, text_len: width and tokens of a prompt's embedding."""
 
     dim: Positive
     ffn_dim: Positive
@@ -30,7 +30,7 @@ class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Latent frames: of a chunk, of the window that attention sees, and of those in it that stay for ever."""
+    """Latent frames of a chunk, of the attention window, and of the sink, which never leaves the window."""
 
     chunk: Positive
     frames: Positive
@@ -48,10 +48,8 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """root: folder of the parts generator, vae, text_encoder and tokenizer, unless a part names another place.
-
-    steps: nominal denoising steps. context: the one that the weights were trained for; which one runs is another
-    group's choice.
+    """root: folder of the parts; a part that is not null is elsewhere. steps: nominal denoising steps. context: the one
+    that the weights were trained for, which the group `context` may override.
     """
 
     name: str
@@ -79,18 +77,18 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def folder(self) -> Path:
-        """Where the checkpoint lies."""
+        """The checkpoint's folder."""
         root = Path(self.root).expanduser()
         return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
 
     def part(self, name: Literal["generator", "vae", "text_encoder", "tokenizer"]) -> Path:
-        """Where one part lies: a file or a folder."""
+        """One part's file or folder."""
         own: str | None = getattr(self, name)
         return self.folder / name if own is None else Path(own).expanduser()
 
 
 class Stage0Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """file: the decoder's weights, None: model.vae. widths: channels by level, where the weights come without sizes."""
+    """file: the decoder's weights; None: model.vae. widths: channels by level, for weights without sizes."""
 
     name: str
     file: str | None
@@ -98,7 +96,7 @@ class Stage0Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TextSizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Of the text encoder, where its weights come without sizes. vocab: at least a token a byte, and three more."""
+    """The text encoder's sizes, for weights without sizes. vocab: at least a token for each byte, and three more."""
 
     vocab: Annotated[int, Meta(ge=259)]
     dim: Positive
@@ -111,7 +109,7 @@ class TextSizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """device: of the rank that holds it, or the host's memory. int8: weights of 8 bits."""
+    """device: `same` as the other models of its rank, or `cpu`. int8: 8-bit weights."""
 
     name: str
     device: Literal["same", "cpu"]
@@ -120,14 +118,14 @@ class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """encoder: the rank that holds the text encoder; follows from the routing."""
+    """encoder: the rank that holds the text encoder; determined by the routing."""
 
     name: str
     encoder: Literal["rank0", "leader"]
 
 
 class OverlapSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """d_in: envelopes without an answer; d_out: results that wait to be decoded."""
+    """d_in: envelopes without a result. d_out: results that are not decoded."""
 
     name: str
     d_in: Annotated[int, Meta(ge=1, le=8)]
@@ -135,7 +133,7 @@ class OverlapSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """recompute_every: chunks from one rebuilding of the cache to the next. attention_bias: see conf/context/."""
+    """recompute_every: chunks between two rebuilds of the cache. attention_bias: see conf/context/."""
 
     name: str
     recompute_every: Positive
@@ -143,7 +141,7 @@ class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """kind: `none`, or one of `runtime.faults`. seconds: for the kinds that wait; see conf/debug/fault.yaml."""
+    """kind: `none`, or one of `testing.faults`; see conf/debug/fault.yaml."""
 
     kind: str
     rank: Positive
@@ -152,7 +150,7 @@ class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds that stages are made slower by, and a scripted fault; see conf/debug/none.yaml."""
+    """Seconds added to stages, and a scripted fault; see conf/debug/none.yaml."""
 
     name: str
     mesh_s: Delay
@@ -162,17 +160,17 @@ class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which optional parts of a block are split over the mesh (`models.wan.parallelize.ShardPlan`)."""
+    """Optional parts of a block that are split over the mesh (`models.wan.tensor_parallel.ShardPlan`)."""
 
     qk: bool
     cross_attention: bool
 
 
 class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. backend: of its sums. device: rank 0's; mesh_device: of the others.
+    """mesh_ranks: tensor-parallel degree. backend: of the mesh's collectives. device: rank 0's. mesh_device: others'.
 
-    memory_share: of its device that a rank may hold. environment: NAME=value of each mesh rank. threads: of torch, a
-    rank. compile: generator and decoder, at start. fp8: the compiled generator's matrix products.
+    memory_share: of its device that a rank may use. environment: NAME=value of each mesh rank. threads: torch's, a
+    rank. compile: generator and decoder, at start. fp8: matrix products of the compiled generator.
     """
 
     name: str
@@ -188,17 +186,17 @@ class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
     shard: ShardSettings
 
     def device_of(self, rank: int) -> str:
-        """Of any rank, with RANK and INDEX of `mesh_device` filled in."""
+        """The device of a rank, with the placeholders of `mesh_device` filled in."""
         return self.device if rank == 0 else self.mesh_device.replace(RANK, str(rank)).replace(INDEX, str(rank - 1))
 
     @property
     def devices(self) -> list[str]:
-        """Of all ranks, in order."""
+        """The devices of all ranks, in order."""
         return [self.device_of(rank) for rank in range(self.mesh_ranks + 1)]
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """chunks None: without end. prompt: shown from chunk 0 unless a script says otherwise. restarts: of the mesh."""
+    """chunks: None for an endless run. prompt: of chunk 0, unless a script has one. restarts: of the mesh."""
 
     name: str
     chunks: Positive | None
@@ -209,7 +207,7 @@ class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Pixels and frames a second."""
+    """Frame rate and size in pixels."""
 
     fps: Annotated[int, Meta(ge=1, le=120)]
     height: Pixels
@@ -246,7 +244,7 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a mesh that fails is started anew; see conf/config.yaml."""
+    """How often a failed mesh is restarted; see conf/config.yaml."""
 
     restarts: Restarts
     window_s: Seconds
@@ -254,7 +252,7 @@ class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How log lines look, on every rank; see conf/config.yaml."""
+    """Log lines of all ranks; see conf/config.yaml."""
 
     format: Literal["text", "json"]
     prompts: bool

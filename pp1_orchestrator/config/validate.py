@@ -1,12 +1,12 @@
-"""The transformer's sizes from settings. Opens no file of weights.
+"""The rules that join several settings, all checked before a process is started.
 
-Rules that join several settings: one small function each, all run before a process is started.
+Opens no weights. Each error is one line that names the key, the value and what is possible.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 import torch
@@ -20,15 +20,15 @@ from pp1_orchestrator.models.wan.tensor_parallel import check_degree
 
 
 def generator_config(model: ModelSettings) -> WanConfig:
-    """What `conf/` says. Raises ConfigError when a config.json beside the weights says something else."""
+    """The generator's sizes. Raises ConfigError if a config.json beside the weights says something else."""
     window = model.window
     sizes = msgspec.structs.asdict(model.sizes)
     config = WanConfig(**sizes, chunk_frames=window.chunk, local_attn_size=window.frames, sink_frames=window.sink)
-    _compare(model, sizes)
+    _check_config_json(model, sizes)
     return config
 
 
-def _compare(model: ModelSettings, sizes: dict[str, int]) -> None:
+def _check_config_json(model: ModelSettings, sizes: dict[str, int]) -> None:
     path = model.part("generator")
     path = (path if path.is_dir() else path.parent) / "config.json"
     if model.weights != "checkpoint" or not path.is_file():
@@ -42,8 +42,8 @@ def _compare(model: ModelSettings, sizes: dict[str, int]) -> None:
             raise ConfigError(f"model.sizes.{key}={value}: {path} says {beside[key]}")
 
 
-LEVELS = 4
-"""Sizes of the picture inside of a Wan2.1 decoder."""
+VAE_LEVELS = 4
+"""Resolutions inside a Wan2.1 decoder."""
 
 
 def check_size(key: str, value: int) -> None:
@@ -63,7 +63,7 @@ def check_steps(model: ModelSettings) -> list[NoiseStep]:
 
 
 def check_window(config: WanConfig) -> None:
-    """Raise ConfigError for a window that the cache can't turn in."""
+    """Raise ConfigError for a window that the ring of the KV cache can't have."""
     chunk, frames, sink = config.chunk_frames, config.local_attn_size, config.sink_frames
     if not holds_chunks(chunk, frames, sink):
         raise ConfigError(
@@ -72,57 +72,44 @@ def check_window(config: WanConfig) -> None:
         )
 
 
-def _size(settings: Settings, config: WanConfig) -> None:
-    check_size("stream.height", settings.stream.height)
-    check_size("stream.width", settings.stream.width)
-
-
-def _tensor_parallel(settings: Settings, config: WanConfig) -> None:
+def _check_tensor_parallel(settings: Settings, config: WanConfig) -> None:
     try:
         check_degree(config, settings.layout.mesh_ranks)
     except ValueError as error:
         raise ConfigError(f"layout.mesh_ranks={settings.layout.mesh_ranks}: {error}") from error
 
 
-def _window(settings: Settings, config: WanConfig) -> None:
-    check_window(config)
-
-
-def _heads(settings: Settings, config: WanConfig) -> None:
+def _check_heads(config: WanConfig) -> None:
     if config.dim % config.num_heads or config.head_dim % 2:
         raise ConfigError(
             f"model.sizes.num_heads={config.num_heads}: must share model.sizes.dim={config.dim} in even parts"
         )
 
 
-def _widths(settings: Settings, config: WanConfig) -> None:
+def _check_widths(settings: Settings) -> None:
     widths = settings.stage0.widths
-    if len(widths) != LEVELS:
-        raise ConfigError(f"stage0.widths={list(widths)}: one for each size of the picture, {LEVELS} in all")
+    if len(widths) != VAE_LEVELS:
+        raise ConfigError(f"stage0.widths={list(widths)}: one for each size of the picture, {VAE_LEVELS} in all")
 
 
-def _steps(settings: Settings, config: WanConfig) -> None:
-    check_steps(settings.model)
-
-
-def _deadlines(settings: Settings, config: WanConfig) -> None:
+def _check_deadlines(settings: Settings) -> None:
     answer, message = settings.deadlines.answer, settings.deadlines.message
     if answer > message:
         raise ConfigError(f"deadlines.answer={answer:g}: no wait lasts longer than deadlines.message={message:g}")
 
 
-def _bench_ends(settings: Settings, config: WanConfig) -> None:
+def _check_bench_ends(settings: Settings) -> None:
     if settings.run.name == "bench" and settings.run.chunks is None:
         raise ConfigError("run.chunks=null: a bench needs a number of chunks")
 
 
-def _one_process(settings: Settings, config: WanConfig) -> None:
+def _check_one_process(settings: Settings) -> None:
     layout = settings.layout
     if layout.backend == "none" and layout.mesh_ranks != 1:
         raise ConfigError(f"layout.mesh_ranks={layout.mesh_ranks}: layout={layout.name} is one process; possible: 1")
 
 
-def _compiled(settings: Settings, config: WanConfig) -> None:
+def _check_compiled(settings: Settings) -> None:
     layout = settings.layout
     if layout.fp8 and not (layout.compile and all(map(_has_fp8, layout.devices[1:]))):
         raise ConfigError(
@@ -137,7 +124,7 @@ def _has_fp8(device: str) -> bool:
     return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-def _devices(settings: Settings, config: WanConfig) -> None:
+def _check_devices(settings: Settings) -> None:
     layout = settings.layout
     unknown = [name for name in re.findall(r"\{[^}]*\}?|\}", layout.mesh_device) if name not in (RANK, INDEX)]
     if unknown:
@@ -153,11 +140,11 @@ def _devices(settings: Settings, config: WanConfig) -> None:
 
 
 def _several_hosts(environment: tuple[str, ...]) -> bool:
-    """True when each rank is a host of its own in NCCL's eyes, which refuses two ranks of one host on one GPU."""
+    """Whether NCCL sees each rank as a host: it refuses two ranks of one host on one GPU."""
     return any(re.fullmatch(r"NCCL_HOSTID=.*\{rank\}.*", variable) for variable in environment)
 
 
-def _backend(settings: Settings, config: WanConfig) -> None:
+def _check_backend(settings: Settings) -> None:
     layout, own = settings.layout, settings.layout.devices[1:]
     if layout.backend == "none" and layout.mesh_device != layout.device:
         raise ConfigError(
@@ -174,32 +161,28 @@ def _backend(settings: Settings, config: WanConfig) -> None:
             raise ConfigError(f"layout.environment={variable}: possible: NAME=value of NCCL_…, TORCH_NCCL_… or GLOO_…")
 
 
-_RULES: tuple[Callable[[Settings, WanConfig], None], ...] = (
-    _size,
-    _heads,
-    _window,
-    _tensor_parallel,
-    _widths,
-    _steps,
-    _deadlines,
-    _bench_ends,
-    _one_process,
-    _devices,
-    _backend,
-    _compiled,
-)
-
-
 def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
-    """Check all rules; return the generator's sizes. known: the options that are built in, by group.
+    """Check all rules; return the generator's sizes. Raises ConfigError.
 
-    Raises ConfigError with one line.
+    Args:
+        known: the options that are built in, by group.
     """
     for group, names in known.items():
         name = getattr(settings, group).name
         if name not in names:
             raise ConfigError(f"{group}={name}: not built in; choices: {', '.join(sorted(names))}")
     config = generator_config(settings.model)
-    for rule in _RULES:
-        rule(settings, config)
+    check_size("stream.height", settings.stream.height)
+    check_size("stream.width", settings.stream.width)
+    _check_heads(config)
+    check_window(config)
+    _check_tensor_parallel(settings, config)
+    _check_widths(settings)
+    check_steps(settings.model)
+    _check_deadlines(settings)
+    _check_bench_ends(settings)
+    _check_one_process(settings)
+    _check_devices(settings)
+    _check_backend(settings)
+    _check_compiled(settings)
     return config

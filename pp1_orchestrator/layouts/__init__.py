@@ -1,1 +1,1 @@
-"""What runs where: in one process, in processes of this host, or in ranks that torchrun starts."""
+"""Where each rank runs. A layout starts a mesh and gives rank 0 a link to it."""

@@ -1,4 +1,4 @@
-"""What joins the mesh's GPUs, and whether splitting a model over them is a good idea. Asks the driver's own tool."""
+"""How the mesh's GPUs are connected, and whether splitting a model over them pays. Asks `nvidia-smi`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 
 GpuPair = tuple[int, int]
 
-ASK_S = 5.0
+TIMEOUT_S = 5.0
 NVLINK = "NV"
-STYLE = re.compile(r"\x1b\[[0-9;]*m")
-"""The tool underlines its head, also when nobody looks."""
+ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+"""`nvidia-smi` underlines the header even when its output is no terminal."""
 
 
 def read_topology(table: str) -> dict[GpuPair, str]:
-    """What `nvidia-smi topo -m` prints -> the word for each two of the driver's GPUs: NV18, PIX, PHB, SYS and so on."""
-    rows = [STYLE.sub("", line).split() for line in table.splitlines()]
+    """Parse `nvidia-smi topo -m`: the kind of link (NV18, PIX, PHB, SYS …) by pair of the driver's GPU numbers."""
+    rows = [ANSI_STYLE.sub("", line).split() for line in table.splitlines()]
     head = next((row for row in rows if row and row[0] == "GPU0"), [])
     columns = [int(name[3:]) for name in itertools.takewhile(lambda name: re.fullmatch(r"GPU\d+", name), head)]
     found: dict[GpuPair, str] = {}
@@ -30,24 +30,27 @@ def read_topology(table: str) -> dict[GpuPair, str]:
 
 
 def topology() -> dict[GpuPair, str]:
-    """Of this machine; empty where the driver does not say."""
+    """This machine's; empty where `nvidia-smi` gives no answer."""
     try:
-        asked = subprocess.run(["nvidia-smi", "topo", "-m"], capture_output=True, text=True, timeout=ASK_S, check=True)
+        answer = subprocess.run(
+            ["nvidia-smi", "topo", "-m"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return {}
-    return read_topology(asked.stdout)
+    return read_topology(answer.stdout)
 
 
 def slowest_link(gpus: Sequence[int], links: Mapping[GpuPair, str]) -> str | None:
-    """The word for two of `gpus` that are not joined by NVLink, else for any two; None where nothing is known."""
+    """The kind of link of a pair without NVLink, else of any pair; None where nothing is known."""
     words = [links[pair] for pair in itertools.combinations(gpus, 2) if pair in links]
     return next((word for word in words if not word.startswith(NVLINK)), words[0] if words else None)
 
 
 def advice(devices: Sequence[str], links: Mapping[GpuPair, str]) -> tuple[bool, str] | None:
-    """Whether a model should be split over these devices, and why, in one line; None where nothing is known.
+    """Whether to split a model over these devices, and one line that says why; None where nothing is known.
 
-    devices: of the mesh's ranks, as torch names them. CUDA_VISIBLE_DEVICES may give the driver's GPUs other numbers.
+    Args:
+        devices: torch's names. CUDA_VISIBLE_DEVICES maps them to the driver's numbers.
     """
     gpus = [_driver_number(device) for device in devices]
     known = [gpu for gpu in gpus if gpu is not None]

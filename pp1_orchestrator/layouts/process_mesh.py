@@ -1,23 +1,22 @@
-"""A mesh of processes on this host that meet rank 0 in its store, whoever has started them.
+"""A mesh of processes on this host, which meet rank 0 in a TCP store that it hosts.
 
-A mesh rank's process, whoever has started it.
+Knows nothing of how the processes are started.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.layouts.base import Mesh
+from pp1_orchestrator.layouts.rank_process import RankProcess, describe_exit
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.mesh.fingerprint import fingerprint_rank
 from pp1_orchestrator.processes.process_tuning import use_loopback_for_gloo
@@ -35,74 +34,23 @@ from pp1_orchestrator.transport.rendezvous import (
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.transport.tcp_store import host_store, join_store
 
-
-class RankProcess(Protocol):
-    """What rank 0 needs of it; a started child of its own (`multiprocessing.Process`) is one."""
-
-    @property
-    def pid(self) -> int | None: ...
-
-    @property
-    def sentinel(self) -> int:
-        """Ready to be read once the process has ended (`multiprocessing.connection.wait`)."""
-        ...
-
-    @property
-    def exitcode(self) -> int | None:
-        """None while it lives; afterwards too, where only its parent can know."""
-        ...
-
-    def is_alive(self) -> bool: ...
-
-    def kill(self) -> None: ...
-
-    def join(self, timeout: float | None = None) -> None: ...
-
-
-def how_it_ended(process: RankProcess) -> str:
-    """In words, of a process that has."""
-    return "ended" if process.exitcode is None else f"ended with exit code {process.exitcode}"
-
-
-class ForeignProcess:
-    """A rank that another program has started, such as torchrun. Linux alone lets one wait for such a process."""
-
-    exitcode = None
-
-    def __init__(self, pid: int) -> None:
-        """Raises ProcessLookupError when it has ended and been forgotten."""
-        self.pid = pid
-        self.sentinel = os.pidfd_open(pid)
-
-    def is_alive(self) -> bool:
-        return not wait([self.sentinel], 0)
-
-    def kill(self) -> None:
-        """Of this very process, even where its number has been given to another one."""
-        signal.pidfd_send_signal(self.sentinel, signal.SIGKILL)
-
-    def join(self, timeout: float | None = None) -> None:
-        wait([self.sentinel], timeout)
-
-
 log = logging.getLogger(__name__)
 Starter = Callable[[int], Mapping[int, RankProcess]]
-"""Has the ranks come to the store at a port of this host; their processes by rank."""
+"""Makes the ranks connect to the store at a port of this host, and returns their processes by rank."""
 
 
-class ProcessMesh:
-    """Implements `layouts.base.Mesh`."""
+class ProcessMesh(Mesh):
+    """A mesh whose ranks are processes. generation: the number of meshes before it."""
 
     def __init__(self, settings: Settings, folder: Path | None, generation: int, start: Starter) -> None:
-        """generation: meshes before this one."""
-        self._settings = settings
-        self._folder = folder
+        self._settings, self._folder = settings, folder
         self._ranks = range(LEADER, settings.layout.mesh_ranks + 1)
         self._topology: Topology | None = None
         self._link: MeshLink | None = None
         self._memory: dict[str, Components] = {}
         use_loopback_for_gloo()
-        # With this mesh the store ends, whoever still waits for one of its keys. It answers while `_store` is waiting.
+        # The store ends with this mesh, even while a rank waits for a key. A second client of it, because `_dead` asks
+        # for keys while `_store` is waiting.
         self._host = host_store(settings.layout.mesh_ranks + 1, settings.deadlines.start)
         port = self._host.port
         self._store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
@@ -124,10 +72,10 @@ class ProcessMesh:
     def processes(self) -> Mapping[int, RankProcess]:
         return self._processes
 
-    def last_words(self, rank: int) -> str:
+    def exit_reason(self, rank: int) -> str:
         return fetch(self._store, "failed", rank)["reason"] if is_published(self._store, "failed", rank) else ""
 
-    def misses(self, rank: int) -> bool:
+    def lost_peer(self, rank: int) -> bool:
         return is_published(self._store, "failed", rank) and fetch(self._store, "failed", rank)["lost_peer"]
 
     def ranks(self) -> dict[str, dict[str, Any]]:
@@ -160,10 +108,7 @@ class ProcessMesh:
         if self._topology is not None:
             self._topology.close()
         if self._folder is not None:
-            discard(self._folder, self._pids())
-
-    def _pids(self) -> dict[int, int]:
-        return {rank: p.pid for rank, p in self._processes.items() if p.pid is not None}
+            discard(self._folder, {rank: p.pid for rank, p in self._processes.items() if p.pid is not None})
 
     def _make_groups(self) -> Topology:
         layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
@@ -171,10 +116,10 @@ class ProcessMesh:
         return make_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, str]:
-        """Ranks that ended, and how; first those that could not say why, of which the others may have ended."""
+        """Ranks that have ended, and how. First those without a reason: the others may have ended because of them."""
         dead = [rank for rank, process in self._processes.items() if not process.is_alive()]
         dead.sort(key=lambda rank: is_published(self._host, "failed", rank))
-        return {rank: how_it_ended(self._processes[rank]) for rank in dead}
+        return {rank: describe_exit(self._processes[rank]) for rank in dead}
 
     def _join(self, end: float) -> None:
         for process in self._processes.values():

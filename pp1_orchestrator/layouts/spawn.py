@@ -1,8 +1,8 @@
-"""Mesh ranks started by rank 0, which stays in the program's own process.
+"""layout=cpu and layout=gpu_…: rank 0 starts the mesh's ranks as child processes.
 
-A helper of `multiprocessing` imports once what a rank needs, and forks for every rank of every mesh: the imports take
-longer than all else of a restart, and their memory is shared. It has used no GPU and runs no thread, and ends with
-rank 0.
+The fork server of `multiprocessing` imports what a rank needs once and forks for each rank of each mesh. Imports would
+be the longest part of a restart, and this way their memory is shared. The fork server uses no GPU, runs no threads and
+ends with rank 0.
 """
 
 from __future__ import annotations
@@ -12,47 +12,42 @@ from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import ClassVar
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.process_mesh import ProcessMesh
 from pp1_orchestrator.mesh import process as mesh_process
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.signals import signals_held
+from pp1_orchestrator.processes.signals import signals_blocked
 from pp1_orchestrator.transport.process_groups import LEADER
 
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
-IMPORTED_ONCE = ["pp1_orchestrator.__main__", "pp1_orchestrator.mesh.process"]
+FORKSERVER_PRELOAD = ["pp1_orchestrator.__main__", "pp1_orchestrator.mesh.process"]
 
 
 def spawn_ranks(
     settings: Settings, config: WanConfig, folder: Path | None, main: RankMain, port: int
 ) -> Mapping[int, BaseProcess]:
-    """One process a rank. main: its whole life."""
+    """Start one process for each rank. main: what it runs."""
     context, arguments = multiprocessing.get_context("forkserver"), (settings, config, port, folder)
-    context.set_forkserver_preload(IMPORTED_ONCE)
+    context.set_forkserver_preload(FORKSERVER_PRELOAD)
     processes = {
         rank: context.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
         for rank in range(LEADER, settings.layout.mesh_ranks + 1)
     }
-    resource_tracker.ensure_running()  # starting it later would let the held signals go
-    with signals_held():
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
+    with signals_blocked():
         for process in processes.values():
             process.start()
     return processes
 
 
-class SpawnedLayout:
-    """layout=cpu and layout=gpu_…: rank 0 and a tensor-parallel mesh, each rank on the device that it is given."""
-
-    restarts: ClassVar[bool] = True
-
-    @staticmethod
-    def rank_here() -> int:
-        return 0
+class SpawnedLayout(Layout):
+    """Rank 0 and a tensor-parallel mesh, each rank on the device that `layout` names. main: what a rank runs."""
 
     def __init__(self, settings: Settings, config: WanConfig, main: RankMain = mesh_process.main) -> None:
-        self._settings, self._config, self._main = settings, config, main
+        super().__init__(settings, config)
+        self._main = main
 
     def start(self, folder: Path | None, generation: int) -> ProcessMesh:
         settings = self._settings

@@ -1,7 +1,7 @@
-"""layout=torchrun: every rank of this host is started by torchrun, rank 0 too, and composes its own settings.
+"""layout=torchrun: torchrun starts every rank of this host, rank 0 too, and each composes its own settings.
 
-Rank 0 hosts the ranks' own store as always, on loopback, and leaves its address and the run's secret in torchrun's.
-Starting ranks anew is torchrun's part: it ends and starts all of them, with `--max-restarts`.
+Rank 0 hosts the mesh's own store on loopback, as in other layouts. It publishes that store's port and the run's secret
+in torchrun's store. Restarts are torchrun's: with `--max-restarts` it ends and starts all ranks.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ import msgspec
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, MeshError
-from pp1_orchestrator.layouts.process_mesh import ForeignProcess, ProcessMesh
+from pp1_orchestrator.layouts.base import Layout
+from pp1_orchestrator.layouts.process_mesh import ProcessMesh
+from pp1_orchestrator.layouts.rank_process import ForeignProcess
 from pp1_orchestrator.mesh import process as mesh_process
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.parent_watch import exit_with
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0
 from pp1_orchestrator.transport.tcp_store import Store, torchrun_store
 
-PLACE = "meeting"
+RENDEZVOUS_KEY = "meeting"
 
 
 class RendezvousInfo(msgspec.Struct, frozen=True):
-    """What rank 0 tells the others before they can speak in its own store. secret: in hexadecimal digits."""
+    """What rank 0 publishes so that the others can join its own store. secret: hexadecimal."""
 
     port: int
     secret: str
     folder: str | None
 
 
-class TorchrunLayout:
+class TorchrunLayout(Layout):
     """Rank 0's side."""
 
     restarts: ClassVar[bool] = False
@@ -44,23 +46,20 @@ class TorchrunLayout:
     def rank_here() -> int:
         return int(os.environ.get("RANK", STAGE0))
 
-    def __init__(self, settings: Settings, config: WanConfig) -> None:
-        self._settings = settings
-
     def start(self, folder: Path | None, generation: int) -> ProcessMesh:
-        """Raises ConfigError where torchrun has started something else, MeshError when a rank does not come."""
+        """Raises ConfigError when torchrun's world does not fit the settings, MeshError when a rank is missing."""
         _check_world(self._settings)
         secret = secrets.token_hex()
         _use_secret(secret)
 
-        def gather(port: int) -> Mapping[int, ForeignProcess]:
-            return self._gather(RendezvousInfo(port, secret, None if folder is None else str(folder.resolve())))
+        def start_ranks(port: int) -> Mapping[int, ForeignProcess]:
+            return self._wait_for_ranks(RendezvousInfo(port, secret, None if folder is None else str(folder.resolve())))
 
-        return ProcessMesh(self._settings, folder, _number("TORCHELASTIC_RESTART_COUNT"), gather)
+        return ProcessMesh(self._settings, folder, _variable("TORCHELASTIC_RESTART_COUNT"), start_ranks)
 
-    def _gather(self, meeting: RendezvousInfo) -> Mapping[int, ForeignProcess]:
+    def _wait_for_ranks(self, info: RendezvousInfo) -> Mapping[int, ForeignProcess]:
         store = _torchrun_store(self._settings)
-        store.set(PLACE, msgspec.json.encode(meeting).decode())
+        store.set(RENDEZVOUS_KEY, msgspec.json.encode(info).decode())
         ranks = range(LEADER, self._settings.layout.mesh_ranks + 1)
         try:
             return {rank: ForeignProcess(int(store.get(f"pid/{rank}"))) for rank in ranks}
@@ -69,20 +68,20 @@ class TorchrunLayout:
 
 
 def run_rank(settings: Settings, config: WanConfig, rank: int) -> None:
-    """The whole life of a rank other than 0; it ends with its parent. Raises ConfigError as `start` does."""
+    """Run a rank other than 0 to its end. It ends with its parent. Raises ConfigError as `start` does."""
     _check_world(settings)
     exit_with(os.getppid(), mesh_process.EXIT_FAILED)
     store = _torchrun_store(settings)
     store.set(f"pid/{rank}", str(os.getpid()))
-    meeting = msgspec.json.decode(store.get(PLACE), type=RendezvousInfo)
-    _use_secret(meeting.secret)
-    folder = None if meeting.folder is None else Path(meeting.folder)
-    mesh_process.main(rank, settings, config, meeting.port, folder)
+    info = msgspec.json.decode(store.get(RENDEZVOUS_KEY), type=RendezvousInfo)
+    _use_secret(info.secret)
+    folder = None if info.folder is None else Path(info.folder)
+    mesh_process.main(rank, settings, config, info.port, folder)
 
 
 def _check_world(settings: Settings) -> None:
-    """Raise ConfigError where torchrun has not started this, or something else."""
-    world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
+    """Raise ConfigError unless torchrun has started as many ranks as the settings say, on one host."""
+    world, here = _variable("WORLD_SIZE"), _variable("LOCAL_WORLD_SIZE")
     if world != here:
         raise ConfigError(f"WORLD_SIZE={world}: layout=torchrun is for ranks of one host; possible here: {here}")
     if world != settings.layout.mesh_ranks + 1:
@@ -92,17 +91,17 @@ def _check_world(settings: Settings) -> None:
 
 
 def _torchrun_store(settings: Settings) -> Store:
-    """Torchrun's own, but for what an earlier start of the same ranks has left there."""
-    return torchrun_store(f"pp1/{_number('TORCHELASTIC_RESTART_COUNT')}", settings.deadlines.start)
+    """Torchrun's own store. The prefix hides what an earlier start of the same ranks has left there."""
+    return torchrun_store(f"pp1/{_variable('TORCHELASTIC_RESTART_COUNT')}", settings.deadlines.start)
 
 
 def _use_secret(secret: str) -> None:
-    """As a started child would have it of its parent."""
+    """Set what a child of `multiprocessing` would inherit."""
     multiprocessing.current_process().authkey = bytes.fromhex(secret)
 
 
-def _number(name: str) -> int:
-    """Of torchrun's variables."""
+def _variable(name: str) -> int:
+    """One of torchrun's environment variables."""
     value = os.environ.get(name, "")
     if not value.isdecimal():
         raise ConfigError(f"layout=torchrun: {name} is not set; start it with torchrun --standalone -m …")

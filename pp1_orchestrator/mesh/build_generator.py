@@ -13,7 +13,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.load_generator import State, assemble, read_part, whole_shapes
+from pp1_orchestrator.models.wan.load_generator import State, build_sharded, read_part, whole_shapes
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
 from pp1_orchestrator.telemetry.spans import SpanRecorder
@@ -36,7 +36,7 @@ def make_generator(
     state: State, settings: Settings, config: WanConfig, shard: Shard
 ) -> tuple[CausalGenerator, Components]:
     """The generator of one mesh rank, and its bytes by component. state: as `load_weights` returned it."""
-    model = assemble(config, state, shard, _shard_plan(settings))
+    model = build_sharded(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
     cache = KVCache(config, size, degree=shard.degree, dtype=weight.dtype, device=weight.device)

@@ -20,8 +20,8 @@ from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.processes import process_tuning
-from pp1_orchestrator.processes.cuda_clock import leave_part, make_recorder
-from pp1_orchestrator.processes.log_setup import use_format
+from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.log_setup import set_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
 from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
@@ -39,16 +39,16 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
-    use_format(settings.log, rank)
+    set_format(settings.log, rank)
     exit_with_parent(EXIT_FAILED)
     if folder is not None:
         try:
             write_on_signal(folder, rank)
         except OSError as error:
-            log.warning("stacks can't be dumped: %s", error)
+            log.warning("stacks can't be written: %s", error)
     process_tuning.limit_threads(settings.layout.threads)
     process_tuning.use_loopback_for_gloo()
-    process_tuning.use_environment(settings.layout.environment, rank)
+    process_tuning.set_environment(settings.layout.environment, rank)
     store = join_store(port, settings.layout.mesh_ranks + 1, settings.deadlines.start)
     try:
         _run(rank, settings, config, store, folder)
@@ -63,12 +63,12 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
 def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder: Path | None) -> None:
     fingerprint = fingerprint_rank(settings)
     handshake.compare(rank, fingerprint, STAGE0, fetch(store, "fingerprint", STAGE0))
-    use_format(settings.log, rank, fetch(store, "generation", STAGE0))
+    set_format(settings.log, rank, fetch(store, "generation", STAGE0))
     publish(store, "agreed", rank, True)
     log.info("agreed on what must be equal")
     apply_start_fault(settings, rank, "load")
     device = torch.device(settings.layout.device_of(rank))
-    process_tuning.use_device(device, settings.layout.memory_share)
+    process_tuning.select_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
     state = load_weights(settings, config, place, device)
@@ -91,7 +91,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     else:
         follow(shard, worker)
     if folder is not None:
-        leave_part(spans, folder)
+        write_trace_part(spans, folder)
     publish(store, "peak", rank, process_tuning.peak_bytes(device))
     generator.close()
     topology.close()

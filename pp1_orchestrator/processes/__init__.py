@@ -1,1 +1,1 @@
-"""What every process of the program needs: signals, stack dumps, limits, an eye on its parent."""
+"""What every process of a run needs: signals, logs, stack dumps, limits, a watch on its parent."""

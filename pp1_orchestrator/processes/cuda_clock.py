@@ -1,4 +1,4 @@
-"""Which recorder of spans a rank gets: none, one of CPU times, or one that times the GPU's work as well."""
+"""The span recorder of a rank, and the clock by which it times work on a GPU."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import NamedTuple
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.telemetry.spans import NullSpanRecorder, SpanRecorder
+from pp1_orchestrator.telemetry.spans import DeviceClock, NullSpanRecorder, SpanRecorder
 
 log = logging.getLogger(__name__)
 
 
 class Mark(NamedTuple):
-    """told_ns: when the device was told of it, which is before it comes to it."""
+    """A point in the device's work. queued_ns: when the host queued it, which is before the device reaches it."""
 
     event: torch.cuda.Event
-    told_ns: int
+    queued_ns: int
 
 
-class CudaClock:
-    """Implements `measure.spans.DeviceClock`. The device's clock is set once by the host's, while nothing runs yet.
+class CudaClock(DeviceClock):
+    """CUDA events on the host's monotonic clock. The two clocks are aligned once, while the device is idle.
 
-    It goes a little slower or faster than that one, some 20 µs a second; a mark that would come before the device was
-    told of it sets it right.
+    The device's clock drifts by some 20 µs a second. A mark that seems to be reached before it was queued corrects it.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -36,21 +35,21 @@ class CudaClock:
         self._zero_ns = time.monotonic_ns()
 
     def mark(self) -> Mark:
-        event, told_ns = torch.cuda.Event(enable_timing=True), time.monotonic_ns()
+        event, queued_ns = torch.cuda.Event(enable_timing=True), time.monotonic_ns()
         event.record(torch.cuda.current_stream(self._device))
-        return Mark(event, told_ns)
+        return Mark(event, queued_ns)
 
     def reached(self, mark: Mark) -> bool:
         return mark.event.query()
 
     def ns(self, mark: Mark) -> int:
         after_ns = round(self._zero.elapsed_time(mark.event) * 1e6)
-        self._zero_ns = max(self._zero_ns, mark.told_ns - after_ns)
+        self._zero_ns = max(self._zero_ns, mark.queued_ns - after_ns)
         return self._zero_ns + after_ns
 
 
-def leave_part(spans: SpanRecorder, folder: Path) -> None:
-    """Write a rank's part of the trace. A disk that takes none costs the trace, and nothing else."""
+def write_trace_part(spans: SpanRecorder, folder: Path) -> None:
+    """Write a rank's part of the trace. If the disk is full the run continues without it."""
     try:
         spans.write_part(folder)
     except OSError as error:
@@ -58,7 +57,7 @@ def leave_part(spans: SpanRecorder, folder: Path) -> None:
 
 
 def make_recorder(settings: Settings, rank: int, device: torch.device) -> SpanRecorder:
-    """One for a rank's whole life."""
+    """A recorder for the whole run; one that records nothing unless `trace` is set."""
     if not settings.trace:
         return NullSpanRecorder(rank)
     return SpanRecorder(rank, clock=CudaClock(device) if device.type == "cuda" else None)

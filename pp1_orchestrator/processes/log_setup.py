@@ -1,8 +1,7 @@
-"""How this process's log lines look, the same on every rank: text for people, or one JSON object a line for programs.
+"""The format of this process's log lines, the same on every rank: text, or one JSON object a line.
 
-A line carries what is known of its place: rank, pid and the mesh's generation of the process, and of single lines the
-ids that the code gave along (`extra={"chunk": 7}`). Prompts stay out of it unless `log.prompts` lets them in. Knows
-nothing of what is logged, or where to.
+A JSON line has the rank, the pid and the mesh's generation, and the ids that the code passes (`extra={"chunk": 7}`).
+Prompts are left out unless `log.prompts` is set. Knows nothing of what is logged, or where to.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from pp1_orchestrator.config.schema import LogSettings
 
 IDS = ("generation", "chunk", "call_id", "epoch", "update")
 PROMPT = "prompt"
-COMPLAIN_S = 60.0
+REPORT_EVERY_S = 60.0
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One object a line: time, level, logger, rank, pid, message, ids, and an error with its traceback."""
 
     def __init__(self, rank: int, generation: int | None, prompts: bool) -> None:
@@ -46,31 +45,31 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-class Complaint:
-    """In place of a traceback for every line that a file does not take: one line a minute on standard error."""
+class FileErrorReport:
+    """Reports a log file that can't be written, on standard error, once a minute. `logging` would print a traceback
+    for every line. clock: seconds."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: seconds."""
-        self._path, self._clock, self._told_s = path, clock, float("-inf")
+        self._path, self._clock, self._last_s = path, clock, float("-inf")
 
     def __call__(self, record: logging.LogRecord) -> None:
         now_s, error = self._clock(), sys.exception()
-        if now_s - self._told_s >= COMPLAIN_S and sys.__stderr__ is not None:
-            self._told_s = now_s
+        if now_s - self._last_s >= REPORT_EVERY_S and sys.__stderr__ is not None:
+            self._last_s = now_s
             sys.__stderr__.write(f"{self._path} can't be written: {error}\n")
 
 
-def spare_errors() -> None:
-    """A log file on a full disk is not worth more than a line now and then."""
+def limit_file_errors() -> None:
+    """Install a `FileErrorReport` for every log file."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = Complaint(handler.baseFilename)
+            handler.handleError = FileErrorReport(handler.baseFilename)
 
 
-def use_format(settings: LogSettings, rank: int, generation: int | None = None) -> None:
-    """Give the handlers that there are the chosen format; warnings of libraries become log lines, too."""
+def set_format(settings: LogSettings, rank: int, generation: int | None = None) -> None:
+    """Give all present handlers the chosen format. For JSON, warnings of libraries become log lines as well."""
     if settings.format == "text":
         return
     logging.captureWarnings(True)
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(JsonLines(rank, generation, settings.prompts))
+        handler.setFormatter(JsonFormatter(rank, generation, settings.prompts))

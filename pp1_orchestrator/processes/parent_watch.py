@@ -1,7 +1,7 @@
-"""Ends this process as soon as the one that started it is gone, however that one ended: nothing is left behind.
+"""Ends this process as soon as its parent has ended, in whatever way, so that no rank is left behind.
 
-A thread that waits for the parent, and not the kernel's parent-death signal: that one comes when the thread that
-started the child ends, which a restart's thread does in the middle of a run.
+A thread waits for the parent. The kernel's parent-death signal would come when the thread that started the child ends,
+and a restart's thread ends in the middle of a run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def exit_with_parent(exit_code: int) -> None:
-    """Begin to watch, in a started child process. Does nothing in a process that was not started by another one."""
+    """Watch the parent of a child of `multiprocessing`. Does nothing in any other process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         _watch(lambda: wait([parent.sentinel]), "rank 0", exit_code)
 
 
 def exit_with(pid: int, exit_code: int) -> None:
-    """Begin to watch any process of this host."""
+    """Watch any process of this host."""
     _watch(lambda: _wait_for(pid), f"process {pid}", exit_code)
 
 
@@ -37,11 +37,10 @@ def _wait_for(pid: int) -> None:
         log.debug("process %d was gone before it was watched", pid)
 
 
-def _watch(wait_for_end: Callable[[], object], who: str, exit_code: int) -> None:
+def _watch(wait_for_end: Callable[[], object], name: str, exit_code: int) -> None:
     def run() -> None:
         wait_for_end()
-        log.error("%s is gone", who)
-        # Whatever this process is in the middle of, nobody is left to finish it for.
-        os._exit(exit_code)
+        log.error("%s is gone", name)
+        os._exit(exit_code)  # without clean-up, which could wait for other ranks
 
     threading.Thread(target=run, name="parent-watch", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Facts about this process: threads, title, memory."""
+"""Limits and tuning of this process: threads, memory, garbage collection, device, network interface."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from collections.abc import Iterable
 import psutil
 import torch
 
-KEPT_BYTES, LARGEST_KEPT = 1 << 28, 1 << 25
-"""So much of freed memory stays at most, in pieces up to this large: more than that glibc's thresholds do not take."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Their numbers in malloc.h."""
+TRIM_BYTES, MMAP_BYTES = 1 << 28, 1 << 25
+"""Freed memory that is kept, and the largest block of it: glibc takes no larger thresholds."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""From malloc.h."""
 GC_THRESHOLDS = (700, 10, 2)
-"""Allocations, and collections of the younger generation, until the next one; the last is 10 by itself."""
+"""Python's are 700, 10, 10: full collections are more frequent, and short because the heap is frozen."""
 
 
 def limit_threads(count: int) -> None:
-    """Torch threads of this process and of those it starts."""
+    """Limit torch's threads in this process and in processes that it starts."""
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
 
 
 def tune_malloc() -> None:
-    """Freed memory stays with this process: a decoder wants the same large pieces for each chunk, and the kernel would
-    hand them out anew, page by page. Only where C's library is glibc, which alone gives them back by itself."""
+    """Keep freed memory in this process. A decoder allocates the same large blocks for each chunk, and the kernel would
+    map them page by page every time. Does nothing where the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def tune_gc() -> None:
-    """Once all is loaded. Else each full collection walks all of torch, and holds viewers and pacer up for 150 ms; and
-    what a few dozen offers leave behind in cycles is let go in pieces of 20 ms, not at once.
+    """Call after loading. Freezes the loaded heap so that full collections stay short (150 ms → 20 ms).
 
-    Python puts a full collection off until a quarter has been added to what the last one left. So the last one of here
-    is of what is not frozen, which is nearly nothing: else what viewers leave behind would stay until it was as much as
-    that of torch.
+    Python delays a full collection until the heap has grown by a quarter since the last one. The second `collect` makes
+    it count from the unfrozen heap, which is nearly empty.
     """
     gc.collect()
     gc.freeze()
@@ -48,16 +46,16 @@ def tune_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def use_environment(variables: Iterable[str], rank: int) -> None:
-    """Set what a backend reads when it is first used: NAME=value, where `{rank}` stands for the rank's number."""
+def set_environment(variables: Iterable[str], rank: int) -> None:
+    """Set NAME=value variables that a backend reads at first use. `{rank}` in a value becomes the rank's number."""
     pairs = (variable.replace("{rank}", str(rank)).partition("=") for variable in variables)
     os.environ.update({name: value for name, _, value in pairs})
 
 
-def use_device(device: torch.device, memory_share: float) -> None:
-    """Make it the one that libraries take by themselves, and bound what this process may hold of it.
+def select_device(device: torch.device, memory_share: float) -> None:
+    """Make `device` torch's current one, and limit this process to `memory_share` of its memory.
 
-    What an earlier stream of this process has left there is let go first: parts of a stream refer to each other.
+    First frees what an earlier stream of this process has left: its parts refer to each other in cycles.
     """
     if device.type == "cuda":
         gc.collect()
@@ -68,7 +66,7 @@ def use_device(device: torch.device, memory_share: float) -> None:
 
 
 def use_loopback_for_gloo() -> None:
-    """Make gloo listen on loopback only; by itself it takes the address that the host's name resolves to."""
+    """Make gloo listen on loopback only. Its default is the address that the host name resolves to."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(a.address == "127.0.0.1" for a in addresses):
             os.environ["GLOO_SOCKET_IFNAME"] = name
@@ -76,7 +74,7 @@ def use_loopback_for_gloo() -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process holds of the machine's memory now; 0 where it is gone."""
+    """Resident memory of a process; 0 if it no longer exists."""
     try:
         return psutil.Process(pid).memory_info().rss
     except psutil.NoSuchProcess:
@@ -84,7 +82,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory this process has held: on its GPU, or resident where there is none."""
+    """The peak of this process's memory: allocated on its GPU, or resident without one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

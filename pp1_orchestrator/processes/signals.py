@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: while starting they unwind the start, later they ask the running part to finish.
+"""Ctrl-C and SIGTERM. During start-up they unwind it; later they ask the running part to finish.
 
-A second one ends the process where it stands; its mesh ends with it (`runtime.orphan`).
+A second signal ends the process immediately. Its mesh ends with it (`processes.parent_watch`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequested(BaseException):
-    """Raised in the main thread by a signal; not an Exception, so that no error handling on the way swallows it."""
+    """Raised in the main thread by a signal. Not an Exception, so that no error handler swallows it."""
 
 
 def raise_stop() -> None:
@@ -25,36 +25,36 @@ def raise_stop() -> None:
 
 
 @dataclass(slots=True)
-class Asked:
-    """Whether a signal has come."""
+class SignalState:
+    """received: whether a signal has come."""
 
-    to_stop: bool = False
+    received: bool = False
 
 
-def end_at_next() -> None:
-    """From now on a signal ends this process at once, whatever it is doing. Main thread only."""
+def exit_at_next_signal() -> None:
+    """Make the next signal end this process immediately. Main thread only."""
     for number in _SIGNALS:
-        signal.signal(number, _end)
+        signal.signal(number, _exit)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"ended at the second signal; nothing more is written\n")
     os._exit(0)
 
 
 @contextmanager
-def on_signals(call: Callable[[], None]) -> Iterator[Asked]:
-    """Inside, a signal calls `call` in the main thread. The one after it is the last."""
-    asked = Asked()
+def on_signals(call: Callable[[], None]) -> Iterator[SignalState]:
+    """Inside, the first signal calls `call` in the main thread, and the second one ends the process."""
+    state = SignalState()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        end_at_next()
-        asked.to_stop = True
+        exit_at_next_signal()
+        state.received = True
         call()
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield asked
+        yield state
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is handle:
@@ -62,8 +62,8 @@ def on_signals(call: Callable[[], None]) -> Iterator[Asked]:
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Inside, signals wait. Processes started here never get them: a terminal's Ctrl-C would hit their first lines."""
+def signals_blocked() -> Iterator[None]:
+    """Inside, signals are blocked, and stay so in processes that are started here: Ctrl-C reaches the whole group."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

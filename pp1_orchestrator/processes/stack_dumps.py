@@ -1,6 +1,6 @@
-"""What every rank was doing when a run hung: the Python stacks of all its threads, as files in the run's folder.
+"""Dumps the Python stacks of all threads of all ranks into files of the run's folder, for a run that hangs.
 
-A signal makes a rank write them, and its handler is no Python: a rank whose interpreter can't go on writes them too.
+A signal makes a rank dump them. Its handler is C code, so it works in a rank whose interpreter is stuck.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ SIGNAL = signal.SIGUSR1
 FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)')
 PRIVATE = 0o700
 WRITE_S, POLL_S = 1.0, 0.02
-"""How long a rank may take to write its stacks, and how often they are looked at."""
+"""Time that a rank has to write its stacks, and how often the files are read meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackReport:
-    """folder: with a file for each rank. stopped: ranks that were; silent: those that wrote nothing; busy: where those
-    ranks are that are not waiting for another one."""
+    """folder: has a file for each rank. stopped: ranks in a stopped process. silent: ranks that wrote nothing.
+
+    busy: the place in the code of each rank that is not waiting for another one.
+    """
 
     folder: Path
     stopped: list[int] = field(default_factory=list)
@@ -39,19 +41,22 @@ class StackReport:
 
 
 def write_on_signal(run_folder: Path, rank: int) -> None:
-    """In a mesh rank's process, before anyone may want to know."""
+    """Make this process, a mesh rank, ready for `dump_all`."""
     path = _pending_path(run_folder, rank, os.getpid())
     path.parent.mkdir(mode=PRIVATE, exist_ok=True)
     faulthandler.register(SIGNAL, file=path.open("wb", buffering=0))
 
 
-def dump_all(run_folder: Path, what: str, pids: Mapping[int, int]) -> StackReport:
-    """Have all ranks write their stacks, rank 0 first. what: the new folder's name, before its number."""
-    folder = _new_folder(run_folder, what)
+def dump_all(run_folder: Path, name: str, pids: Mapping[int, int]) -> StackReport:
+    """Dump the stacks of this process and of `pids`, by rank, into a new folder "{name}-{number}".
+
+    Raises OSError when they can't be written.
+    """
+    folder = _new_folder(run_folder, name)
     with _file(folder, groups.STAGE0).open("wb") as own:
         faulthandler.dump_traceback(own)
     if pids:
-        _pending_path(run_folder, 0, 0).parent.stat()  # without it no rank can write any, which is not the ranks' fault
+        _pending_path(run_folder, 0, 0).parent.stat()  # raises if no rank could write
     stopped = [rank for rank, pid in pids.items() if _is_stopped(pid)]
     listening = [rank for rank, pid in pids.items() if _pending_path(run_folder, rank, pid).exists()]
     for rank in listening:
@@ -62,18 +67,18 @@ def dump_all(run_folder: Path, what: str, pids: Mapping[int, int]) -> StackRepor
     texts = dict.fromkeys(pids, "") | _wait_for_texts({rank: _file(folder, rank) for rank in listening})
     silent = [rank for rank, text in texts.items() if not text]
     for rank in silent:
-        why = f"wrote no stacks within {WRITE_S:g} s" if rank in listening else "has not come so far as to write any"
+        why = f"wrote no stacks within {WRITE_S:g} s" if rank in listening else "was not ready to write any"
         _file(folder, rank).write_text(f"rank {rank}, process {pids[rank]}, {why}\n")
     busy = {rank: place for rank, text in texts.items() if (place := _busy_at(text))}
     return StackReport(folder, stopped, silent, busy)
 
 
 def discard(run_folder: Path, pids: Mapping[int, int]) -> None:
-    """Forget the files of ranks that have ended and never had to write."""
+    """Remove the unused files of ranks that have ended."""
     for rank, pid in pids.items():
         with contextlib.suppress(OSError):  # the whole folder may be gone
             _pending_path(run_folder, rank, pid).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # another mesh's files are in it, or it never was
+    with contextlib.suppress(OSError):  # another mesh uses the folder, or it was never made
         _pending_path(run_folder, 0, 0).parent.rmdir()
 
 
@@ -85,13 +90,13 @@ def _file(folder: Path, rank: int) -> Path:
     return folder / f"rank{rank}.txt"
 
 
-def _new_folder(run_folder: Path, what: str) -> Path:
+def _new_folder(run_folder: Path, name: str) -> Path:
     for number in itertools.count(1):
-        folder = run_folder / f"{what}-{number}"
+        folder = run_folder / f"{name}-{number}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=PRIVATE)
             return folder
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable")
 
 
 def _is_stopped(pid: int) -> bool:
@@ -107,7 +112,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _wait_for_texts(paths: Mapping[int, Path]) -> dict[int, str]:
-    """What stands in the files, once all of them hold something and none of them grows."""
+    """The files' contents, once none is empty and none grows, or after `WRITE_S`."""
     end, before = time.monotonic() + WRITE_S, _read(paths.items())
     while time.monotonic() < end:
         time.sleep(POLL_S)
@@ -123,7 +128,7 @@ def _read(paths: Iterable[tuple[int, Path]]) -> dict[int, str]:
 
 
 def _busy_at(text: str) -> str:
-    """Where a rank's main thread is, whose stack comes last; "" where it waits for another rank."""
+    """The place of a rank's main thread, which is dumped last; "" if it is waiting for another rank."""
     frames = [
         match for line in text.rpartition("most recent call first")[2].splitlines() if (match := FRAME.match(line))
     ]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from pp1_orchestrator.errors import named_line, told_line
+from pp1_orchestrator.errors import named_line, public_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.routing import Routing
@@ -152,7 +152,7 @@ class PromptQueue:
         except Exception as error:  # whatever an encoder raises, the stream keeps what it shows
             log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
             self._metrics.prompt_update("failed")
-            self._events.publish("failed", update=record.id, reason=told_line(error))
+            self._events.publish("failed", update=record.id, reason=public_line(error))
             if needed:
                 raise
             return None

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, told_line
+from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, public_line
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
 from pp1_orchestrator.stage0.observers import Receipts, Recording, Telemetry
@@ -162,7 +162,7 @@ class Session:
             "chunk": parts.pipeline.head,
             "figures": recent_figures(parts.chunk_log, parts.prompts.records),
             "ranks": dict(self._info.ranks()),
-            "failed": None if self.failure is None else told_line(self.failure),
+            "failed": None if self.failure is None else public_line(self.failure),
         }
 
     def updates(self) -> list[UpdateRecord]:
@@ -193,7 +193,7 @@ class Session:
             self.failure = error
             self._parts.lifecycle.enter("failed")
             log.error("the stream has ended: %s", named_line(error))
-            self._parts.events.publish("failed", reason=told_line(error))
+            self._parts.events.publish("failed", reason=public_line(error))
         finally:
             self.done.set()
 

@@ -1,1 +1,1 @@
-"""Keeps the processes honest: restarts, watchdogs, stack dumps, resources."""
+"""Keeps the processes of a run in order: restarts, watchdogs, resource figures."""

@@ -1,47 +1,61 @@
-"""Once a second: the health of the stream and of its ranks and what they use, as metrics; changed ranks as events."""
+"""Once a second: the health of the stream and of its ranks, and what they use, as metrics; changed ranks as events."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import psutil
 
-from pp1_orchestrator.app.stream import Stream
 from pp1_orchestrator.events import EventBus
 from pp1_orchestrator.polling import PollingThread
+from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.telemetry.metrics import Metrics
 
 PERIOD_S = 1.0
 
 
 class ResourceMonitor(PollingThread):
-    """Watches a stream from a thread of its own until closed."""
+    """Samples until closed.
 
-    def __init__(self, stream: Stream, metrics: Metrics, events: EventBus) -> None:
-        self._stream, self._metrics, self._events = stream, metrics, events
+    Args:
+        ranks: returns pid, device and state by rank.
+        memory: returns bytes by rank and component.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        ranks: Callable[[], Mapping[str, Any]],
+        memory: Callable[[], Mapping[str, Mapping[str, int]]],
+        metrics: Metrics,
+        events: EventBus,
+    ) -> None:
+        self._session, self._ranks, self._memory = session, ranks, memory
+        self._metrics, self._events = metrics, events
         self._states: dict[str, str] = {}
         self._cpu_s: dict[tuple[int, int], float] = {}
-        self._look()
-        super().__init__("vitals", PERIOD_S)
+        self._sample()
+        super().__init__("resource-monitor", PERIOD_S)
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
-        self._look()
+        self._sample()
         return True
 
-    def _look(self) -> None:
-        session = self._stream.session
-        self._metrics.health(session.ready(), session.paused)
-        for rank, facts in self._stream.ranks().items():
+    def _sample(self) -> None:
+        self._metrics.health(self._session.ready(), self._session.paused)
+        for rank, facts in self._ranks().items():
             state = facts["state"]
             self._metrics.rank_up(int(rank), state == "up")
             if self._states.get(rank) != state:
                 self._states[rank] = state
                 self._events.publish("rank", rank=int(rank), state=state)
-            self._use(int(rank), facts["pid"])
-        for rank, parts in self._stream.memory().items():
+            self._sample_process(int(rank), facts["pid"])
+        for rank, parts in self._memory().items():
             for component, count in parts.items():
                 self._metrics.vram(int(rank), component, count)
 
-    def _use(self, rank: int, pid: int) -> None:
-        """What the rank's process uses; a process that took its place starts counting anew."""
+    def _sample_process(self, rank: int, pid: int) -> None:
         try:
             process = psutil.Process(pid)
             with process.oneshot():

@@ -1,10 +1,8 @@
-"""How often something may be started anew before it counts as broken for good. Knows nothing of what that is.
+"""Starts the mesh of a run, watches it, and replaces it when it fails.
 
-Looks after the mesh of a run: starts it, watches it, and when it fails starts a whole new one.
-
-Fail whole, restart whole: a mesh has a store, a port and process groups of its own, so nothing of a failed one is met
-again. Rank 0's models, prompt, seed and viewers are not touched. What is still wrong after `supervision.restarts` tries
-is not mended by another one: then the run fails.
+A failed mesh is ended and replaced as a whole: each mesh has its own store, port and process groups, so nothing of a
+failed one is left in the way. Rank 0's models, prompt, seed and viewers are not touched. The run fails when the mesh
+fails more often than `supervision.restarts` allows.
 """
 
 from __future__ import annotations
@@ -14,28 +12,34 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pp1_orchestrator.app.strategy_registry import LAYOUTS
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.errors import MeshError, PeerError, first_line, let_frames_go
+from pp1_orchestrator.errors import MeshError, PeerError, clear_frames, first_line
 from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.layouts.base import Mesh
+from pp1_orchestrator.layouts.base import Layout, Mesh
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.supervision.mesh_watchdog import LOOK_S, MeshFailure, MeshWatchdog, diagnose_hang
+from pp1_orchestrator.supervision.mesh_watchdog import GRACE_S, MeshFailure, MeshWatchdog, diagnose_hang
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.testing.faults import without_fault
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.process_groups import LEADER
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 
+log = logging.getLogger(__name__)
+PAUSE_POLL_S = 0.05
+
 
 class RestartBudget:
-    """restarts: how many within any window_s. pauses_s: before the first, second … of them; the last one repeats."""
+    """How often something may be restarted.
+
+    Args:
+        restarts: allowed number within any `window_s` seconds.
+        pauses_s: seconds before the first, second … restart; the last one repeats.
+    """
 
     def __init__(self, restarts: int, window_s: float, pauses_s: Sequence[float]) -> None:
         self._restarts, self._window_s, self._pauses_s = restarts, window_s, pauses_s
@@ -55,64 +59,80 @@ class RestartBudget:
         return f"{self._restarts} within {self._window_s:g} s are allowed"
 
 
-log = logging.getLogger(__name__)
-POLL_S = 0.05
-
-
 class Supervisor:
-    """`stop` may be called from any thread, the rest from one at a time."""
+    """One run's. `stop` may be called from any thread, all else from one thread at a time.
+
+    generation: number of meshes before the current one. inline_timer: times a mesh in this process, which can't be
+    ended alone; None for any other mesh.
+    """
 
     def __init__(
-        self, settings: Settings, config: WanConfig, metrics: Metrics, events: EventBus, folder: Path | None
+        self,
+        settings: Settings,
+        config: WanConfig,
+        layout: type[Layout],
+        metrics: Metrics,
+        events: EventBus,
+        folder: Path | None,
     ) -> None:
-        rules, deadlines = settings.supervision, settings.deadlines
-        # Encoding text takes a mesh as long as it takes, and its work on the first chunks of a window is new to it.
-        usual_s = deadlines.answer if settings.routing.encoder == "rank0" else deadlines.message
-        warm = config.local_attn_size // config.chunk_frames
-        self._make_clock = partial(ResponseTimer, usual_s, deadlines.message, warm)
-        make_layout = LAYOUTS[settings.layout.name]
-        self._supervised = rules.restarts > 0 and make_layout.restarts
-        self._layout = make_layout(without_fault(settings), config)
-        self._ranks = settings.layout
+        rules = settings.supervision
+        self._settings, self._config, self._layout = settings, config, layout
         self._metrics, self._events, self._folder = metrics, events, folder
+        self._restartable = rules.restarts > 0 and layout.restarts
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._pause_s = 0.0
-        self._guard: MeshWatchdog | None = None
-        self._late: MeshFailure | None = None
-        self.own_clock: ResponseTimer | None = None
-        """Of a mesh in this process: what hangs there can't be ended alone."""
-        self._swap = threading.Lock()
-        """Guards `_closed`, `_guard`, and the exchange of one mesh for the next."""
+        self._start_failure: MeshFailure | None = None
+        self.inline_timer: ResponseTimer | None = None
+        self._lock = threading.Lock()
+        """Guards `_closed`, `_watchdog`, and the replacement of `_mesh`."""
         self._closed = False
+        self._watchdog: MeshWatchdog | None = None
         self.generation = 0
-        """Meshes before this one."""
-        self._mesh: Mesh = make_layout(settings, config).start(folder, self.generation)
+        self._mesh: Mesh = layout(settings, config).start(folder, self.generation)
 
     def connect(self) -> MeshLink:
-        """Meet the first mesh; see `layouts.base.Mesh.connect`."""
-        return self._join()
+        """Wait for the current mesh. Raises what `Mesh.connect` raises; MeshError for a mesh that hangs."""
+        timer = self._make_timer()
+        try:
+            link = self._mesh.connect(timer, self._metrics.result_repeated)
+        except PeerError as error:
+            failure = self._start_failure = diagnose_hang(self._mesh.processes, str(error), self._folder)
+            log.error("%s%s", failure.text, failure.detail)
+            raise MeshError(failure.text) from error
+        if not self._mesh.processes:
+            self.inline_timer = timer
+            return link
+        with self._lock:
+            if not self._closed:  # otherwise `stop` is about to end this mesh, which is no failure
+                self._watchdog = MeshWatchdog(self._mesh, timer, self._folder)
+        return link
 
     def check(self) -> None:
-        if self._guard is not None and self._guard.loss is not None:
-            raise MeshError(self._guard.loss.text)
+        """Raise MeshError if the mesh has failed."""
+        if self._watchdog is not None and self._watchdog.failure is not None:
+            raise MeshError(self._watchdog.failure.text)
 
     def fail(self, error: Exception) -> None:
-        found = self._unwatch(LOOK_S if isinstance(error, PeerError) else 0.0)
-        loss, self._late = found or self._late or MeshFailure("error", first_line(error)), None
+        """End the mesh because of `error`. Raises what ends the run when it may not be restarted."""
+        found = self._close_watchdog(GRACE_S if isinstance(error, PeerError) else 0.0)
+        failure = found or self._start_failure or MeshFailure("error", first_line(error))
+        self._start_failure = None
         self._mesh.kill()
-        self._pause_s = self._spend(loss, error)
-        let_frames_go(error)
+        self._pause_s = self._spend_restart(failure, error)
+        clear_frames(error)
 
     def renew(self, stopped: Callable[[], bool]) -> MeshLink | None:
+        """Replace the mesh after a pause, again and again if it fails to start. None when the stream was stopped."""
         while not self._pause(stopped):
             try:
-                with self._swap:
+                with self._lock:
                     if self._closed:
                         return None
                     self._mesh.stop(None, 0.0)
                     self.generation += 1
-                    self._mesh = self._layout.start(self._folder, self.generation)
-                link = self._join()
+                    layout = self._layout(without_fault(self._settings), self._config)
+                    self._mesh = layout.start(self._folder, self.generation)
+                link = self.connect()
             except MeshError as error:
                 self.fail(error)
                 continue
@@ -122,67 +142,61 @@ class Supervisor:
         return None
 
     def ranks(self) -> dict[str, dict[str, Any]]:
+        """See `Mesh.ranks`."""
         return self._mesh.ranks()
 
     def memory(self) -> Mapping[str, Components]:
+        """See `Mesh.memory`."""
         return self._mesh.memory()
 
     def stop(self, shutdown: wire.EncodedMessage | None, timeout_s: float) -> None:
-        """End the mesh for good; see `layouts.base.Mesh.stop`."""
-        with self._swap:
+        """End the mesh for good; see `Mesh.stop`."""
+        with self._lock:
             self._closed = True
-        self._unwatch()
+        self._close_watchdog()
         self._mesh.stop(shutdown, timeout_s)
 
-    def _join(self) -> MeshLink:
-        clock = self._make_clock()
-        try:
-            link = self._mesh.connect(clock, self._metrics.result_repeated)
-        except PeerError as error:
-            self._late = diagnose_hang(self._mesh.processes, str(error), self._folder)
-            log.error("%s%s", self._late.text, self._late.detail)
-            raise MeshError(self._late.text) from error
-        if not self._mesh.processes:
-            self.own_clock = clock
-            return link
-        with self._swap:
-            if not self._closed:  # `stop` has looked for a guard already, and ends this mesh
-                self._guard = MeshWatchdog(self._mesh, clock, self._folder)
-        return link
+    def _make_timer(self) -> ResponseTimer:
+        """For one mesh. Text encoding has no usual duration; the chunks of the first window do work for the first
+        time."""
+        config, deadlines = self._config, self._settings.deadlines
+        usual_s = deadlines.answer if self._settings.routing.encoder == "rank0" else deadlines.message
+        return ResponseTimer(usual_s, deadlines.message, config.local_attn_size // config.chunk_frames)
 
-    def _unwatch(self, look_s: float = 0.0) -> MeshFailure | None:
-        """look_s: how long to wait for the reason of what the link has noticed."""
-        with self._swap:
-            guard, self._guard = self._guard, None
-        if guard is None:
+    def _close_watchdog(self, grace_s: float = 0.0) -> MeshFailure | None:
+        """Stop watching. grace_s: how long to wait until it has found why the link failed."""
+        with self._lock:
+            watchdog, self._watchdog = self._watchdog, None
+        if watchdog is None:
             return None
-        guard.close(look_s)
-        return guard.loss
+        watchdog.close(grace_s)
+        return watchdog.failure
 
-    def _spend(self, loss: MeshFailure, error: Exception) -> float:
-        """The pause before the next try. Raises what ends the run when there is none."""
-        if not self._supervised:
-            raise error if loss.reason == "error" else MeshError(loss.text) from error
+    def _spend_restart(self, failure: MeshFailure, error: Exception) -> float:
+        """The pause before the next mesh. Raises when there is to be none."""
+        if not self._restartable:
+            raise error if failure.reason == "error" else MeshError(failure.text) from error
         pause_s = self._budget.spend(time.monotonic())
         if pause_s is None:
-            where = self._places(loss.rank)
-            raise MeshError(f"{loss.text}, and no restart is left: {self._budget}; {where}") from error
-        coming = {"generation": self.generation + 1}
-        log.warning("%s: the mesh is started anew in %g s", loss.text, pause_s, extra=coming)
-        self._metrics.mesh_restarts(loss.reason)
-        self._events.publish("restarting", reason=loss.reason, text=loss.text, generation=self.generation + 1)
+            where = self._devices_of(failure.rank)
+            raise MeshError(f"{failure.text}, and no restart is left: {self._budget}; {where}") from error
+        coming = self.generation + 1
+        log.warning("%s: restarting the mesh in %g s", failure.text, pause_s, extra={"generation": coming})
+        self._metrics.mesh_restarts(failure.reason)
+        self._events.publish("restarting", reason=failure.reason, text=failure.text, generation=coming)
         return pause_s
 
-    def _places(self, rank: int | None) -> str:
-        """The device that may have to be looked at: of one rank, or of all of the mesh where it is not known whose."""
-        ranks = range(LEADER, self._ranks.mesh_ranks + 1) if rank is None else [rank]
-        return ", ".join(f"rank {rank} is on {self._ranks.device_of(rank)}" for rank in ranks)
+    def _devices_of(self, rank: int | None) -> str:
+        """The device that may be broken: of one rank, or of all where it is not known which."""
+        layout = self._settings.layout
+        ranks = range(LEADER, layout.mesh_ranks + 1) if rank is None else [rank]
+        return ", ".join(f"rank {rank} is on {layout.device_of(rank)}" for rank in ranks)
 
     def _pause(self, stopped: Callable[[], bool]) -> bool:
-        """True when it was cut short."""
+        """Wait before the next mesh. True when the stream was stopped meanwhile."""
         end = time.monotonic() + self._pause_s
         while not stopped():
             if time.monotonic() >= end:
                 return False
-            time.sleep(POLL_S)
+            time.sleep(PAUSE_POLL_S)
         return True

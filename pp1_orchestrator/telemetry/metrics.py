@@ -1,16 +1,12 @@
-"""The Prometheus metrics of one run, as things to call. What they are called and mean stands in `catalogue`.
+"""The Prometheus metrics of one run, as methods. `metrics_catalogue` has their names and meanings.
 
-Each run has its own registry, so that several runs in one process do not collide. Knows nothing of HTTP: whoever serves
-/metrics takes `Metrics.registry`.
-
-How full the bounded queues get: the newest depth as a metric, the greatest in the run's summary.
+Each run has its own registry, so that several runs in one process do not collide. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -32,7 +28,7 @@ from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartRe
 
 
 class Metrics:
-    """The metrics of one run. Every method is thread-safe and cheap; ranks are labelled by their global number."""
+    """Every method is thread-safe and cheap. Ranks are labelled by their global number."""
 
     def __init__(self, warmup_chunks: int = WARMUP_CHUNKS) -> None:
         self.registry = CollectorRegistry()
@@ -40,9 +36,30 @@ class Metrics:
         self._warmup_left = warmup_chunks
         self._last: ChunkRecord | None = None
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=SCORE_WINDOW)
-        self._define_times()
-        self._define_stream()
-        self._define_health()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._phase, self._period = histogram(catalogue.PHASE), histogram(catalogue.PERIOD)
+        self._to_pixels_s = histogram(catalogue.TO_PIXELS)
+        self._to_pixels_chunks = histogram(catalogue.TO_PIXELS_IN_CHUNKS)
+        self._score = gauge(catalogue.SCORE)
+        self._frames = counter(catalogue.FRAMES)
+        self._dropped = counter(catalogue.DROPPED, DROP_REASONS)
+        self._target_fps = gauge(catalogue.TARGET_FPS)
+        self._queue = gauge(catalogue.QUEUE)
+        self._epoch = gauge(catalogue.EPOCH)
+        self._epochs = counter(catalogue.EPOCHS, EPOCH_REASONS)
+        self._updates = counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
+        self._wire = counter(catalogue.WIRE, ("envelope", "result"))
+        self._repeated = counter(catalogue.REPEATED)
+        self._viewers = gauge(catalogue.VIEWERS)
+        self._limited = counter(catalogue.LIMITED, LIMITS)
+        self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
+        self._state = gauge(catalogue.STATE)
+        for state in STREAM_STATES:
+            self._state.labels(state)
+        self._rank_up = gauge(catalogue.RANK_UP)
+        self._restarts = counter(catalogue.RESTARTS, RESTART_REASONS)
+        self._vram = gauge(catalogue.VRAM)
+        self._cpu = counter(catalogue.CPU)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
@@ -66,11 +83,11 @@ class Metrics:
         self._to_pixels_chunks.observe(chunks)
 
     def prompt_update(self, outcome: PromptOutcome) -> None:
-        """One prompt update came to this stage of its life, for the first time."""
+        """One prompt update reached this state for the first time."""
         self._updates.labels(outcome).inc()
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
-        """A new epoch has begun; reason: in words, as events tell it."""
+        """A new epoch has begun. reason: as in the event."""
         self._epoch.set(epoch)
         self._epochs.labels(epoch_reason(reason)).inc()
 
@@ -78,7 +95,7 @@ class Metrics:
         self._target_fps.set(fps)
 
     def health(self, ready: bool, paused: bool) -> None:
-        """What /readyz says, and whether the stream stands still because somebody wants it to."""
+        """ready: what /readyz says. paused: on request."""
         self._ready.set(ready)
         self._paused.set(paused)
 
@@ -89,69 +106,36 @@ class Metrics:
         self._queue.labels(queue).set(depth)
 
     def result_repeated(self) -> None:
-        """Count one result that rank 0 had already, or has newer ones than."""
+        """Count one result that came twice or late."""
         self._repeated.inc()
 
     def viewers(self, count: int) -> None:
         self._viewers.set(count)
 
     def limited(self, limit: Limited) -> None:
-        """Count one request that was refused because of a limit."""
+        """Count one request that a limit refused."""
         self._limited.labels(limit).inc()
 
     def rank_up(self, rank: int, up: bool) -> None:
         self._rank_up.labels(str(rank)).set(up)
 
     def mesh_restarts(self, reason: RestartReason) -> None:
-        """Count one restart of the mesh."""
         self._restarts.labels(reason).inc()
 
     def stream_state(self, state: StreamState) -> None:
-        """The stream has come to this state of its life."""
         for other in STREAM_STATES:
             self._state.labels(other).set(other == state)
 
     def vram(self, rank: int, component: str, count: int) -> None:
-        """Memory that a rank's component holds, in bytes, on whatever device the rank runs on."""
+        """Bytes that a component holds on its rank's device."""
         self._vram.labels(str(rank), component).set(count)
 
     def cpu(self, rank: int, seconds: float) -> None:
-        """CPU time that a rank's process has used since the last call."""
+        """CPU time that a rank's process has used since the previous call."""
         self._cpu.labels(str(rank)).inc(seconds)
 
-    def _define_times(self) -> None:
-        self._phase = self._histogram(catalogue.PHASE)
-        self._period = self._histogram(catalogue.PERIOD)
-        self._to_pixels_s = self._histogram(catalogue.TO_PIXELS)
-        self._to_pixels_chunks = self._histogram(catalogue.TO_PIXELS_IN_CHUNKS)
-        self._score = self._gauge(catalogue.SCORE)
-
-    def _define_stream(self) -> None:
-        self._frames = self._counter(catalogue.FRAMES)
-        self._dropped = self._counter(catalogue.DROPPED, DROP_REASONS)
-        self._target_fps = self._gauge(catalogue.TARGET_FPS)
-        self._queue = self._gauge(catalogue.QUEUE)
-        self._epoch = self._gauge(catalogue.EPOCH)
-        self._epochs = self._counter(catalogue.EPOCHS, EPOCH_REASONS)
-        self._updates = self._counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
-        self._wire = self._counter(catalogue.WIRE, ("envelope", "result"))
-        self._repeated = self._counter(catalogue.REPEATED)
-        self._viewers = self._gauge(catalogue.VIEWERS)
-        self._limited = self._counter(catalogue.LIMITED, LIMITS)
-
-    def _define_health(self) -> None:
-        self._ready = self._gauge(catalogue.READY)
-        self._paused = self._gauge(catalogue.PAUSED)
-        self._state = self._gauge(catalogue.STATE)
-        for state in STREAM_STATES:
-            self._state.labels(state)
-        self._rank_up = self._gauge(catalogue.RANK_UP)
-        self._restarts = self._counter(catalogue.RESTARTS, RESTART_REASONS)
-        self._vram = self._gauge(catalogue.VRAM)
-        self._cpu = self._counter(catalogue.CPU)
-
     def _counter(self, spec: Spec, values: tuple[str, ...] = ()) -> Counter:
-        """values: of its label; they are there with 0 from the start, so that a query sees the first increase."""
+        """values: of its label. They start at 0, so that a query sees the first increase."""
         counter = Counter(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
         for value in values:
             counter.labels(value)
@@ -172,26 +156,20 @@ class Metrics:
             self._score.set(score if score is not None else 0.0)
 
 
-class DepthGauge(Protocol):
-    """Where depths are shown (`measure.metrics.Metrics`)."""
-
-    def queue_depth(self, queue: str, depth: int) -> None: ...
-
-
 class QueueDepths:
-    """Depths of named queues, told by those who fill them. Thread-safe."""
+    """Depths of the bounded queues: the current one as a metric, the largest for the summary. Thread-safe."""
 
-    def __init__(self, gauge: DepthGauge) -> None:
-        self._gauge = gauge
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
-        self._greatest: dict[str, int] = {}
+        self._max: dict[str, int] = {}
 
-    def note(self, queue: str, depth: int) -> None:
-        """Entries in the queue, read after one came or went."""
+    def record(self, queue: str, depth: int) -> None:
+        """depth: entries in the queue after one was added or taken."""
         with self._lock:
-            self._greatest[queue] = max(self._greatest.get(queue, 0), depth)
-        self._gauge.queue_depth(queue, depth)
+            self._max[queue] = max(self._max.get(queue, 0), depth)
+        self._metrics.queue_depth(queue, depth)
 
-    def greatest(self) -> dict[str, int]:
+    def max_depths(self) -> dict[str, int]:
         with self._lock:
-            return dict(self._greatest)
+            return dict(self._max)

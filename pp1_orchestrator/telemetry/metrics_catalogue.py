@@ -1,6 +1,6 @@
-"""The catalogue of Prometheus metrics: every name, kind, unit, label and bucket, and what it means.
+"""The name, kind, unit, labels, buckets and meaning of every Prometheus metric.
 
-`metrics` makes them from it, and docs/metrics.md is its table. Knows neither who measures nor who scrapes.
+`metrics` and docs/metrics.md are made from it. Knows nothing of who measures or scrapes.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ STREAM_STATES: tuple[StreamState, ...] = get_args(StreamState)
 PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = get_args(PromptOutcome)
 LIMITS: tuple[Limited, ...] = get_args(Limited)
 
-# Within the range that is met in practice neighbouring bounds are at most a factor of 1.6 apart: a quantile that
-# Prometheus interpolates is off by no more than that. Outside of it a few bounds tell "nothing" and "far too long".
+# Within the usual range neighbouring bounds differ by a factor of at most 1.6, which bounds the error of a quantile
+# that Prometheus interpolates. Outside it a few bounds tell "nothing" from "far too long".
 
-# A phase may be planning (1 ms), sending (a few ms), decoding, or all of the mesh's work on a chunk: 80 to 400 ms for
-# the tiny model on a CPU, 300 to 2000 ms for one of 14B parameters on a few GPUs.
+# A phase: planning (1 ms), sending (a few ms), decoding, or all of the mesh's work on a chunk: 80 to 400 ms for the
+# tiny model on a CPU, 300 to 2000 ms for a 14B model on a few GPUs.
 PHASE_S = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
     3.0, 5.0, 10.0,
 )  # fmt: skip
-# The same chunks, seen as a whole. A period is compared with what the target FPS allows (750 ms for 12 frames at 16
-# FPS, 500 ms at 24), so the bounds are closest around it.
+# A chunk's period is compared with the allowed one (750 ms for 12 frames at 16 FPS, 500 ms at 24 FPS): the bounds are
+# closest there.
 PERIOD_S = (0.05, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.1, 1.3, 1.6, 2.0, 2.5, 4.0, 10.0)
-# One to three chunks plus encoding the text: 200 ms to 5 s.
+# One to three chunks and the text encoding: 200 ms to 5 s.
 TO_PIXELS_S = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 7.0, 10.0, 20.0)
-# Overlap makes it 1 to 3; queues and a burst of updates a few more.
+# 1 to 3 with overlap, a few more with queues or a burst of updates.
 TO_PIXELS_CHUNKS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 
 SCORE_WINDOW = 60
-"""Chunks that `pp1_overlap_score` looks back on."""
+"""Number of chunks that `pp1_overlap_score` covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One metric. `name` is what a query says; `labels` tells for each label what it holds."""
+    """One metric. labels: the meaning of each label."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -135,13 +135,13 @@ CATALOGUE = (
 
 
 def epoch_reason(words: str) -> EpochReason:
-    """The label for an epoch's reason as events tell it: they may name an update, labels must be few."""
+    """The label for an event's reason, which may name an update: a label needs few values."""
     known: dict[str, EpochReason] = {reason: reason for reason in EPOCH_REASONS}
     return known.get(words.split(" ", 1)[0], "other")
 
 
 def table() -> Iterator[str]:
-    """The lines of a Markdown table of everything here."""
+    """The lines of a Markdown table of all metrics."""
     yield "| metric | kind | unit | labels | meaning |"
     yield "|---|---|---|---|---|"
     for spec in CATALOGUE:
@@ -150,7 +150,7 @@ def table() -> Iterator[str]:
 
 
 def bucket_table() -> Iterator[str]:
-    """The lines of a Markdown table of the histograms' bounds."""
+    """The lines of a Markdown table of the histograms' buckets."""
     yield "| histogram | upper bounds of its buckets |"
     yield "|---|---|"
     for spec in CATALOGUE:

@@ -1,8 +1,6 @@
-"""The log of all chunks of a run: bounded in memory, written as chunks.jsonl, one line a chunk.
+"""The record of every chunk and every prompt update, and the log of all chunks, written as chunks.jsonl.
 
 Owns the figures that need two neighbouring chunks (period, hidden time). Knows nothing of where the records come from.
-
-What is kept of every chunk and every prompt update while a stream runs. Plain data, monotonic seconds.
 """
 
 from __future__ import annotations
@@ -23,10 +21,12 @@ from pp1_orchestrator.telemetry.overlap_score import hidden_s
 class ChunkRecord(msgspec.Struct):
     """Times of one chunk. `*_s` are monotonic seconds on rank 0's clock, `*_ms` are durations.
 
-    build: planner and conditioning; text_ms: encoding text on rank 0, beside the stream; send: envelope on its way;
-    anchor_ms: what the next plan had to wait for of this chunk's pixels. The mesh's own figures come with the result:
-    denoise_ms (this chunk), context_ms (the previous chunk's context pass), mesh_idle_ms, and mesh_text_ms, by which
-    encoding text held the mesh up.
+    build: planning and conditioning. text_ms: text encoding on rank 0, beside the stream. send: until the envelope was
+    taken. recv_ms: moving the result once its header has come, without the wait for the mesh. emit_s: end of decode,
+    before any pacing. anchor_ms: how long the next plan waited for this chunk's pixels.
+
+    Measured by the mesh: denoise_ms (this chunk), context_ms (the context pass after the previous one), mesh_idle_ms,
+    mesh_text_ms (how long text encoding held the mesh up).
     """
 
     chunk_index: int
@@ -40,10 +40,8 @@ class ChunkRecord(msgspec.Struct):
     recv_start_s: float = 0.0
     recv_end_s: float = 0.0
     recv_ms: float = 0.0
-    """Moving the result after its header arrived; waiting for the mesh is not in it."""
     decode_start_s: float = 0.0
     emit_s: float = 0.0
-    """Decode done, before any pacing."""
     denoise_ms: float = 0.0
     context_ms: float = 0.0
     anchor_ms: float = 0.0
@@ -64,7 +62,7 @@ class ChunkRecord(msgspec.Struct):
         return (self.denoise_ms + self.context_ms + self.mesh_text_ms) / 1e3
 
     def phases_s(self) -> dict[str, float]:
-        """Seconds of each phase that this chunk went through; `text` only where a prompt was encoded."""
+        """Seconds by phase; `text` only if a prompt was encoded."""
         phases = {
             "build": self.build_end_s - self.build_start_s,
             "send": self.send_end_s - self.send_start_s,
@@ -77,7 +75,10 @@ class ChunkRecord(msgspec.Struct):
 
 
 class UpdateRecord(msgspec.Struct):
-    """The life of one prompt update. accepted_chunk: newest chunk whose result had reached rank 0 at acceptance."""
+    """One prompt update. accepted_chunk: the newest chunk that rank 0 had received when it accepted the update.
+
+    truncated: a prompt is longer than the text encoder reads.
+    """
 
     id: str
     prompt: str
@@ -87,15 +88,14 @@ class UpdateRecord(msgspec.Struct):
     emitted_s: float | None = None
     superseded: bool = False
     truncated: bool = False
-    """The text encoder reads only the beginning of a prompt in it."""
 
 
 CHUNK_LIMIT = 100_000
-"""Chunks kept: about half a day at two chunks a second, some 60 MB."""
+"""Half a day at two chunks a second; some 60 MB."""
 
 
 class ChunkLog:
-    """Collects records in the order of decoding; past `limit` the oldest go and are counted. Thread-safe."""
+    """The newest `limit` records, in the order of decoding. Thread-safe."""
 
     def __init__(self, limit: int = CHUNK_LIMIT) -> None:
         if limit < 1:
@@ -132,7 +132,7 @@ class ChunkLog:
             return self._added - len(self._records)
 
     def write(self, path: Path) -> None:
-        """Write chunks.jsonl: each record's own fields and `derived`'s."""
+        """Write chunks.jsonl: the fields of each record and those of `derived`."""
         records = self.records()
         periods = periods_s(records)
         with path.open("wb") as out:
@@ -141,9 +141,9 @@ class ChunkLog:
 
 
 def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
-    """Seconds from the chunk before to each chunk, decode-done to decode-done.
+    """Seconds from the end of each previous chunk's decode to the end of each chunk's.
 
-    None for the first, and after a gap in the chunk numbers (a hard cut dropped results): such a time is no period.
+    None for the first chunk, and after a gap in the chunk numbers, where results were dropped.
     """
     out: list[float | None] = [None] * min(1, len(records))
     for before, record in pairwise(records):
@@ -153,7 +153,7 @@ def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
 
 
 def derived(record: ChunkRecord, period_s: float | None) -> dict[str, Any]:
-    """The milliseconds that follow from a record's times; period_ms and hidden_ms are None without a period."""
+    """Figures computed from a record, in milliseconds; period_ms and hidden_ms are None without a period."""
     hidden = None if period_s is None else 1e3 * hidden_s(record.stage0_s, record.mesh_s, period_s)
     return {
         "period_ms": None if period_s is None else 1e3 * period_s,

@@ -1,7 +1,7 @@
-"""Spans and flow points of one rank, kept in a bounded ring while the stream runs, written as one part file at its end.
+"""Spans and flow points of one rank: kept in a bounded ring during the run, written as one part file at its end.
 
-All ranks of a host share CLOCK_MONOTONIC (`time.monotonic_ns`), so parts need no alignment. What a trace looks like is
-`trace.py`'s business. Knows nothing of torch, processes or the stream.
+All ranks of a host share CLOCK_MONOTONIC (`time.monotonic_ns`), so parts need no alignment. Knows nothing of torch,
+processes, or the format of a trace.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import contextlib
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,15 +24,15 @@ Scalar = int | float | str
 Item = TypeVar("Item")
 
 DEFAULT_LIMIT = 4_000
-"""Newest spans, and arrows: those of some 300 chunks on rank 0. A show of days must not hold all of its spans."""
+"""Newest spans, and newest flow points: of some 300 chunks on rank 0. A run may last for days."""
 PENDING_LIMIT = 256
-"""Spans of a device whose ends it has not come to yet."""
+"""Device spans still running."""
 DEVICE_PREFIX = "gpu "
 PART_SUFFIX = ".part.json"
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Something that took time. `ids` say what for: chunk, call_id, epoch."""
+    """A phase of work. ids: chunk, call_id, epoch."""
 
     phase: str
     start_ns: int
@@ -40,9 +41,9 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class FlowPoint(msgspec.Struct, frozen=True):
-    """One end of an arrow between ranks. Both ends have the same kind and call_id.
+    """One end of an arrow between ranks. The other end has the same kind and call_id.
 
-    It lies in a span of `phase`; None: in the rank's last span before it (out) or its next one (in).
+    It lies in a span of `phase`. None: in the rank's last span before it (out) or its next one (in).
     """
 
     kind: str
@@ -53,7 +54,7 @@ class FlowPoint(msgspec.Struct, frozen=True):
 
 
 class TracePart(msgspec.Struct, frozen=True):
-    """What one process recorded. dropped: spans and flow points that the ring no longer held."""
+    """What one process recorded. dropped: number of spans and flow points that the ring lost."""
 
     rank: int
     spans: list[Span]
@@ -61,24 +62,24 @@ class TracePart(msgspec.Struct, frozen=True):
     dropped: int
 
 
-class DeviceClock(Protocol):
-    """Times what a device does later than it is told to. Asking it never waits for the device."""
+class DeviceClock(ABC):
+    """The times at which a device reaches points in its queue of work. No method waits for the device."""
 
+    @abstractmethod
     def mark(self) -> Any:
-        """The point that the calling thread's work for the device has come to."""
-        ...
+        """A mark after the work that the calling thread has queued so far."""
 
+    @abstractmethod
     def reached(self, mark: Any) -> bool:
-        """Whether the device has come to it, too."""
-        ...
+        """Whether the device has reached the mark."""
 
+    @abstractmethod
     def ns(self, mark: Any) -> int:
-        """When it did, on the monotonic clock."""
-        ...
+        """When the device reached it, on the monotonic clock."""
 
 
 class _Pending(NamedTuple):
-    """A span of a device that may not be over yet."""
+    """A device span that may still be running."""
 
     phase: str
     ids: dict[str, Scalar]
@@ -89,7 +90,8 @@ class _Pending(NamedTuple):
 class SpanRecorder:
     """Records one rank's spans and flow points. Thread-safe; each list keeps its newest `limit` entries.
 
-    clock: of the device that the rank computes on, where that is another one than the host's.
+    Args:
+        clock: of the device that the rank computes on; None for the host.
     """
 
     def __init__(self, rank: int, limit: int = DEFAULT_LIMIT, clock: DeviceClock | None = None) -> None:
@@ -104,15 +106,15 @@ class SpanRecorder:
         self._clock = clock
         self._pending: deque[_Pending] = deque(maxlen=PENDING_LIMIT)
         self._device_lock = threading.Lock()
-        """Guards `_pending` and the clock. Taken before `_lock`."""
+        """Guards `_pending` and `_clock`. Taken before `_lock`."""
 
     def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
-        """Context manager: one span from entering to leaving, also when the body raises."""
+        """Context manager that records one span, also when the body raises."""
         return _OpenSpan(self, phase, ids)
 
     @contextlib.contextmanager
     def on_device(self, phase: str, **ids: Scalar) -> Iterator[None]:
-        """A further span, of what the device does for the body; it is added when the device is done with it."""
+        """Context manager that also records the body's work on the device, once the device has finished it."""
         if self._clock is None:
             yield
             return
@@ -124,32 +126,32 @@ class SpanRecorder:
         self._add_reached(self._clock)
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
-        """A span that is already over, in `time.monotonic_ns` nanoseconds."""
+        """Record a span that has ended; `time.monotonic_ns` nanoseconds."""
         self._keep(self._spans, Span(phase, start_ns, max(start_ns, end_ns), ids))
 
     def flow_out(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
-        """An arrow leaves here, now, from the span that is open in this thread (or from `phase` at `at_ns`).
+        """Record that an arrow starts here and now, in the thread's open span, or in `phase` at `at_ns`.
 
-        Where no span is open, it leaves from the rank's last one, and arrives at its next one.
+        Where no span is open, it starts in the rank's last one and ends in the next one.
         """
         self._flow("out", kind, call_id, phase, at_ns)
 
     def flow_in(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
-        """The arrow of the same kind and call_id arrives here; see `flow_out`."""
+        """Record that the arrow of this kind and call_id ends here; see `flow_out`."""
         self._flow("in", kind, call_id, phase, at_ns)
 
-    def part(self) -> TracePart:
-        """A copy of what is kept."""
+    def snapshot(self) -> TracePart:
+        """A copy of what is kept now."""
         if self._clock is not None:
             self._add_reached(self._clock)
         with self._lock:
             return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
 
     def write_part(self, folder: Path) -> None:
-        """Write this process's part into `folder`. The file appears whole or not at all."""
+        """Write this process's part into `folder`, whole or not at all."""
         path = folder / f"trace-rank{self.rank}-{os.getpid()}{PART_SUFFIX}"
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_bytes(msgspec.json.encode(self.part()))
+        unfinished.write_bytes(msgspec.json.encode(self.snapshot()))
         unfinished.replace(path)
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
@@ -170,7 +172,7 @@ class SpanRecorder:
 
 
 class NullSpanRecorder(SpanRecorder):
-    """Records nothing, at no cost."""
+    """Records nothing."""
 
     def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -186,7 +188,7 @@ class NullSpanRecorder(SpanRecorder):
 
 
 class _OpenPhases(threading.local):
-    """The phases that this thread is in, outermost first."""
+    """The open phases of this thread, outermost first."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -196,7 +198,7 @@ class _OpenPhases(threading.local):
 
 
 class _OpenSpan:
-    """A span between its two ends."""
+    """A span that has not ended."""
 
     __slots__ = ("_ids", "_phase", "_recorder", "_start_ns")
 

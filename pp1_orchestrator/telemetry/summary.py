@@ -1,11 +1,7 @@
-"""Incremental SHA-256 over arrays in order: two runs that made the same pixels or latents have the same digest.
+"""summary.json: one run in figures, with the digests of its pixels and latents. Other programs read this file.
 
-Knows nothing of torch: a tensor comes in as its numpy view.
-
-summary.json: one run in figures. The layout is an interface; other programs read it (`schema` counts its changes).
-
-Medians and percentiles leave out the first `warmup_chunks` chunks, and so does `fps`; `chunks`, `frames` and `wall_s`
-count the whole run. Knows nothing of how the records were collected.
+The quantiles and `fps` leave out the first `warmup_chunks` chunks; `chunks`, `frames` and `wall_s` count the whole run.
+Knows nothing of how the records were collected.
 """
 
 from __future__ import annotations
@@ -23,25 +19,25 @@ from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord, period
 
 
 class ArrayDigest:
-    """SHA-256 over the raw bytes of the arrays fed to it; where the stream is cut into chunks makes no difference."""
+    """SHA-256 over the bytes of arrays in order, however they are split into chunks."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def update(self, array: npt.NDArray[np.generic]) -> None:
-        """Add an array's bytes in C order. A contiguous array is read in place; any other is copied first."""
+        """Add an array in C order."""
         self._hash.update(np.ascontiguousarray(array).data)
 
     def hexdigest(self) -> str:
-        """The digest of everything so far, 64 hexadecimal digits."""
         return self._hash.hexdigest()
 
 
 SCHEMA = 1
+"""Counts the incompatible changes of the file."""
 
 
 class RunConfig(msgspec.Struct, frozen=True):
-    """The choices that made this run."""
+    """The options that were chosen."""
 
     model: str
     routing: str
@@ -52,7 +48,7 @@ class RunConfig(msgspec.Struct, frozen=True):
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """Of one phase, in milliseconds; all 0 where the phase never ran."""
+    """Milliseconds of one phase; all 0 if it never ran."""
 
     p50: float
     p95: float
@@ -60,7 +56,7 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class PhasesMs(msgspec.Struct, frozen=True):
-    """Where a chunk's time goes. `text` counts only chunks that encoded a prompt; it is a part of `build`."""
+    """`text` is a part of `build`, and covers only chunks that encoded a prompt."""
 
     text: Quantiles
     build: Quantiles
@@ -72,7 +68,7 @@ class PhasesMs(msgspec.Struct, frozen=True):
 
 
 class UpdateSummary(msgspec.Struct, frozen=True):
-    """One prompt update. The last three are None where a newer update came before it was applied."""
+    """One prompt update. The last three are None if a newer update replaced it before it was applied."""
 
     id: str
     prompt: str
@@ -83,17 +79,16 @@ class UpdateSummary(msgspec.Struct, frozen=True):
 
 
 class WireBytes(msgspec.Struct, frozen=True):
-    """Median size of the messages between rank 0 and the leader, in bytes."""
+    """Median bytes of the messages between rank 0 and the leader."""
 
     envelope_p50: int
     result_p50: int
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole file. overlap_score, hidden and idle time are None where no chunk followed the warm-up.
+    """The whole file. overlap_score, hidden_ms_p50 and mesh_idle_ms_p50 are None if no chunk followed the warm-up.
 
-    mesh_text_ms_max: the longest that encoding text held the mesh up, over all chunks. queue_depth_max: by queue.
-    load_s: seconds that rank 0 took to load what makes pixels, and what encodes prompts.
+    mesh_text_ms_max: how long text encoding held the mesh up at most. queue_depth_max: by queue. load_s: by part.
     """
 
     schema: int = SCHEMA
@@ -128,11 +123,14 @@ def build_summary(
     queue_depth_max: Mapping[str, int] | None = None,
     load_s: Mapping[str, float] | None = None,
 ) -> Summary:
-    """Sum a run up.
+    """Summarize a run. A run without chunks has zeros and Nones.
 
-    records: every decoded chunk in order. memory: bytes by rank and component. digests: SHA-256 of all pixels and of
-    all latents. queue_depth_max: how full each bounded queue got. load_s: seconds by part. A run of no chunk sums up to
-    zeros and Nones.
+    Args:
+        records: every decoded chunk, in order.
+        memory: bytes by rank and component.
+        digests: SHA-256 of all pixels, and of all latents.
+        queue_depth_max: the largest depth by queue.
+        load_s: seconds of loading by part.
     """
     timed = [(r, p) for r, p in zip(records, periods_s(records), strict=True)][warmup_chunks:]
     steady = [record for record, _ in timed]
@@ -165,17 +163,17 @@ def build_summary(
 
 
 def write_summary(summary: Summary, path: Path) -> None:
-    """Write the file, indented for people."""
+    """Write the file, indented."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
 
 
 def read_summary(path: Path) -> Summary:
-    """Read a file back. msgspec.ValidationError where it is no summary."""
+    """Read a file. Raises msgspec.ValidationError if it is not a summary."""
     return msgspec.json.decode(path.read_bytes(), type=Summary)
 
 
 def _fps(records: Sequence[ChunkRecord], warmup: int) -> float | None:
-    """Frames of the chunks after the warm-up by the time from the last warm-up chunk's decode to the last chunk's."""
+    """Frames after the warm-up, divided by the time from the end of the warm-up to the end of the last chunk."""
     if len(records) <= warmup:
         return None
     start_s = records[warmup - 1].emit_s if warmup else records[0].build_start_s

@@ -1,6 +1,6 @@
-"""Merges the ranks' parts into trace.json, in the Chrome trace format that ui.perfetto.dev opens.
+"""Merges the ranks' parts into trace.json, in the Chrome trace format, which ui.perfetto.dev opens.
 
-One process track a rank, one thread track a phase, and arrows between the ranks. Knows nothing of how spans are made.
+One process track a rank, one thread track a phase, and arrows between ranks. Knows nothing of how spans are recorded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _TRACKS_A_RANK = 1000
 
 
 def merge_trace(folder: Path, fps: float) -> Path:
-    """Merge `folder`'s part files into trace.json, remove them, and return its path. An unreadable part is left out.
+    """Merge the parts in `folder` into trace.json, remove them, and return its path. An unreadable part is left out.
 
-    fps: of the video when it is shown; a chunk is late when it took longer than its pictures last.
+    Args:
+        fps: of the shown video. A chunk is late when it took longer than its frames are shown.
     """
     paths = sorted(folder.glob(f"*{PART_SUFFIX}"))
     parts = [part for part in map(_read, paths) if part is not None]
@@ -39,7 +40,7 @@ def merge_trace(folder: Path, fps: float) -> Path:
 
 
 def build_trace(parts: Iterable[TracePart], fps: float) -> dict[str, Any]:
-    """The whole trace as one JSON object: names first, then all events by time in microseconds."""
+    """The trace as a JSON object: names first, then all events by time, in microseconds."""
     ranks: dict[int, list[TracePart]] = {}
     for part in parts:
         ranks.setdefault(part.rank, []).append(part)
@@ -52,12 +53,12 @@ def build_trace(parts: Iterable[TracePart], fps: float) -> dict[str, Any]:
     return {
         "displayTimeUnit": "ms",
         "otherData": {"clock": "CLOCK_MONOTONIC", "dropped_by_rank": dropped},
-        "traceEvents": names + sorted(_whole_arrows(events), key=_order),
+        "traceEvents": names + sorted(_complete_arrows(events), key=_order),
     }
 
 
 class _Track:
-    """One row of the picture: spans of one phase that do not overlap, in order of time."""
+    """One row of the trace: spans of one phase that do not overlap, by time."""
 
     def __init__(self, tid: int, name: str) -> None:
         self.tid = tid
@@ -68,12 +69,12 @@ class _Track:
         return not self.spans or self.spans[-1].end_ns <= at_ns
 
     def holds(self, at_ns: int) -> bool:
-        """Whether the instant lies in one of the spans."""
+        """Whether a span covers this instant."""
         after = self._first_after(at_ns)
         return after > 0 and at_ns <= self.spans[after - 1].end_ns
 
     def nearest(self, at_ns: int, end: Literal["out", "in"]) -> int | None:
-        """For an instant between spans: the end of the span before it (out), or the start of the next one (in)."""
+        """For an instant between spans: the end of the previous span (out), or the start of the next one (in)."""
         after = self._first_after(at_ns)
         if end == "out":
             return self.spans[after - 1].end_ns if after > 0 else None
@@ -84,7 +85,7 @@ class _Track:
 
 
 class _RankTracks:
-    """One rank's spans laid onto tracks: a track a phase, and a further one wherever two of a phase overlap."""
+    """One rank's spans on tracks: one track a phase, more where spans of a phase overlap."""
 
     def __init__(self, rank: int, parts: list[TracePart]) -> None:
         self.rank = rank
@@ -110,7 +111,7 @@ class _RankTracks:
                 yield what | {"pid": self.rank, "tid": track.tid} | times
         for flow in self._flows:
             place = self._inside(flow) if flow.phase is not None else self._beside(flow)
-            if place is not None:  # otherwise the ring has let the span go already
+            if place is not None:  # None: the recorder no longer had the span
                 yield self._flow_event(flow, *place)
 
     def _all(self) -> list[_Track]:
@@ -126,12 +127,12 @@ class _RankTracks:
         return tracks[-1]
 
     def _inside(self, flow: FlowPoint) -> tuple[int, int] | None:
-        """Thread id and time of a flow point in a span of its phase."""
+        """Thread id and time of a flow point that lies in a span of its phase."""
         tracks = self._tracks.get(flow.phase or "", [])
         return next(((track.tid, flow.at_ns) for track in tracks if track.holds(flow.at_ns)), None)
 
     def _beside(self, flow: FlowPoint) -> tuple[int, int] | None:
-        """Thread id and time of a flow point of no phase, moved to the span of this rank that is nearest in time."""
+        """Thread id and time of a flow point without a phase: moved to this rank's nearest span."""
         places = [
             (time, track.tid) for track in self._all() if (time := track.nearest(flow.at_ns, flow.end)) is not None
         ]
@@ -157,13 +158,13 @@ def _read(path: Path) -> TracePart | None:
         return None
 
 
-def _whole_arrows(events: list[TraceEvent]) -> list[TraceEvent]:
-    """All events but arrows that lack one of their two ends."""
+def _complete_arrows(events: list[TraceEvent]) -> list[TraceEvent]:
+    """All events except arrows without one of their ends."""
     ends = {ph: {(e["name"], e["id"]) for e in events if e["ph"] == ph} for ph in "sf"}
     whole = ends["s"] & ends["f"]
     return [event for event in events if event["ph"] not in "sf" or (event["name"], event["id"]) in whole]
 
 
 def _order(event: TraceEvent) -> tuple[float, float]:
-    """By time; at the same instant the longer span first, then what lies inside it."""
+    """By time; of several at the same instant, the longest span first: it contains the others."""
     return event["ts"], -event.get("dur", -1.0)

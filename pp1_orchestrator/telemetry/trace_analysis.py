@@ -1,6 +1,4 @@
-"""What a trace tells beyond its spans: how full the queues were, each chunk's period beside the allowed one, and why a
-chunk was late. Worked out from the spans when a run is over; nothing of it is recorded while it runs.
-"""
+"""Computes from a finished trace the queue depths, each chunk's period, and why a chunk was late."""
 
 from __future__ import annotations
 
@@ -11,16 +9,16 @@ from typing import Any
 from pp1_orchestrator.telemetry.spans import Span
 
 TOLERANCE = 1.1
-"""A chunk is late when its period is so many times the allowed one: a paced stream's periods lie around it."""
+"""A chunk is late if its period is longer than this times the allowed one: a paced stream's periods vary around it."""
 WAITS = frozenset({"mesh", "wait", "wait for link", "wait for decode"})
-"""Spans in which a rank waits for another part of the same chunk, or of the one before."""
+"""Spans in which a rank only waits for another one."""
 NOTHING = "nothing to do"
 
 Interval = tuple[int, int]
 
 
 def counter_events(spans: Mapping[int, Sequence[Span]], fps: float) -> Iterator[dict[str, Any]]:
-    """Counters and `late` marks as trace events of rank 0, from the spans by rank. fps: of the video when shown."""
+    """Counters and `late` marks, as trace events of rank 0. spans: by rank; fps: of the shown video."""
     own = spans.get(0, ())
     ends = {phase: {s.ids.get("chunk"): s.end_ns for s in own if s.phase == phase} for phase in ("build", "recv")}
     decoded = [span for span in own if span.phase == "decode" and "frames" in span.ids]
@@ -39,7 +37,7 @@ def counter_events(spans: Mapping[int, Sequence[Span]], fps: float) -> Iterator[
 
 
 def _depth(name: str, into: Mapping[Any, int], out_of: Mapping[Any, int]) -> Iterator[dict[str, Any]]:
-    """A queue's depth over time, from when each chunk came and went."""
+    """A queue's depth over time, from when each chunk entered and left it."""
     through = into.keys() & out_of.keys()
     moves = [(into[chunk], 1) for chunk in through] + [(out_of[chunk], -1) for chunk in through]
     depth = 0
@@ -49,7 +47,7 @@ def _depth(name: str, into: Mapping[Any, int], out_of: Mapping[Any, int]) -> Ite
 
 
 def _reason(spans: Mapping[int, Sequence[Span]], window: Interval) -> dict[str, Any]:
-    """The part that took most of the window, on whichever rank, or that nobody did anything for most of it."""
+    """The phase and rank that took most of the window, or `NOTHING` where all ranks waited for longer."""
     inside: dict[tuple[str, int], list[Interval]] = {}
     for rank in sorted(spans):
         for span in spans[rank]:
@@ -63,7 +61,7 @@ def _reason(spans: Mapping[int, Sequence[Span]], window: Interval) -> dict[str, 
 
 
 def _covered(intervals: Iterable[Interval]) -> int:
-    """Nanoseconds that lie in at least one of them."""
+    """Nanoseconds covered by at least one interval."""
     total, until = 0, 0
     for start, end in sorted(intervals):
         total += max(0, end - max(start, until))

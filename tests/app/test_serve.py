@@ -8,7 +8,7 @@ from pp1_orchestrator.app.serve import Web, run_serve
 from tests.system.in_process import SMALL, make_settings
 from tests.system.program import free_port
 
-WATCHES = {"vitals", "self-watch", "mesh-guard"}
+WATCHES = {"resource-monitor", "process-watchdog", "mesh-watchdog"}
 
 
 def test_a_server_that_fails_leaves_no_thread_behind_that_watches(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ EMBEDS = torch.arange(12, dtype=torch.float32).view(1, 3, 4)
 
 
 def plan_for(**changes) -> InferPlan:
-    """The plan of a stream's first chunk, unless told otherwise."""
+    """The plan of a stream's first chunk, with `changes`."""
     base = {
         "chunk_index": 0, **SIZE, "latents_shape": SHAPE, "current_start_frame": 0, "do_kv_recompute": False,
         "clean_pass": True, "denoising_steps": (1000.0, 500.0), "expected_generator_calls": 2, "init_cache": True,

@@ -22,12 +22,12 @@ class Pipe:
         tensor.copy_(self.parts.pop(0))
 
 
-def travel(parcel: wire.EncodedMessage):
+def travel(message: wire.EncodedMessage):
     pipe = Pipe()
-    send_message(parcel, pipe.parts.append)
+    send_message(message, pipe.parts.append)
     received = receive_message(pipe.receive, "cpu")
     assert not pipe.parts
-    assert received.nbytes == parcel.nbytes
+    assert received.nbytes == message.nbytes
     return received.message
 
 
@@ -55,17 +55,17 @@ def test_a_result_survives_the_wire(result):
 @given(envelopes(), st.data())
 def test_a_damaged_message_is_refused_or_read_but_never_breaks_the_reader(envelope, data):
     """One flipped byte in header or metadata: a ContractError, or a message that keeps all rules."""
-    parcel = wire.pack_envelope(envelope)
-    part = data.draw(st.sampled_from([parcel.header.view(torch.uint8), parcel.meta]))
+    message = wire.pack_envelope(envelope)
+    part = data.draw(st.sampled_from([message.header.view(torch.uint8), message.meta]))
     part[data.draw(st.integers(0, len(part) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        header = wire.read_header(parcel.header)
-        meta, specs = wire.read_meta(header, parcel.meta)
+        header = wire.read_header(message.header)
+        meta, specs = wire.read_meta(header, message.meta)
     except ContractError:
         return
-    if [(spec.torch_dtype, spec.shape) for spec in specs] == [(t.dtype, tuple(t.shape)) for t in parcel.tensors]:
+    if [(spec.torch_dtype, spec.shape) for spec in specs] == [(t.dtype, tuple(t.shape)) for t in message.tensors]:
         try:
-            wire.build(meta, specs, list(parcel.tensors))
+            wire.build(meta, specs, list(message.tensors))
         except ContractError:
             return
 
@@ -89,10 +89,10 @@ def test_a_type_that_does_not_travel_is_refused_before_the_first_byte(dtype):
 
 @pytest.mark.parametrize("version", [1, 3, 99])
 def test_an_unknown_version_is_refused_by_the_header_alone(version):
-    parcel = wire.pack_envelope(envelope_for_plan())
-    parcel.header[2] = version
+    message = wire.pack_envelope(envelope_for_plan())
+    message.header[2] = version
     with pytest.raises(ContractError, match=f"^envelope version {version} is unknown; this side speaks 2$"):
-        wire.read_header(parcel.header)
+        wire.read_header(message.header)
 
 
 class Newer(PPEnvelopeV2, frozen=True, kw_only=True):
@@ -104,15 +104,15 @@ class Newer(PPEnvelopeV2, frozen=True, kw_only=True):
 def test_an_unknown_field_is_ignored():
     envelope = envelope_for_plan()
     newer = Newer(**{name: getattr(envelope.meta, name) for name in PPEnvelopeV2.__struct_fields__})
-    parcel = wire.pack_envelope(Envelope(newer, envelope.tensors))
-    assert b"cheerful" in parcel.meta.numpy().tobytes()
-    assert travel(parcel).meta == envelope.meta
+    message = wire.pack_envelope(Envelope(newer, envelope.tensors))
+    assert b"cheerful" in message.meta.numpy().tobytes()
+    assert travel(message).meta == envelope.meta
 
 
 def test_header_and_metadata_must_tell_the_same_call():
-    parcel, other = wire.pack_envelope(envelope_for_plan(call_id=1)), wire.pack_envelope(envelope_for_plan(call_id=2))
+    message, other = wire.pack_envelope(envelope_for_plan(call_id=1)), wire.pack_envelope(envelope_for_plan(call_id=2))
     with pytest.raises(ContractError, match="in the header"):
-        wire.read_meta(wire.read_header(other.header), parcel.meta)
+        wire.read_meta(wire.read_header(other.header), message.meta)
 
 
 def test_metadata_has_a_bound():

@@ -1,6 +1,6 @@
-"""Mesh ranks that join the others and end: the leader first, for want of the other one, whose end is seen later.
+"""Mesh ranks that start and then end: the leader first, because it lost the other one, whose end is noticed later.
 
-They do so once rank 0 says that it has met them: before that, it would be a meeting that failed.
+They end once rank 0 has connected to them: before that, it would be a failed start.
 """
 
 import os

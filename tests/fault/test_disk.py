@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pp1_orchestrator.processes.log_setup import COMPLAIN_S, Complaint
+from pp1_orchestrator.processes.log_setup import REPORT_EVERY_S, FileErrorReport
 from tests.system.program import running
 
 CHOICES = (
@@ -47,14 +47,14 @@ def test_a_log_that_stays_full_is_told_once_a_minute(monkeypatch):
     said, now_s = io.StringIO(), [1000.0]
     monkeypatch.setattr(sys, "__stderr__", said)
     handler = logging.FileHandler("/dev/full")
-    handler.handleError = Complaint("run.log", lambda: now_s[0])
+    handler.handleError = FileErrorReport("run.log", lambda: now_s[0])
     line = logging.LogRecord("test", logging.INFO, __file__, 1, "a line", None, None)
     told = []
-    for later_s in (0, COMPLAIN_S - 1, 1, COMPLAIN_S - 0.5, 0.5):
+    for later_s in (0, REPORT_EVERY_S - 1, 1, REPORT_EVERY_S - 0.5, 0.5):
         now_s[0] += later_s
         handler.handle(line)
         told.append(said.getvalue().count("run.log can't be written: [Errno 28] No space left on device\n"))
     with pytest.raises(OSError, match="No space left"):
         handler.close()
-    assert COMPLAIN_S == 60
+    assert REPORT_EVERY_S == 60
     assert told == [1, 1, 2, 2, 3]

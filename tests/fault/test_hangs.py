@@ -218,7 +218,7 @@ def test_a_decoder_that_hangs_is_seen_with_the_shipped_deadline_and_may_go_on(tm
         assert "in decode" in (tmp_path / "out" / "hang-1" / "rank0.txt").read_text()
         program.wait_until_ready()
         assert program.get("/healthz")[0] == 200
-        assert "rank 0 goes on" in program.log
+        assert "rank 0 has recovered" in program.log
 
 
 def test_a_generator_in_the_same_process_that_does_not_go_on_ends_the_program(tmp_path):

@@ -10,8 +10,8 @@ WAIT_S = 240
 
 
 def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later(tmp_path, monkeypatch):
-    assert LATER_S < watching.LOOK_S
-    monkeypatch.setattr(watching, "LOOK_S", WAIT_S)  # a busy machine may take longer
+    assert LATER_S < watching.GRACE_S
+    monkeypatch.setattr(watching, "GRACE_S", WAIT_S)  # a busy machine may take longer
     settings, config = make_settings("layout=cpu", f"layout.mesh_ranks={RANKS}")
     mesh = SpawnedLayout(settings, config, leader_first).start(tmp_path, 0)
     try:
@@ -19,7 +19,7 @@ def test_the_rank_that_was_missed_is_named_though_it_is_seen_to_end_later(tmp_pa
         (tmp_path / MET).touch()
         guard = watching.MeshWatchdog(mesh, ResponseTimer(usual_s=WAIT_S, longest_s=WAIT_S, warm=0), None)
         guard.close(WAIT_S)
-        assert guard.loss is not None
-        assert (guard.loss.reason, guard.loss.text) == ("death", f"rank 2 ended with exit code {EXIT_CODE}")
+        assert guard.failure is not None
+        assert (guard.failure.reason, guard.failure.text) == ("death", f"rank 2 ended with exit code {EXIT_CODE}")
     finally:
         mesh.stop(None, 0.0)

@@ -152,8 +152,8 @@ def test_an_envelope_that_the_leader_refuses_reaches_no_follower():
         with pytest.raises(MeshError, match="rank 1 has ended"):
             link.receive()
         assert exit_codes(made) == {mesh_process.EXIT_FAILED}
-        assert "context_frames must be present exactly when do_kv_recompute is set" in made.last_words(1)
-        assert made.last_words(2) == "a rank of the mesh has ended"
+        assert "context_frames must be present exactly when do_kv_recompute is set" in made.exit_reason(1)
+        assert made.exit_reason(2) == "a rank of the mesh has ended"
 
 
 def test_conditioning_that_never_came_is_an_error_result_and_the_end_of_the_mesh():

@@ -1,4 +1,4 @@
-"""Mesh ranks that come as far as they should and then wait until they are killed. Few imports: they must start fast."""
+"""Mesh ranks that stop at a step of the rendezvous until they are killed. Few imports: they must start fast."""
 
 import threading
 

@@ -5,7 +5,7 @@ import weakref
 
 import torch
 
-from pp1_orchestrator.errors import MeshError, let_frames_go
+from pp1_orchestrator.errors import MeshError, clear_frames
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from tests.system.in_process import SMALL, make_settings
@@ -41,5 +41,5 @@ def test_an_error_that_is_still_told_holds_no_tensors():
     except MeshError as error:
         del tensor
         assert gone() is not None
-        let_frames_go(error)
+        clear_frames(error)
         assert gone() is None

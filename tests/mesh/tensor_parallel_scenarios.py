@@ -1,4 +1,4 @@
-"""What the ranks of a mesh do in a test: meet, try every group, make latents together, lose a peer."""
+"""What the ranks of a mesh do in a test: make groups, try each of them, make latents together, lose a peer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def stream(model: CausalWanModel, degree: int = 1, compiled: EagerOps | None = N
 
 
 def act(seat: RankContext) -> Report:
-    """Meet once for each degree of tensor parallelism; ranks beyond the mesh stay away."""
+    """Once for each degree of tensor parallelism, without the ranks beyond the mesh."""
     return {str(degree): _meet(seat, degree) for degree in DEGREES if seat.rank <= degree}
 
 
@@ -128,7 +128,7 @@ def left_behind(folder: Path, degree: int, plan: str, rank: int) -> Path:
 
 
 def _lose_a_peer(seat: RankContext, shard: MeshShard) -> str:
-    """What the leader hears when it needs the others, who have gone."""
+    """The error on the leader when the other ranks have gone."""
     if seat.rank != LEADER:
         return ""
     try:

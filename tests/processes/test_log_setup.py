@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from pp1_orchestrator.processes.log_setup import JsonLines
+from pp1_orchestrator.processes.log_setup import JsonFormatter
 
 
 def line(formatter, message="chunk %d", arguments=(7,), error=None, **extra):
@@ -17,7 +17,7 @@ def line(formatter, message="chunk %d", arguments=(7,), error=None, **extra):
 
 
 def test_it_has_the_process_and_the_ids_that_are_known():
-    told = line(JsonLines(2, 3, prompts=False), chunk=7, call_id=9, epoch=1, unknown="no")
+    told = line(JsonFormatter(2, 3, prompts=False), chunk=7, call_id=9, epoch=1, unknown="no")
     assert told.pop("time").endswith("+00:00")
     assert isinstance(told.pop("pid"), int)
     ids = {"chunk": 7, "call_id": 9, "epoch": 1}
@@ -26,19 +26,19 @@ def test_it_has_the_process_and_the_ids_that_are_known():
 
 
 def test_a_process_without_a_generation_may_tell_of_another_ones():
-    assert "generation" not in line(JsonLines(0, None, prompts=False))
-    assert line(JsonLines(0, None, prompts=False), generation=4)["generation"] == 4
+    assert "generation" not in line(JsonFormatter(0, None, prompts=False))
+    assert line(JsonFormatter(0, None, prompts=False), generation=4)["generation"] == 4
 
 
 def test_a_prompt_needs_to_be_allowed():
-    assert "prompt" not in line(JsonLines(0, None, prompts=False), prompt="a unicorn")
-    assert line(JsonLines(0, None, prompts=True), prompt="a unicorn")["prompt"] == "a unicorn"
+    assert "prompt" not in line(JsonFormatter(0, None, prompts=False), prompt="a unicorn")
+    assert line(JsonFormatter(0, None, prompts=True), prompt="a unicorn")["prompt"] == "a unicorn"
 
 
 def test_an_error_has_its_traceback_in_the_same_line():
     try:
         raise ValueError("two\nlines")
     except ValueError:
-        told = line(JsonLines(0, None, prompts=False), error=sys.exc_info())
+        told = line(JsonFormatter(0, None, prompts=False), error=sys.exc_info())
     assert told["error"].startswith("Traceback")
     assert told["error"].endswith("two\nlines")

@@ -8,7 +8,7 @@ import pytest
 ROUNDS, PIECES, PIECE_BYTES = 20, 6, 12 << 20
 FAULTS = f"""
 import ctypes, resource, torch
-from pp1_orchestrator.runtime.process import keep_freed_memory
+from pp1_orchestrator.processes.process_tuning import tune_malloc
 {{call}}
 def count():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -34,14 +34,14 @@ def page_faults(call: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc gives large pieces back by itself")
 def test_freed_memory_is_not_fetched_anew():
     assert page_faults(AS_IT_BEGINS) > ROUNDS * PIECES
-    assert page_faults("keep_freed_memory()") < ROUNDS
+    assert page_faults("tune_malloc()") < ROUNDS
 
 
 LEFT_BEHIND = """
 import collections, weakref
-from pp1_orchestrator.runtime.process import keep_collections_short
+from pp1_orchestrator.processes.process_tuning import tune_gc
 program = [[number] for number in range(400_000)]
-keep_collections_short()
+tune_gc()
 class Part:
     pass
 alive, most, here = weakref.WeakSet(), 0, collections.deque(maxlen=4)

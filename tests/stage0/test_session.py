@@ -4,6 +4,7 @@ import pytest
 
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk
@@ -32,7 +33,7 @@ def test_the_reason_of_a_restart_is_one_line():
     settings, config = make_settings("run.restarts=2")
     events = EventBus()
     heard = events.subscribe(lambda: None)
-    mesh = Supervisor(settings, config, Metrics(), events, None)
+    mesh = Supervisor(settings, config, InlineLayout, Metrics(), events, None)
     mesh.connect()
     mesh.fail(MeshError("what is wrong\nand where a library saw it"))
     mesh.fail(MeshError())

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pp1_orchestrator.app.strategy_registry import LAYOUTS
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.layouts.base import Layout, Mesh
+from pp1_orchestrator.layouts.rank_process import RankProcess
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.transport.link import MeshLink
@@ -16,25 +17,22 @@ from tests.planning.factories import settings, shipped
 LONG_S = 60
 
 
-class SleepingMesh:
+class SleepingMesh(Mesh):
     """One process that sleeps. `connect` returns once the mesh has been stopped, as one that is stopped late does."""
 
     def __init__(self) -> None:
         self._process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(LONG_S,))
         self._process.start()
-        self.processes: Mapping[int, Any] = {1: self._process}
         self.connecting, self.stopped = threading.Event(), threading.Event()
+
+    @property
+    def processes(self) -> Mapping[int, RankProcess]:
+        return {1: self._process}
 
     def connect(self, timer: object, on_duplicate: object) -> MeshLink:
         self.connecting.set()
         assert self.stopped.wait(LONG_S)
         return cast(MeshLink, None)
-
-    def last_words(self, rank: int) -> str:
-        return ""
-
-    def misses(self, rank: int) -> bool:
-        return False
 
     def ranks(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -51,32 +49,23 @@ class SleepingMesh:
         self.stopped.set()
 
 
-class SleepingLayout:
-    restarts = True
+class SleepingLayout(Layout):
     mesh: SleepingMesh
-
-    def __init__(self, settings: object, config: object) -> None:
-        """There is nothing to configure."""
-
-    @staticmethod
-    def rank_here() -> int:
-        return 0
 
     def start(self, folder: object, generation: int) -> SleepingMesh:
         SleepingLayout.mesh = SleepingMesh()
         return self.mesh
 
 
-def test_a_mesh_that_is_stopped_while_it_comes_up_is_not_watched_afterwards(monkeypatch, caplog):
-    monkeypatch.setitem(cast(dict, LAYOUTS), "cpu", SleepingLayout)
+def test_a_mesh_that_is_stopped_while_it_comes_up_is_not_watched_afterwards(caplog):
     made = settings("run=bench", "run.restarts=3")
-    supervisor = Supervisor(made, shipped(made), Metrics(), EventBus(), None)
+    supervisor = Supervisor(made, shipped(made), SleepingLayout, Metrics(), EventBus(), None)
     connecting = threading.Thread(target=supervisor.connect)
     connecting.start()
     assert SleepingLayout.mesh.connecting.wait(LONG_S)
     supervisor.stop(None, 0.0)
     connecting.join()
     for thread in threading.enumerate():
-        if thread.name == "mesh-guard":
+        if thread.name == "mesh-watchdog":
             thread.join()
-    assert "the whole mesh is ended" not in caplog.text
+    assert "ending the whole mesh" not in caplog.text

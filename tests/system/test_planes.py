@@ -3,7 +3,7 @@
 import av
 import numpy as np
 
-from pp1_orchestrator.app import stream as assemble
+from pp1_orchestrator.app import stream as app_stream
 from pp1_orchestrator.media.mp4_sink import Mp4Recorder
 from pp1_orchestrator.models.vae.pixel_format import to_yuv420p
 from tests.system.in_process import run_script
@@ -29,7 +29,7 @@ def test_a_stream_of_planes_shows_what_one_of_rgb_shows(monkeypatch, tmp_path):
         assert summary.frames == FRAMES
         assert {tuple(chunk.frames.shape[1:]) for chunk in run.sink.chunks} == {shape}
         videos.append(recorded(tmp_path / f"{len(shape)}.mp4", run.sink.chunks))
-        monkeypatch.setattr(assemble, "pictures_for", lambda device: to_yuv420p)
+        monkeypatch.setattr(app_stream, "pixel_format_for", lambda device: to_yuv420p)
     rgb, planes = videos
     assert rgb.shape == planes.shape == (FRAMES, SIZE, SIZE, 3)
     assert np.abs(rgb - planes).mean() < 3  # of 255: both went through a lossy codec

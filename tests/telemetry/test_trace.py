@@ -111,7 +111,7 @@ def test_an_arrow_beside_spans_joins_the_last_one_before_it_and_the_next_one_aft
     for phase, start in (("wait", 5 * MS), ("denoise", 20 * MS), ("context", 40 * MS)):
         into.add(phase, start, start + MS)
     into.flow_in("envelope", 1, at_ns=13 * MS)
-    events = build_trace([out.part(), into.part()], FPS)["traceEvents"]
+    events = build_trace([out.snapshot(), into.snapshot()], FPS)["traceEvents"]
     tracks = {e["tid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
     (start,), (end,) = of(events, "s"), of(events, "f")
     assert (tracks[start["tid"]], start["ts"]) == ("send", 11_000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.telemetry.spans import SpanRecorder
+from pp1_orchestrator.telemetry.spans import DeviceClock, SpanRecorder
 from pp1_orchestrator.telemetry.trace import build_trace
 
 MS = 1_000_000
@@ -18,7 +18,7 @@ def chunk(recorder, index, *parts):
 
 
 def of(recorders, ph, name=None):
-    events = build_trace([recorder.part() for recorder in recorders], FPS)["traceEvents"]
+    events = build_trace([recorder.snapshot() for recorder in recorders], FPS)["traceEvents"]
     return [event for event in events if event["ph"] == ph and name in (None, event["name"])]
 
 
@@ -82,8 +82,8 @@ def test_depths_go_up_when_a_chunk_comes_and_down_when_it_goes():
     assert depths["queue: results"] == [(110, 1), (160, 2), (200, 1), (210, 0)]
 
 
-class SlowDevice:
-    """A device that does its work when it is told to go on. Implements `measure.spans.DeviceClock`."""
+class SlowDevice(DeviceClock):
+    """A device that does its work when it is told to go on."""
 
     def __init__(self) -> None:
         self.marks, self.done, self.asked = 0, 0, []
@@ -106,12 +106,12 @@ def test_what_a_device_does_is_a_span_of_its_own_once_it_is_done():
     for index in range(2):
         with recorder.span("denoise", chunk=index), recorder.on_device("denoise", chunk=index):
             pass
-    assert [span.phase for span in recorder.part().spans] == ["denoise", "denoise"]
+    assert [span.phase for span in recorder.snapshot().spans] == ["denoise", "denoise"]
     device.done = 2
-    spans = [span for span in recorder.part().spans if span.phase == "gpu denoise"]
+    spans = [span for span in recorder.snapshot().spans if span.phase == "gpu denoise"]
     assert [(span.start_ns, span.end_ns, span.ids) for span in spans] == [(1000, 2000, {"chunk": 0})]
     device.done = 4
-    assert len([span for span in recorder.part().spans if span.phase == "gpu denoise"]) == 2
+    assert len([span for span in recorder.snapshot().spans if span.phase == "gpu denoise"]) == 2
     tracks = {event["args"]["name"] for event in of([recorder], "M", "thread_name")}
     assert tracks == {"denoise", "gpu denoise"}
 
@@ -120,11 +120,11 @@ def test_without_a_device_there_is_only_the_hosts_span():
     recorder = SpanRecorder(1)
     with recorder.span("denoise"), recorder.on_device("denoise"):
         pass
-    assert [span.phase for span in recorder.part().spans] == ["denoise"]
+    assert [span.phase for span in recorder.snapshot().spans] == ["denoise"]
 
 
 def test_a_body_that_raises_leaves_no_span_of_the_device():
     recorder = SpanRecorder(1, clock=SlowDevice())
     with pytest.raises(KeyError), recorder.on_device("denoise"):
         raise KeyError
-    assert recorder.part().spans == []
+    assert recorder.snapshot().spans == []

@@ -44,7 +44,7 @@ def act(seat: RankContext) -> Report:
     topology = seat.topology("gone", 1)
     through_memory, topology.pp_memory = open_channel(topology), None
     pipes = dict(zip(WAYS, (through_memory, open_channel(topology)), strict=True))
-    report["gone"] = {way: _what_rank_0_hears(seat, pipe) for way, pipe in pipes.items()}
+    report["gone"] = {way: _error_on_rank_0(seat, pipe) for way, pipe in pipes.items()}
     topology.close()
     return report
 
@@ -73,14 +73,14 @@ def _exchange(seat: RankContext, way: str) -> Report:
         found = received.message
         same = found.meta == sent.meta and all(torch.equal(found.tensors[n], t) for n, t in sent.tensors.items())
         answer = PPResultV2(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
-        parcel = wire.pack_result(Result(answer, {LATENTS_OUT: 2 * LATENTS}))
-        MeshLink(pipe).send(parcel)
+        message = wire.pack_result(Result(answer, {LATENTS_OUT: 2 * LATENTS}))
+        MeshLink(pipe).send(message)
     topology.close()
     return {"same": same, "nbytes": received.nbytes, "in_order": received.header_ns <= received.done_ns}
 
 
 def _bulk(seat: RankContext, way: str) -> Report:
-    """Tensors of many sizes and kinds, more than the memory between the two holds; the leader takes them when told to,
+    """Tensors of many sizes and kinds, more than the memory between the two holds; the leader takes them on a signal,
     and sends them back."""
     topology = _topology(seat, "bulk", way)
     pipe, sent = open_channel(topology), [torch.arange(size).to(dtype) for size, dtype in BULK]
@@ -123,16 +123,16 @@ def _broken(seat: RankContext, way: str) -> str:
         except ContractError as error:
             said = str(error)
     else:
-        parcel = wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS))
-        pipe.start_send([parcel.header + 1])()
+        message = wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS))
+        pipe.start_send([message.header + 1])()
     topology.close()
     return said
 
 
 def _silent(seat: RankContext, way: str) -> str:
     topology = _topology(seat, "silent", way, SILENCE_S)
-    said = _what_rank_0_hears(seat, open_channel(topology))
-    _until_rank_0_heard(seat, "silent", way)
+    said = _error_on_rank_0(seat, open_channel(topology))
+    _until_rank_0_gave_up(seat, "silent", way)
     topology.close()
     return said
 
@@ -169,12 +169,12 @@ def _not_taken(seat: RankContext, way: str) -> str:
             pipe.start_send([torch.zeros(RING_BYTES + 1, dtype=torch.uint8)])()
         except MeshError as error:
             said = str(error)
-    _until_rank_0_heard(seat, "not-taken", way)
+    _until_rank_0_gave_up(seat, "not-taken", way)
     topology.close()
     return said
 
 
-def _until_rank_0_heard(seat: RankContext, name: str, way: str) -> None:
+def _until_rank_0_gave_up(seat: RankContext, name: str, way: str) -> None:
     """The leader is alive until rank 0 has given up."""
     key = f"heard-{name}-{way}"
     if seat.rank == STAGE0:
@@ -206,7 +206,7 @@ def _shared_files() -> int:
     return sum(name.startswith(("pipe:", "/memfd:", "anon_inode:[pidfd]")) for name in found)
 
 
-def _what_rank_0_hears(seat: RankContext, pipe: Channel) -> str:
+def _error_on_rank_0(seat: RankContext, pipe: Channel) -> str:
     if seat.rank != STAGE0:
         return ""
     try:

@@ -44,16 +44,16 @@ def reports(tmp_path_factory):
 
 
 @pytest.fixture
-def parcel():
+def message():
     return wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS))
 
 
 @by_way
-def test_a_pair_of_processes_exchanges_whole_messages(reports, parcel, way):
+def test_a_pair_of_processes_exchanges_whole_messages(reports, message, way):
     rank0, leader = (report[way]["exchange"] for report in reports)
     assert rank0["same"]
     assert leader["same"]
-    assert leader["nbytes"] == parcel.nbytes
+    assert leader["nbytes"] == message.nbytes
     assert rank0["nbytes"] > LATENTS.nbytes
     assert rank0["in_order"]
     assert leader["in_order"]
@@ -112,19 +112,19 @@ def test_a_closed_pipe_leaves_no_file_open(reports):
         (TENSOR_COUNT, wire.MAX_TENSORS + 1),
     ],
 )
-def test_a_corrupt_header_is_refused_before_anything_else_is_read(parcel, field, value):
+def test_a_corrupt_header_is_refused_before_anything_else_is_read(message, field, value):
     pipe = Pipe()
-    parcel.header[field] = value
-    send_message(parcel, pipe.send)
+    message.header[field] = value
+    send_message(message, pipe.send)
     with pytest.raises(ContractError):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 1
 
 
-def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read(parcel):
+def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read(message):
     pipe = Pipe()
-    parcel.header[TENSOR_COUNT] -= 1
-    send_message(parcel, pipe.send)
+    message.header[TENSOR_COUNT] -= 1
+    send_message(message, pipe.send)
     with pytest.raises(ContractError, match="1 tensors described, 0 announced"):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 2

@@ -1,4 +1,4 @@
-"""Groups that can't be made: whoever waits is told why, and soon."""
+"""Groups that can't be made: the error says why, without delay."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.timing import stopwatch
 
 
 @pytest.mark.parametrize("error", [OSError("no memory can be shared"), PeerError("the leader has ended"), ValueError()])
-def test_the_reason_is_told_at_once(error):
+def test_the_reason_is_raised_without_delay(error):
     def fail():
         raise error
 

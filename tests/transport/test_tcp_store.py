@@ -1,4 +1,4 @@
-"""The store in which ranks meet."""
+"""The store through which ranks start."""
 
 import psutil
 

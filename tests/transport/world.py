@@ -1,4 +1,4 @@
-"""Real ranks: processes that meet in a loopback store, do one act each and leave a report behind."""
+"""Real ranks: processes that start through a loopback store, run one scenario each and write a report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RankContext:
     folder: Path
 
     def topology(self, name: str, mesh_size: int, message_s: float = WAIT_S) -> Topology:
-        """Meet under a name of its own, so that one world can meet several times."""
+        """Make the groups under their own name, so that one world can make several sets."""
         store = PrefixStore(name, self.store)
         return Topology(store, self.rank, mesh_size, "gloo", Timeouts(WAIT_S, message_s))
 

@@ -19,7 +19,7 @@ PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
 TOKEN = "a token for the player"
 
 
-def mount_player(app) -> None:
+def mount_player(app, *_: int) -> None:
     app.add_api_route("/", lambda: FileResponse(PLAYER), response_class=FileResponse)
 
 

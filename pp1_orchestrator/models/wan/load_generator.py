@@ -48,7 +48,7 @@ def read_part(
     return state
 
 
-def assemble(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
+def build_sharded(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
     """The transformer with the weights of `read_part`, connected to the other ranks by `shard`.
 
     Empties `state`, so that a weight that is replaced later is freed.
@@ -84,4 +84,4 @@ def load_generator(path: Path, config: WanConfig, device: torch.device, dtype: t
     """The whole transformer in `path`, on one device. Raises what `open_generator` raises."""
     alone, plan = Place(0, 1), ShardPlan()
     state = read_part(config, open_generator(path, config), alone, plan, device, dtype)
-    return assemble(config, state, alone, plan)
+    return build_sharded(config, state, alone, plan)

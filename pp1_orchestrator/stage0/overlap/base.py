@@ -57,10 +57,10 @@ class Overlap(ABC):
 
 def exchange(parts: OverlapParts, chunk: InFlightChunk) -> Received:
     """Send a chunk's envelope and wait for its result, on one thread."""
-    parts.queues.note(IN_FLIGHT, 1)
+    parts.queues.record(IN_FLIGHT, 1)
     send(parts, chunk)
     result = receive(parts, chunk)
-    parts.queues.note(IN_FLIGHT, 0)
+    parts.queues.record(IN_FLIGHT, 0)
     return result
 
 

@@ -51,7 +51,7 @@ class LoopAhead(Overlap):
         chunk, sending = ahead
         sending.wait()
         result = receive(self._parts, chunk)
-        self._parts.queues.note(IN_FLIGHT, 0)
+        self._parts.queues.record(IN_FLIGHT, 0)
         received = pipeline.accept(result)
         if received is not None:
             pipeline.prepare(received)
@@ -65,7 +65,7 @@ class LoopAhead(Overlap):
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if chunk is None:
             return None
-        self._parts.queues.note(IN_FLIGHT, 1)
+        self._parts.queues.record(IN_FLIGHT, 1)
         start = time.monotonic_ns()
         sending = self._parts.link.start_send(chunk.encoded)
         note_sent(self._parts, chunk, start)

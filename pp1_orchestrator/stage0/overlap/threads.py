@@ -80,7 +80,7 @@ class LinkThread:
 
     def _count(self, change: int) -> None:
         self.in_flight += change
-        self._parts.queues.note(IN_FLIGHT, self.in_flight)
+        self._parts.queues.record(IN_FLIGHT, self.in_flight)
 
     def _check_alive(self) -> None:
         if not self._thread.is_alive():
@@ -100,7 +100,7 @@ class LinkThread:
     def _exchange(self, chunk: InFlightChunk) -> None:
         send(self._parts, chunk)
         self._inbox.put(receive(self._parts, chunk))
-        self._parts.queues.note(TO_DECODE, self._inbox.qsize())
+        self._parts.queues.record(TO_DECODE, self._inbox.qsize())
         self._parts.link.run_deferred()
 
 
@@ -145,7 +145,7 @@ class DecoderThread:
             self._jobs.put(job, timeout=POLL_S)
         except queue.Full:
             return False
-        self._parts.queues.note(TO_DECODE, self._jobs.qsize())
+        self._parts.queues.record(TO_DECODE, self._jobs.qsize())
         return True
 
     def _wait_until(self, done: Callable[[], bool]) -> None:

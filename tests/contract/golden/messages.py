@@ -71,9 +71,9 @@ WHOLE: dict[str, Callable[[], wire.EncodedMessage]] = {
 }
 
 
-def as_bytes(parcel: wire.EncodedMessage) -> bytes:
+def as_bytes(message: wire.EncodedMessage) -> bytes:
     """A message as it travels."""
-    return b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parcel.parts)
+    return b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in message.parts)
 
 
 def with_header(data: bytes, field: int, value: int) -> bytes:

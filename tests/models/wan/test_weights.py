@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
 from pp1_orchestrator.models.checkpoints.reader import Weights
-from pp1_orchestrator.models.wan.load_generator import assemble, open_generator, read_part, whole_shapes
+from pp1_orchestrator.models.wan.load_generator import build_sharded, open_generator, read_part, whole_shapes
 from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, parallelize
 from tests.models.wan.small_model import CONFIG, random_model
 
@@ -60,7 +60,7 @@ def test_a_model_is_assembled_around_its_part_without_a_copy(saved):
     place, plan = Place(1, 2), ShardPlan()
     state = read_part(CONFIG, saved, place, plan, CPU, torch.bfloat16)
     kept = dict(state)
-    model = assemble(CONFIG, state, place, plan)
+    model = build_sharded(CONFIG, state, place, plan)
     assert not state
     assert not model.training
     for name, parameter in model.named_parameters():
@@ -71,7 +71,7 @@ def test_a_model_is_assembled_around_its_part_without_a_copy(saved):
 
 def test_a_rank_that_has_not_met_the_others_does_not_compute_half_a_sum():
     place = Place(0, 2)
-    model = assemble(
+    model = build_sharded(
         CONFIG, read_part(CONFIG, random_source(), place, ShardPlan(), CPU, torch.float32), place, ShardPlan()
     )
     with pytest.raises(RuntimeError, match="rank 0 of 2 has not met the others"):
@@ -82,7 +82,7 @@ def test_a_rank_that_has_not_met_the_others_does_not_compute_half_a_sum():
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_random_weights_are_the_same_whatever_the_degree(place, plan):
     alone = Place(0, 1)
-    whole = assemble(CONFIG, read_part(CONFIG, random_source(), alone, plan, CPU, torch.float32), alone, plan)
+    whole = build_sharded(CONFIG, read_part(CONFIG, random_source(), alone, plan, CPU, torch.float32), alone, plan)
     state = read_part(CONFIG, random_source(), place, plan, CPU, torch.float32)
     assert_same(state, parallelize(whole, place, plan).state_dict())
 

@@ -1,4 +1,4 @@
-"""A rank that ends while the ranks meet is noticed at once, whatever rank 0 waits for, and the next mesh can be met."""
+"""A rank that ends during the rendezvous is noticed within a second, and the next mesh can start."""
 
 import os
 import signal
