@@ -2,7 +2,7 @@
 
     python -m benchmarks.long_stream --set model=wan2_1_1_3b layout.device=cuda layout.compile=true stage0=taehv
 
-Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 pictures. Memory in use
+Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 frames. Memory in use
 must be the same from the second row on; what its first chunks allocate stays with the process.
 """
 
@@ -32,7 +32,7 @@ ROWS = 10
 
 
 class Samples(BaseObserver):
-    """An observer that prints a row every so many chunks."""
+    """An observer that prints a row every few chunks."""
 
     def __init__(self, every: int) -> None:
         self._every, self._frames, self._since = every, 0, time.monotonic()

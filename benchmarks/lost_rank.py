@@ -1,10 +1,11 @@
-"""A mesh rank killed in the middle of a run, on any layout: when it is seen, and when pictures come again.
+"""A mesh rank killed in the middle of a run, on any layout: when it is noticed, and when frames come again.
 
     python -m benchmarks.lost_rank --set layout=cpu --chunks 24
     python -m benchmarks.lost_rank --set model=wan2_1_1_3b layout=gpu_shared --rank 2
 
 The run's own process is rank 0 and stays. Settings are those of `benchmarks.whole_system`. GPU memory is what the
-driver says of each GPU, all processes together: before the kill, at its least until a mesh is up again, and at the end.
+driver reports for each GPU, for all processes together: before the kill, the minimum until a mesh is up again, and
+at the end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def gpu_memory() -> list[int]:
 
 
 class MemoryWatch:
-    """What the GPUs held at the least since `begin`."""
+    """The GPUs' minimum memory since `begin`."""
 
     def __init__(self) -> None:
         self.least: list[int] = []
@@ -85,7 +86,7 @@ class Killer(BaseObserver):
             self.watch.close()
 
     def _now(self) -> int:
-        """The process that is the rank."""
+        """The rank's current process id."""
         assert self.stream is not None
         return self.stream.ranks()[str(self._rank)]["pid"]
 
@@ -111,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> None:
         " ".join(options.set),
         f"rank {options.rank} killed after chunk {options.chunks // 3} of {summary.chunks}: "
         f"seen after {told['restarting']:.2f} s, another mesh up after {told['restarted']:.2f} s, "
-        f"pictures again after {killer.again_s:.2f} s",
+        f"frames again after {killer.again_s:.2f} s",
         f"its process is {'gone' if not os.path.exists(f'/proc/{killer.pid}') else 'still there'}; "
         f"rank 0 is the same process",
         f"MiB on each GPU: before {killer.memory_before}, at the least {killer.watch.least}, at the end {gpu_memory()}",

@@ -54,7 +54,7 @@ STEPS = (1000.0, 937.0, 833.0, 625.0)
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Pixels of a picture; shape of an embedding."""
+    """Pixels of a frame; shape of an embedding."""
 
     height: int = 320
     width: int = 576

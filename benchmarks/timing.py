@@ -14,7 +14,7 @@ Times = tuple[float, float, float]
 
 
 def call_times(call: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
-    """Milliseconds, one call after the other as in a stream: the host may prepare what comes next."""
+    """Milliseconds of successive calls, as in a stream: the host may run ahead of the device."""
     if device.type != "cuda":
         marks = [time.perf_counter()]
         for _ in range(repeats):
@@ -35,7 +35,7 @@ def milliseconds(call: Callable[[], object], repeats: int, device: torch.device)
 
 
 def waited_for(call: Callable[[], torch.Tensor], repeats: int) -> list[float]:
-    """Milliseconds of calls each of whose results is waited for on the host."""
+    """Milliseconds of calls, each with a wait for its result on the host."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -58,7 +58,7 @@ def spread(times: Times) -> str:
 
 
 def device_named(word: str) -> torch.device:
-    """For a command line: the device, which is the current one from then on, whose streams events are recorded on."""
+    """For a command line: the device, made the current one, since events are recorded on its streams."""
     device = torch.device(word)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -71,7 +71,7 @@ def wait_for(device: torch.device) -> None:
 
 
 class Peak:
-    """What torch has allocated on a GPU at the most since this was made; of a CPU nothing is known."""
+    """The most that torch has allocated on a GPU since this was made. Unknown for a CPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -4,7 +4,7 @@
 
 Every row is one run of the program. `law` is what the run's own stage times (medians) make of the law: one after the
 other, or the longer of the two. With a context that needs pixels the mesh also waits for a third of the decoding and
-for one picture's encoding. `planned` is the period that `run=plan` predicts for the same settings, without running
+for one frame's encoding. `planned` is the period that `run=plan` predicts for the same settings, without running
 them; `memory` is the largest distance of a component's predicted bytes from those that the run reports.
 """
 
@@ -30,7 +30,7 @@ WARMUP = 3
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Seconds that are added to a chunk's denoising, decoding and to the encoding of one picture."""
+    """Seconds that are added to a chunk's denoising, to its decoding and to the encoding of a frame."""
 
     overlap: str
     context: str

@@ -35,7 +35,7 @@ class Link:
     latency_s: float
 
     def seconds(self, degree: int, sums: int, nbytes: int) -> float:
-        """Of so many sums that have so many bytes together."""
+        """Seconds of this many sums with this many bytes in total."""
         if degree == 1:
             return 0.0
         return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth

@@ -80,7 +80,7 @@ def row(summary: Summary, load_s: float) -> str:
 
 
 def planned(settings: Settings) -> dict[str, dict[str, int]]:
-    """What the plan says of each rank: its components, and its peak if it has one of its own."""
+    """The planned memory of each rank: its components, and its peak if it has its own process."""
     found = profile_model(settings, generator_config(settings.model), STRATEGIES)
     most = peaks(settings, found, STRATEGIES, STRATEGIES.routing(settings).home == "rank0")
     ranks = range(settings.layout.mesh_ranks + 1)

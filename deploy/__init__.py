@@ -1,1 +1,1 @@
-"""What runs beside the program: Prometheus rules, Grafana dashboards, and the pages that are made from code."""
+"""What runs beside the program: Prometheus rules, Grafana dashboards, and pages that are generated from code."""

@@ -1,4 +1,4 @@
-"""`python -m deploy` writes every file of the repository that is made from code here; tests compare them."""
+"""`python -m deploy` writes all generated files of this package. Tests compare them with the repository."""
 
 from __future__ import annotations
 

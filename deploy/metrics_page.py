@@ -1,4 +1,4 @@
-"""docs/metrics.md, made from the catalogue of metrics."""
+"""docs/metrics.md, generated from the catalogue of metrics."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pp1_orchestrator.telemetry.metrics_catalogue import bucket_table, table
 _HEAD = """\
 # Metrics
 
-`GET /metrics` tells Prometheus the following. This page is made from
-`pp1_orchestrator/telemetry/metrics_catalogue.py` by `python -m deploy`. Labels with a fixed list of values have all of
-them from the start, with 0. [operating.md](operating.md) says what to do with the figures.
+`GET /metrics` serves these metrics to Prometheus. `python -m deploy` generates this page from
+`pp1_orchestrator/telemetry/metrics_catalogue.py`. A label with a fixed list of values has all of them from the start,
+at 0. [operating.md](operating.md) explains how to use the metrics.
 """
 _BUCKETS = """\
 ## Buckets
 
-Bounds lie close together where times of real models lie: chunks of 80 ms to 2 s, prompts of 200 ms to 5 s.
+Buckets are narrow where the times of real models are: 80 ms to 2 s for chunks, 200 ms to 5 s for prompts.
 """
 
 

@@ -1,1 +1,1 @@
-"""Faults on purpose against a served program with a viewer, and what becomes of it: `python -m benchmarks.chaos`."""
+"""Injects faults into a served program with a viewer: `python -m benchmarks.chaos`."""

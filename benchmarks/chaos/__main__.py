@@ -1,4 +1,4 @@
-"""One fault after the other against a served program with a viewer, and a table of what became of it.
+"""Injects one fault after the other into a served program with a viewer, and prints how it recovered.
 
 python -m benchmarks.chaos                       # all of them, printed
 python -m benchmarks.chaos --out benchmarks/CHAOS.md
@@ -14,9 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.chaos.blows import PHASES, outcome, stopped
-from benchmarks.chaos.crowds import flooded, vanished
-from benchmarks.chaos.ends import beheaded, drained
+from benchmarks.chaos.clients import prompt_flood, viewer_vanishes
+from benchmarks.chaos.mesh_faults import PHASES, outcome, stopped
 from benchmarks.chaos.report import (
     END_HEAD,
     MESH_HEAD,
@@ -29,6 +28,7 @@ from benchmarks.chaos.report import (
     table,
 )
 from benchmarks.chaos.scene import CHOICES, Scene, scene
+from benchmarks.chaos.shutdowns import kill_rank0, kill_while_draining
 from benchmarks.machine import describe
 
 RANKS = (1, 2)
@@ -37,7 +37,7 @@ Row = list[str]
 
 
 def mesh_rows(found: Scene, smoke: bool) -> Iterator[Row]:
-    """A blow for each rank at each moment of its life, each after the stream is steady again."""
+    """An injection for each rank at each moment of its life, each after the stream is steady again."""
     moments = [(name, rank) for name in PHASES for rank in RANKS]
     for name, rank in [("steady", 1), ("handshake", 2)] if smoke else moments:
         found.settle()
@@ -50,17 +50,17 @@ def mesh_rows(found: Scene, smoke: bool) -> Iterator[Row]:
 def outside_rows(found: Scene, smoke: bool) -> Iterator[Row]:
     found.settle()
     if not smoke:
-        yield from departure_rows("a viewer vanishes", vanished(found))
+        yield from departure_rows("a viewer vanishes", viewer_vanishes(found))
     seconds = SMOKE_FLOOD_S if smoke else FLOOD_S
-    yield from flood_rows(f"a flood of prompts, {seconds:.0f} s", flooded(found, seconds))
+    yield from flood_rows(f"a flood of prompts, {seconds:.0f} s", prompt_flood(found, seconds))
 
 
 def end_rows(folder: Path) -> Iterator[Row]:
     for rank in RANKS:
         with scene(folder / f"drain-{rank}") as found:
-            yield end_row(f"SIGTERM, and kill −9 rank {rank} while it drains", drained(found, rank))
+            yield end_row(f"SIGTERM, and kill −9 rank {rank} while it drains", kill_while_draining(found, rank))
     with scene(folder / "head") as found:
-        yield end_row("kill −9 rank 0", beheaded(found))
+        yield end_row("kill −9 rank 0", kill_rank0(found))
 
 
 def noted(rows: Iterator[Row]) -> list[Row]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.chaos.blows import Outcome
-from benchmarks.chaos.crowds import Departure, Flood
-from benchmarks.chaos.ends import End
+from benchmarks.chaos.clients import Departure, Flood
+from benchmarks.chaos.mesh_faults import Outcome
+from benchmarks.chaos.shutdowns import Shutdown
 
 MESH_HEAD = (
     "fault", "detected s", "status s", "stream again s", "not ready s", "prompt and connection", "orphans",
@@ -26,7 +26,7 @@ def mesh_row(fault: str, found: Outcome) -> list[str]:
         "–" if found.unready_s is None else f"{found.unready_s:.2f}",
         "kept" if found.kept else "lost",
         str(found.orphans),
-        str(found.lies),
+        str(found.false_ready),
         f"{before.fds} → {after.fds}",
         f"{before.threads} → {after.threads}",
         f"{before.rss_mb:.0f} → {after.rss_mb:.0f}",
@@ -34,7 +34,7 @@ def mesh_row(fault: str, found: Outcome) -> list[str]:
     ]
 
 
-def end_row(fault: str, found: End) -> list[str]:
+def end_row(fault: str, found: Shutdown) -> list[str]:
     left = ", ".join(map(str, found.left)) or "nothing"
     return [fault, str(found.exit_code), f"{found.gone_s:.1f}", left, "open" if found.listening else "closed"]
 
@@ -42,7 +42,7 @@ def end_row(fault: str, found: End) -> list[str]:
 def departure_rows(fault: str, found: Departure) -> list[list[str]]:
     return [
         [fault, "let go after s", f"{found.reaped_s:.1f}"],
-        [fault, "longest wait for a picture at the other viewer, s", f"{found.gap_s:.2f}"],
+        [fault, "longest wait for a frame at the other viewer, s", f"{found.gap_s:.2f}"],
     ]
 
 
@@ -50,7 +50,7 @@ def flood_rows(fault: str, found: Flood) -> list[list[str]]:
     answers = ", ".join(f"{count} × {status}" for status, count in sorted(found.answers.items()))
     return [
         [fault, "answers", answers],
-        [fault, "p99 wait for a picture before and during, s", f"{found.before_s:.3f}, {found.during_s:.3f}"],
+        [fault, "p99 wait for a frame before and during, s", f"{found.before_s:.3f}, {found.during_s:.3f}"],
         [fault, "a prompt sent afterwards", "shown"],
     ]
 

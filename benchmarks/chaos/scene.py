@@ -34,7 +34,7 @@ CHOICES = (
 POLL_S = 0.005
 LOOKS, LOOK_S = 10, 0.02
 WAIT_S = 240.0
-"""Long: a start takes many times longer on a busy machine, and every wait is for something that is told."""
+"""Long: a start takes many times longer on a busy machine, and each wait ends as soon as its event comes."""
 STOP_S = 30.0
 
 
@@ -137,7 +137,7 @@ def left_of(family: list[psutil.Process], seconds: float = 1.0) -> list[int]:
 
 @contextlib.contextmanager
 def scene(folder: Path, *choices: str) -> Iterator[Scene]:
-    """A program with the smallest pictures, and a viewer who has seen some."""
+    """A program with the smallest frames, and a viewer that has got some."""
     begun_s = time.monotonic()
     with running(*CHOICES, *choices, out=folder) as program, contextlib.ExitStack() as stack:
         tail = stack.enter_context(contextlib.closing(Tail(folder.with_suffix(".log"))))

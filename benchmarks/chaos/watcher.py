@@ -1,4 +1,4 @@
-"""A WHEP viewer on a thread of its own, which notes when each picture was decoded."""
+"""A WHEP viewer on its own thread, which notes when each frame was decoded."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from tests.media.whep_client import Client
 
 FLOWING, WITHIN_S = 4, 0.9
-"""So many pictures within so long are a stream. A stream that stands still repeats its last picture each 0.5 s."""
+"""This many frames within this time are a running stream. Without new frames, the last one repeats every 0.5 s."""
 JOIN_S = 30.0
 
 
-def _now(picture: object) -> float:
+def _now(frame: object) -> float:
     return time.monotonic()
 
 
 class Watcher:
-    """frames: monotonic seconds of every decoded picture, or what another kind of client makes of it."""
+    """frames: monotonic seconds of every decoded frame, or what `read` makes of it."""
 
     def __init__(self, url: str, make_client: Callable[[], Client] = lambda: Client(_now)) -> None:
         self._url, self._make_client = url, make_client
@@ -39,7 +39,7 @@ class Watcher:
         return self._client.state == "connected"
 
     def flows_since(self, since_s: float) -> float | None:
-        """When the first picture of a stream came after `since_s`, if one did."""
+        """When the first frame of a running stream came after `since_s`, if one did."""
         frames = [at_s for at_s in self.frames if at_s > since_s]
         pairs = zip(frames, frames[FLOWING - 1 :], strict=False)
         return next((first for first, later in pairs if later - first < WITHIN_S), None)

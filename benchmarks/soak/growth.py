@@ -19,7 +19,7 @@ SETTLED = 3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a process held when so many chunks had been made."""
+    """What a process held after this many chunks."""
 
     chunk: int
     rss_mb: float

@@ -54,6 +54,6 @@ def _go_on(program: Running, chunks: int, note: Callable[[], None]) -> None:
 
 def _watch(program: Running) -> None:
     watcher = Watcher(f"http://127.0.0.1:{program.port}")
-    wait_for(lambda: len(watcher.frames) > 2, "pictures at the viewer")
+    wait_for(lambda: len(watcher.frames) > 2, "frames at the viewer")
     watcher.close()
     wait_for(lambda: program.state()["viewers"] == 0, "the viewer to be gone")

@@ -1,1 +1,1 @@
-"""Grafana's dashboards as code, and the JSON that Grafana is given."""
+"""Grafana dashboards as code, and the JSON that Grafana loads."""

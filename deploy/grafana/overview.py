@@ -1,4 +1,4 @@
-"""The dashboard "overview": how one stream is doing, from its pictures down to its ranks."""
+"""The dashboard "overview": the state of one stream, from its frames down to its ranks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pp1_orchestrator.telemetry import metrics_catalogue as pp1
 
 EPOCH_STEP = "15s"
 PROMPT_WINDOW = "5m"
-"""Prompts are rare: a window of a few scrapes would mostly be empty."""
+"""Prompts are rare, so a window of a few scrapes would usually be empty."""
 
 
 def overview() -> Dashboard:
     rows = [Row("Now", _now()), Row("Speed", _speed()), Row("Prompts", _prompts()), Row("Health", _health())]
-    says = "One stream: how fast, how soon a prompt shows, what is lost. Purple marks are new epochs and their reason."
-    board = framed("pp1-overview", "PP1 overview", says, pp1.TARGET_FPS.name, rows)
+    description = "One stream: speed, prompt latency, losses. Purple marks are new epochs with their reason."
+    board = framed("pp1-overview", "PP1 overview", description, pp1.TARGET_FPS.name, rows)
     return board.annotation(Events("new epoch", _new_epochs(), "reason", EPOCH_STEP))
 
 
 def _new_epochs() -> str:
-    """A difference to one step ago marks every change once; a function over a range would miss some between ranges."""
+    """The difference to one step ago marks each change once. A range function would miss changes between two ranges."""
     epochs = of(pp1.EPOCHS)
     return f"sum by (reason) ({epochs} - {epochs} offset {EPOCH_STEP}) > 0"
 
@@ -29,10 +29,10 @@ def _new_epochs() -> str:
 def _now() -> list[Panel]:
     on_target = f"{rate(pp1.FRAMES)} / sum({of(pp1.TARGET_FPS)})"
     return [
-        figure("FPS", "Pictures decoded a second.", rate(pp1.FRAMES)),
-        figure("of the target", "Red: viewers see repeats.", on_target, "percentunit", bad_below=0.95),
-        figure("ready", "What /readyz says.", of(pp1.READY), bad_below=1),
-        figure("ranks up", "Red as soon as one is down.", f"avg({of(pp1.RANK_UP)})", "percentunit", 1),
+        figure("FPS", "Frames decoded per second.", rate(pp1.FRAMES)),
+        figure("of the target", "Red: viewers see repeated frames.", on_target, "percentunit", bad_below=0.95),
+        figure("ready", "The answer of /readyz.", of(pp1.READY), bad_below=1),
+        figure("ranks up", "Red while any rank is down.", f"avg({of(pp1.RANK_UP)})", "percentunit", 1),
         figure("viewers", "Connected now.", of(pp1.VIEWERS)),
         figure("overlap score", "1: all of rank 0's work is hidden behind the mesh's.", of(pp1.SCORE)),
     ]
@@ -43,7 +43,7 @@ def _speed() -> list[Panel]:
     return [
         chart(
             "FPS against target",
-            "Decoded a second, and the rate at which the stream is shown. Paced: it does not go above the target.",
+            "Frames decoded per second, and the rate at which they are shown. Pacing keeps it at or below the target.",
             "none",
             Query(rate(pp1.FRAMES), "FPS"),
             Query(of(pp1.TARGET_FPS), "target"),
@@ -58,7 +58,7 @@ def _speed() -> list[Panel]:
         ),
         chart(
             "Phases of a chunk, mean",
-            "Which phase takes the time. With overlap the period is the greater of mesh and decode, not their sum.",
+            "Where the time goes. With overlap, the period is the longer of mesh and decode, not their sum.",
             "s",
             Query(mean(pp1.PHASE, "phase, rank"), "{{phase}} (rank {{rank}})"),
         ),
@@ -70,7 +70,7 @@ def _prompts() -> list[Panel]:
     return [
         chart(
             "Prompt to pixels",
-            "From an accepted prompt to its first decoded picture, of the last 5 minutes. Empty: no prompt came.",
+            "From accepting a prompt to its first decoded frame, over the last 5 minutes. Empty: there was no prompt.",
             "s",
             Query(quantile(0.5, pp1.TO_PIXELS, PROMPT_WINDOW), "p50"),
             Query(quantile(0.95, pp1.TO_PIXELS, PROMPT_WINDOW), "p95"),
@@ -78,7 +78,7 @@ def _prompts() -> list[Panel]:
         ),
         chart(
             "Prompt to pixels, in chunks",
-            "The same in chunks: what queues and overlap cost, whatever the machine's speed.",
+            "The same in chunks: the cost of queues and overlap, independent of the machine's speed.",
             "none",
             Query(quantile(0.5, pp1.TO_PIXELS_IN_CHUNKS, PROMPT_WINDOW), "p50"),
             Query(quantile(0.95, pp1.TO_PIXELS_IN_CHUNKS, PROMPT_WINDOW), "p95"),
@@ -86,7 +86,7 @@ def _prompts() -> list[Panel]:
         ),
         chart(
             "Prompt updates",
-            "What became of them. Superseded ones were overtaken by a newer one, failed ones could not be encoded.",
+            "By outcome. Superseded: replaced by a newer prompt. Failed: could not be encoded.",
             "none",
             Query(increase(pp1.PROMPT_UPDATES, "outcome"), "{{outcome}}"),
             span=8,
@@ -96,19 +96,19 @@ def _prompts() -> list[Panel]:
 
 def _health() -> list[Panel]:
     return [
-        chart("Queues", "Entries that wait; full ones slow down who fills them.", "none",
+        chart("Queues", "Waiting entries. A full queue slows down its producer.", "none",
               Query(of(pp1.QUEUE), "{{queue}}"), span=8),
-        chart("Frames dropped a second", "cut, old_epoch: hard cuts. late, slow_viewer: losses.", "none",
+        chart("Frames dropped per second", "cut, old_epoch: hard cuts. late, slow_viewer: losses.", "none",
               Query(rate(pp1.DROPPED, by="reason"), "{{reason}}"), span=8),
-        chart("New epochs", "Hard cuts by what asked for them.", "none",
+        chart("New epochs", "Hard cuts by their cause.", "none",
               Query(increase(pp1.EPOCHS, "reason"), "{{reason}}"), span=8),
         chart("Viewers", "Connected over WebRTC.", "none", Query(of(pp1.VIEWERS), "viewers"), span=8),
         chart("Ranks", "1 while a rank is alive.", "none", Query(of(pp1.RANK_UP), "rank {{rank}}"), span=8),
         chart("Restarts of the mesh, and states",
-              "Restarts, and results that came twice, in the window; 1 for the state and while paused.", "none",
+              "Restarts and duplicate results in the window; 1 for the current state, and while paused.", "none",
               Query(f"sum(increase({of(pp1.RESTARTS)}[$__rate_interval]))", "restarts"),
-              Query(f"sum(increase({of(pp1.REPEATED)}[$__rate_interval]))", "results that came twice"),
+              Query(f"sum(increase({of(pp1.REPEATED)}[$__rate_interval]))", "duplicate results"),
               Query(of(pp1.PAUSED), "paused"), Query(of(pp1.STATE), "{{state}}"), span=8),
-        chart("Requests refused by a limit", "Too many a second from one address, or no place for a viewer.", "none",
+        chart("Requests refused by a limit", "Too many from one address, or no free place for a viewer.", "none",
               Query(increase(pp1.LIMITED, "limit"), "{{limit}}"), span=8),
     ]  # fmt: skip

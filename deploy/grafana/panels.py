@@ -1,4 +1,4 @@
-"""The few kinds of panel that our dashboards are made of, and the frame around them. Knows no metric."""
+"""The kinds of panel in the dashboards, and the dashboard around them. Knows no metric."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Panel = stat.Panel | timeseries.Panel
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """An expression and what its lines are called: `{{label}}` stands for a label's value."""
+    """An expression and the names of its lines, in which `{{label}}` stands for a label's value."""
 
     expression: str
     legend: str
@@ -31,7 +31,9 @@ class Row:
     panels: Sequence[Panel]
 
 
-def figure(title: str, says: str, expression: str, unit: str = "none", bad_below: float | None = None) -> stat.Panel:
+def figure(
+    title: str, description: str, expression: str, unit: str = "none", bad_below: float | None = None
+) -> stat.Panel:
     """One number; red below `bad_below`."""
     steps = [dashboard.Threshold(value=None, color="text" if bad_below is None else "red")]
     if bad_below is not None:
@@ -39,7 +41,7 @@ def figure(title: str, says: str, expression: str, unit: str = "none", bad_below
     return (
         stat.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .unit(unit)
         .height(4)
@@ -51,13 +53,15 @@ def figure(title: str, says: str, expression: str, unit: str = "none", bad_below
     )
 
 
-def chart(title: str, says: str, unit: str, *queries: Query, stacked: bool = False, span: int = 12) -> timeseries.Panel:
-    """Lines over time, from zero; stacked where the parts make up a whole."""
+def chart(
+    title: str, description: str, unit: str, *queries: Query, stacked: bool = False, span: int = 12
+) -> timeseries.Panel:
+    """Lines over time, from zero. Stacked: the lines add up to a total."""
     stacking = common.StackingMode.NORMAL if stacked else common.StackingMode.NONE
     panel = (
         timeseries.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .unit(unit)
         .height(8)
@@ -78,12 +82,12 @@ def chart(title: str, says: str, unit: str, *queries: Query, stacked: bool = Fal
     return panel
 
 
-def framed(uid: str, title: str, says: str, stream_metric: str, rows: Sequence[Row]) -> builder.Dashboard:
-    """A dashboard about one stream, which is chosen among those that have `stream_metric`."""
+def framed(uid: str, title: str, description: str, stream_metric: str, rows: Sequence[Row]) -> builder.Dashboard:
+    """A dashboard of one stream, which the reader selects among those with `stream_metric`."""
     board = (
         builder.Dashboard(title)
         .uid(uid)
-        .description(says)
+        .description(description)
         .tags(["pp1"])
         .refresh("5s")
         .time("now-15m", "now")
@@ -116,7 +120,7 @@ def framed(uid: str, title: str, says: str, stream_metric: str, rows: Sequence[R
 
 
 class Events(builder.AnnotationQuery):
-    """Marks over all panels wherever the expression has a sample; the text is the value of one label."""
+    """Marks in all panels where the expression has a sample; the text is the value of one label."""
 
     def __init__(self, name: str, expression: str, label: str, step: str) -> None:
         self._internal = _PrometheusEvents(label, step)
@@ -124,7 +128,7 @@ class Events(builder.AnnotationQuery):
 
 
 class _PrometheusEvents(dashboard.AnnotationQuery):
-    """Adds the fields that Grafana's Prometheus source reads and the SDK does not know."""
+    """Adds fields that Grafana's Prometheus source reads and the SDK does not have."""
 
     def __init__(self, label: str, step: str) -> None:
         super().__init__()

@@ -17,16 +17,16 @@ def resources() -> Dashboard:
 def _memory() -> list[Panel]:
     parts = of(pp1.VRAM, component='!~"peak|resident"')
     return [
-        chart("Memory by component", "What was loaded, on the rank's device.", "bytes",
+        chart("Memory by component", "Weights and caches on the rank's device.", "bytes",
               Query(parts, "rank {{rank}} {{component}}"), stacked=True),
-        chart("Peak by rank", "The most that the device or process has ever held.", "bytes",
+        chart("Peak by rank", "The most memory that the device or process has ever used.", "bytes",
               Query(of(pp1.VRAM, component='="peak"'), "rank {{rank}}")),
     ]  # fmt: skip
 
 
 def _processes() -> list[Panel]:
     return [
-        chart("Resident memory", "Of each rank's process. Growing for hours is a leak.", "bytes",
+        chart("Resident memory", "Of each rank's process. Growth over hours is a leak.", "bytes",
               Query(of(pp1.VRAM, component='="resident"'), "rank {{rank}}")),
         chart("CPU cores in use", "Of each rank's process. Ranks of one process show the same.", "none",
               Query(rate(pp1.CPU, by="rank"), "rank {{rank}}")),
@@ -35,8 +35,8 @@ def _processes() -> list[Panel]:
 
 def _wire() -> list[Panel]:
     return [
-        chart("Bytes a second", "Between rank 0 and the leader.", "Bps",
+        chart("Bytes per second", "Between rank 0 and the leader.", "Bps",
               Query(rate(pp1.WIRE, by="message"), "{{message}}")),
-        chart("Bytes a chunk", "Envelopes are small but for those that carry an embedding.", "bytes",
+        chart("Bytes per chunk", "Envelopes are small unless they carry an embedding.", "bytes",
               Query(f"{rate(pp1.WIRE, by='message')} / on () group_left {chunks()}", "{{message}}")),
     ]  # fmt: skip

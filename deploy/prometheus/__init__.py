@@ -1,1 +1,1 @@
-"""Prometheus' rules as code, and the files that Prometheus is given."""
+"""Prometheus rules as code, and the files that Prometheus loads."""

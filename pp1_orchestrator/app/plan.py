@@ -13,7 +13,7 @@ from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, calibrate
-from pp1_orchestrator.planning.make_plan import Delays, Plan, predict, write_plan
+from pp1_orchestrator.planning.make_plan import Plan, predict, write_plan
 from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from pp1_orchestrator.planning.tables import render
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
@@ -40,9 +40,8 @@ def make_plan(settings: Settings, config: WanConfig) -> Plan:
     limit_threads(settings.layout.threads)
     profile = profile_model(settings, config, STRATEGIES)
     log.info("measuring this machine for the plan; a large model without a GPU takes minutes")
-    delays = Delays(settings.debug.mesh_s, settings.debug.decode_s, settings.debug.encode_s)
     machine = calibrate(settings, profile, lambda between_s: _measure_link(settings, profile, between_s))
-    return predict(settings, profile, machine, STRATEGIES, delays)
+    return predict(settings, profile, machine, STRATEGIES)
 
 
 def _measure_link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:

@@ -75,14 +75,8 @@ class ClipWriter:
             log.warning("a clip's file could not be deleted: %s", error)
 
     def clip(self) -> Clip:
-        return Clip(
-            id=self._clip_id,
-            state=self._state,
-            seconds=round(self._ticks / CLOCK_RATE, 3),
-            frames=self._frames,
-            bytes=self._bytes,
-            ended=self._ended,
-        )
+        counts = {"seconds": round(self._ticks / CLOCK_RATE, 3), "frames": self._frames, "bytes": self._bytes}
+        return Clip(id=self._clip_id, state=self._state, ended=self._ended, **counts)
 
     def _run(self) -> None:
         video = self._video

@@ -37,9 +37,15 @@ class Mp4Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def put(self, chunk: DecodedChunk) -> None:
-        """Queue a chunk; waits while the file is behind. Raises Stage0Error when it can't be written."""
-        self._enqueue(chunk)
+    def put(self, chunk: DecodedChunk | None) -> None:
+        """Queue a chunk; None ends the file. Waits while it is behind. Raises Stage0Error when it can't be written."""
+        for _ in range(self._max_polls):
+            self._raise_failure()
+            try:
+                return self._chunks.put(chunk, timeout=POLL_S)
+            except queue.Full:
+                continue
+        raise self._stalled()
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         return True
@@ -50,18 +56,9 @@ class Mp4Recorder:
     def close(self) -> None:
         """Write what is queued and finish the file. Raises Stage0Error when it can't be written."""
         if self._thread.is_alive():
-            self._enqueue(None)
+            self.put(None)
             self._join()
         self._raise_failure()
-
-    def _enqueue(self, chunk: DecodedChunk | None) -> None:
-        for _ in range(self._max_polls):
-            self._raise_failure()
-            try:
-                return self._chunks.put(chunk, timeout=POLL_S)
-            except queue.Full:
-                continue
-        raise self._stalled()
 
     def _join(self) -> None:
         """Wait for the thread as long as it makes progress."""

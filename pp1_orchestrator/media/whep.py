@@ -39,7 +39,7 @@ class WhepPeers:
         self._negotiating = 0
         self._by_address: Counter[str] = Counter()
         """Viewers and pending offers."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
     @property
@@ -131,11 +131,7 @@ class WhepPeers:
 
     def _close_soon(self, viewer_id: str) -> None:
         """Close a viewer in a new task, since its own callbacks can't wait for that."""
-
-        async def close() -> None:
-            await self.close(viewer_id)
-
-        task = asyncio.ensure_future(close())
+        task = asyncio.ensure_future(self.close(viewer_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -5,6 +5,7 @@ Knows a device and what was counted. How messages are timed is left to the calle
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -44,9 +45,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
     """n bytes take message_s + n / bytes_s as a message, and sum_s + n / bytes_s as an all-reduce over the mesh.
 
-    Args:
-        sum_s: includes the wait for the slowest rank, since it is measured between pieces of work.
-        method: how this was measured.
+    sum_s includes the wait for the slowest rank, since it is measured between pieces of work.
     """
 
     message_s: float
@@ -66,12 +65,8 @@ class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The rates from which all times are predicted.
 
-    Args:
-        parallel_ranks: how many ranks can compute at the same time; None where each has its own device.
-        memory_bytes: the device's memory.
-        rates: by part.
-        call_s: cost of one operation apart from its work, mostly Python's.
-        calibration_s: how long measuring took.
+    parallel_ranks: how many ranks can compute at the same time; None where each has its own device. memory_bytes: the
+    device's. call_s: the cost of one operation apart from its work, mostly Python's. calibration_s: how long this took.
     """
 
     device: str
@@ -86,12 +81,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 def product_seconds(work: OpCounts, rates: Rates) -> float:
     """Time of the products alone. Raises ValueError for a kind of work whose rate was not measured."""
-    loads = (
-        (work.flops_of("matmul"), rates.matmul_flops_s),
-        (work.flops_of("attention"), rates.attention_flops_s),
-        (work.flops_of("conv"), rates.conv_flops_s),
-    )
-    return sum(_seconds(amount, rate) for amount, rate in loads)
+    products: tuple[Kind, ...] = ("matmul", "attention", "conv")
+    return sum(_seconds(work.flops_of(kind), getattr(rates, f"{kind}_flops_s")) for kind in products)
 
 
 def compute_seconds(work: OpCounts, rates: Rates, call_s: float) -> float:
@@ -159,14 +150,12 @@ def _rates(timed: list[TimedOperation]) -> Rates:
 
 
 def _estimate_flops_s(device: torch.device, dtype: torch.dtype) -> float:
-    """A first estimate of the speed, from one 256 × 256 × 256 product."""
+    """A first estimate of the speed, from a 256 × 256 × 256 product."""
     matrix = torch.full((256, 256), 0.5, dtype=dtype, device=device)
-    linear(matrix, matrix)
-    synchronize(device)
-    start = time.perf_counter()
-    linear(matrix, matrix)
-    synchronize(device)
-    return 2 * 256**3 / (time.perf_counter() - start)
+    with counting() as product:
+        linear(matrix, matrix)
+    [timed] = time_operations(product.operations, device, math.inf, seconds=0.0)
+    return timed.run.flops / timed.seconds
 
 
 def _measure_call_s(device: torch.device, dtype: torch.dtype) -> float:

@@ -24,16 +24,9 @@ HEADER_BYTES = HEADER_FIELDS * torch.int64.itemsize
 class Phases(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of one chunk's phases, each on the rank that does it.
 
-    Args:
-        clean_pass: after the result has left.
-        recompute: before denoising.
-        encode: of the anchor frame; 0 without an anchor.
-        overhead: building and passing messages.
-        decode_frames: latent frames of a decode.
-        anchored: the next envelope waits for the decode and the encode of one frame.
-        mesh_busy: core seconds of all mesh ranks together, without waits and added delays.
-        clean_pass_busy: the clean pass's part of them.
-        stage0_busy: core seconds of rank 0.
+    clean_pass follows the result, recompute comes before denoising. overhead: of messages. decode_frames: latent frames
+    of a decode. anchored: the next envelope waits until one frame is decoded and encoded. The busy times are of all
+    mesh ranks together and of rank 0, without waits and added delays.
     """
 
     denoise: float
@@ -101,12 +94,7 @@ def prompt_latency(overlap: OverlapTraits, period: float, decode: float, text: f
 class MessageBytes(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of each message between rank 0 and the leader.
 
-    Args:
-        envelope: without a new conditioning.
-        envelope_new_prompt: with a prompt that the mesh gets for the first time.
-        envelope_known_prompt: with a prompt that was used before.
-        result: without an embedding.
-        result_new_prompt: the answer to a prompt that the mesh got for the first time.
+    A new prompt is one that the mesh gets for the first time; a known prompt was used before.
     """
 
     envelope: int

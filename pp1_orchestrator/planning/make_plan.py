@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,6 @@ from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of
 from pp1_orchestrator.planning.requirements import Requirements
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
-SCHEMA = 1
 TIE = 1.01
 """Periods closer than this count as equal: the prediction is not more exact."""
 SHOWN_PHASES = ("denoise", "clean_pass", "recompute", "decode", "encode", "overhead")
@@ -32,26 +30,8 @@ MESH = ("generator", "kv_cache", "text_cache")
 TEXT = ("text_encoder",)
 
 
-@dataclass(frozen=True, slots=True)
-class Delays:
-    """Seconds added to a chunk's denoising, to a chunk's decode and to a one-frame encode."""
-
-    mesh_s: float = 0.0
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-
-
-NO_DELAYS = Delays()
-
-
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank.
-
-    Args:
-        memory: bytes by component.
-        peak: bytes of the components and of what is alive beyond them while the rank works, without the libraries.
-            None for a mesh that is a thread of rank 0: rank 0's peak includes it.
-    """
+    """One rank. memory: bytes by component. peak: the most bytes in use, None for a mesh in rank 0's process."""
 
     role: str
     device: str
@@ -60,13 +40,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flops(msgspec.Struct, frozen=True, kw_only=True):
-    """FLOPs on one rank.
-
-    Args:
-        calls: of one call of each part.
-        mesh_rank, stage0: of a chunk.
-        floor_ms: time of a chunk's products alone at the measured rates, a lower bound on this machine.
-    """
+    """FLOPs on one rank: of one call of each part, and of a chunk. floor_ms: time of a chunk's products alone."""
 
     calls: dict[str, int]
     mesh_rank: int
@@ -77,7 +51,7 @@ class Flops(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """plan.json. Placements are by rank, wire_bytes by routing, and predictions by overlap, for the steady state."""
 
-    schema: int = SCHEMA
+    schema: int = 1
     config: dict[str, str]
     requirements: Requirements
     ranks: dict[str, Placement]
@@ -107,16 +81,14 @@ def read_plan(path: Path) -> Plan:
     return msgspec.json.decode(path.read_bytes(), type=Plan)
 
 
-def predict(
-    settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies, delays: Delays = NO_DELAYS
-) -> Plan:
+def predict(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> Plan:
     """The plan of a run whose models have this profile, on this machine."""
     context = strategies.context(settings)
     wire = {
         name: message_bytes(routing, profile.needs, dtype_of(settings), settings.run.prompt, context.rebuilds)
         for name, routing in strategies.routings.items()
     }
-    phases = _phases(settings, profile, machine, strategies, delays, wire[settings.routing.name])
+    phases = _phases(settings, profile, machine, strategies, wire[settings.routing.name])
     one_process = settings.layout.backend == "none"
     periods = {
         name: period_s(overlap, phases, one_process, machine.parallel_ranks)
@@ -178,12 +150,7 @@ def _shares_text_device(settings: Settings, rank: int) -> bool:
 
 
 def _phases(
-    settings: Settings,
-    profile: ModelProfile,
-    machine: Machine,
-    strategies: Strategies,
-    delays: Delays,
-    wire: MessageBytes,
+    settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies, wire: MessageBytes
 ) -> Phases:
     ranks, steps, context = settings.layout.mesh_ranks, len(settings.model.steps), strategies.context(settings)
     slowdown = max(1.0, ranks / machine.parallel_ranks) if machine.parallel_ranks else 1.0
@@ -202,11 +169,11 @@ def _phases(
     encode = compute("encode", "encode") if anchored else 0.0
     messages = 5 + rebuilds + (2 if ranks > 1 else 0)  # header, metadata, tensor; the leader relays an envelope
     return Phases(
-        denoise=steps * on_mesh("generator") + delays.mesh_s,
+        denoise=steps * on_mesh("generator") + settings.debug.mesh_s,
         clean_pass=context_s if clean else 0.0,
         recompute=context_s / settings.context.recompute_every if rebuilds else 0.0,
-        decode=decode + delays.decode_s,
-        encode=encode + (delays.encode_s if anchored else 0.0),
+        decode=decode + settings.debug.decode_s,
+        encode=encode + (settings.debug.encode_s if anchored else 0.0),
         overhead=machine.link.messages(messages, wire.envelope + wire.result),
         decode_frames=profile.needs.chunk_latent_frames,
         anchored=anchored,

@@ -42,13 +42,7 @@ class TensorShape:
 
 @dataclass(slots=True)
 class Operation:
-    """Equal calls of one operator.
-
-    Args:
-        arguments: the flattened arguments, with a TensorShape in place of each tensor.
-        flops, nbytes: of one call.
-        count: number of calls.
-    """
+    """`count` equal calls of an operator. The arguments are flattened, with a TensorShape in place of each tensor."""
 
     operator: Callable[..., Any]
     arguments: list[Any]
@@ -66,12 +60,7 @@ class Operation:
 
 @dataclass(slots=True)
 class OpCounts:
-    """What was counted.
-
-    Args:
-        calls: all operations, including views.
-        reductions, reduction_bytes: all-reduces over the mesh.
-    """
+    """What was counted. `calls` includes views. Reductions are all-reduces over the mesh."""
 
     operations: list[Operation] = field(default_factory=list)
     calls: int = 0
@@ -158,11 +147,7 @@ _MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
 
 @contextmanager
 def counting(memory: MemoryTracker | None = None) -> Iterator[OpCounts]:
-    """Count all operations inside. The counts are complete when the context ends.
-
-    Args:
-        memory: follows the memory of the same operations.
-    """
+    """Count all operations inside, and follow their memory. The counts are complete when the context ends."""
     flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
     with torch.inference_mode(), flops, _Recorder(flops) as recorder, memory or nullcontext():
         yield recorder.counts

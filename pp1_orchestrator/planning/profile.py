@@ -38,13 +38,10 @@ Part = Literal["generator", "context", "decode", "encode", "text"]
 class ModelProfile:
     """What a run's models need.
 
-    Args:
-        components: bytes of every part that some rank may hold.
-        work: one call of each part on one rank. generator: a denoising pass over a full window. context: a pass that
-            only writes keys and values. decode: a chunk in the steady state. encode: one frame, where the context needs
-            it. text: one prompt.
-        activation_peak: the most bytes alive at once beyond the components while a part works. The generator's covers
-            both kinds of pass, and a new prompt's keys and values, which are made while the old ones are held.
+    components: bytes of every part that some rank may hold. work: one call of each part on one rank, namely a denoising
+    pass over a full window, a pass that only writes keys and values, the decode of a chunk, the encode of a frame where
+    the context needs it, and a prompt. activation_peak: the most bytes alive beyond the components while a part works.
+    The generator's covers both kinds of pass, and a new prompt's keys and values, made while the old ones are held.
     """
 
     needs: Requirements

@@ -18,14 +18,10 @@ from pp1_orchestrator.models.wan.sampler import NoiseStep
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes of a stream and of its chunks.
+    """Sizes of a stream and of its chunks; an epoch's first chunk has fewer pixel frames.
 
-    Args:
-        input_frames: pixel frames that must be supplied for a chunk; 0 for text to video.
-        first_chunk_pixel_frames: an epoch's first chunk has fewer pixel frames.
-        latents: shape of a chunk's latents, [1, F, z, h, w].
-        text: shape of a prompt's embedding, [1, L, text_dim].
-        realtime_period_ms: the longest period at which the stream is live.
+    input_frames: pixel frames to be supplied for a chunk; 0 for text to video. latents: [1, F, z, h, w]. text: an
+    embedding, [1, L, text_dim]. realtime_period_ms: the longest period at which the stream is live.
     """
 
     input_frames: int

@@ -59,13 +59,10 @@ class Strategies:
     contexts: Mapping[str, ContextTraits]
 
     def overlap(self, settings: Settings) -> OverlapTraits:
-        """The overlap that the settings choose."""
         return self.overlaps[settings.overlap.name]
 
     def routing(self, settings: Settings) -> RoutingTraits:
-        """The routing that the settings choose."""
         return self.routings[settings.routing.name]
 
     def context(self, settings: Settings) -> ContextTraits:
-        """The context that the settings choose."""
         return self.contexts[settings.context.name]

@@ -21,11 +21,9 @@ UNFINISHED = "stopped before its end"
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """job.json: what a job was. The fields below `error` are None where its configuration could not be composed.
+    """job.json: what a job was, and its error in one line. What follows is None where it could not be composed.
 
-    Args:
-        error: one line; None for a job that succeeded.
-        trained_context: the context that the model's weights were trained for.
+    trained_context: the context that the model's weights were trained for.
     """
 
     number: int
@@ -58,7 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
-    """What the sweep ran on, and the date in ISO format."""
+    """What the sweep ran on, and when (ISO date)."""
 
     processor: str
     cores: int
@@ -73,7 +71,6 @@ def write_record(record: JobRecord, folder: Path) -> None:
 
 
 def read_record(path: Path) -> JobRecord:
-    """Raises msgspec.DecodeError where the file is not a record."""
     return msgspec.json.decode(path.read_bytes(), type=JobRecord)
 
 

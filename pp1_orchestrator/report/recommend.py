@@ -15,12 +15,9 @@ NOISE = 0.03
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that may be recommended.
+    """A job that may be recommended: its median prompt latency, and the components of all ranks in bytes.
 
-    Args:
-        latency_ms: median from a prompt to its pixels.
-        memory_bytes: components of all ranks.
-        as_trained: runs the context that the model's weights were trained for. Another one changes the video.
+    as_trained: it runs the context that the model's weights were trained for. Another one changes the video.
     """
 
     number: int

@@ -17,10 +17,12 @@ def table(text: str) -> list[list[str]]:
 
 
 def test_generator_and_decoders_have_a_row_each(capsys):
-    real_sizes.main([*CPU, "--plain", "--repeats", "1", "--only", "small", "decode-32x32", "taehv-64x64"])
+    cases = ["small", "decode-32x32", "taehv-64x64", "pixels-32x32"]
+    real_sizes.main([*CPU, "--plain", "--repeats", "1", "--only", *cases])
     rows = {row[0]: row for row in table(capsys.readouterr().out)}
     decodes = ["decode-32x32 diffusers", "decode-32x32 stacked", "taehv-64x64"]
-    assert sorted(rows) == sorted(["small eager", *decodes, "decode-32x32, one frame encoded"])
+    pixels = [f"pixels-32x32, {form} to {where}" for form in ("RGB", "yuv420p") for where in ("host", "encoder frames")]
+    assert sorted(rows) == sorted(["small eager", *decodes, "decode-32x32, one frame encoded", *pixels])
     assert all(float(row[1].split()[0]) > 0 for row in rows.values())
     assert rows["small eager"][-1] == "0.0e+00"
     assert all(float(rows[kind][-1].split()[1]) > 30 for kind in decodes)

@@ -32,7 +32,7 @@ def test_a_storm_of_requests_is_one_keyframe_a_second_for_all():
 
 def test_encoders_that_share_a_picture_do_not_disturb_each_other():
     """In a process of its own: what goes wrong here ends a process. Ten minutes of it are run by hand."""
-    command = [sys.executable, "-m", "benchmarks.shared_pictures", "--minutes", str(SHARED_S / 60), "--fps", "0"]
+    command = [sys.executable, "-m", "benchmarks.shared_frames", "--minutes", str(SHARED_S / 60), "--fps", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 encoders, " in done.stdout

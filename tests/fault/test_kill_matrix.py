@@ -5,9 +5,9 @@ The moments and what is measured are `benchmarks.chaos`'s.
 
 import pytest
 
-from benchmarks.chaos.blows import PHASES, lies, outcome
-from benchmarks.chaos.ends import drained
+from benchmarks.chaos.mesh_faults import PHASES, false_ready, outcome
 from benchmarks.chaos.scene import scene
+from benchmarks.chaos.shutdowns import kill_while_draining
 from tests.fault.event_listener import Probe
 from tests.timing import stopwatch
 
@@ -35,7 +35,7 @@ def test_a_killed_rank_costs_a_pause_whatever_it_was_doing(live, phase, rank):
     assert found.again_s <= max(RESUMED_S, live.start_s) * watch.scale
     assert found.kept
     assert found.orphans == 0
-    assert found.lies == 0
+    assert found.false_ready == 0
     assert found.words.startswith(f"rank {rank} ended with exit code -9")
 
 
@@ -52,7 +52,7 @@ def test_restarts_leave_nothing_behind(live):
 @pytest.mark.slow
 def test_a_rank_that_is_killed_while_the_stream_ends_changes_nothing(tmp_path):
     with scene(tmp_path / "out") as ending, stopwatch() as watch:
-        found = drained(ending, 2)
+        found = kill_while_draining(ending, 2)
     assert found.exit_code == 0, ending.program.log
     assert found.gone_s <= DRAINED_S * watch.scale
     assert found.left == []
@@ -62,5 +62,5 @@ def test_a_rank_that_is_killed_while_the_stream_ends_changes_nothing(tmp_path):
 def test_a_probe_that_says_ready_without_chunks_is_counted():
     """The matrix can fail."""
     good = [Probe(float(n), 200, n, n + 0.1) for n in range(5)]
-    assert lies(good, deadline_s=2) == 0
-    assert lies([*good, Probe(9.0, 503, 4, 9.1), Probe(9.5, 200, 4, 9.6)], deadline_s=2) == 1
+    assert false_ready(good, deadline_s=2) == 0
+    assert false_ready([*good, Probe(9.0, 503, 4, 9.1), Probe(9.5, 200, 4, 9.6)], deadline_s=2) == 1

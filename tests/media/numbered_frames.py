@@ -5,18 +5,33 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.numbered import SIZE, numbered, read_number
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk
 
-__all__ = ["SIZE", "Counted", "chunk", "numbered", "read_number"]
+BITS = 12
+SIZE = 128
+LEVEL_ON, LEVEL_OFF = 220, 30
+
+
+def numbered(number: int, size: int = SIZE, background: tuple[int, int, int] = (40, 40, 160)) -> np.ndarray:
+    """A frame with `number` as a row of bright and dark bars in its upper half, so that order and loss can be read."""
+    frame = np.full((size, size, 3), background, dtype=np.uint8)
+    width = size // BITS
+    for bit in range(BITS):
+        frame[: size // 2, bit * width : (bit + 1) * width] = LEVEL_ON if number >> bit & 1 else LEVEL_OFF
+    return frame
+
+
+def read_number(rgb: np.ndarray) -> int:
+    height, width = rgb.shape[0] // 4, rgb.shape[1] // BITS
+    return sum(1 << bit for bit in range(BITS) if rgb[height, bit * width + width // 2].mean() > 125)
 
 
 def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), epoch: int = 0) -> DecodedChunk:
-    """Frames numbered from `first`; by default they go on where the chunk before ended."""
+    """Frames numbered from `first`; by default from where the chunk before ended."""
     start = index * frames if first is None else first
-    pictures = np.stack([numbered(start + i) for i in range(frames)])
-    return DecodedChunk(index, epoch, torch.from_numpy(pictures), tuple(update_ids), time.monotonic())
+    pixels = np.stack([numbered(start + i) for i in range(frames)])
+    return DecodedChunk(index, epoch, torch.from_numpy(pixels), tuple(update_ids), time.monotonic())
 
 
 class Counted(Metrics):

@@ -103,7 +103,7 @@ class TestPacketQueue:
 
 
 def show_all(broadcaster, numbers, at=lambda n: n / 16):
-    """From a thread of its own, as the pacer does."""
+    """From another thread, as the pacer does."""
     thread = threading.Thread(target=lambda: [broadcaster.show(numbered(n), at(n)) for n in numbers])
     thread.start()
     return asyncio.to_thread(thread.join)
@@ -129,8 +129,8 @@ class TestBroadcaster:
 
     def test_nothing_is_encoded_while_nobody_watches(self):
         async def scene():
-            figures = Counted()
-            broadcaster = Broadcaster(video(), figures)
+            metrics = Counted()
+            broadcaster = Broadcaster(video(), metrics)
             await show_all(broadcaster, range(5))
             queue = broadcaster.subscribe(64)
             await show_all(broadcaster, range(5, 8))
@@ -161,16 +161,16 @@ class TestBroadcaster:
 
     def test_a_slow_viewer_skips_to_a_keyframe_and_others_do_not_notice(self):
         async def scene():
-            figures = Counted()
-            broadcaster = Broadcaster(video(keyframe_every_s=100), figures)
+            metrics = Counted()
+            broadcaster = Broadcaster(video(keyframe_every_s=100), metrics)
             slow, quick = broadcaster.subscribe(8), broadcaster.subscribe(200)
             for n in range(40):
                 broadcaster.show(numbered(n), n / 16)
                 await asyncio.sleep(0)
-            return figures, drain(slow), drain(quick)
+            return metrics, drain(slow), drain(quick)
 
-        figures, slow, quick = asyncio.run(scene())
+        metrics, slow, quick = asyncio.run(scene())
         assert len(quick) == 40
-        assert figures.drops["slow_viewer"] >= 8
+        assert metrics.drops["slow_viewer"] >= 8
         assert slow[0].is_keyframe
         assert [read_number(rgb) for rgb in decode(slow, "vp8")] == list(range(40))[-len(slow) :]

@@ -19,12 +19,12 @@ PLENTY = ClipLimits(seconds=60, bytes=10_000_000, kept=2)
 
 
 class Scene:
-    """A recorder, and the pictures that are shown to it at times of its own, one frame apart."""
+    """A recorder, and the frames that are shown to it at made-up times, one frame apart."""
 
     def __init__(self, folder, limits=PLENTY) -> None:
-        self.figures, self.told = Counted(), []
+        self.metrics, self.told = Counted(), []
         self.ended = threading.Event()
-        self.recorder = ClipRecorder(folder, VIDEO, limits, self.figures, self._tell)
+        self.recorder = ClipRecorder(folder, VIDEO, limits, self.metrics, self._tell)
         self.now = time.monotonic()
 
     def show(self, numbers, gap_s=1 / FPS) -> None:
@@ -41,7 +41,7 @@ class Scene:
         return newest.frames if newest else -1
 
     def read(self, name) -> tuple[list[int], list[float]]:
-        """Numbers of the pictures in a clip's file, and when they are shown."""
+        """Numbers of the frames in a clip's file, and when they are shown."""
         with av.open(str(self.recorder.file(name))) as container:
             frames = list(container.decode(video=0))
         return [read_number(f.to_ndarray(format="rgb24")) for f in frames], [f.time for f in frames]
@@ -87,8 +87,8 @@ def test_a_clip_ends_by_itself_at_its_limits(tmp_path, limits, ended):
 
 
 @pytest.mark.parametrize("state", ["ready", "failed"])
-def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, state):
-    """From the moment it ends, before anybody has been told so."""
+def test_a_clip_that_ended_by_itself_holds_no_frame_and_misses_none(tmp_path, state):
+    """From the moment it ends, before `on_end` returns."""
     path, ended, told = tmp_path / "c1.mp4", threading.Event(), threading.Event()
     if state == "failed":
         path.mkdir()
@@ -102,10 +102,10 @@ def test_a_clip_that_ended_by_itself_holds_no_picture_and_misses_none(tmp_path, 
     for second in range(90):
         if second == 20:
             assert ended.wait(120)
-        picture = numbered(second)
-        shown.append(weakref.ref(picture))
-        assert writer.add(picture, second)
-    del picture
+        frame = numbered(second)
+        shown.append(weakref.ref(frame))
+        assert writer.add(frame, second)
+    del frame
     told.set()
     writer.stop("asked")
     assert writer.clip().state == state
@@ -159,7 +159,7 @@ def test_a_disk_without_room_refuses_and_a_file_that_cannot_be_written_fails_alo
     assert scene.told[-1] == ("c2", "ready", "stopped")
 
 
-def test_a_file_that_is_behind_costs_pictures_and_never_the_pacer(tmp_path):
+def test_a_file_that_is_behind_costs_frames_and_never_the_pacer(tmp_path):
     scene = Scene(tmp_path)
     scene.recorder.start()
     for number in range(400):
@@ -167,4 +167,4 @@ def test_a_file_that_is_behind_costs_pictures_and_never_the_pacer(tmp_path):
     clip = scene.recorder.stop()
     numbers, _ = scene.read("c1")
     assert numbers == sorted(set(numbers))
-    assert clip.frames + scene.figures.drops["slow_recorder"] == 400
+    assert clip.frames + scene.metrics.drops["slow_recorder"] == 400

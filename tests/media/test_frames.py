@@ -1,4 +1,4 @@
-"""Pictures that come as planes go the same ways as RGB."""
+"""Frames of yuv420p planes work wherever RGB frames do."""
 
 import av
 import numpy as np
@@ -16,8 +16,8 @@ def as_planes(number: int) -> np.ndarray:
 
 @pytest.mark.parametrize("width", [48, 80])
 def test_rows_that_a_codec_pads_keep_their_places(width):
-    picture = np.arange(96 * width, dtype=np.uint8).reshape(96, width)
-    assert np.array_equal(to_yuv420p(picture).to_ndarray(), picture)
+    frame = np.arange(96 * width, dtype=np.uint8).reshape(96, width)
+    assert np.array_equal(to_yuv420p(frame).to_ndarray(), frame)
 
 
 def test_either_form_can_be_looked_at():
@@ -26,12 +26,12 @@ def test_either_form_can_be_looked_at():
 
 
 def test_planes_are_taken_as_they_are_and_copied():
-    picture = as_planes(5)
-    frame = to_yuv420p(picture)
-    assert (frame.format.name, frame.width, frame.height) == ("yuv420p", SIZE, SIZE)
-    assert np.array_equal(frame.to_ndarray(), picture)
-    picture[:] = 0
-    assert read_number(frame.to_ndarray(format="rgb24")) == 5
+    frame = as_planes(5)
+    video_frame = to_yuv420p(frame)
+    assert (video_frame.format.name, video_frame.width, video_frame.height) == ("yuv420p", SIZE, SIZE)
+    assert np.array_equal(video_frame.to_ndarray(), frame)
+    frame[:] = 0
+    assert read_number(video_frame.to_ndarray(format="rgb24")) == 5
 
 
 @pytest.mark.parametrize("form", [numbered, as_planes])

@@ -1,4 +1,4 @@
-"""The paced sink with a screen that keeps what it is shown."""
+"""The paced sink with a consumer that keeps what it gets."""
 
 import threading
 
@@ -15,7 +15,7 @@ WAIT_S = 120
 
 
 class Screen:
-    """Keeps numbers and times; `hold` stops the pacer at its next picture."""
+    """Keeps numbers and times; `open` is cleared to block the pacer at its next frame."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -40,25 +40,25 @@ class Screen:
 
 @pytest.fixture
 def parts():
-    """A running sink, its screen, its figures and the chunks whose first frame was shown."""
-    screen, figures, shown = Screen(), Counted(), []
+    """A running sink, its screen, its metrics and the chunks whose first frame was shown."""
+    screen, metrics, shown = Screen(), Counted(), []
 
     def note(chunk, shown_at_s):
         shown.append((chunk.chunk_index, shown_at_s))
 
-    sink = PacedSink([screen], FPS, placeholder(SIZE, SIZE), figures, note)
-    yield sink, screen, figures, shown
+    sink = PacedSink([screen], FPS, placeholder(SIZE, SIZE), metrics, note)
+    yield sink, screen, metrics, shown
     screen.open.set()
     sink.close()
 
 
 def fresh(numbers):
-    """Without repeats of a held picture."""
+    """Without repeats of a held frame."""
     return [n for i, n in enumerate(numbers) if i == 0 or n != numbers[i - 1]]
 
 
 def test_frames_of_all_chunks_go_out_in_order(parts):
-    sink, screen, figures, shown = parts
+    sink, screen, metrics, shown = parts
     for index in range(4):
         assert sink.wait_for_room(WAIT_S)
         sink.put(chunk(index, first=index * 6 + 1))
@@ -66,7 +66,7 @@ def test_frames_of_all_chunks_go_out_in_order(parts):
     assert fresh(screen.numbers)[1:] == list(range(1, 25))
     assert all(b > a for a, b in zip(screen.times, screen.times[1:], strict=False))
     assert [index for index, _ in shown] == [0, 1, 2, 3]
-    assert figures.drops == {}
+    assert metrics.drops == {}
 
 
 def test_there_is_room_when_the_newest_chunk_has_begun_to_show_and_not_before(parts):
@@ -97,7 +97,7 @@ def test_a_chunk_that_is_being_made_takes_room_unless_making_one_takes_long(part
 
 
 def test_a_hard_cut_forgets_what_was_not_shown_and_counts_it(parts):
-    sink, screen, figures, shown = parts
+    sink, screen, metrics, shown = parts
     screen.open.clear()
     sink.put(chunk(0, first=1))
     sink.put(chunk(1, first=7))
@@ -108,12 +108,12 @@ def test_a_hard_cut_forgets_what_was_not_shown_and_counts_it(parts):
     screen.wait_for(lambda: 106 in screen.numbers)
     seen = [n for n in fresh(screen.numbers) if n]
     assert seen[-6:] == [101, 102, 103, 104, 105, 106]
-    assert figures.drops["cut"] == 12 - len(seen[:-6])
+    assert metrics.drops["cut"] == 12 - len(seen[:-6])
     assert 1 not in [index for index, _ in shown]
-    assert figures.depths["frames"] == 0
+    assert metrics.depths["frames"] == 0
 
 
-def test_the_last_picture_is_held_and_repeated_while_nothing_new_comes(parts):
+def test_the_last_frame_is_held_and_repeated_while_nothing_new_comes(parts):
     sink, screen, _, _ = parts
     sink.put(chunk(0, frames=1, first=5))
     screen.wait_for(lambda: screen.numbers.count(5) >= 2)
@@ -123,15 +123,15 @@ def test_the_last_picture_is_held_and_repeated_while_nothing_new_comes(parts):
 
 
 def test_a_producer_that_never_asks_for_room_loses_the_oldest_chunks(parts):
-    sink, screen, figures, _ = parts
+    sink, screen, metrics, _ = parts
     screen.open.clear()
     for index in range(MAX_CHUNKS + 3):
         sink.put(chunk(index, first=index * 6 + 1))
-    assert figures.depths["frames"] <= MAX_CHUNKS * 6 + 6
+    assert metrics.depths["frames"] <= MAX_CHUNKS * 6 + 6
     screen.open.set()
     last = (MAX_CHUNKS + 3) * 6
     screen.wait_for(lambda: last in screen.numbers)
-    assert figures.drops["late"] + len([n for n in fresh(screen.numbers) if n]) == last
+    assert metrics.drops["late"] + len([n for n in fresh(screen.numbers) if n]) == last
 
 
 def test_a_screen_that_fails_is_reported_to_the_producer():
@@ -147,7 +147,7 @@ def test_a_screen_that_fails_is_reported_to_the_producer():
     sink.close()
 
 
-def test_pictures_are_shown_without_a_copy(parts):
+def test_frames_are_shown_without_a_copy(parts):
     sink, screen, _, _ = parts
     made = chunk(0, first=1)
     sink.put(made)

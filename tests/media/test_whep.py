@@ -26,11 +26,11 @@ class Stream:
     """Numbered chunks through pacer, encoder and peers."""
 
     def __init__(self, limits=QUICK, host="127.0.0.1", codec: Codec = "vp8") -> None:
-        self.figures = Counted()
+        self.metrics = Counted()
         self.settings = VideoSettings(height=SIZE, width=SIZE, fps=FPS, codec=codec)
-        self.broadcaster = Broadcaster(self.settings, self.figures)
-        self.sink = PacedSink([self.broadcaster], FPS, placeholder(SIZE, SIZE), self.figures)
-        self.peers = WhepPeers(self.broadcaster, codec, limits, CandidatePolicy(host), self.figures)
+        self.broadcaster = Broadcaster(self.settings, self.metrics)
+        self.sink = PacedSink([self.broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
+        self.peers = WhepPeers(self.broadcaster, codec, limits, CandidatePolicy(host), self.metrics)
         self._stop = threading.Event()
         self._producer = threading.Thread(target=self._produce, daemon=True)
 
@@ -145,7 +145,7 @@ def test_a_viewer_that_vanished_is_let_go():
         await client.vanish()
         assert stream.peers.count == 1
         await stream.until(lambda: stream.peers.count == 0)
-        assert stream.figures.viewer_counts == [1, 0]
+        assert stream.metrics.viewer_counts == [1, 0]
         assert not stream.broadcaster._watched.is_set()
 
     play(scene)

@@ -1,6 +1,6 @@
-"""A WHEP viewer as a process of its own, to be killed: `python -m tests.media.viewer_process`.
+"""A WHEP viewer as its own process, to be killed: `python -m tests.media.viewer_process`.
 
-One JSON string a line: it writes its offer, reads the answer, and then writes the number of each picture.
+One JSON string a line: it writes its offer, reads the answer, and then writes the number of each frame.
 """
 
 import asyncio

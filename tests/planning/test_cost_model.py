@@ -13,8 +13,8 @@ RECOMPUTE = Phases(denoise=8, recompute=2, decode=3, overhead=0.5)
 ANCHOR = Phases(denoise=8, recompute=2, decode=3, encode=0.25, overhead=0.5, anchored=True)
 ANCHOR_STAGE0_BOUND = Phases(denoise=8, recompute=2, decode=15, encode=0.25, overhead=0.5, anchored=True)
 
-LAW = {
-    # phases: (sync, overlapped) with a mesh of its own; (sync and loop_ahead, overlapped) in one process
+CASES = {
+    # phases: (sync, overlapped) with a mesh in other processes; (sync and loop_ahead, overlapped) in one process
     "mesh bound": (MESH_BOUND, (11.5, 10.5), (13.5, 10.5)),
     "stage 0 bound": (STAGE0_BOUND, (23.5, 15.5), (25.5, 15.5)),
     "clean pass longer than decode": (SHORT_DECODE, (10.5, 10.5), (11.5, 10.5)),
@@ -25,8 +25,8 @@ LAW = {
 }
 
 
-@pytest.mark.parametrize(("phases", "spawned", "inline"), LAW.values(), ids=LAW.keys())
-def test_the_law(phases, spawned, inline):
+@pytest.mark.parametrize(("phases", "spawned", "inline"), CASES.values(), ids=CASES.keys())
+def test_periods(phases, spawned, inline):
     assert period_s(STRATEGIES.overlaps["sync"], phases, one_process=False, parallel_ranks=None) == spawned[0]
     for overlap in ("stage0_owned", "loop_ahead", "decode_thread"):
         assert period_s(STRATEGIES.overlaps[overlap], phases, one_process=False, parallel_ranks=None) == spawned[1]

@@ -5,7 +5,7 @@ import torch
 
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.planning.cost_model import message_bytes
-from pp1_orchestrator.planning.make_plan import Delays, peaks, predict, read_plan, write_plan
+from pp1_orchestrator.planning.make_plan import peaks, predict, read_plan, write_plan
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.planning.requirements import requirements
 from tests.planning.factories import machine, settings, shipped, with_name
@@ -45,9 +45,9 @@ def test_periods_follow_from_work_rates_and_delays():
     assert plan.predicted_period_ms["sync"] == pytest.approx(
         1e3 * (4 * generator_s + max(context_s, decode_s) + overhead_s)
     )
-    slowed = predict(MADE, PROFILE, machine(), STRATEGIES, Delays(mesh_s=100.0))
+    slowed = predict(settings("debug.mesh_s=50"), PROFILE, machine(), STRATEGIES)
     assert slowed.predicted_period_ms["stage0_owned"] == pytest.approx(
-        1e3 * (100 + 4 * generator_s + context_s + overhead_s)
+        1e3 * (50 + 4 * generator_s + context_s + overhead_s)
     )
     assert plan.flops.mesh_rank == 4 * passes[0].flops + passes[1].flops
     assert plan.flops.floor_ms["stage0"] == pytest.approx(1e3 * decode_s)

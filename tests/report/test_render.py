@@ -120,20 +120,20 @@ def test_the_page_asks_nothing_of_a_network(written):
     for source in sources:
         head, _, data = source.partition(",")
         assert head == "data:image/svg+xml;base64"
-        picture = base64.b64decode(data).decode()
-        assert re.findall(r'(?:href|src)="(?!#)[^"]*"|url\((?!#)[^)]*\)|@import', picture) == []
+        svg = base64.b64decode(data).decode()
+        assert re.findall(r'(?:href|src)="(?!#)[^"]*"|url\((?!#)[^)]*\)|@import', svg) == []
     assert "url(" not in written[1]
 
 
-def test_the_pictures_lie_beside_the_report_and_follow_the_readers_colours(sweep, written):
+def test_the_plots_lie_beside_the_report_and_follow_the_readers_colours(sweep, written):
     markdown, page = written
     assert {path.name for path in sweep.glob("*.svg")} == PLOTS
     for name in PLOTS:
-        picture = (sweep / name).read_text()
+        svg = (sweep / name).read_text()
         assert f"]({name})" in markdown
-        assert base64.b64encode(picture.encode()).decode() in page
-        assert "currentColor" in picture
-        assert "prefers-color-scheme:dark" in picture
+        assert base64.b64encode(svg.encode()).decode() in page
+        assert "currentColor" in svg
+        assert "prefers-color-scheme:dark" in svg
 
 
 def test_the_same_folder_gives_the_same_report(sweep, written):

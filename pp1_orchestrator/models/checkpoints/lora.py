@@ -52,5 +52,5 @@ class LoraMergedWeights(Weights):
         stored, delta = self._base._tensor(key, index, device, None), self._deltas.get(key)
         if delta is None:
             return stored
-        merged = stored.to(device).float() + delta.read(index, device)
+        merged = delta.read(index, device).add_(stored.to(device, torch.float32))
         return merged.to(dtype or stored.dtype)

@@ -20,10 +20,10 @@ from training.scene_scripts import random_scene
 CPU = torch.device("cpu")
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "vae"
 ROUNDING = 5e-5  # of values up to about 5, through some twenty layers in float32
-DRAWN_PSNR = 33.0  # decibels; the pictures below measure 36.8 to 46.9
+DRAWN_PSNR = 33.0  # decibels; the frames below measure 36.8 to 46.9
 
 
-def drawn_pictures(count):
+def drawn_frames(count):
     rng = random.Random(0)
     scenes = torch.tensor([random_scene(rng).ids() for _ in range(count)])
     return world.draw_clip(world.simulate(world.canonical_state(count, "cpu"), scenes[:, None]))[0][:, 0]
@@ -78,12 +78,12 @@ def test_sixteen_bit_weights_give_a_float32_latent_nearby():
     assert (found - wanted).norm() < 0.03 * wanted.norm()
 
 
-def test_a_drawn_picture_survives_encoding_and_decoding():
+def test_a_drawn_frame_survives_encoding_and_decoding():
     vae = load_vae(SHIPPED, CPU, torch.float32)
     encoder, decoder = WanFrameEncoder(vae), make_decoder(vae)
-    for picture in drawn_pictures(16):
-        again = decoder.decode(encoder.encode(picture), DecodeState())[0]
-        psnr = -10 * torch.log10((again - picture).square().mean() / 4)  # values span 2
+    for frame in drawn_frames(16):
+        again = decoder.decode(encoder.encode(frame), DecodeState())[0]
+        psnr = -10 * torch.log10((again - frame).square().mean() / 4)  # values span 2
         assert psnr > DRAWN_PSNR
 
 

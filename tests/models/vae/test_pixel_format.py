@@ -1,4 +1,4 @@
-"""Both forms of pictures against what codecs' own converter makes of the same ones."""
+"""Both pixel formats, compared with the converter of the video codecs."""
 
 import av
 import numpy as np
@@ -17,9 +17,9 @@ def smooth(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return interpolate(coarse, (HEIGHT, WIDTH), mode="bicubic").to(dtype)
 
 
-def planes(picture: np.ndarray) -> tuple[np.ndarray, ...]:
+def planes(frame: np.ndarray) -> tuple[np.ndarray, ...]:
     """[3·H/2, W] -> Y and both colours, signed."""
-    signed = picture.astype(np.int16)
+    signed = frame.astype(np.int16)
     return signed[:HEIGHT], *signed[HEIGHT:].reshape(2, HEIGHT // 2, WIDTH // 2)
 
 
@@ -38,8 +38,8 @@ def test_planes_are_those_that_a_codec_makes_of_rgb(dtype):
     pixels = smooth(3, dtype)
     made = to_yuv420p(pixels)
     assert (made.shape, made.dtype, made.is_contiguous()) == ((3, 3 * HEIGHT // 2, WIDTH), torch.uint8, True)
-    for picture, rgb in zip(made.numpy(), to_rgb24(pixels).numpy(), strict=True):
-        off = [np.abs(own - its) for own, its in zip(planes(picture), planes(converted(rgb)), strict=True)]
+    for frame, rgb in zip(made.numpy(), to_rgb24(pixels).numpy(), strict=True):
+        off = [np.abs(own - its) for own, its in zip(planes(frame), planes(converted(rgb)), strict=True)]
         assert off[0].max() <= 1
         assert max(colour.max() for colour in off[1:]) <= 4  # at edges: a converter's filter is not a mean of four
         assert max(plane.mean() for plane in off) < 0.5

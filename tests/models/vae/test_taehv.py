@@ -70,8 +70,8 @@ class Plain(nn.Module):
             x = self.decoder[index + 5](x)
         return self.decoder[22](relu(x)).clamp(0, 1)[3:] * 2 - 1
 
-    def encode(self, picture: Tensor) -> Tensor:
-        x = relu(self.encoder[0](((picture + 1) / 2).repeat(4, 1, 1, 1)))
+    def encode(self, frame: Tensor) -> Tensor:
+        x = relu(self.encoder[0](((frame + 1) / 2).repeat(4, 1, 1, 1)))
         for index in (2, 7, 12):
             pool = self.encoder[index].conv
             x = self.encoder[index + 1](pool(x.reshape(-1, pool.in_channels, *x.shape[2:])))
@@ -155,18 +155,18 @@ def test_lighttae_has_wans_mean_and_deviation_put_back(plain, saved):
     parts = loaded(saved, with_encoder=True, kind="lighttae")
     pixels = parts.decoder.decode(latents(), DecodeState())
     torch.testing.assert_close(pixels, plain.decode(latents() * std + mean), rtol=0, atol=1e-5)
-    picture = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    frame = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(3)) * 2 - 1
     assert parts.frame_encoder is not None
-    torch.testing.assert_close(parts.frame_encoder.encode(picture), (plain.encode(picture) - mean) / std)
+    torch.testing.assert_close(parts.frame_encoder.encode(frame), (plain.encode(frame) - mean) / std)
 
 
-def test_a_picture_is_encoded_as_upstream_encodes_four_equal_ones(plain, saved):
-    picture = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(3)) * 2 - 1
+def test_a_frame_is_encoded_as_upstream_encodes_four_equal_ones(plain, saved):
+    frame = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(3)) * 2 - 1
     encoder = loaded(saved, with_encoder=True).frame_encoder
     assert encoder is not None
-    found = encoder.encode(picture)
+    found = encoder.encode(frame)
     assert found.shape == (1, 16, 2, 3)
-    torch.testing.assert_close(found, plain.encode(picture))
+    torch.testing.assert_close(found, plain.encode(frame))
 
 
 def test_another_file_is_told_in_one_line(plain, tmp_path):

@@ -1,11 +1,11 @@
-"""Encoders that share every picture, and a storm of keyframe requests beside them, for minutes on end.
+"""Encoders that share every frame, and a storm of keyframe requests beside them, for minutes.
 
-    python -m benchmarks.shared_pictures --minutes 10
+    python -m benchmarks.shared_frames --minutes 10
 
-Two VP8 and two H.264 encoders, each on a thread of its own, take the same picture at the same moment, and each is asked
-for keyframes at other pictures than the rest. Meanwhile one of two viewers of a broadcaster asks for a keyframe a
-hundred times a second. Ends with 1 when a picture or a keyframe is missing or one too many, when keyframes of the storm
-are closer than the throttle, or when memory grows; what crashes an encoder ends the process.
+Two VP8 and two H.264 encoders, each on its own thread, take the same frame at the same moment. Each is asked for
+keyframes at other frames than the rest. Meanwhile one of two viewers of a broadcaster requests a keyframe a hundred
+times per second. Exits with 1 when a frame or keyframe is missing or superfluous, when the storm's keyframes are closer
+than the throttle, or when memory grows. An encoder that crashes ends the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.machine import describe
-from benchmarks.numbered import BITS, SIZE, numbered
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import LiveEncoder
 from pp1_orchestrator.media.frames import Frame, to_yuv420p
@@ -30,12 +29,13 @@ from pp1_orchestrator.media.media_settings import CLOCK_RATE, Codec, VideoSettin
 from pp1_orchestrator.media.pacer import FrameClock
 from pp1_orchestrator.processes.process_tuning import resident_bytes
 from pp1_orchestrator.telemetry.metrics import Metrics
+from tests.media.numbered_frames import BITS, SIZE, numbered
 
 MIB = 2**20
 FPS = 24
 CODECS: tuple[Codec, ...] = ("vp8", "vp8", "h264", "h264")
 KEYFRAME_EVERY = 28
-"""Pictures between two keyframes of one encoder; they take turns."""
+"""Frames between two keyframes of an encoder; the encoders take turns."""
 NEVER_S = 1e6
 REQUESTS_S = 100
 WARM = 0.1
@@ -44,37 +44,38 @@ GROWTH_MIB = 4.0
 
 
 def wait_for_next(clock: FrameClock) -> float:
-    """Until the next picture's time, which is given back: monotonic seconds."""
+    """Sleep duration the next frame is due, and return when that was, in monotonic seconds."""
     due = clock.due(time.monotonic())
     time.sleep(max(0.0, due - time.monotonic()))
     clock.advance()
     return due
 
 
-class Together:
-    """Encoders on threads that take the same picture at the same moment.
+class SharedEncoding:
+    """Encoders on threads that take the same frame at the same moment.
 
-    go_on: asked once for each picture, by its number; it may wait for the picture's time.
+    Args:
+        has_next: called once for each frame with its number. It may wait duration the frame is due.
     """
 
-    def __init__(self, go_on: Callable[[int], bool]) -> None:
-        self._go_on = go_on
+    def __init__(self, has_next: Callable[[int], bool]) -> None:
+        self._has_next = has_next
         self._barrier = threading.Barrier(len(CODECS), self._take_next)
-        self._picture: Frame | None = None
-        self.pictures = 0
+        self._frame: Frame | None = None
+        self.frames = 0
 
     def run(self) -> None:
-        """Until there are no more. Raises what one of the encoders failed with."""
+        """Encode duration there are no more frames. Raises the error of an encoder that failed."""
         with ThreadPoolExecutor(len(CODECS)) as pool:
             errors = [done.exception() for done in [pool.submit(self._encode, place) for place in range(len(CODECS))]]
         for error in sorted(filter(None, errors), key=lambda e: isinstance(e, threading.BrokenBarrierError)):
             raise error
 
     def _take_next(self) -> None:
-        """While all of them wait."""
-        going_on = self._go_on(self.pictures)
-        self._picture = numbered(self.pictures % 2**BITS) if going_on else None
-        self.pictures += going_on
+        """Called while all encoders wait."""
+        more = self._has_next(self.frames)
+        self._frame = numbered(self.frames % 2**BITS) if more else None
+        self.frames += more
 
     def _encode(self, place: int) -> None:
         encoder = LiveEncoder(VideoSettings(SIZE, SIZE, FPS, CODECS[place], keyframe_every_s=NEVER_S))
@@ -82,20 +83,20 @@ class Together:
         try:
             for number in itertools.count():
                 self._barrier.wait()
-                if self._picture is None:
+                if self._frame is None:
                     return
                 asked = number % KEYFRAME_EVERY == turn
-                packets = encoder.encode(to_yuv420p(self._picture), number / FPS, asked)
+                packets = encoder.encode(to_yuv420p(self._frame), number / FPS, asked)
                 if [packet.is_keyframe for packet in packets] != [asked or number == 0]:
-                    raise RuntimeError(f"encoder {place}, {CODECS[place]}, picture {number}: {packets}, asked: {asked}")
+                    raise RuntimeError(f"encoder {place}, {CODECS[place]}, frame {number}: {packets}, asked: {asked}")
         except Exception:
-            self._barrier.abort()  # nobody waits for one that has failed
+            self._barrier.abort()  # so that the others do not wait for it
             raise
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What one viewer got while another one asked for keyframes. keyframes_s: when each was to be shown."""
+    """What one viewer got while another one requested keyframes. keyframes_s: when each was shown."""
 
     requests: int
     keyframes_s: list[float]
@@ -103,14 +104,14 @@ class Storm:
     def faults(self, seconds: float, throttle_s: float) -> list[str]:
         steps = [b - a for a, b in itertools.pairwise(self.keyframes_s)]
         found = [f"two keyframes {step:.3f} s apart" for step in steps if step < throttle_s - 1 / CLOCK_RATE]
-        # One picture late at most, each: a request waits for the next picture.
+        # Each is at most one frame late, since a request waits for the next frame.
         if len(self.keyframes_s) < int(seconds / (throttle_s + 2 / FPS)):
             found.append(f"{len(self.keyframes_s)} keyframes in {seconds:.0f} s")
         return found
 
 
 async def storm(seconds: float, settings: VideoSettings) -> Storm:
-    """In real time, at the stream's rate."""
+    """Requests in real time, at the stream's frame rate."""
     broadcaster, end = Broadcaster(settings, Metrics()), time.monotonic() + seconds
     queues = [broadcaster.subscribe(FPS) for _ in range(2)]
     keyframes: list[list[float]] = [[] for _ in queues]
@@ -141,14 +142,14 @@ async def storm(seconds: float, settings: VideoSettings) -> Storm:
     return Storm(requests, keyframes[1])
 
 
-class Until:
-    """Pictures at a rate, or as fast as they are taken, for so many seconds; memory is read on the way."""
+class Duration:
+    """Lets frames through for some seconds, at a rate or as fast as they are taken, and samples the memory."""
 
     def __init__(self, seconds: float, fps: float) -> None:
         self._start, self._seconds = time.monotonic(), seconds
         self._clock = FrameClock(fps) if fps else None
         self.resident: list[int] = []
-        """Bytes: when the run is warm, and at its end."""
+        """Bytes when the run is warm, and at its end."""
 
     def __call__(self, number: int) -> bool:
         if self._clock is not None:
@@ -162,23 +163,23 @@ class Until:
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--fps", type=float, default=FPS, help="of the shared pictures; 0: as fast as they go")
+    parser.add_argument("--fps", type=float, default=FPS, help="of the shared frames; 0: as fast as possible")
     options = parser.parse_args(words)
     seconds, settings = options.minutes * 60, VideoSettings(SIZE, SIZE, FPS, keyframe_every_s=NEVER_S)
-    until = Until(seconds, options.fps)
-    together = Together(until)
+    duration = Duration(seconds, options.fps)
+    shared = SharedEncoding(duration)
     with ThreadPoolExecutor(1) as beside:
-        encoding = beside.submit(together.run)
+        encoding = beside.submit(shared.run)
         seen = asyncio.run(storm(seconds, settings))
         encoding.result()
-    warm, end = (size / MIB for size in (until.resident[0], until.resident[-1]))
+    warm, end = (size / MIB for size in (duration.resident[0], duration.resident[-1]))
     faults = seen.faults(seconds, settings.keyframe_throttle_s)
     if end - warm > GROWTH_MIB:
         faults.append(f"memory grew by {end - warm:.1f} MiB")
     rate = len(seen.keyframes_s) / seconds
     sys.stdout.write(
-        f"{describe()}\n\n{len(CODECS)} encoders, {together.pictures} pictures each; {seen.requests} requests for "
-        f"keyframes, {len(seen.keyframes_s)} keyframes, {rate:.2f} a second; "
+        f"{describe()}\n\n{len(CODECS)} encoders, {shared.frames} frames each; {seen.requests} requests for "
+        f"keyframes, {len(seen.keyframes_s)} keyframes, {rate:.2f} per second; "
         f"resident {warm:.1f} MiB when warm, {end:.1f} at the end\n"
     )
     sys.stdout.writelines(f"fault: {fault}\n" for fault in faults)

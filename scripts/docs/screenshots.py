@@ -1,7 +1,7 @@
-"""Pictures of the running page, as a visitor sees it after a few changes: the program is started for them.
+"""Takes screenshots of the page of a running program, after a few changes of the prompt.
 
-python -m benchmarks.screenshots docs/images     # panel-light.png, panel-dark.png, panel-narrow.png, panel-stalled.png
-python -m benchmarks.screenshots FOLDER --all    # also with everything open, and paused
+python -m scripts.docs.screenshots docs/images     # panel-light.png, -dark.png, -narrow.png, -stalled.png
+python -m scripts.docs.screenshots FOLDER --all    # also with everything open, and paused
 """
 
 from __future__ import annotations

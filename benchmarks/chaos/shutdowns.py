@@ -1,4 +1,4 @@
-"""Faults after which the program is gone: a rank that is killed while the stream ends, and kill -9 of rank 0."""
+"""Faults that end the program: a rank is killed while the stream drains, and rank 0 is killed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ GONE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """exit_code: negative for a signal; gone_s: seconds until the last process was gone; left: pids that stay."""
+class Shutdown:
+    """exit_code: negative for a signal. gone_s: seconds until the last process was gone. left: pids that stayed."""
 
     exit_code: int | None
     gone_s: float
@@ -25,8 +25,8 @@ class End:
     listening: bool
 
 
-def drained(scene: Scene, rank: int) -> End:
-    """SIGTERM for the program; the mesh rank is killed as soon as it ends its stream."""
+def kill_while_draining(scene: Scene, rank: int) -> Shutdown:
+    """SIGTERM for the program. The mesh rank is killed as soon as the stream drains."""
     pid, mark, family = scene.pids()[rank], len(scene.tail.lines), scene.program.family()
     start = time.monotonic()
     scene.program.process.send_signal(signal.SIGTERM)
@@ -36,14 +36,14 @@ def drained(scene: Scene, rank: int) -> End:
     return _end(scene, family, start)
 
 
-def beheaded(scene: Scene) -> End:
+def kill_rank0(scene: Scene) -> Shutdown:
     """kill -9 of rank 0."""
     family, start = scene.program.family(), time.monotonic()
     scene.program.process.send_signal(signal.SIGKILL)
     return _end(scene, family, start)
 
 
-def _end(scene: Scene, family: list[psutil.Process], start: float) -> End:
+def _end(scene: Scene, family: list[psutil.Process], start: float) -> Shutdown:
     code = scene.program.process.wait(STOP_S)
     left = left_of(family, GONE_S)
-    return End(code, time.monotonic() - start, left, is_listening(scene.program.port))
+    return Shutdown(code, time.monotonic() - start, left, is_listening(scene.program.port))

@@ -1,8 +1,8 @@
-"""The pictures in docs/concepts.md, drawn from traces of real runs: what rank 0 and the leader do for a few chunks.
+"""Draws the timelines in docs/concepts.md from traces of real runs: what rank 0 and the leader do for a few chunks.
 
-python -m benchmarks.timelines docs/images      # way_of_a_chunk.svg, overlaps.svg
+python -m scripts.docs.timelines docs/images      # way_of_a_chunk.svg, overlaps.svg
 
-Denoising and decoding are made slower on purpose, so that the order of things does not depend on the machine.
+Denoising and decoding are slowed down, so that the order of events does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BAR, FADED = 0.62, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A span of a trace, in seconds of the picture."""
+    """A span of a trace, in seconds from the drawing's left edge."""
 
     rank: int
     phase: str
@@ -47,7 +47,7 @@ class Work:
 
 
 def trace_of(overlap: str) -> list[Work]:
-    """What the two ranks did in a run of its own, from the first drawn chunk on."""
+    """What the two ranks did in a run with this overlap, from the first drawn chunk on."""
     with tempfile.TemporaryDirectory() as folder:
         words = [*SLOW, *SIZE, f"overlap={overlap}", f"hydra.run.dir={folder}"]
         subprocess.run([sys.executable, "-m", "pp1_orchestrator", *words], check=True, capture_output=True)
@@ -68,7 +68,7 @@ def end_of(works: Sequence[Work]) -> float:
 
 
 def draw(axes: Axes, works: Sequence[Work], only: int | None = None) -> None:
-    """A lane a rank, a bar a span with its chunk's number. only: the chunk that is not faded."""
+    """One row for each rank, one bar with the chunk's number for each span. only: the chunk that is not faded."""
     for work in works:
         faded = only is not None and work.chunk != only
         alpha = FADED if faded or (only is None and work.chunk % 2) else 0.95
@@ -85,7 +85,7 @@ def draw(axes: Axes, works: Sequence[Work], only: int | None = None) -> None:
 
 
 def overlaps(traces: dict[str, list[Work]]) -> str:
-    """One timeline a strategy, all with the same scale."""
+    """One timeline for each strategy, all with the same scale."""
     figure = Figure(figsize=(8, 1.15 * len(traces) + 0.6), layout="constrained")
     rows = figure.subplots(len(traces), 1, sharex=True)
     for axes, (overlap, works) in zip(rows, traces.items(), strict=True):
@@ -97,7 +97,7 @@ def overlaps(traces: dict[str, list[Work]]) -> str:
 
 
 def way_of_a_chunk(works: Sequence[Work], chunk: int) -> str:
-    """One chunk from its plan to its pixels, with the two messages as arrows; what is beside it is pale."""
+    """One chunk from its plan to its pixels, with the two messages as arrows. Other chunks are faded."""
     figure = Figure(figsize=(8, 2.3), layout="constrained")
     axes = figure.subplots()
     draw(axes, works, only=chunk)

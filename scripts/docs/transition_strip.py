@@ -1,6 +1,6 @@
-"""A picture of transitions: one frame of each chunk, from red to blue over eight chunks, linear and slerp.
+"""Draws transitions: one frame of each chunk, from red to blue over eight chunks, linear and slerp.
 
-python -m benchmarks.transition_strip --out docs/images/transition.png
+python -m scripts.docs.transition_strip --out docs/images/transition.png
 """
 
 from __future__ import annotations

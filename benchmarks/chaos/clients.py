@@ -1,4 +1,4 @@
-"""Faults that come from outside: a viewer that vanishes, and more prompts than anybody can read."""
+"""Faults of clients: a viewer that vanishes, and a flood of prompts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CLIENTS = 10
 PER_CLIENT_S = 0.01
 LAST = "a yellow star spinning on a black background"
 QUIET_S = 3.0
-"""Watched before a flood, to compare with."""
+"""Observed before a flood, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """reaped_s: until the program counted one viewer fewer; gap_s: the longest wait for a picture at the other one."""
+    """reaped_s: until the viewer was removed. gap_s: the longest wait for a frame at the other viewer."""
 
     reaped_s: float
     gap_s: float
@@ -31,8 +31,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """answers: how often each status; before_s, during_s: the p99 wait for a picture; applied: the last prompt is
-    shown."""
+    """answers: number of each status. before_s, during_s: p99 wait for a frame. applied: the last prompt is shown."""
 
     answers: dict[int, int]
     before_s: float
@@ -40,8 +39,8 @@ class Flood:
     applied: bool
 
 
-def vanished(scene: Scene) -> Departure:
-    """A second viewer comes, watches, and is gone without a word."""
+def viewer_vanishes(scene: Scene) -> Departure:
+    """A second viewer joins, watches, and vanishes without closing its connection."""
     other = Watcher(scene.url)
     wait_for(lambda: len(other.frames) > 10, "frames at the second viewer")
     start = time.monotonic()
@@ -52,7 +51,7 @@ def vanished(scene: Scene) -> Departure:
     return Departure(reaped_s, max(_gaps(scene.watcher, start, start + reaped_s)))
 
 
-def flooded(scene: Scene, seconds: float) -> Flood:
+def prompt_flood(scene: Scene, seconds: float) -> Flood:
     """Ten clients send a hundred prompts a second each; then one more prompt is sent, and has to be shown."""
     time.sleep(QUIET_S)
     start = time.monotonic()

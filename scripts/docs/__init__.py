@@ -1,0 +1,1 @@
+"""Commands that draw the images in `docs/`."""
