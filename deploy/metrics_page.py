@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pp1_orchestrator.telemetry.metrics_catalogue import bucket_table, table
+from collections.abc import Iterator
+
+from pp1_orchestrator.telemetry.metrics_catalogue import CATALOGUE
 
 _HEAD = """\
 # Metrics
@@ -20,5 +22,23 @@ Buckets are narrow where the times of real models are: 80 ms to 2 s for chunks, 
 
 def metrics_page() -> str:
     """The whole page."""
-    parts = (_HEAD, "\n".join(table()) + "\n", _BUCKETS, "\n".join(bucket_table()) + "\n")
+    parts = (_HEAD, "\n".join(_table()) + "\n", _BUCKETS, "\n".join(_bucket_table()) + "\n")
     return "\n".join(parts)
+
+
+def _table() -> Iterator[str]:
+    """The lines of a Markdown table of all metrics."""
+    yield "| metric | kind | unit | labels | meaning |"
+    yield "|---|---|---|---|---|"
+    for spec in CATALOGUE:
+        labels = "<br>".join(f"`{label}`: {values}" for label, values in spec.labels.items()) or "–"
+        yield f"| `{spec.name}` | {spec.kind} | {spec.unit} | {labels} | {spec.meaning} |"
+
+
+def _bucket_table() -> Iterator[str]:
+    """The lines of a Markdown table of the histograms' buckets."""
+    yield "| histogram | upper bounds of its buckets |"
+    yield "|---|---|"
+    for spec in CATALOGUE:
+        if spec.buckets:
+            yield f"| `{spec.name}` | {' '.join(f'{bound:g}' for bound in spec.buckets)} |"

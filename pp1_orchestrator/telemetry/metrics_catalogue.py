@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -138,21 +137,3 @@ def epoch_reason(words: str) -> EpochReason:
     """The label for an event's reason, which may name an update: a label needs few values."""
     known: dict[str, EpochReason] = {reason: reason for reason in EPOCH_REASONS}
     return known.get(words.split(" ", 1)[0], "other")
-
-
-def table() -> Iterator[str]:
-    """The lines of a Markdown table of all metrics."""
-    yield "| metric | kind | unit | labels | meaning |"
-    yield "|---|---|---|---|---|"
-    for spec in CATALOGUE:
-        labels = "<br>".join(f"`{label}`: {values}" for label, values in spec.labels.items()) or "–"
-        yield f"| `{spec.name}` | {spec.kind} | {spec.unit} | {labels} | {spec.meaning} |"
-
-
-def bucket_table() -> Iterator[str]:
-    """The lines of a Markdown table of the histograms' buckets."""
-    yield "| histogram | upper bounds of its buckets |"
-    yield "|---|---|"
-    for spec in CATALOGUE:
-        if spec.buckets:
-            yield f"| `{spec.name}` | {' '.join(f'{bound:g}' for bound in spec.buckets)} |"

@@ -10,7 +10,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 
 import ui
+from pp1_orchestrator import types
 from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.event_schemas import EVENT
 from pp1_orchestrator.server.schemas import StreamState
 from tests.server.conftest import LIMITS, build
@@ -47,6 +49,16 @@ def test_generated_requests_get_documented_responses(case):
     A body that fits the schema may still be refused: for rules that join fields, and for 7.0 in place of 7.
     """
     case.call_and_validate(headers=BEARER, excluded_checks=[positive_data_acceptance])
+
+
+@pytest.mark.parametrize("name", ["WeightedPrompt", "Transition", "PromptUpdate", "TimelineEntry", "Control", "Clip"])
+def test_a_model_has_the_fields_and_defaults_of_its_struct(name):
+    struct, model = getattr(types, name), getattr(schemas, name)
+    assert {field.name for field in msgspec.structs.fields(struct)} == set(model.model_fields)
+    for field in msgspec.structs.fields(struct):
+        given = model.model_fields[field.name]
+        assert given.is_required() is field.required
+        assert field.required or (given.default or None) == (field.default or None)
 
 
 def test_every_route_is_described():
