@@ -27,8 +27,8 @@ RETIRED = """
     Rising Rounded RoundedInto RoundingSteps Screens SelfWatch SharedSums Spoilage Stage StreamWishes Surface
     TIMES_USUAL Take Takes TinyDecoder TinyFrameEncoder TinyVae Untraced Vitals Way WideSteps Wish Wishes _having
     _unless_known _with_missed assemble attend_two choose_parts end_with_parent foresee forgive
-    keep_collections_short keep_freed_memory keep_rope last_words let_go own_facts own_lane raise_to read_aim spoils
-    stopped_s take_part to_planes turn_into
+    keep_collections_short keep_freed_memory keep_rope last_words let_go misses own_facts own_lane raise_to read_aim
+    spoils stopped_s stuck take_part to_planes turn_into
 """
 """Coined names that once stood for what the field has a word for."""
 
