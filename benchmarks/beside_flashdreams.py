@@ -9,8 +9,6 @@ compiled in torch's default mode and replays CUDA graphs, as it does by itself b
 takes many minutes. Times are medians between device events, over all rounds; ratios are to the first side.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

@@ -6,8 +6,6 @@ Printed before the kernels: milliseconds a chunk without a profiler, a median be
 times are means over the chunks that were watched. On a CPU they are torch's operators (`--case small --way eager`).
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The program as a user runs it, ready, and a headless Chromium for its page."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import subprocess

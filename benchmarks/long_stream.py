@@ -6,8 +6,6 @@ Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent f
 must be the same from the second row on; what its first chunks allocate stays with the process.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -8,8 +8,6 @@ driver reports for each GPU, for all processes together: before the kill, the mi
 at the end.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

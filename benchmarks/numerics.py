@@ -8,8 +8,6 @@ are relative: the norm of the difference by the norm of diffusers' flow, once wi
 same type, of which it spares times, norms and modulations.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

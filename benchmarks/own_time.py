@@ -9,8 +9,6 @@ the leader takes the message, checks it, runs the worker and begins to answer. W
 leader has worked meanwhile: that is in `send` then, and `leader` may be less than nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

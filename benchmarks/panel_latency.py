@@ -5,8 +5,6 @@
 The program runs as a user runs it, the page in a headless Chromium on the same machine, so that both have one clock.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """One rank's part of a generator of the real sizes, making chunk after chunk as a mesh rank would."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -11,8 +11,6 @@ compiled generator's latents from the eager one's, relative; of a decoder's pixe
 smaller decoder from its own in float32. `--plain`: nothing is compiled.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

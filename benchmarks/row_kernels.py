@@ -8,8 +8,6 @@ difference by the norm of what is written out, in float32; of what is rounded to
 are those that must be read and written once. Times are those of launches replayed from a graph.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -1,7 +1,5 @@
 """The program's settings without Hydra, which a GPU machine may lack: the files of `conf/`, then keys by name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

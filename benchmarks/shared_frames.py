@@ -8,8 +8,6 @@ times per second. Exits with 1 when a frame or keyframe is missing or superfluou
 than the throttle, or when memory grows. An encoder that crashes ends the process.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import itertools

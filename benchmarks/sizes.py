@@ -1,7 +1,5 @@
 """The generators that benchmarks ask of a GPU, and a small one for a CPU. A chunk is 3 latent frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pp1_orchestrator.models.wan.config import WanConfig

@@ -3,8 +3,6 @@
 python -m benchmarks.speed --chunks 60 --rounds 3
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import subprocess

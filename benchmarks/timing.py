@@ -1,7 +1,5 @@
 """How long calls take on a device, and how much of its memory."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 import time

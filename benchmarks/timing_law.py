@@ -8,8 +8,6 @@ for one frame's encoding. `planned` is the period that `run=plan` predicts for t
 them; `memory` is the largest distance of a component's predicted bytes from those that the run reports.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

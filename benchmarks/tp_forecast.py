@@ -8,8 +8,6 @@ work. LINKS states both for each kind of link: bandwidth of one direction that l
 smallest sum. `benchmarks.tp_measured` asks real ranks.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

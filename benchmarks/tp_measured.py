@@ -9,8 +9,6 @@ eager rank of the same type: of a stream's first chunk, and of the last one befo
 whether every rank has the same bits then, which `latents` is a digest of, to compare starts.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import sys

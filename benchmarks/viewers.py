@@ -9,8 +9,6 @@ or pages in a Chromium. `stalled` prints medians of some rounds, and how many fr
 machine, or a browser on it, slows the stream itself.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

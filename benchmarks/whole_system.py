@@ -9,8 +9,6 @@ random weights. Prints a row for each overlap, with digests that must be equal, 
 its peak beside the plan's.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """`python -m deploy` writes all generated files of this package. Tests compare them with the repository."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from deploy.grafana.dashboards import dashboards

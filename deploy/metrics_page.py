@@ -1,7 +1,5 @@
 """docs/metrics.md, generated from the catalogue of metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pp1_orchestrator.telemetry.metrics_catalogue import CATALOGUE

@@ -3,8 +3,6 @@
 Owns the order of a sweep's jobs. Knows nothing of what a job does or of what the report says.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 bad configuration.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

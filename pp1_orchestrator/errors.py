@@ -12,8 +12,6 @@
 Each text is one line that names the key, the value and what is allowed.
 """
 
-from __future__ import annotations
-
 import traceback
 
 

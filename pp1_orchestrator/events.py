@@ -3,8 +3,6 @@
 Any thread may publish. Each subscriber has a bounded queue that drops its oldest event when full, and counts it.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

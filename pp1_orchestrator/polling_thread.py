@@ -4,8 +4,6 @@ The monotonic clock runs on while a process or its machine is stopped. When it r
 though what is watched had no time to meet it. The poller was stopped as well and can tell: its own poll comes late.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from abc import ABC, abstractmethod

@@ -3,8 +3,6 @@
 Holes that are accepted stand in `scripts/audit_exceptions.toml`, each with a reason and the last day it is accepted.
 """
 
-from __future__ import annotations
-
 import datetime
 import subprocess
 import sys

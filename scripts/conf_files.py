@@ -1,7 +1,5 @@
 """Reads the YAML files of `conf/` with their comments, which say what each key means. Knows nothing of the schema."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Types, bounds and choices come from the schema, defaults and meanings from `conf/`; nothing is said here alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from msgspec import inspect

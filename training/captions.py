@@ -4,8 +4,6 @@ Every caption is returned with the scene that it means, because an omitted attri
 attributes of the world, but nothing of tokens or pixels.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A pool of encoded clips with captions, for teacher forcing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Shared by all training commands: device, precision, logging, wall-clock schedule, checkpoint files."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

@@ -1,7 +1,5 @@
 """Runs a training step as one CUDA graph, to save the cost of launching thousands of kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Generic, TypeVar
 

@@ -6,8 +6,6 @@ Writes report.json (the share of correct streams, by check) and samples.png. `tr
 whole program in the same way.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -7,8 +7,6 @@ with the new prompt. Long streams of one prompt, judged in their chunks 190 to 1
 settings of the program.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -5,8 +5,6 @@ trained on them without having to jump back to its training clips (DAgger, arXiv
 Knows the world and the judge's measurements, but nothing of models.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,8 +3,6 @@
 python -m training.export --vae vae.safetensors --model run/model.safetensors --out pp1_orchestrator/models/tiny
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The VAE in the generator's training: frames to normalised latents and back, in parts of bounded size."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """The model that is trained: the package's generator and transformers' UMT5 encoder, small, with initial weights."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

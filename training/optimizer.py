@@ -5,8 +5,6 @@ arXiv:2502.16982). Matrices of one shape are orthogonalised together. Learning r
 captured in a CUDA graph. Knows nothing of models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

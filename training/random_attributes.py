@@ -1,7 +1,5 @@
 """Random attribute tensors, drawn on the device, for training the VAE without captions."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

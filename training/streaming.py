@@ -4,8 +4,6 @@ The maths is that of `CausalGenerator` (four x0 predictions with fresh noise bet
 but each stream of the batch has its own captions. Knows nothing of targets or losses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -6,8 +6,6 @@ values of the chunks before the clip, from a running stream. The blocks are thos
 Shapes: B clips, n chunks, S tokens a chunk, R = 2·B·n rows (clean rows first), W window in chunks, L text tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

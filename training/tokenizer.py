@@ -3,8 +3,6 @@
 A lower-casing Unigram model with a fixed vocabulary. Ids: 0 padding, 1 end, 2 unknown.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,8 +8,6 @@ from weights, with self-rollout on long streams from its first step. Writes mode
 resume.safetensors (raw weights).
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import logging

@@ -7,8 +7,6 @@ Noise on the latents prepares the decoder for the generator's errors. Writes one
 statistics of the latents.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import logging

@@ -3,8 +3,6 @@
 Source: T5, arXiv:1910.10683; UMT5 has a relative position bias in every layer.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -5,8 +5,6 @@ that are slow at small widths, and keep state in the module. Inside, tensors are
 Wan2.1's blocks only. Knows nothing of losses or data.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import torch

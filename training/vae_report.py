@@ -1,7 +1,5 @@
 """Measures a VAE: statistics of its latents, PSNR, and the judge's verdict on reconstructions."""
 
-from __future__ import annotations
-
 import logging
 
 import torch

@@ -3,8 +3,6 @@
 Knows nothing of the program behind that interface. Gradio takes seconds to import, so it is imported when mounted.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 __all__ = ["mount_panel"]

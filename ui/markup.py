@@ -1,7 +1,5 @@
 """The plain HTML of the page. The scripts beside this file fill it and handle its events."""
 
-from __future__ import annotations
-
 import html
 
 TITLE = "PP1 Orchestrator"

@@ -1,7 +1,5 @@
 """Layout of the page. Nothing here runs on a click: the scripts handle events in the browser."""
 
-from __future__ import annotations
-
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources

@@ -5,8 +5,6 @@ python -m benchmarks.chaos --out benchmarks/CHAOS.md
 python -m benchmarks.chaos --smoke               # two kills and a short flood
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

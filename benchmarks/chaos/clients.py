@@ -1,7 +1,5 @@
 """Faults of clients: a viewer that vanishes, and a flood of prompts."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import threading

@@ -3,8 +3,6 @@
 Phases are recognised by lines of the ranks' logs: a rank is killed as soon as its line appears.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

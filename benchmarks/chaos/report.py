@@ -1,7 +1,5 @@
 """What the faults did, as tables in Markdown. Knows no program."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from benchmarks.chaos.clients import Departure, Flood

@@ -3,8 +3,6 @@
 Knows no fault.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import signal

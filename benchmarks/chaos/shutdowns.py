@@ -1,7 +1,5 @@
 """Faults that end the program: a rank is killed while the stream drains, and rank 0 is killed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """A WHEP viewer on its own thread, which notes when each frame was decoded."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

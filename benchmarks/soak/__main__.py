@@ -4,8 +4,6 @@ python -m benchmarks.soak --chunks 2000
 python -m benchmarks.soak --chunks 200 --leak fd    # the program with a leak on purpose: must end with exit code 1
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """What a process holds over time, and which of it grows. Knows no program."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

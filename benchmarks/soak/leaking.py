@@ -3,8 +3,6 @@
 `python -m benchmarks.soak.leaking` takes the program's own arguments.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

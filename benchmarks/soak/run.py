@@ -1,7 +1,5 @@
 """Runs the program, changes viewers and prompts, and samples every rank. Judges nothing."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """All dashboards, as the JSON that Grafana reads."""
 
-from __future__ import annotations
-
 import json
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder

@@ -1,7 +1,5 @@
 """The dashboard "overview": the state of one stream, from its frames down to its ranks."""
 
-from __future__ import annotations
-
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import Events, Panel, Query, Row, chart, figure, framed

@@ -1,7 +1,5 @@
 """The kinds of panel in the dashboards, and the dashboard around them. Knows no metric."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 `$instance` is the stream of the dashboard; `$__rate_interval` is Grafana's window of at least a few scrapes.
 """
 
-from __future__ import annotations
-
 from pp1_orchestrator.telemetry.metrics_catalogue import PHASE, Spec
 
 WINDOW = "$__rate_interval"

@@ -1,7 +1,5 @@
 """The dashboard "resources": memory, CPU and bytes on the wire of one stream."""
 
-from __future__ import annotations
-
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import Panel, Query, Row, chart, framed

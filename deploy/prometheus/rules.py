@@ -4,8 +4,6 @@
 A paused stream raises no alert: rules that count frames also check pp1_paused.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml

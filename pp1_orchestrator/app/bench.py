@@ -1,7 +1,5 @@
 """run=bench: makes a number of chunks as fast as possible. Also writes what any run leaves in its folder."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """run=plan: says what would run where and how fast, without loading a weight or starting a process."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From settings to a finished run: checks everything that can be checked first, then does what `run` says."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Callable, Mapping

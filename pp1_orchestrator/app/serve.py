@@ -1,7 +1,5 @@
 """run=serve: streams to viewers until stopped. Puts pacer, encoder, viewers, server and page together."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -3,8 +3,6 @@
 The only place where names become classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 from pp1_orchestrator.config.schema import Settings

@@ -3,8 +3,6 @@
 The only place that knows OmegaConf.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every setting, typed and frozen. All values come from `conf/`, which has the defaults and the comments."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

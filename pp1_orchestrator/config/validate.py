@@ -3,8 +3,6 @@
 Opens no weights. Each error is one line that names the key, the value and what is possible.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 

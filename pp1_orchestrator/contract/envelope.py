@@ -5,8 +5,6 @@ express. The sender runs it before the first byte, the leader before the first c
 Shapes: F latent frames, z latent channels, h and w latent height and width, L text tokens.
 """
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What all ranks must have in common before they load weights, and signatures for values in a shared store."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

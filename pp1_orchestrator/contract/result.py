@@ -1,7 +1,5 @@
 """The result: the mesh's answer, exactly one for every INFER, and the checks with which rank 0 accepts it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

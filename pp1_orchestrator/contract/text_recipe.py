@@ -3,8 +3,6 @@
 The rank that has the text encoder follows the recipe. The same recipe gives the same embedding on every rank.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal

@@ -4,8 +4,6 @@ Packing does everything that can fail before the first byte is sent. A receiver 
 memory for the next one. Knows nothing of processes or sockets.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

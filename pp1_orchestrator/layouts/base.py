@@ -1,7 +1,5 @@
 """The interface of a layout, which starts meshes, and of a running mesh as rank 0 sees it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path

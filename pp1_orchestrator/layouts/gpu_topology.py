@@ -1,7 +1,5 @@
 """How the mesh's GPUs are connected, and whether splitting a model over them pays. Asks `nvidia-smi`."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

@@ -1,7 +1,5 @@
 """layout=inline: everything in one process. The mesh's work is done by rank 0's own threads, on any device."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The process of a mesh rank: a child of this process, or one that another program has started."""
 
-from __future__ import annotations
-
 import os
 import signal
 from multiprocessing.connection import wait

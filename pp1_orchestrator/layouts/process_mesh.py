@@ -3,8 +3,6 @@
 Knows nothing of how the processes are started.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping

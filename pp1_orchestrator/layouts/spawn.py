@@ -5,8 +5,6 @@ be the longest part of a restart, and this way their memory is shared. The fork 
 ends with rank 0.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker

@@ -4,8 +4,6 @@ Rank 0 hosts the mesh's own store on loopback, as in other layouts. It publishes
 in torchrun's store. Restarts are torchrun's: with `--max-restarts` it ends and starts all ranks.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import secrets

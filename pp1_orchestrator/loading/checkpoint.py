@@ -1,7 +1,5 @@
 """Opens and checks checkpoints as settings say. Problems become one line that names the setting."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

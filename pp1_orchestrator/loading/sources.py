@@ -1,7 +1,5 @@
 """Where rank 0's models come from, and the text encoder's device, as settings say. Opens no file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

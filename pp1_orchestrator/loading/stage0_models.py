@@ -3,8 +3,6 @@
 The leader loads its text encoder here, too. Other ranks do not import this module, because its libraries load slowly.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import time

@@ -3,8 +3,6 @@
 `show` is called on the pacer's thread. Everything else belongs to the event loop that serves the viewers.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections import deque

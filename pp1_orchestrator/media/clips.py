@@ -3,8 +3,6 @@
 A FrameConsumer: `show` is called on the pacer's thread and never waits for a disk. The rest may be called from any.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 import threading

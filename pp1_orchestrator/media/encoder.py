@@ -1,7 +1,5 @@
 """The video encoder that all viewers share, and the codecs with their settings for live video."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction

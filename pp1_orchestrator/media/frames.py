@@ -1,7 +1,5 @@
 """Pixel frames as arrays, and their conversion to yuv420p for a codec."""
 
-from __future__ import annotations
-
 import av
 import numpy as np
 import numpy.typing as npt

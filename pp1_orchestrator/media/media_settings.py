@@ -1,7 +1,5 @@
 """Settings of the video stream and limits of its viewers, as plain values. Knows nothing of where they come from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal

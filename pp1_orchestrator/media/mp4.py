@@ -1,7 +1,5 @@
 """An H.264 video in an MP4 file. Knows nothing of chunks, clocks or limits. Not thread-safe."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType

@@ -1,7 +1,5 @@
 """Writes every decoded frame into an MP4 file that plays even if the program is killed."""
 
-from __future__ import annotations
-
 import logging
 import math
 import queue

@@ -3,8 +3,6 @@
 Owns a thread and a monotonic clock. Knows nothing of codecs or viewers: each due frame goes to all consumers.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

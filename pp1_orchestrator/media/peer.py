@@ -1,7 +1,5 @@
 """One WebRTC viewer: its peer connection, its track of encoded packets, and when it was last heard from."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -3,8 +3,6 @@
 A hostile offer is cheap to write and expensive to parse: five thousand candidates block an event loop for ten seconds.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 

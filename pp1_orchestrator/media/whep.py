@@ -3,8 +3,6 @@
 Belongs to one event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

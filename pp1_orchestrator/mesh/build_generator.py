@@ -1,7 +1,5 @@
 """Builds a mesh rank's generator from settings. Imports nothing that only rank 0 needs."""
 
-from __future__ import annotations
-
 import torch
 
 from pp1_orchestrator.config.schema import Settings

@@ -1,7 +1,5 @@
 """The fingerprint of this process: what must be equal on all ranks, before a weight is loaded."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

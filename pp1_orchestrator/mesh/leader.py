@@ -6,8 +6,6 @@ first collective. The leader never waits until rank 0 has taken a result while r
 for each other.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 

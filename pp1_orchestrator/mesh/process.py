@@ -1,7 +1,5 @@
 """The process of a mesh rank, from its first line to its exit. Loads only what the mesh needs."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Follows the text recipes of envelopes on the leader, so that the rest of the mesh receives tensors only."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 

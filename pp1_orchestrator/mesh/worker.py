@@ -4,8 +4,6 @@ context pass after the result has been sent.
 Does what the envelope says and decides nothing. Knows nothing of ranks or messages.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import time

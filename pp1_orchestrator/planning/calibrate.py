@@ -3,8 +3,6 @@
 Knows a device and what was counted. How messages are timed is left to the caller.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

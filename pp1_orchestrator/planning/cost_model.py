@@ -4,8 +4,6 @@ Plain numbers in, plain numbers out. Knows nothing of how they were measured. A 
 by name.
 """
 
-from __future__ import annotations
-
 import math
 
 import msgspec

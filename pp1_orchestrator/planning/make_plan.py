@@ -1,7 +1,5 @@
 """The plan of a run, as data: what each rank would hold, send and compute, and how long a chunk would take."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

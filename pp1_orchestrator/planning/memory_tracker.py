@@ -3,8 +3,6 @@
 Knows storages and when they are freed. Knows nothing of modules, time, or what an operation computes.
 """
 
-from __future__ import annotations
-
 import weakref
 from typing import Any
 

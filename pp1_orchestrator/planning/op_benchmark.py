@@ -4,8 +4,6 @@ Operations take turns, as in the model, so that caches are as cold as there. An 
 run at a smaller size.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence

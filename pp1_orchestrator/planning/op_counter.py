@@ -4,8 +4,6 @@ Modules run on the meta device, where a tensor has a shape and no data. FLOPs ar
 (`torch.utils.flop_counter`); bytes are those of an operation's operands and results. Knows nothing of time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 No weight file is opened. Knows settings and modules. Knows nothing of a machine's speed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal

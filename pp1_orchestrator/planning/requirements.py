@@ -3,8 +3,6 @@
 Replaces a pipeline's `prepare()`, which has to load the pipeline to answer this.
 """
 
-from __future__ import annotations
-
 import math
 
 import msgspec

@@ -3,8 +3,6 @@
 The registry takes them from the strategies' classes, which planning never imports.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

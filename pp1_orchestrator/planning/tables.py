@@ -1,7 +1,5 @@
 """A plan as tables: what goes in and out, what to load where, which routing, and which overlap."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType

@@ -1,7 +1,5 @@
 """The span recorder of a rank, and the clock by which it times work on a GPU."""
 
-from __future__ import annotations
-
 import logging
 import time
 from pathlib import Path

@@ -4,8 +4,6 @@ A JSON line has the rank, the pid and the mesh's generation, and the ids that th
 Prompts are left out unless `log.prompts` is set. Knows nothing of what is logged, or where to.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

@@ -4,8 +4,6 @@ A thread waits for the parent. The kernel's parent-death signal would come when 
 and a restart's thread ends in the middle of a run.
 """
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os

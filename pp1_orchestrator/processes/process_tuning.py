@@ -1,7 +1,5 @@
 """Limits and tuning of this process: threads, memory, garbage collection, device, network interface."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

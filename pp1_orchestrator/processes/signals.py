@@ -3,8 +3,6 @@
 A second signal ends the process immediately. Its mesh ends with it (`processes.parent_watch`).
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -3,8 +3,6 @@
 A signal makes a rank dump them. Its handler is C code, so it works in a rank whose interpreter is stuck.
 """
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import itertools

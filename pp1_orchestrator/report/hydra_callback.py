@@ -3,8 +3,6 @@
 Does nothing in a single run. Knows nothing of what the report says.
 """
 
-from __future__ import annotations
-
 import datetime
 import logging
 import sys

@@ -3,8 +3,6 @@
 Knows nothing of torch or of what a job's figures mean.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shlex

@@ -1,7 +1,5 @@
 """What the report says: the recommended job and why, failures, what was measured on. Knows no files or markup."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Writes report.md, report.html and the plots into a sweep's folder."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

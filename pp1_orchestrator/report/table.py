@@ -1,7 +1,5 @@
 """The report's table: one row for each job, each cell as text, the same in Markdown and in HTML. Pure functions."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 

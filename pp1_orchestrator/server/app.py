@@ -1,7 +1,5 @@
 """Builds the ASGI application of the HTTP interface from its middleware and routes."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

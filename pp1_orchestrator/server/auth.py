@@ -5,8 +5,6 @@ something Origin (against forgery by other pages). A client that has sent too ma
 right one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 While nobody holds the lease, every client may change the stream. Knows nothing of HTTP.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ They document what is published on the event bus and are not used to publish it;
 events against them.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter

@@ -1,7 +1,5 @@
 """Runs the application with uvicorn: a deadline for request headers, a quick shutdown, signals left to the caller."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

@@ -1,7 +1,5 @@
 """The OpenAPI document. FastAPI describes routes and models; this file adds the error responses and the events."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

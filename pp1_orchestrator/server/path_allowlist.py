@@ -1,7 +1,5 @@
 """An allowlist of paths. Gradio adds dozens of routes for uploads, files, proxies and queues; the page needs none."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fastapi.routing import APIRoute

@@ -1,7 +1,5 @@
 """Binds a TCP port, or explains why that fails. Few imports, because it runs before anything slow."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import socket

@@ -1,7 +1,5 @@
 """Rate limits: a token bucket for each client address and kind of request. They apply before a body is read."""
 
-from __future__ import annotations
-
 import ipaddress
 import math
 import time

@@ -1,7 +1,5 @@
 """Request bodies: limits on size and time, what counts as JSON, and one line that says what is wrong with a body."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping

@@ -1,7 +1,5 @@
 """Small responses in one form: an error is always `{"error": one line}`."""
 
-from __future__ import annotations
-
 from starlette.responses import JSONResponse, Response
 
 RETRY_AFTER_S = 2

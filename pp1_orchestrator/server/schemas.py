@@ -4,8 +4,6 @@ A model named like a type in `types` is its JSON form. Stage 0 has the rules abo
 entries; their bounds are only documented here. Knows nothing of routes.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """Settings of the server: address, tokens and limits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError

@@ -1,7 +1,5 @@
 """Events of the stream as server-sent events. Each client has one bounded queue, that of the event bus."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """A chunk between its plan and its pixels. Fences stand where its tensors may go to another thread."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from torch import Tensor

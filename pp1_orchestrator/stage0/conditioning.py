@@ -4,8 +4,6 @@ A transition over N chunks reaches its target in the N-th. It starts from the co
 transition that is running. Pure bookkeeping; nothing is encoded here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from pp1_orchestrator.contract.text_recipe import BlendMethod, TextRecipe, TextTerm

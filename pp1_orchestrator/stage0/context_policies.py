@@ -1,7 +1,5 @@
 """How the generator's KV cache gets clean history before the next chunk: policies, and the latents that they use."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import ClassVar

@@ -3,8 +3,6 @@
 Owns the decoder's streaming state. One thread at a time; the overlap strategy says which.
 """
 
-from __future__ import annotations
-
 import time
 
 import torch

@@ -4,8 +4,6 @@ The caches of generator and decoder pass such a chunk on to later ones, so the r
 hard cut resets both caches. When failures repeat, the mesh is ended.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

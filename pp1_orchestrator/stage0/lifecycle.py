@@ -6,8 +6,6 @@ starting ──► ready ──► draining ──► stopped
    restarting ◄┘  any ──► failed
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Observers of chunks: receipts of prompt updates, metrics, the recording, digests. None of them decides anything."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import OrderedDict, deque

@@ -3,8 +3,6 @@
 Requests come from any thread; the session's thread takes them when it plans.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 

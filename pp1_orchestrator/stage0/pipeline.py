@@ -4,8 +4,6 @@ An overlap strategy decides when each call is made, and on which thread `prepare
 belong to the session's thread. Knows nothing of the link.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

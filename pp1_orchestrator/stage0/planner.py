@@ -3,8 +3,6 @@
 Nothing else touches a cache: the mesh does what the envelope says. One thread only.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

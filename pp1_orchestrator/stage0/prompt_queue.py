@@ -4,8 +4,6 @@ The latest update wins; one that is replaced before a chunk was made with it is 
 stream shows the old prompt until the new embedding is ready.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 import queue

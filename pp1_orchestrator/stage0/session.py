@@ -3,8 +3,6 @@
 Knows nothing of processes: a supervisor watches the mesh and starts it anew.
 """
 
-from __future__ import annotations
-
 import gc
 import logging
 import threading

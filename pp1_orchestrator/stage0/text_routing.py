@@ -4,8 +4,6 @@ Knows nothing of when prompts change. `rank0_encoder`: the embedding travels. `m
 `hybrid_cache`: a prompt travels once and its embedding comes back; from then on the embedding travels.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is planned for certain chunks: entries from a script, which is a YAML file, or from the API."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 The rules for prompts themselves are the contract's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pp1_orchestrator.contract.text_recipe import TextTerm, blend_problems

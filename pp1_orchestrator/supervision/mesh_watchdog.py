@@ -4,8 +4,6 @@ Tensor parallelism can't continue without a rank, and a rank that waits for a de
 limit. With all ranks killed, every wait on the link ends.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

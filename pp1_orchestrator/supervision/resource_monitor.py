@@ -1,7 +1,5 @@
 """Once a second: the health of the stream and of its ranks, and what they use, as metrics; changed ranks as events."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

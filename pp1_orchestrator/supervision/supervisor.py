@@ -5,8 +5,6 @@ failed one is left in the way. Rank 0's models, prompt, seed and viewers are not
 fails more often than `supervision.restarts` allows.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

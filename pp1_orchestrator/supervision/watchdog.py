@@ -4,8 +4,6 @@ Stalled work makes the process unhealthy and dumps its stacks; it is healthy aga
 takes longer than any wait may last ends the process. A blocked event loop is only reported: /healthz is silent by then.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

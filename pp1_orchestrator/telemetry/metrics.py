@@ -3,8 +3,6 @@
 Each run has its own registry, so that several runs in one process do not collide. Knows nothing of HTTP.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 

@@ -3,8 +3,6 @@
 `metrics` and docs/metrics.md are made from it. Knows nothing of who measures or scrapes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 

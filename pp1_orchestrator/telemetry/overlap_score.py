@@ -5,8 +5,6 @@ after the warm-up. 0: nothing overlaps. 1: the shorter of the two costs nothing.
 displays it clips it.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 Owns the figures that need two neighbouring chunks (period, hidden time). Knows nothing of where the records come from.
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 from collections import deque

@@ -4,8 +4,6 @@ All ranks of a host share CLOCK_MONOTONIC (`time.monotonic_ns`), so parts need n
 processes, or the format of a trace.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

@@ -4,8 +4,6 @@ The quantiles and `fps` leave out the first `warmup_chunks` chunks; `chunks`, `f
 Knows nothing of how the records were collected.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 One process track a rank, one thread track a phase, and arrows between ranks. Knows nothing of how spans are recorded.
 """
 
-from __future__ import annotations
-
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Computes from a finished trace the queue depths, each chunk's period, and why a chunk was late."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any

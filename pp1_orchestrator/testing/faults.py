@@ -4,8 +4,6 @@ Wrappers around a generator, the leader's channel or a decoder, made only where 
 once, to a run's first mesh; the meshes after it have none, except for `LASTING`.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

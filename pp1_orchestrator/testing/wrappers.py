@@ -1,7 +1,5 @@
 """Objects with some of their methods replaced. Knows nothing of what they do."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast

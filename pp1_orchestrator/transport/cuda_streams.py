@@ -4,8 +4,6 @@ A fence gives order (the receiving stream waits for an event) and lifetime (the 
 may still read it). On a CPU all of this does nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager

@@ -4,8 +4,6 @@ A channel moves tensors: between two processes, or to a mesh in the same one (`I
 may be used by one thread only.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from abc import ABC, abstractmethod

@@ -3,8 +3,6 @@
 Knows backends and devices, and nothing of what will be sent.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass

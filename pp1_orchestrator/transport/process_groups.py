@@ -8,8 +8,6 @@ if they can't share any. Only the all-reduces of tensor parallelism use a GPU's 
 has no communicator that a dead mesh could block.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

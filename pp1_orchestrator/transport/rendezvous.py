@@ -6,8 +6,6 @@ that has stopped its peak memory (`peak`). Keys end with the rank. Values are JS
 which `multiprocessing` creates and gives to the processes that it spawns. Values of other programs are refused.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import threading
 import time

@@ -3,8 +3,6 @@
 Knows nothing of processes, and does not act on a late answer.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterator

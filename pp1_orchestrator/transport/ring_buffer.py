@@ -5,8 +5,6 @@ counters: bytes written and bytes taken. A message that fits into the ring is wr
 longer one is written while the peer takes it.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial

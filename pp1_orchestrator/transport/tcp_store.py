@@ -1,7 +1,5 @@
 """The key-value store through which the ranks of one host start: a TCP store that listens on loopback only."""
 
-from __future__ import annotations
-
 import socket
 from datetime import timedelta
 

@@ -4,8 +4,6 @@ python -m scripts.docs.screenshots docs/images     # panel-light.png, -dark.png,
 python -m scripts.docs.screenshots FOLDER --all    # also with everything open, and paused
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

@@ -5,8 +5,6 @@ python -m scripts.docs.timelines docs/images      # way_of_a_chunk.svg, overlaps
 Denoising and decoding are slowed down, so that the order of events does not depend on the machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json

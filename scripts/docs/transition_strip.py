@@ -3,8 +3,6 @@
 python -m scripts.docs.transition_strip --out docs/images/transition.png
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

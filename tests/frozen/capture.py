@@ -1,7 +1,5 @@
 """Runs the program and describes what it does: each function returns the texts of some files of `expected/`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The runs that all frozen tests share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Turns what the program leaves behind into text that is the same in every run, one fact a line."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The stored side: the files of `expected/`, and how a difference is shown."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Everything that the frozen tests import from the project. All else goes through the command line, HTTP and files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Starts the program as a user does, and talks to it over HTTP."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -3,8 +3,6 @@
 PART: digests, bench, serve, settings, wire; all of them by default.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the outside sees is what it was when `expected/` was recorded; see README.md."""
 
-from __future__ import annotations
-
 import pytest
 
 from . import capture, describe, expected, internals

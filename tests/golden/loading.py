@@ -3,8 +3,6 @@
 The only file of this folder that imports the project. It never puts a weight into a module.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the ranks of a mesh do in a test: make groups, try each of them, make latents together, lose a peer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

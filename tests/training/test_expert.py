@@ -1,7 +1,5 @@
 """The expert reads a state from pixels well enough that the world goes on as it would have."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

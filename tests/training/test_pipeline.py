@@ -1,7 +1,5 @@
 """Every training command's work, at its smallest, from nothing to files that the package loads."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

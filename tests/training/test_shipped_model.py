@@ -1,7 +1,5 @@
 """The weights in the package: small enough, loadable by the package's own code, and right about fixed prompts."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

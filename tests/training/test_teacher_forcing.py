@@ -1,7 +1,5 @@
 """One pass over a clip equals the stream chunk by chunk, from the start and from a running stream's past."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The written-out text encoder gives what transformers gives; tokens and captions hold together."""
 
-from __future__ import annotations
-
 import random
 
 import torch

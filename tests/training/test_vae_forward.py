@@ -1,7 +1,5 @@
 """The parallel forward gives what diffusers' own chunk-by-chunk forward gives."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

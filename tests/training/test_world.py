@@ -1,7 +1,5 @@
 """The world: determinism, wrap-round, changes of scene; and the judge's opinion of drawn clips."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

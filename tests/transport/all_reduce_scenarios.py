@@ -1,7 +1,5 @@
 """What the ranks of a mesh do to their sums in a test: many in a row, of many kinds; then one of them goes silent."""
 
-from __future__ import annotations
-
 import os
 import resource
 

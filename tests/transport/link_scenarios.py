@@ -1,7 +1,5 @@
 """What rank 0 and a leader do in a test: exchange messages, break one, fall silent, go away."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import sys

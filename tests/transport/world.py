@@ -1,7 +1,5 @@
 """Real ranks: processes that start through a loopback store, run one scenario each and write a report."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

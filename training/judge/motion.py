@@ -1,7 +1,5 @@
 """Classifies the motion of a chunk from its masks, by thresholds at about half of the slowest motion."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 All positions are on a torus, because objects leave on one side and return on the other.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The network that classifies the shape of a mask. `training.judge.train_shape_net` trains it on drawn masks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

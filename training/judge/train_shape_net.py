@@ -5,8 +5,6 @@
 It sees drawn masks only, never a frame of the model, so it can't learn the model's flaws.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import math

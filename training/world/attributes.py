@@ -3,8 +3,6 @@
 Knows nothing of wording (captions), movement (dynamics) or pixels (drawing).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final

@@ -1,7 +1,5 @@
 """Small tables as tensors, made once for each device, because CUDA graphs can't capture their creation."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

@@ -3,8 +3,6 @@
 Knows nothing of movement or captions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

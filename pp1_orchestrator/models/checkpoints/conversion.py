@@ -3,8 +3,6 @@
 One shard is in memory at a time. Our layout loads fastest, because nothing is renamed, merged or converted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

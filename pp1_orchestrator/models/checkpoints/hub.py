@@ -3,8 +3,6 @@
 The results are plain files below the target folder: no cache remains and nothing is linked.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

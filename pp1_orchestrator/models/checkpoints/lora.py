@@ -3,8 +3,6 @@
 Does not know which names mean what.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

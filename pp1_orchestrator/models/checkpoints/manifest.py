@@ -3,8 +3,6 @@
 Large files are hashed once: a small cache file keeps their digests by path, size and times. Knows nothing of tensors.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -4,8 +4,6 @@ A tensor depends only on the seed, its name and the type of device. It is drawn 
 agree whatever their number.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import zlib

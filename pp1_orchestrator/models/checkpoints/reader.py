@@ -4,8 +4,6 @@ Knows which tensors a file holds and their shapes, but not what their names mean
 `weights_only` and memory-mapped, so its data stays on disk until it is read.
 """
 
-from __future__ import annotations
-
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

@@ -6,8 +6,6 @@ Shapes: N prompts, L tokens, D channels.
 Spherical interpolation: Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal

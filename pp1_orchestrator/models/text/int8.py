@@ -3,8 +3,6 @@
 Activations keep their dtype. Weights are converted to it when they are used. Knows nothing of models.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear

@@ -1,7 +1,5 @@
 """Loads a UMT5 encoder, tensor by tensor, from a checkpoint in either layout or with random weights."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From prompts to token ids: text cleaning, the checkpoint's tokenizer, and whether a prompt is too long."""
 
-from __future__ import annotations
-
 import html
 import unicodedata
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 An embedding has a fixed number of tokens L and is zero beyond the end of its prompt.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Maps tensor names of the UMT5 encoder in Wan's own files to Hugging Face's, which are ours. Knows names only."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 

@@ -3,8 +3,6 @@
 Shapes: F latent frames, T pixel frames, z latent channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -3,8 +3,6 @@
 Exact for any AutoencoderKLWan on any device. `wan_decoder.py` is faster for Wan2.1's blocks.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

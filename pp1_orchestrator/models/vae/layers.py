@@ -4,8 +4,6 @@ Built from diffusers' modules with AutoencoderKLWan's weights. Knows nothing of 
 Shapes: T frames, C channels; everything is [T, C, H, W].
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

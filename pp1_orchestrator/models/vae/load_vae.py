@@ -1,7 +1,5 @@
 """Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 RGB suits the encoders' own converters on a CPU; yuv420p is half as many bytes. Shapes: T frames of H by W, both even.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

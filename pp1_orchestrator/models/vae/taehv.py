@@ -7,8 +7,6 @@ at the lower resolution, whose weights are computed at load time.
 Shapes: T frames, C channels; everything is [T, C, H, W].
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 

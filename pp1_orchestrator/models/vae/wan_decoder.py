@@ -7,8 +7,6 @@ however a stream is cut into chunks.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -6,8 +6,6 @@ They are AutoencoderKLWan's; results agree with diffusers' `encode` to rounding.
 Shapes: C channels; everything inside is [1, C, H, W], channels last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -7,8 +7,6 @@ Shapes: B batch, S tokens, K keys, L text tokens, H heads, D head size, C = H·D
 Source of the rule that merges attention: FlashAttention, arXiv:2205.14135.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

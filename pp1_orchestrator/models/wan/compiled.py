@@ -5,8 +5,6 @@ activation inside the product before it. A block is compiled in halves: between 
 whose sizes change while the window fills. Of a rank's part of a block, the sums over the mesh are compiled, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

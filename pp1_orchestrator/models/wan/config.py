@@ -1,7 +1,5 @@
 """Sizes of a Wan2.1-family transformer. Knows nothing of weights or devices."""
 
-from __future__ import annotations
-
 import msgspec
 
 

@@ -5,8 +5,6 @@ the cache's position, so there is one graph for each position and kind of pass, 
 table and inputs are copied to static tensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 

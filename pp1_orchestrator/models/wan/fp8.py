@@ -4,8 +4,6 @@ Weights are quantized once, with a scale for each output; inputs at each pass, w
 depend on the text alone keep their type. Sources: the formats, arXiv:2209.05433; scales as in torchao's rowwise recipe.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ Knows the transformer, its cache and its schedule; knows nothing of requests or 
 Sampling as in Self-Forcing (arXiv:2506.08009): each step predicts x0, which is noised again for the next step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Keys are cached after rotation, so it does not matter to attention in which slot
 new chunk takes the slots of the oldest one. Sink frames are never overwritten. Indices live on the host.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

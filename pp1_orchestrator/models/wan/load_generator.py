@@ -4,8 +4,6 @@ A checkpoint's names and shapes are checked before a tensor is read. A rank neve
 whole tensor. Knows nothing of file formats.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

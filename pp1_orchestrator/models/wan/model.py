@@ -5,8 +5,6 @@ The cache keeps the keys and values of past chunks and attends to them; this fil
 Sources: Wan2.1 (arXiv:2503.20314), Self-Forcing (arXiv:2506.08009), AdaLN as in DiT (arXiv:2212.09748).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

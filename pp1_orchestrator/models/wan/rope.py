@@ -4,8 +4,6 @@ A table is made for each chunk, in float64, so that an endless stream never runs
 positions reach attention. Source: RoPE, arXiv:2104.09864; axis split as in Wan2.1's `rope_params`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

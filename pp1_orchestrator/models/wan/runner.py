@@ -1,7 +1,5 @@
 """Runs the two kinds of pass through a transformer that a generator needs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -7,8 +7,6 @@ Noise levels are those of flow matching: with shift s, σ(u) = s·u / (1 + (s−
 Source: rectified flow with shift, arXiv:2403.03206; the table is Self-Forcing's with sigma_min 0.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import Sequence

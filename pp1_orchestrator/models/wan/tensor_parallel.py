@@ -6,8 +6,6 @@ q's and k's in one collective. Knows nothing of how a tensor is summed over the 
 Source: Megatron-LM, arXiv:1909.08053.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

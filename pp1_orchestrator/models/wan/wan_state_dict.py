@@ -4,8 +4,6 @@ Known: Wan2.1, diffusers, Self-Forcing, LongLive and its LoRA, Krea Realtime, St
 of FSDP, activation checkpointing and torch.compile. Knows names and shapes; reads no tensor.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 

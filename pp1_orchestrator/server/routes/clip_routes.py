@@ -1,7 +1,5 @@
 """Routes of clips: recording what viewers see, and downloading it."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Protocol

@@ -1,7 +1,5 @@
 """Routes for monitoring and client generators: metrics, liveness, readiness, the OpenAPI document."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter, Request

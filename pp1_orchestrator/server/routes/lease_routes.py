@@ -1,7 +1,5 @@
 """Routes of the control lease: who has it, taking it, asking for it, handing it over."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header

@@ -1,7 +1,5 @@
 """Routes of the running stream: its state, prompts and commands."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body

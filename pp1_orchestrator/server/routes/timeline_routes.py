@@ -1,7 +1,5 @@
 """Routes of the timeline: changes planned for later chunks, and the recording of past ones in the same form."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any
 

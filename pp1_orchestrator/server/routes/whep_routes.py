@@ -1,7 +1,5 @@
 """Routes of WHEP: an SDP offer in, an SDP answer out, and the address at which to end the session."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Request

@@ -1,7 +1,5 @@
 """What an overlap strategy is, and the exchange with the mesh that all strategies make, with its spans and timings."""
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

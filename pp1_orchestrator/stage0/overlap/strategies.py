@@ -4,8 +4,6 @@ Each `step` makes the same calls of the pipeline: `plan`, `accept`, `prepare`, `
 the thread. `prepare` makes what the next plan may need of a chunk's pixels; `finish` decodes the rest.
 """
 
-from __future__ import annotations
-
 import time
 from typing import ClassVar
 

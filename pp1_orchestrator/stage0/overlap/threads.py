@@ -3,8 +3,6 @@
 Both take their work from a bounded queue. A failure on either is raised in the session's thread.
 """
 
-from __future__ import annotations
-
 import contextlib
 import queue
 import threading

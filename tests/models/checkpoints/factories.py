@@ -3,8 +3,6 @@
 Shares nothing with the package: a layout is a list of pairs (Wan2.1's name, the layout's name).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

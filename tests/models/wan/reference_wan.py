@@ -5,8 +5,6 @@ values are kept by frame number, unrotated; which of them a chunk may see is dec
 batch. Shapes: F frames, P tokens a frame, S = F·P tokens, C width, H heads, D head size, L text tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The generator in float64, in every way of keeping its history, against the one that was written for reading."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import msgspec

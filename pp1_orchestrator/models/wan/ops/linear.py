@@ -4,8 +4,6 @@ Each is one operator, since the compiler would split off the activation or copy 
 Shapes: x [B, S, K], weight [N, K] -> [B, S, N].
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear

@@ -4,8 +4,6 @@ The operators give the same bits at every start; a compiler that times its choic
 Shapes: [..., C], rows of width C, contiguous. S tokens, H heads, D head size.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -4,8 +4,6 @@ The compiler reads a row once for its largest value and again to quantize it; a 
 Shapes: [..., C], rows of width C, contiguous. Source of the formats: arXiv:2209.05433.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu

@@ -6,8 +6,6 @@ the splits are merged by their log-sum-exps. Shapes: P splits, S queries, K keys
 Source: the merging rule of blockwise attention, as in FlashAttention (arXiv:2205.14135).
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable

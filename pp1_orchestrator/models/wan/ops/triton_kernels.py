@@ -3,8 +3,6 @@
 The order of a row's sum depends on its width alone, so results do not change from one start to the next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
