@@ -30,8 +30,8 @@ RETIRED = """
     keep_collections_short keep_freed_memory keep_rope last_words let_go misses own_facts own_lane raise_to read_aim
     spoils stopped_s stuck take_part to_planes turn_into
     AGAIN_S Alive Changed GAIN GENERATIONS History LEAST Loss Planned RINGS Room Seat Sending Sockets Survey _Done
-    _Memory _NEXT _Running _Started _Told _carried _claims _fix _gave_up _look _places _try _welcome end_with meet pass_on
-    readings weaker woken
+    _Memory _NEXT _Running _Started _Told _carried _claims _fix _gave_up _look _places _try _welcome end_with meet
+    pass_on readings weaker woken
 """
 """Coined names that once stood for what the field has a word for."""
 
