@@ -7,7 +7,6 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -26,6 +25,7 @@ from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, Streamin
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.sampler import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place
+from pp1_orchestrator.stage0.context_policies import LatentHistory
 
 __all__ = ["DecodeState", "FlowSchedule"]
 
@@ -165,7 +165,11 @@ def _drawing(numbers: Tensor) -> Iterator[None]:
 
 def anchored(chunks: int, previous: Tensor, anchor: Tensor | None) -> Tensor | None:
     """What context=recompute_anchor rebuilds from after `chunks` chunks. anchor: [1, 1, z, h, w]."""
-    history: Any = SimpleNamespace(chunks=chunks, previous=previous, anchor=anchor)
+    history = LatentHistory(1)
+    for _ in range(chunks):
+        history.add(previous)
+    if anchor is not None:
+        history.set_anchor(anchor[0])
     return CONTEXTS["recompute_anchor"]().frames(history)
 
 
