@@ -15,6 +15,9 @@ import msgspec
 
 from pp1_orchestrator.telemetry.overlap_score import hidden_s
 
+CHUNK_LIMIT = 100_000
+"""Half a day at two chunks a second; some 60 MB."""
+
 
 class ChunkRecord(msgspec.Struct):
     """Times of one chunk. `*_s` are monotonic seconds on rank 0's clock, `*_ms` are durations.
@@ -86,10 +89,6 @@ class UpdateRecord(msgspec.Struct):
     emitted_s: float | None = None
     superseded: bool = False
     truncated: bool = False
-
-
-CHUNK_LIMIT = 100_000
-"""Half a day at two chunks a second; some 60 MB."""
 
 
 class ChunkLog:
