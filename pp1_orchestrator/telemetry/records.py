@@ -122,12 +122,6 @@ class ChunkLog:
         with self._lock:
             return self._added
 
-    @property
-    def dropped(self) -> int:
-        """Chunks that are no longer kept."""
-        with self._lock:
-            return self._added - len(self._records)
-
     def write(self, path: Path) -> None:
         """Write chunks.jsonl: the fields of each record and those of `derived`."""
         records = self.records()
