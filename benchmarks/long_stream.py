@@ -21,7 +21,7 @@ from benchmarks.whole_system import Unpaced, script_for
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.processes.process_tuning import resident_bytes
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.types import DecodedChunk
 
