@@ -2,8 +2,8 @@
 
     python -m benchmarks.long_stream --set model=wan2_1_1_3b layout.device=cuda layout.compile=true stage0=taehv
 
-Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 frames. Memory in use
-must be the same from the second row on; what its first chunks allocate stays with the process.
+Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 pixel frames. Memory in
+use must be the same from the second row on; what the first chunks allocate stays with the process.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.whole_system import Unpaced, script_for
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.processes.process_tuning import resident_bytes
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.types import DecodedChunk
 

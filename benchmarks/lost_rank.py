@@ -26,7 +26,7 @@ from benchmarks.whole_system import Unpaced, script_for
 from pp1_orchestrator.app.bench import summarize
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.validate import generator_config
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver, Digests
 from pp1_orchestrator.types import DecodedChunk
 

@@ -20,7 +20,7 @@ import torch
 from pp1_orchestrator.app.strategy_registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,

@@ -10,7 +10,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.contract.wire import HEADER_FIELDS
-from pp1_orchestrator.planning.requirements import Requirements
+from pp1_orchestrator.planning.inputs_outputs import Requirements
 from pp1_orchestrator.planning.strategy_traits import OverlapTraits, RoutingTraits
 
 ENVELOPE_META_BYTES = 450

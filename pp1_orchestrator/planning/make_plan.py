@@ -16,8 +16,8 @@ from pp1_orchestrator.planning.cost_model import (
     period_s,
     prompt_latency,
 )
+from pp1_orchestrator.planning.inputs_outputs import Requirements
 from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of
-from pp1_orchestrator.planning.requirements import Requirements
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
 TIE = 1.01

@@ -23,9 +23,9 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
+from pp1_orchestrator.planning.inputs_outputs import Requirements, requirements
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
-from pp1_orchestrator.planning.requirements import Requirements, requirements
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
 META = torch.device("meta")

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.events import Event, EventBus
+from pp1_orchestrator.event_bus import Event, EventBus
 from pp1_orchestrator.server.openapi import EVENTS, Responses, content, errors
 from pp1_orchestrator.server.server_settings import Limits
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, to_host
-from pp1_orchestrator.stage0.chunk import ReceivedChunk
 from pp1_orchestrator.stage0.context_policies import LatentHistory
+from pp1_orchestrator.stage0.in_flight_chunk import ReceivedChunk
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import DecodedChunk

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from pp1_orchestrator.errors import ChunkError, MeshError
-from pp1_orchestrator.stage0.chunk import ReceivedChunk
+from pp1_orchestrator.stage0.in_flight_chunk import ReceivedChunk
 from pp1_orchestrator.telemetry.records import ChunkRecord
 
 log = logging.getLogger(__name__)

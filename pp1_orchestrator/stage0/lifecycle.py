@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk, StreamState

@@ -8,9 +8,9 @@ import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import pixel_frames
-from pp1_orchestrator.events import EventBus
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.failures import FAILED, RESTART
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.telemetry.summary import ArrayDigest

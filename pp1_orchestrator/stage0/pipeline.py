@@ -15,9 +15,9 @@ from torch import Tensor
 from pp1_orchestrator.contract import Action, Envelope, wire
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.errors import ChunkError
-from pp1_orchestrator.stage0.chunk import InFlightChunk, ReceivedChunk
 from pp1_orchestrator.stage0.decoder import ChunkDecoder
 from pp1_orchestrator.stage0.failures import FAILED, KEEP_QUEUED_FRAMES, RESTART, FailurePolicy
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk, ReceivedChunk
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.stage0.pending_requests import ChunkRequest, PendingRequests
 from pp1_orchestrator.stage0.planner import Planner

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from pp1_orchestrator.errors import named_line, public_line
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.validation import label, parse_update

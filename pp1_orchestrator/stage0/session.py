@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pp1_orchestrator.contract import Action
 from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, public_line
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
 from pp1_orchestrator.stage0.observers import Receipts, Recording, Telemetry
 from pp1_orchestrator.stage0.overlap.base import Overlap

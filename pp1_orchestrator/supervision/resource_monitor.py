@@ -5,7 +5,7 @@ from typing import Any
 
 import psutil
 
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.polling_thread import PollingThread
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.telemetry.metrics import Metrics

@@ -16,7 +16,7 @@ from typing import Any
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, PeerError, clear_frames, first_line
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.layouts.base import Layout, Mesh
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.models.wan.config import WanConfig

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.polling_thread import PollingThread, SuspendDetector
 from pp1_orchestrator.processes.stack_dumps import dump_all
 from pp1_orchestrator.transport.response_timer import Overdue, ResponseTimer

@@ -3,7 +3,7 @@
 import itertools
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.validation import check_entries, check_seed, parse_update
 from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
 

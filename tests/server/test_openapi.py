@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 import ui
 from pp1_orchestrator import types
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.event_schemas import EVENT
 from pp1_orchestrator.server.schemas import StreamState

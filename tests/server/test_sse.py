@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.events import QUEUE_LIMIT, EventBus
+from pp1_orchestrator.event_bus import QUEUE_LIMIT, EventBus
 from pp1_orchestrator.server.sse import OPENING, EventStreams
 from tests.server.conftest import LIMITS
 from tests.timing import stopwatch
@@ -141,7 +141,7 @@ def test_a_client_may_read_while_its_full_queue_is_pushed_to(monkeypatch):
                 reader.join(0.1)
             return length
 
-    monkeypatch.setattr("pp1_orchestrator.events.deque", ReadBetween)
+    monkeypatch.setattr("pp1_orchestrator.event_bus.deque", ReadBetween)
     bus = EventBus()
     subscription = bus.subscribe(lambda: None)
     for number in range(QUEUE_LIMIT + 1):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue

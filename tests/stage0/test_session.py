@@ -3,7 +3,7 @@
 import pytest
 
 from pp1_orchestrator.errors import MeshError
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.telemetry.metrics import Metrics

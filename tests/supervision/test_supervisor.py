@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.layouts.base import Layout, Mesh
 from pp1_orchestrator.layouts.process_handle import RankProcess
 from pp1_orchestrator.supervision.supervisor import Supervisor

@@ -13,7 +13,7 @@ from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.observers import BaseObserver, Digests
 from pp1_orchestrator.telemetry.summary import Summary
 from pp1_orchestrator.types import DecodedChunk, TimelineEntry

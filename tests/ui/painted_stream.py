@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pp1_orchestrator.events import EventBus
+from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings

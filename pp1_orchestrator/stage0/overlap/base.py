@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.telemetry.metrics import QueueDepths
 from pp1_orchestrator.telemetry.spans import SpanRecorder

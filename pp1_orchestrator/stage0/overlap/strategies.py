@@ -8,7 +8,7 @@ import time
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
-from pp1_orchestrator.stage0.chunk import InFlightChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline

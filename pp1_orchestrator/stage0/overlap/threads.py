@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
-from pp1_orchestrator.stage0.chunk import InFlightChunk, ReceivedChunk
+from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk, ReceivedChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, TO_DECODE, OverlapParts, receive, send
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.transport.cuda_streams import dedicated_stream

@@ -5,7 +5,7 @@ import pytest
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.sampler import NoiseStep
-from pp1_orchestrator.planning.requirements import requirements
+from pp1_orchestrator.planning.inputs_outputs import requirements
 from tests.planning.factories import settings, shipped
 
 
