@@ -91,7 +91,7 @@ USUAL = list(SIDES)[:3]
 
 
 def ready(name: str, make: Maker, case: Case, device: torch.device) -> Callable[[], Tensor]:
-    """Made, and how long that took told: compiling is most of this benchmark's time."""
+    """Make a side and print how long that took: compiling is most of this benchmark's time."""
     start = time.monotonic()
     made = make(case, device)
     wait_for(device)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.long_stream --set model=wan2_1_1_3b layout.device=cuda layout.compile=true stage0=taehv
 
-Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 frames. Memory in use
-must be the same from the second row on; what its first chunks allocate stays with the process.
+Settings are those of `benchmarks.whole_system`; 1,000 chunks are 3,000 latent frames, 12,000 pixel frames. Memory in
+use must be the same from the second row on; what the first chunks allocate stays with the process.
 """
 
 import argparse

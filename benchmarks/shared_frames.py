@@ -42,7 +42,7 @@ GROWTH_MIB = 4.0
 
 
 def wait_for_next(clock: FrameClock) -> float:
-    """Sleep duration the next frame is due, and return when that was, in monotonic seconds."""
+    """Sleep until the next frame is due, and return when that was, in monotonic seconds."""
     due = clock.due(time.monotonic())
     time.sleep(max(0.0, due - time.monotonic()))
     clock.advance()
@@ -53,7 +53,7 @@ class SharedEncoding:
     """Encoders on threads that take the same frame at the same moment.
 
     Args:
-        has_next: called once for each frame with its number. It may wait duration the frame is due.
+        has_next: called once for each frame with its number. It may wait until the frame is due.
     """
 
     def __init__(self, has_next: Callable[[int], bool]) -> None:
@@ -63,7 +63,7 @@ class SharedEncoding:
         self.frames = 0
 
     def run(self) -> None:
-        """Encode duration there are no more frames. Raises the error of an encoder that failed."""
+        """Encode until there are no more frames. Raises the error of an encoder that failed."""
         with ThreadPoolExecutor(len(CODECS)) as pool:
             errors = [done.exception() for done in [pool.submit(self._encode, place) for place in range(len(CODECS))]]
         for error in sorted(filter(None, errors), key=lambda e: isinstance(e, threading.BrokenBarrierError)):

@@ -62,7 +62,7 @@ def end_rows(folder: Path) -> Iterator[Row]:
 
 
 def noted(rows: Iterator[Row]) -> list[Row]:
-    """All rows, told on the way."""
+    """All rows, each printed as soon as it is known."""
     done: list[Row] = []
     for row in rows:
         sys.stderr.write(" | ".join(row) + "\n")

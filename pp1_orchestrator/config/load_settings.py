@@ -16,6 +16,8 @@ from pp1_orchestrator.errors import ConfigError, first_line
 
 OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
 
+UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
+
 
 def load_settings(composed: DictConfig) -> Settings:
     """Typed settings. Raises ConfigError with one line naming the key, its value and what is expected."""
@@ -46,9 +48,6 @@ def _describe(text: str, plain: Any) -> str:
     if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
         return f"{path}: {problem}; text that looks like a number or a truth value is quoted: \"{path}='…'\""
     return f"{path}={value}: {problem}"
-
-
-UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
 
 
 def one_line(error: BaseException) -> str:

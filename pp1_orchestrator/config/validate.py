@@ -16,6 +16,9 @@ from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
 from pp1_orchestrator.models.wan.tensor_parallel import check_degree
 
+VAE_LEVELS = 4
+"""Resolutions inside a Wan2.1 decoder."""
+
 
 def generator_config(model: ModelSettings) -> WanConfig:
     """The generator's sizes. Raises ConfigError if a config.json beside the weights says something else."""
@@ -38,10 +41,6 @@ def _check_config_json(model: ModelSettings, sizes: dict[str, int]) -> None:
     for key, value in sizes.items():
         if beside.get(key, value) != value:
             raise ConfigError(f"model.sizes.{key}={value}: {path} says {beside[key]}")
-
-
-VAE_LEVELS = 4
-"""Resolutions inside a Wan2.1 decoder."""
 
 
 def check_size(key: str, value: int) -> None:

@@ -24,7 +24,7 @@ from pp1_orchestrator.processes.parent_watch import exit_with
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0
 from pp1_orchestrator.transport.tcp_store import Store, torchrun_store
 
-RENDEZVOUS_KEY = "meeting"
+RENDEZVOUS_KEY = "rendezvous"
 
 
 class RendezvousInfo(msgspec.Struct, frozen=True):

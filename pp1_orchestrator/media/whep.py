@@ -18,7 +18,7 @@ from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_offer, is_loopback_host
 from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.telemetry.metrics_catalogue import Limited
+from pp1_orchestrator.types import Limited
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0

@@ -25,6 +25,7 @@ EXPECTED: Mapping[str, str] = {
     "bool_type": "bool",
     "list_type": "array",
     "model_attributes_type": "object",
+    "literal_error": "str",
 }
 """pydantic's type errors, and the type that each of them asks for."""
 
@@ -75,6 +76,8 @@ class _StrictRequest(Request):
         """Unlike Python's own parser, msgspec refuses NaN and strings that can't be encoded as UTF-8."""
         try:
             return msgspec.json.decode(await self.body())
+        except msgspec.ValidationError as error:  # JSON, but a number that no float can hold
+            raise HTTPException(422, str(error).partition(" - at ")[0]) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HTTPException(400, f"the body is not JSON: {error}") from error
 
@@ -105,7 +108,7 @@ def explain(invalid: RequestValidationError) -> RequestError:
     line, choices = error["msg"], context.get("choices")
     if kind == "missing":
         line, path = f"Object missing required field `{path[-1]}`", path[:-1]
-    elif kind == "literal_error":
+    elif kind == "literal_error" and isinstance(given, str):
         line = f"Invalid enum value {given!r:.{MAX_ECHO_CHARS}}"
         choices = ", ".join(sorted(re.findall(r"'(\w+)'", context["expected"])))
     elif kind in EXPECTED:

@@ -7,7 +7,7 @@ entries; their bounds are only documented here. Knows nothing of routes.
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS
@@ -68,7 +68,7 @@ class Transition(_Body):
 
 class _Update(_Body):
     prompt: Text | None = None
-    prompts: Annotated[list[WeightedPrompt], Field(json_schema_extra={"maxItems": MAX_PROMPTS})] = []
+    prompts: Annotated[list[WeightedPrompt], FailFast(), Field(json_schema_extra={"maxItems": MAX_PROMPTS})] = []
     blend: Interpolation = "linear"
     transition: Transition | None = None
     cut: Literal["soft", "hard", "recache"] = "soft"
@@ -97,7 +97,7 @@ class TimelineEntry(_Update):
 class TimelineBody(_Body):
     """relative: chunks count from the next one that can still be planned; otherwise from the start of the stream."""
 
-    entries: list[TimelineEntry]
+    entries: Annotated[list[TimelineEntry], FailFast()]
     relative: Annotated[bool, Field(strict=True)] = True
 
 

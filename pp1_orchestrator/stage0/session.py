@@ -1,6 +1,6 @@
 """A running stream: the thread that makes chunks, and what the API may ask of it.
 
-Knows nothing of processes: a supervisor watches the mesh and starts it anew.
+Knows nothing of processes: a supervisor watches the mesh and restarts it.
 """
 
 import gc
@@ -33,7 +33,7 @@ RECENT_CHUNKS = 20
 
 
 class MeshSupervisor(Protocol):
-    """Watches the mesh and starts it anew. `check` and `renew` belong to the session's thread."""
+    """Watches the mesh and restarts it. `check` and `renew` belong to the session's thread."""
 
     def check(self) -> None:
         """Raises MeshError when the mesh is known to have failed."""

@@ -41,15 +41,11 @@ class MeshWatchdog(PollingThread):
     def __init__(self, mesh: Mesh, timer: ResponseTimer, folder: Path | None) -> None:
         self._mesh, self._processes = mesh, mesh.processes
         self._timer, self._folder = timer, folder
-        self._failure: MeshFailure | None = None
+        self.failure: MeshFailure | None = None
         self._ranks = {process.sentinel: rank for rank, process in self._processes.items()}
         self._ready: list[object] = []
         self._wake, self._closing = os.pipe()
         super().__init__("mesh-watchdog", POLL_S)
-
-    @property
-    def failure(self) -> MeshFailure | None:
-        return self._failure
 
     def close(self, grace_s: float = 0.0) -> None:
         """Stop watching. Call once, and before the mesh is ended on purpose.
@@ -100,7 +96,7 @@ class MeshWatchdog(PollingThread):
         return MeshFailure("death", text, rank=rank)
 
     def _end(self, failure: MeshFailure) -> None:
-        self._failure = failure
+        self.failure = failure
         log.error("%s%s; ending the whole mesh", failure.text, failure.detail)
         for process in self._processes.values():
             process.kill()

@@ -41,27 +41,23 @@ class ProcessWatchdog(PollingThread):
         folder: Path | None,
     ) -> None:
         self._timers, self._longest_s, self._events, self._folder = timers, longest_s, events, folder
-        self._stalled_on: str | None = None
-        super().__init__("process-watchdog", PROCESS_POLL_S)
-
-    @property
-    def stalled_on(self) -> str | None:
+        self.stalled_on: str | None = None
         """The work that takes too long now, in one line."""
-        return self._stalled_on
+        super().__init__("process-watchdog", PROCESS_POLL_S)
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
         for timer in self._timers().values():
             timer.exclude(suspended_s)
         found = self._overdue(now_s)
         if found is None:
-            if self._stalled_on is not None:
+            if self.stalled_on is not None:
                 log.warning("rank 0 has recovered")
-            self._stalled_on = None
+            self.stalled_on = None
             return True
         work, overdue = found
         line = f"{work} hangs on rank 0: {overdue}"
-        if self._stalled_on is None:
-            self._stalled_on = line
+        if self.stalled_on is None:
+            self.stalled_on = line
             _log_with_stacks(line, self._folder, "hang")
             self._detector.restart(time.monotonic())  # dumping takes time
         if overdue.waited_s >= self._longest_s:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 
 WARMUP_CHUNKS = 10
-"""Default."""
+"""Chunks that are left out by default."""
 
 _MIN_STAGE_S = 1e-6
 """Avoids a division by zero."""

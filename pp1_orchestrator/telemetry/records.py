@@ -15,6 +15,9 @@ import msgspec
 
 from pp1_orchestrator.telemetry.overlap_score import hidden_s
 
+CHUNK_LIMIT = 100_000
+"""Half a day at two chunks a second; some 60 MB."""
+
 
 class ChunkRecord(msgspec.Struct):
     """Times of one chunk. `*_s` are monotonic seconds on rank 0's clock, `*_ms` are durations.
@@ -88,10 +91,6 @@ class UpdateRecord(msgspec.Struct):
     truncated: bool = False
 
 
-CHUNK_LIMIT = 100_000
-"""Half a day at two chunks a second; some 60 MB."""
-
-
 class ChunkLog:
     """The newest `limit` records, in the order of decoding. Thread-safe."""
 
@@ -122,12 +121,6 @@ class ChunkLog:
         """Chunks ever added."""
         with self._lock:
             return self._added
-
-    @property
-    def dropped(self) -> int:
-        """Chunks that are no longer kept."""
-        with self._lock:
-            return self._added - len(self._records)
 
     def write(self, path: Path) -> None:
         """Write chunks.jsonl: the fields of each record and those of `derived`."""

@@ -15,6 +15,9 @@ import numpy.typing as npt
 from pp1_orchestrator.telemetry import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord, periods_s
 
+SCHEMA = 1
+"""Counts the incompatible changes of the file."""
+
 
 class ArrayDigest:
     """SHA-256 over the bytes of arrays in order, however they are split into chunks."""
@@ -28,10 +31,6 @@ class ArrayDigest:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
-
-
-SCHEMA = 1
-"""Counts the incompatible changes of the file."""
 
 
 class RunConfig(msgspec.Struct, frozen=True):

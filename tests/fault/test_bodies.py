@@ -6,7 +6,9 @@ import socket
 
 import psutil
 import pytest
+from pydantic import ValidationError
 
+from pp1_orchestrator.server.schemas import PromptUpdate, TimelineBody
 from pp1_orchestrator.server.server_settings import Limits
 from tests.server.conftest import LIMITS, Listening, build
 
@@ -67,6 +69,15 @@ def test_what_is_no_prompt(listening, parts, body, status, says):
     assert error.startswith(says)
     assert "\n" not in error
     assert parts.stream.updates == []
+
+
+@pytest.mark.parametrize("body", [{"prompts": [{}] * 20_000}, {"entries": [{}] * 20_000}])
+def test_a_list_is_checked_only_up_to_its_first_error(body):
+    """Else one body with thousands of errors would hold the event loop up."""
+    kind = TimelineBody if "entries" in body else PromptUpdate
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate(body)
+    assert refused.value.error_count() == 1
 
 
 def test_a_compressed_body_is_not_unpacked(listening, parts):

@@ -67,7 +67,7 @@ def test_a_mesh_that_stops_while_paused_is_found_out_by_its_heartbeat(tmp_path):
     with faulty_stream("none", *CHOICES, "deadlines.heartbeat=0.2", out=tmp_path) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 4)
         stream.session.control(Control(action="pause"))
-        stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
+        stream.wait_for(lambda: len(stream.run.kept.planned_chunks) == len(stream.chunks))
         os.kill(stream.run.stream.ranks()["1"]["pid"], signal.SIGSTOP)
         stream.wait_for(lambda: stream.of("restarting"))
         assert suspect(stream.of("restarting")[0]) == "rank 1 is stopped"

@@ -110,7 +110,7 @@ def test_an_answer_that_is_none(kind, choices, reason, words):
 
 def test_a_late_answer_is_dropped_after_a_hard_cut():
     with faulty_stream("delay", "overlap.d_in=2", "debug.fault.seconds=4", chunk=BAD) as stream:
-        stream.wait_for(lambda: len(stream.run.kept.flights) > BAD)
+        stream.wait_for(lambda: len(stream.run.kept.planned_chunks) > BAD)
         stream.session.control(Control(action="hard_cut"))
         stream.wait_for_epoch(1)
         assert BAD not in [chunk.chunk_index for chunk in stream.chunks]
@@ -136,7 +136,7 @@ def test_an_idle_mesh_outlives_every_wait():
     with faulty_stream("none", *choices, ranks=2) as stream:
         stream.wait_for(lambda: len(stream.chunks) > 1)
         stream.session.control(Control(action="pause"))
-        stream.wait_for(lambda: len(stream.run.kept.flights) == len(stream.chunks))
+        stream.wait_for(lambda: len(stream.run.kept.planned_chunks) == len(stream.chunks))
         time.sleep(1.5 * longest_s)  # longer than a group waits
         before = len(stream.chunks)
         stream.session.control(Control(action="resume"))

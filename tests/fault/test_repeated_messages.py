@@ -28,7 +28,7 @@ def test_a_second_answer_is_dropped_and_the_stream_is_the_same(undisturbed, capl
         assert [chunk.chunk_index for chunk in stream.chunks] == list(range(CHUNKS))
         assert stream.of("restarting") == []
         assert stream.sample("pp1_results_repeated_total") == 1
-        calls = [flight.envelope.meta.call_id for flight in stream.run.kept.flights]
+        calls = [chunk.envelope.meta.call_id for chunk in stream.run.kept.planned_chunks]
     words = f"a message came twice or late and was dropped: call {calls[TWICE]} after {calls[TWICE]}"
     assert [record.getMessage() for record in caplog.records].count(words) == 1
     assert stream.run.summary().pixels_sha256 == undisturbed

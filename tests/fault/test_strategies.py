@@ -53,7 +53,7 @@ def test_a_mesh_that_is_lost_while_rank_0_decodes_is_started_anew():
     """The next envelope has been sent by then, and nobody has waited for it yet."""
     with open_stream(*CHOICES, "overlap=loop_ahead", "debug.decode_s=0.6") as run:
         run.session.start()
-        wait_for(run, lambda: len(run.kept.flights) - len(run.sink.chunks) == 2 and run.sink.chunks)
+        wait_for(run, lambda: len(run.kept.planned_chunks) - len(run.sink.chunks) == 2 and run.sink.chunks)
         kill_leader(run)
         wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
         assert restarts(run) == 1
@@ -68,7 +68,7 @@ def test_a_lost_mesh_has_no_successor_while_its_chunk_is_being_decoded():
     hangs = (*HANGS, f"debug.fault.seconds={min(40, scaled(6)):.0f}")
     with open_stream(*CHOICES, *hangs, "overlap=decode_thread", "deadlines.stop=1") as run:
         run.session.start()
-        wait_for(run, lambda: len(run.kept.flights) > 4)
+        wait_for(run, lambda: len(run.kept.planned_chunks) > 4)
         kill_leader(run)
         assert run.session.done.wait(WAIT_S)
         assert str(run.session.failure) == "rank 0's work for the lost mesh did not end in time"
@@ -78,7 +78,7 @@ def test_results_of_a_lost_mesh_that_wait_for_the_decoder_are_not_waited_for():
     slow = ("overlap=decode_thread", "overlap.d_out=4", "debug.decode_s=1", "deadlines.stop=3")
     with open_stream(*CHOICES, *slow) as run:
         run.session.start()
-        wait_for(run, lambda: len(run.kept.flights) - len(run.sink.chunks) > 5)
+        wait_for(run, lambda: len(run.kept.planned_chunks) - len(run.sink.chunks) > 5)
         kill_leader(run)
         wait_for(run, lambda: run.session.state()["epoch"] == 1)
         assert len(run.sink.chunks) < 3
@@ -97,7 +97,7 @@ def test_a_transition_that_was_on_its_way_is_at_its_target(routing):
         wait_for(run, lambda: run.sink.chunks[-1].cache_epoch == 1)
         assert run.session.state()["prompt"] == BLUE
         assert [name in chunk.update_ids for chunk in run.sink.chunks].count(True) == 1
-        at_target = next(f for f in run.kept.flights if f.record.cache_epoch == 1)
+        at_target = next(f for f in run.kept.planned_chunks if f.record.cache_epoch == 1)
         assert at_target.plan.init_cache
         assert at_target.plan.reset_crossattn_cache
         recipe = at_target.plan.recipe
@@ -148,7 +148,7 @@ def test_a_mesh_that_is_lost_while_paused_is_there_again_at_resume():
         run.session.start()
         wait_for(run, lambda: len(run.sink.chunks) > 1)
         run.session.control(Control(action="pause"))
-        wait_for(run, lambda: len(run.kept.flights) == len(run.sink.chunks))
+        wait_for(run, lambda: len(run.kept.planned_chunks) == len(run.sink.chunks))
         kill_leader(run)
         wait_for(run, lambda: run.session.state()["state"] == "starting")
         assert run.session.ready()

@@ -78,7 +78,7 @@ def test_a_program_that_was_stopped_goes_on_as_if_nothing_had_been(tmp_path):
             assert viewer.connected
             sent, after = list(viewer.frames), program.state()
         assert told_restarts(program) == 0
-        for what in ("hangs", "blocked", "went away"):
+        for what in ("hangs", "blocked", "is gone"):
             assert what not in program.log
     assert [after[key] for key in ("prompt", "epoch", "state")] == [PROMPT, before["epoch"], "ready"]
     assert [rank["pid"] for rank in after["ranks"].values()] == [rank["pid"] for rank in before["ranks"].values()]

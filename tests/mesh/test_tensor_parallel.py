@@ -76,7 +76,7 @@ def test_compiled_blocks_sum_over_the_mesh_too(reports, folder, alone, plan, way
 @by_degree
 @by_plan
 def test_every_rank_makes_the_same_bits(reports, folder, degree, plan):
-    """Each rank goes on with its own latents: what differs by a bit today differs by a picture tomorrow."""
+    """Each rank continues from its own latents, so a difference of one bit would grow."""
     first, *others = (load_file(left_behind(folder, degree, plan, rank))[LATENTS] for rank in range(1, degree + 1))
     assert all(torch.equal(first, other) for other in others)
 

@@ -106,6 +106,8 @@ def test_odd_prompts_are_accepted(client, parts, prompt):
         ({"prompt": 5}, 422, "Expected `str`, got `int` - at `$.prompt`"),
         ({"prompt": "a", "cut": "soon"}, 422, "Invalid enum value 'soon' - at `$.cut`; choices: hard, recache, soft"),
         ({"prompt": "impossible"}, 422, "this can't be shown"),
+        ({"prompt": "a", "cut": None}, 422, "Expected `str`, got `null` - at `$.cut`"),
+        ('{"prompts": [{"text": "a", "weight": 1e400}]}', 422, "Number out of range"),
         ([], 422, "Expected `object`, got `array`"),
         ("{", 400, "the body is not JSON: Input data was truncated"),
         ('{"prompt": "\\ud800"}', 400, "the body is not JSON: "),

@@ -54,9 +54,9 @@ def test_a_timeline_applies_though_chunks_are_planned_while_it_is_put_in():
         run.session.start()
         while len(run.sink.chunks) < 2:
             time.sleep(0.002)
-        entries = SlowEntries([TimelineEntry(chunk=0, prompt=BLUE)], lambda: len(run.kept.flights))
+        entries = SlowEntries([TimelineEntry(chunk=0, prompt=BLUE)], lambda: len(run.kept.planned_chunks))
         soonest = run.session.set_timeline(entries, relative=True)
-        while len(run.kept.flights) < soonest + 2:
+        while len(run.kept.planned_chunks) < soonest + 2:
             time.sleep(0.002)
         updates = run.session.updates()
         assert [update.applied_chunk for update in updates] == [0, soonest]

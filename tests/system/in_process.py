@@ -48,13 +48,13 @@ class LatentsObserver(BaseObserver):
     def __init__(self) -> None:
         self.latents: list[torch.Tensor] = []
         self.contexts: list[torch.Tensor | None] = []
-        self.flights: list[InFlightChunk] = []
+        self.planned_chunks: list[InFlightChunk] = []
 
-    def planned(self, flight) -> None:
-        self.flights.append(flight)
-        self.contexts.append(flight.envelope.tensors.get("context_frames"))
+    def planned(self, chunk) -> None:
+        self.planned_chunks.append(chunk)
+        self.contexts.append(chunk.envelope.tensors.get("context_frames"))
 
-    def emitted(self, flight, latents, decoded) -> None:
+    def emitted(self, chunk, latents, decoded) -> None:
         self.latents.append(latents)
 
 

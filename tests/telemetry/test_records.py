@@ -41,7 +41,7 @@ def test_the_newest_chunks_are_kept_and_the_rest_are_counted(tmp_path):
     for record in run([0.1] * 5, [0.1] * 5, [0.1] * 5):
         log.add(record)
     assert [line["chunk_index"] for line in written(log, tmp_path)] == [3, 4]
-    assert log.dropped == 3
+    assert log.count == 5
 
 
 def test_a_run_without_chunks_writes_an_empty_file(tmp_path):

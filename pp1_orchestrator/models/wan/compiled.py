@@ -26,7 +26,7 @@ HALVES = ("pre_norm", "write_inputs", "finish_and_norm", "finish")
 
 
 def fuse_block(block: Block, ops: EagerOps) -> None:
-    """Replace a block's layers by fused ones, in place; the layers that those need no more are freed."""
+    """Replace a block's layers by fused ones, in place. Layers that are no longer needed are freed."""
     assert isinstance(block.self_attn, SelfAttention)
     up, _, down = block.ffn
     block.self_attn = FusedSelfAttention(block.self_attn)

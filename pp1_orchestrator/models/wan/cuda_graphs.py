@@ -51,7 +51,7 @@ class CudaGraphRunner(CompiledRunner):
         self._run("write", lambda: run(latents, time, text, rope))
 
     def close(self) -> None:
-        """Free the graphs: NCCL waits, without a limit, for every graph with a collective of a group before it ends it.
+        """Free the graphs. NCCL can't end a group while a graph has one of its collectives, and waits without a limit.
 
         A replay that waits for a lost rank has no limit either; the process must be ended from outside.
         """

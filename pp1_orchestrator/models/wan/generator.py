@@ -30,7 +30,7 @@ class CausalGenerator:
         self._rope: tuple[tuple[int, ...], Any] | None = None
         weight = model.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
-        self.cache_bytes, self.calls = cache.nbytes, 0
+        self.calls = 0
 
     def warm_up(self, text_shape: tuple[int, ...], latent_shape: tuple[int, ...]) -> None:
         """Run each kind of pass at each position of the window, so that all is compiled and captured; then reset.

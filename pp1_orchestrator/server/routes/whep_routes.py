@@ -17,7 +17,7 @@ ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATI
 
 
 class Peers(Protocol):
-    """Accepts viewers and disconnects them (`media.peers.WhepPeers`)."""
+    """Accepts viewers and disconnects them (`media.whep.WhepPeers`)."""
 
     @property
     def count(self) -> int: ...

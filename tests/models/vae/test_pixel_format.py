@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 64, 96
 
 
 def smooth(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Pictures without edges [T, 3, H, W], as decoded, some of them beyond −1…1."""
+    """Frames without edges [T, 3, H, W], as decoded, some of them beyond −1…1."""
     coarse = torch.randn(count, 3, 4, 6, generator=torch.Generator().manual_seed(1))
     return interpolate(coarse, (HEIGHT, WIDTH), mode="bicubic").to(dtype)
 
