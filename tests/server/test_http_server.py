@@ -14,6 +14,7 @@ import pytest
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.server.port import bind, check_port
+from tests.system.program import free_port
 from tests.timing import stopwatch
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +27,6 @@ PROGRAM = textwrap.dedent("""
     serve(parts.app, "127.0.0.1", int(sys.argv[1]), parts.settings.limits, started)
     print("peers closed" if parts.peers.closed else "peers open", flush=True)
 """)
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as taken:
-        return taken.getsockname()[1]
 
 
 def test_a_port_in_use_is_one_line_that_names_the_setting():

@@ -1,6 +1,7 @@
 """Starts the program, and looks at what it leaves behind."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from tests.system import warm
 from tests.system.log_privacy import LOG_PRIVACY
 
 START_S = 240
+PORT_NUMBERS = itertools.count(37 * os.getpid())
 
 
 def run_to_end(
@@ -64,9 +66,13 @@ def end_by_force(process: subprocess.Popen[str] | warm.Warm) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that the kernel gives to clients: nothing takes it before the program does."""
+    for number in PORT_NUMBERS:
+        port = 12000 + number % 20000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the numbers never end")
 
 
 def is_listening(port: int) -> bool:
