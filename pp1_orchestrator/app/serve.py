@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ui
 from pp1_orchestrator.app.bench import write_results
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import Stage0Error
@@ -35,14 +36,14 @@ from pp1_orchestrator.types import Clip
 log = logging.getLogger(__name__)
 
 
-def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
     web = Web(settings)
     instruments, trace_folder = Instruments.make(settings.run.warmup_chunks), out if settings.trace else None
     with ExitStack() as opened:
         sink = web.make_sink(instruments, out)
         opened.callback(sink.close)
-        stream = Stream(settings, config, script, instruments, sink, trace_folder=trace_folder)
+        stream = Stream(settings, config, registry, script, instruments, sink, trace_folder=trace_folder)
         opened.callback(stream.close)
         monitor = ResourceMonitor(stream.session, stream.ranks, stream.memory, instruments.metrics, instruments.events)
         opened.callback(monitor.close)

@@ -1,10 +1,11 @@
-"""Which class each option of the configuration names, and the rules that depend on those classes.
+"""Which class each option of the configuration stands for, and the rules that depend on those classes.
 
-The only place where names become classes.
+The only place where names become classes: those that are built in, and the plug-ins that settings choose.
 """
 
 from collections.abc import Collection, Mapping
 
+from pp1_orchestrator.app.plugins import Part, find_part, known_options, read_traits
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
@@ -12,7 +13,7 @@ from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
-from pp1_orchestrator.models.vae.load_vae import VAES
+from pp1_orchestrator.models.vae.load_vae import VAES, VaeLoader
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context_policies import (
@@ -59,11 +60,10 @@ LAYOUTS: Mapping[str, type[Layout]] = {
 }
 
 STRATEGIES = Strategies(
-    overlaps={name: OverlapTraits(kind.hides_decode, kind.threaded) for name, kind in OVERLAPS.items()},
-    routings={name: RoutingTraits(kind.home, kind.first_sends, kind.known_sends) for name, kind in ROUTINGS.items()},
-    contexts={
-        name: ContextTraits(kind.clean_pass, kind.rebuilds, kind.needs_pixels) for name, kind in CONTEXTS.items()
-    },
+    overlaps={name: read_traits(kind, OverlapTraits) for name, kind in OVERLAPS.items()},
+    routings={name: read_traits(kind, RoutingTraits) for name, kind in ROUTINGS.items()},
+    contexts={name: read_traits(kind, ContextTraits) for name, kind in CONTEXTS.items()},
+    decoders={name: kind() for name, kind in VAES.items()},
 )
 """The facts about these classes that plans depend on."""
 
@@ -73,45 +73,69 @@ BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "context": CONTEXTS,
     "layout": LAYOUTS,
     "stage0": VAES,
-    "text_encoder": {"umt5": None},
 }
 
 
-def check(settings: Settings, modes: Collection[str]) -> WanConfig:
-    """Check every rule and return the generator's sizes. Raises ConfigError with one line.
+class Registry:
+    """What the options of some settings stand for. Imports the plug-ins among them. Raises ConfigError.
+
+    strategies: the facts about all that is built in and about these plug-ins.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.routing: Part[Routing] = find_part(settings, "routing", Routing, ROUTINGS)
+        self.overlap: Part[Overlap] = find_part(settings, "overlap", Overlap, OVERLAPS)
+        self.context: Part[ContextPolicy] = find_part(settings, "context", ContextPolicy, CONTEXTS)
+        self.layout: Part[Layout] = find_part(settings, "layout", Layout, LAYOUTS)
+        self.decoder = find_part(settings, "stage0", VaeLoader, VAES).make()
+        self.strategies = Strategies(
+            {**STRATEGIES.overlaps, settings.overlap.name: read_traits(self.overlap.kind, OverlapTraits)},
+            {**STRATEGIES.routings, settings.routing.name: read_traits(self.routing.kind, RoutingTraits)},
+            {**STRATEGIES.contexts, settings.context.name: read_traits(self.context.kind, ContextTraits)},
+            {**STRATEGIES.decoders, settings.stage0.name: self.decoder},
+        )
+
+
+def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Registry]:
+    """Check every rule; return the generator's sizes and the chosen classes. Raises ConfigError with one line.
 
     Args:
         modes: the options of `run`.
     """
-    config = validate(settings, {**BUILT_IN, "run": modes})
-    _check_routing(settings)
-    _check_overlap(settings)
-    _check_context(settings, config)
+    known: dict[str, Collection[str]] = {group: known_options(settings, group, BUILT_IN[group]) for group in BUILT_IN}
+    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
+    registry = Registry(settings)
+    _check_routing(settings, registry.routing.kind)
+    _check_overlap(settings, registry.overlap.kind)
+    _check_context(settings, config, registry.context.kind, known["context"])
     _check_fault(settings)
-    return config
+    return config, registry
 
 
-def _check_routing(settings: Settings) -> None:
-    routing, home = settings.routing, ROUTINGS[settings.routing.name].home
+def _check_routing(settings: Settings, strategy: type[Routing]) -> None:
+    routing, home = settings.routing, strategy.home
     if routing.encoder != home:
         raise ConfigError(
             f"routing.encoder={routing.encoder}: routing={routing.name} has it elsewhere; possible: {home}"
         )
 
 
-def _check_overlap(settings: Settings) -> None:
-    name, strategy = settings.overlap.name, OVERLAPS[settings.overlap.name]
+def _check_overlap(settings: Settings, strategy: type[Overlap]) -> None:
+    name = settings.overlap.name
     for key in ("d_in", "d_out"):
         value = getattr(settings.overlap, key)
         if value != 1 and key not in strategy.queues:
             raise ConfigError(f"overlap.{key}={value}: overlap={name} keeps one at a time; possible: 1")
 
 
-def _check_context(settings: Settings, config: WanConfig) -> None:
-    if settings.model.context not in CONTEXTS:
-        known = ", ".join(sorted(CONTEXTS))
-        raise ConfigError(f"model.context={settings.model.context}: not built in; choices: {known}")
-    context, strategy = settings.context, CONTEXTS[settings.context.name]
+def _check_context(
+    settings: Settings, config: WanConfig, strategy: type[ContextPolicy], known: Collection[str]
+) -> None:
+    context, trained = settings.context, settings.model.context
+    if trained not in known:
+        raise ConfigError(
+            f"model.context={trained}: neither built in nor a plug-in's; choices: {', '.join(sorted(known))}"
+        )
     if not strategy.rebuilds:
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
             if value != 1:

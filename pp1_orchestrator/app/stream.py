@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import torch
 
-from pp1_orchestrator.app.strategy_registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.event_bus import EventBus
@@ -83,9 +83,9 @@ class Instruments:
         return cls(metrics, events, Receipts(events, metrics), ChunkLog(), QueueDepths(metrics), Recording())
 
 
-def check_models(settings: Settings) -> None:
+def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
+    check_vae(settings, registry.decoder, registry.context.kind.needs_pixels)
     check_encoder(settings)
 
 
@@ -106,15 +106,19 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 class StreamBuilder:
     """Loads rank 0's models when it is made; `build` connects them to the mesh."""
 
-    def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
-        self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
+    def __init__(
+        self, settings: Settings, config: WanConfig, registry: Registry, mesh: Supervisor, spans: SpanRecorder
+    ) -> None:
+        self._settings, self._config, self._registry = settings, config, registry
+        self._mesh, self._spans = mesh, spans
         device, deadlines = torch.device(settings.layout.device), settings.deadlines
-        self._device, self._context = device, CONTEXTS[settings.context.name]()
+        self._device, self._context = device, registry.context.make()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", device) as parts:
-            decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
+            loader, needs_pixels = registry.decoder, self._context.needs_pixels
+            decoder, encoder, components = load_vae_parts(settings, config, loader, device, needs_pixels)
             self._decoder, self._frame_encoder = decoder, encoder
             parts |= components
         self._routing = self._make_routing(device)
@@ -160,15 +164,15 @@ class StreamBuilder:
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
-        return OVERLAPS[chosen.name](parts)
+        return self._registry.overlap.make(parts)
 
     def _make_routing(self, device: torch.device) -> Routing:
-        kind = ROUTINGS[self._settings.routing.name]
-        if kind.home != "rank0":
-            return kind(None)
+        routing = self._registry.routing
+        if routing.kind.home != "rank0":
+            return routing.make(None)
         with self.loading.phase("prompts", device) as parts:
             encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device, device)
-        return kind(encoder)
+        return routing.make(encoder)
 
     def _make_planner(self, history: LatentHistory) -> Planner:
         settings, config, context = self._settings, self._config, self._settings.context
@@ -187,6 +191,7 @@ class Stream:
         self,
         settings: Settings,
         config: WanConfig,
+        registry: Registry,
         script: Script,
         instruments: Instruments,
         sink: FrameSink,
@@ -200,10 +205,10 @@ class Stream:
         tune_malloc()
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        layout = LAYOUTS[settings.layout.name]
+        layout = registry.layout.make
         self._mesh = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            builder = StreamBuilder(settings, config, self._mesh, self._spans)
+            builder = StreamBuilder(settings, config, registry, self._mesh, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             self._pipeline, parts, link = builder.build(script, instruments, sink, observers)
             self.session = Session(parts, link, self._info())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.vae.load_vae import VaeLoader
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,12 @@ class ContextTraits:
 
 @dataclass(frozen=True, slots=True)
 class Strategies:
-    """All built-in strategies by name. Of equally fast overlaps, a plan recommends the first."""
+    """What can be chosen, by name. Of equally fast overlaps, a plan recommends the first."""
 
     overlaps: Mapping[str, OverlapTraits]
     routings: Mapping[str, RoutingTraits]
     contexts: Mapping[str, ContextTraits]
+    decoders: Mapping[str, VaeLoader]
 
     def overlap(self, settings: Settings) -> OverlapTraits:
         return self.overlaps[settings.overlap.name]
@@ -64,3 +66,6 @@ class Strategies:
 
     def context(self, settings: Settings) -> ContextTraits:
         return self.contexts[settings.context.name]
+
+    def decoder(self, settings: Settings) -> VaeLoader:
+        return self.decoders[settings.stage0.name]
