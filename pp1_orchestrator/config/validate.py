@@ -18,6 +18,8 @@ from pp1_orchestrator.models.wan.tensor_parallel import check_degree
 
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
+PLUGIN_API = "pp1_orchestrator.plugin_api"
+"""Our own module; an option may always name a class in it."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 CLASS = re.compile(rf"({MODULE.pattern}):[^\W\d]\w*")
 
@@ -172,7 +174,7 @@ def _check_classes(settings: Settings) -> None:
             continue
         if not CLASS.fullmatch(chosen.class_path):
             raise ConfigError(f"{group}.class={chosen.class_path}: expected package.module:Class")
-        if not any(chosen.class_path.startswith((f"{module}.", f"{module}:")) for module in allowed):
+        if not any(chosen.class_path.startswith((f"{module}.", f"{module}:")) for module in (PLUGIN_API, *allowed)):
             package = re.split("[.:]", chosen.class_path)[0]
             raise ConfigError(f"{group}.class={chosen.class_path}: not allowed; to allow it: plugins.allow=[{package}]")
 
