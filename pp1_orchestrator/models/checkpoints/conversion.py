@@ -16,8 +16,8 @@ from pp1_orchestrator.models.checkpoints.reader import INDEX, Shape, Weights
 from pp1_orchestrator.models.wan.config import WanConfig
 
 STEM = "model"
-HEAD_DIM = 128
-"""The width of an attention head in every Wan2.1 transformer."""
+HEAD_DIM, TEXT_LEN = 128, 512
+"""The width of an attention head and the tokens of a prompt in every Wan2.1 transformer."""
 STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 """Fields of WanConfig that are chosen for a stream and do not belong to the weights."""
 
@@ -25,7 +25,8 @@ STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     """The sizes of a transformer from the shapes of its tensors, under our names.
 
-    The number of heads does not show in any shape. It comes from a config.json beside `path`, or else from `HEAD_DIM`.
+    The heads and a prompt's tokens show in no shape. They come from a config.json beside `path`, or else are
+    Wan2.1's.
     Raises ValueError when `path` holds no transformer.
     """
     try:
@@ -36,15 +37,17 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
         pixels, _ = shapes["head.head.weight"]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no Wan2.1 transformer: {error}") from error
+    beside = _config_beside(path)
     blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     return WanConfig(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_heads=_config_beside(path).get("num_heads", dim // HEAD_DIM),
+        num_heads=beside.get("num_heads", dim // HEAD_DIM),
         num_layers=len(blocks),
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
         text_dim=text_dim,
+        text_len=beside.get("text_len", TEXT_LEN),
         freq_dim=freq_dim,
         patch_size=(patch[0], patch[1], patch[2]),
     )
