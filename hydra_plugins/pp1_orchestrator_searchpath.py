@@ -19,7 +19,8 @@ class InstalledOptions(SearchPathPlugin):
         for point in entry_points(group="pp1_orchestrator.conf"):
             folder = _folder(point)
             if folder is None:
-                warnings.warn(f"{point.name}: no folder {point.value} is installed; its options are left out", stacklevel=2)
+                text = f"{point.name}: no folder {point.value} is installed; its options are left out"
+                warnings.warn(text, stacklevel=2)
             else:
                 search_path.append(point.name, f"file://{folder}")
 
