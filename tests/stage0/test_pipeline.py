@@ -1,5 +1,6 @@
 """What happens to the updates of chunks that are dropped, and to timelines that come while chunks are planned."""
 
+import gc
 import threading
 import time
 
@@ -8,6 +9,7 @@ import torch
 
 from pp1_orchestrator.stage0.observers import BaseObserver
 from pp1_orchestrator.stage0.pipeline import all_finite
+from pp1_orchestrator.transport.link import PendingSend
 from pp1_orchestrator.types import Control, TimelineEntry
 from tests.system.in_process import open_stream
 
@@ -72,6 +74,20 @@ def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
     with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
         pass
     assert [thread.name for thread in set(threading.enumerate()) - before] == []
+
+
+def test_a_send_is_let_go_of_when_its_result_is_here():
+    """It holds the transport's own objects, which must not outlive a mesh."""
+    alive = []
+
+    class CountSends(BaseObserver):
+        def planned(self, chunk) -> None:
+            alive.append(sum(type(thing) is PendingSend for thing in gc.get_objects()))
+
+    with open_stream("overlap=loop_ahead", "run.chunks=3", observers=[CountSends()]) as run:
+        run.session.start()
+        assert run.session.done.wait(240)
+    assert alive == [0, 0, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
