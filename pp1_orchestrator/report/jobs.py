@@ -3,7 +3,6 @@
 Knows nothing of torch or of what a job's figures mean.
 """
 
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -103,10 +102,6 @@ def _predicted_ms(folder: Path, overlap: str | None) -> float | None:
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return plan.predicted_period_ms.get(overlap or "")
-
-
-def this_machine(date: str, torch: str, gpus: Sequence[str]) -> MachineInfo:
-    return MachineInfo(processor(), os.cpu_count() or 1, tuple(gpus), platform.python_version(), torch, date)
 
 
 def processor() -> str:

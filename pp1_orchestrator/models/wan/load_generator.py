@@ -24,12 +24,7 @@ def whole_shapes(config: WanConfig) -> dict[str, Shape]:
 
 
 def read_part(
-    config: WanConfig,
-    source: Weights,
-    place: Place,
-    plan: ShardPlan,
-    device: torch.device,
-    dtype: torch.dtype,
+    config: WanConfig, source: Weights, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
 ) -> State:
     """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
