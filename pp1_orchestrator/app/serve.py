@@ -6,7 +6,6 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-import ui
 from pp1_orchestrator.app.bench import write_results
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
@@ -31,6 +30,7 @@ from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
+from pp1_orchestrator.ui import mount_panel
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Web:
         policy = CandidatePolicy(self._address)
         peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
         app = create_app(
-            session, peers, self._clips, instruments.events, metrics.registry, settings, ui.mount_panel, metrics.limited
+            session, peers, self._clips, instruments.events, metrics.registry, settings, mount_panel, metrics.limited
         )
 
         def stop_with_stream(server: HttpServer) -> None:
