@@ -6,6 +6,7 @@ the thread. `prepare` makes what the next plan may need of a chunk's pixels; `fi
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
@@ -13,7 +14,7 @@ from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
-from pp1_orchestrator.transport.link import PendingSend, Received
+from pp1_orchestrator.transport.link import Received
 
 
 class Sync(Overlap):
@@ -41,8 +42,8 @@ class LoopAhead(Overlap):
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
-        self._sent: deque[tuple[InFlightChunk, PendingSend]] = deque()
-        """The chunk with the mesh, if any."""
+        self._sent: deque[tuple[InFlightChunk, Callable[[], None]]] = deque()
+        """The chunk with the mesh, if any, and what waits until its envelope has been taken."""
 
     def step(self, pipeline: ChunkPipeline) -> bool:
         if not self._sent:
@@ -67,8 +68,8 @@ class LoopAhead(Overlap):
             note_sent(self._parts, chunk, start)
 
     def _next_result(self) -> Received:
-        chunk, sending = self._sent.popleft()
-        sending.wait()
+        chunk, wait_until_taken = self._sent.popleft()
+        wait_until_taken()
         result = receive(self._parts, chunk)
         self._parts.queues.record(IN_FLIGHT, 0)
         return result
