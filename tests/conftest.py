@@ -33,6 +33,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return "pytest.mark.slow" not in collection_path.read_text(encoding="utf-8") or None
 
 
+FIRST = ("ui", "fault", "system", "frozen", "media")
+"""Folders whose tests run long. They come first: no worker is left with one when the others have nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in FIRST)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: a full collection, as at the end of each stream, need not look at it again."""
     gc.collect()
