@@ -8,18 +8,9 @@ from collections import deque
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
-from pp1_orchestrator.telemetry.metrics_catalogue import (
-    DROP_REASONS,
-    EPOCH_REASONS,
-    LIMITS,
-    PROMPT_OUTCOMES,
-    RESTART_REASONS,
-    SCORE_WINDOW,
-    STREAM_STATES,
-    Spec,
-    epoch_reason,
-)
+from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import WARMUP_CHUNKS, overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
@@ -33,31 +24,32 @@ class Metrics:
         self._lock = threading.Lock()
         self._warmup_left = warmup_chunks
         self._last: ChunkRecord | None = None
-        self._recent: deque[tuple[float, float, float]] = deque(maxlen=SCORE_WINDOW)
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=catalogue.SCORE_WINDOW)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._phase, self._period = histogram(catalogue.PHASE), histogram(catalogue.PERIOD)
         self._to_pixels_s = histogram(catalogue.TO_PIXELS)
         self._to_pixels_chunks = histogram(catalogue.TO_PIXELS_IN_CHUNKS)
         self._score = gauge(catalogue.SCORE)
         self._frames = counter(catalogue.FRAMES)
-        self._dropped = counter(catalogue.DROPPED, DROP_REASONS)
+        self._dropped = counter(catalogue.DROPPED, catalogue.DROP_REASONS)
         self._target_fps = gauge(catalogue.TARGET_FPS)
         self._queue = gauge(catalogue.QUEUE)
         self._epoch = gauge(catalogue.EPOCH)
-        self._epochs = counter(catalogue.EPOCHS, EPOCH_REASONS)
-        self._updates = counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
+        self._epochs = counter(catalogue.EPOCHS, catalogue.EPOCH_REASONS)
+        self._updates = counter(catalogue.PROMPT_UPDATES, catalogue.PROMPT_OUTCOMES)
         self._wire = counter(catalogue.WIRE, ("envelope", "result"))
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
-        self._limited = counter(catalogue.LIMITED, LIMITS)
+        self._limited = counter(catalogue.LIMITED, catalogue.LIMITS)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
-        for state in STREAM_STATES:
+        for state in catalogue.STREAM_STATES:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
-        self._restarts = counter(catalogue.RESTARTS, RESTART_REASONS)
+        self._restarts = counter(catalogue.RESTARTS, catalogue.RESTART_REASONS)
         self._vram = gauge(catalogue.VRAM)
         self._cpu = counter(catalogue.CPU)
+        gauge(catalogue.BUILD).labels(__version__).set(1)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
@@ -121,7 +113,7 @@ class Metrics:
         self._restarts.labels(reason).inc()
 
     def stream_state(self, state: StreamState) -> None:
-        for other in STREAM_STATES:
+        for other in catalogue.STREAM_STATES:
             self._state.labels(other).set(other == state)
 
     def vram(self, rank: int, component: str, count: int) -> None:
