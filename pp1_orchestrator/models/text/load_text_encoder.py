@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from transformers import UMT5EncoderModel
+from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean_prompt
 

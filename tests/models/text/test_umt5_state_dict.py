@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder, make_umt5
