@@ -21,7 +21,7 @@ one line before anything is started.
 This page is made by `python -m scripts.config_reference` from `pp1_orchestrator/config/schema.py` and `conf/`.
 """
 OF_PLUGINS = {
-    "class": "a class of your own as `package.module:Class`; for an option of your own, [as described](add_a_strategy.md)",
+    "class": "of [an option of your own](add_a_strategy.md): its class, as `package.module:Class`",
     "options": "the settings of that class",
 }
 """What keys mean that no file of `conf/` has."""

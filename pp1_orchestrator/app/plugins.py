@@ -3,13 +3,12 @@
 A module is imported only if an option of these settings stands for a class in it, and after all settings are checked.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_type_hints
 
 import msgspec
 
@@ -56,13 +55,14 @@ def find_part(settings: Settings, group: str, base: type[T], built_in: Mapping[s
     return Part(kind, _with_options(kind, group, chosen))
 
 
-def read_traits(kind: type, traits: type[T]) -> T:
-    """The class attributes that a plan depends on, as the dataclass `traits`. Raises ConfigError for a wrong one."""
-    values = {name: getattr(kind, name, None) for name in inspect.signature(traits).parameters}
-    try:
-        return msgspec.convert(values, traits)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{kind.__module__}:{kind.__qualname__}: {describe(str(error), values)}") from error
+def check_traits(kind: type, traits: type) -> None:
+    """Raise ConfigError where a class attribute that a plan depends on does not have the type that `traits` says."""
+    for name, wanted in get_type_hints(traits).items():
+        value = getattr(kind, name, None)
+        try:
+            msgspec.convert(value, wanted)
+        except msgspec.ValidationError as error:
+            raise ConfigError(describe(str(error), value, f"{kind.__module__}:{kind.__qualname__}.{name}")) from error
 
 
 def _installed(group: str) -> Mapping[str, list[str]]:

@@ -5,7 +5,7 @@ The only place where names become classes: those that are built in, and the plug
 
 from collections.abc import Collection, Mapping
 
-from pp1_orchestrator.app.plugins import Part, find_part, known_options, read_traits
+from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
@@ -59,13 +59,8 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "torchrun": TorchrunLayout,
 }
 
-STRATEGIES = Strategies(
-    overlaps={name: read_traits(kind, OverlapTraits) for name, kind in OVERLAPS.items()},
-    routings={name: read_traits(kind, RoutingTraits) for name, kind in ROUTINGS.items()},
-    contexts={name: read_traits(kind, ContextTraits) for name, kind in CONTEXTS.items()},
-    decoders={name: kind() for name, kind in VAES.items()},
-)
-"""The facts about these classes that plans depend on."""
+STRATEGIES = Strategies(OVERLAPS, ROUTINGS, CONTEXTS, {name: kind() for name, kind in VAES.items()})
+"""What plans may know of these classes."""
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,
@@ -88,11 +83,14 @@ class Registry:
         self.context: Part[ContextPolicy] = find_part(settings, "context", ContextPolicy, CONTEXTS)
         self.layout: Part[Layout] = find_part(settings, "layout", Layout, LAYOUTS)
         self.decoder = find_part(settings, "stage0", VaeLoader, VAES).make()
+        check_traits(self.routing.kind, RoutingTraits)
+        check_traits(self.overlap.kind, OverlapTraits)
+        check_traits(self.context.kind, ContextTraits)
         self.strategies = Strategies(
-            {**STRATEGIES.overlaps, settings.overlap.name: read_traits(self.overlap.kind, OverlapTraits)},
-            {**STRATEGIES.routings, settings.routing.name: read_traits(self.routing.kind, RoutingTraits)},
-            {**STRATEGIES.contexts, settings.context.name: read_traits(self.context.kind, ContextTraits)},
-            {**STRATEGIES.decoders, settings.stage0.name: self.decoder},
+            {**OVERLAPS, settings.overlap.name: self.overlap.kind},
+            {**ROUTINGS, settings.routing.name: self.routing.kind},
+            {**CONTEXTS, settings.context.name: self.context.kind},
+            {settings.stage0.name: self.decoder},
         )
 
 

@@ -12,11 +12,16 @@ from tests.plugins import pages
 @pytest.fixture
 def importable(monkeypatch) -> Iterator[Callable[[Path], None]]:
     """Makes what lies in a folder importable until the test ends."""
-    before = set(sys.modules)
-    yield lambda folder: monkeypatch.syspath_prepend(str(folder))
-    for name in set(sys.modules) - before:
-        if not name.startswith("pp1_orchestrator"):
-            del sys.modules[name]
+    folders: list[Path] = []
+
+    def add(folder: Path) -> None:
+        folders.append(folder)
+        monkeypatch.syspath_prepend(str(folder))
+
+    yield add
+    packages = {path.relative_to(folder).parts[0] for folder in folders for path in folder.rglob("*.py")}
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 @pytest.fixture

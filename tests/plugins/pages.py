@@ -1,13 +1,12 @@
 """What the guides in docs/ tell a reader to write and to type: their files by name, and their commands."""
 
 import re
-import shlex
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.documented import ROOT, blocks
+
 GUIDES = [ROOT / "docs" / f"add_a_{what}.md" for what in ("strategy", "model", "decoder")]
 FILE = re.compile(r"^`([\w./-]+)`[^\n]*:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def files(*guides: Path) -> dict[str, str]:
@@ -16,9 +15,8 @@ def files(*guides: Path) -> dict[str, str]:
 
 
 def commands(guide: Path) -> list[list[str]]:
-    """The words of each line of the blocks of bash."""
-    blocks = COMMANDS.findall(guide.read_text(encoding="utf-8"))
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    """The words of each command, in the order of the page."""
+    return [words for block in blocks() if block.page == guide and block.language == "bash" for words in block.commands]
 
 
 def write(texts: dict[str, str], folder: Path) -> None:

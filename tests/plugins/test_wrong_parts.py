@@ -146,11 +146,11 @@ CASES = {
     ),
     "a trait of the wrong type": (
         kind("Odd"),
-        "wrong_parts.kinds:Odd: hides_decode=often: expected `bool`, got `str`",
+        "wrong_parts.kinds:Odd.hides_decode=often: expected `bool`, got `str`",
     ),
     "a trait that is missing": (
         kind("Homeless", group="routing"),
-        "wrong_parts.kinds:Homeless: home=None: expected `str`, got `null`",
+        "wrong_parts.kinds:Homeless.home=None: expected `str`, got `null`",
     ),
     "the name of a built-in one": (
         ["overlap=sync", ALLOWED, "+overlap.class=wrong_parts.kinds:Fine"],
