@@ -20,10 +20,10 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
-from pp1_orchestrator.processes.signals import exit_at_next_signal
+from pp1_orchestrator.processes.signals import on_signals
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, serve
-from pp1_orchestrator.server.port import check_port
+from pp1_orchestrator.server.http_server import HttpServer
+from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
@@ -98,13 +98,6 @@ class Web:
             session, peers, self._clips, instruments.events, metrics.registry, settings, mount_panel, metrics.limited
         )
 
-        def stop_with_stream(server: HttpServer) -> None:
-            def wait() -> None:
-                session.done.wait()
-                server.stop()
-
-            threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
-
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played
 
@@ -113,9 +106,13 @@ class Web:
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, out)
             opened.callback(watchdog.close)
 
+        server = HttpServer(app, settings.limits, started)
+
+        def stop_with_stream() -> None:
+            session.done.wait()
+            server.stop()
+
         tune_gc()
-        with opened:
-            serve(
-                app, self._address, settings.port, settings.limits,
-                on_started=started, on_server=stop_with_stream, on_signal=exit_at_next_signal,
-            )  # fmt: skip
+        with opened, bind(self._address, settings.port) as listener, on_signals(server.stop):
+            threading.Thread(target=stop_with_stream, name="stop-with-stream", daemon=True).start()
+            server.run(sockets=[listener])
