@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pp1_orchestrator import __version__
+from tests.deploy.test_images import copied
 from tests.package.installed import Installed, build, copy_repository, install, new_environment
 from tests.system.program import Running, end_by_force, free_port
 from tests.ui.browser import chromium, visit
@@ -76,6 +78,18 @@ def test_the_source_archive_has_them_too_and_its_own_licence(built, wanted):
     assert {name.partition("/")[0] for name in names if "/" in name} == {
         "pp1_orchestrator", "hydra_plugins", "pp1_orchestrator.egg-info",
     }  # fmt: skip
+
+
+def test_an_image_s_context_is_enough_for_the_same_wheel(built, source, tmp_path):
+    context = tmp_path / "context"
+    context.mkdir()
+    for name in copied("Dockerfile"):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, context / name, symlinks=True)
+        else:
+            shutil.copy(source / name, context)
+    _, wheel = build(context, tmp_path)
+    assert zipfile.ZipFile(wheel).namelist() == zipfile.ZipFile(built[1]).namelist()
 
 
 def test_nothing_else_is_put_beside_other_packages(installed):
