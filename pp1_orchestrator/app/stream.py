@@ -32,7 +32,7 @@ from pp1_orchestrator.loading.stage0_models import (
 )
 from pp1_orchestrator.models.vae.pixel_format import pixel_format_for
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
     peak_bytes,
@@ -240,7 +240,7 @@ class Stream:
         self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
-            write_trace_part(self._spans, self._trace_folder)
+            self._spans.write_part(self._trace_folder)
 
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""

@@ -20,15 +20,18 @@ from pp1_orchestrator.telemetry.metrics_catalogue import (
     Spec,
     epoch_reason,
 )
-from pp1_orchestrator.telemetry.overlap_score import WARMUP_CHUNKS, overlap_score
+from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
 
 
 class Metrics:
-    """Every method is thread-safe and cheap. Ranks are labelled by their global number."""
+    """Every method is thread-safe and cheap. Ranks are labelled by their global number.
 
-    def __init__(self, warmup_chunks: int = WARMUP_CHUNKS) -> None:
+    warmup_chunks: the first ones, which the overlap score leaves out.
+    """
+
+    def __init__(self, warmup_chunks: int = 0) -> None:
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
         self._warmup_left = warmup_chunks
@@ -150,8 +153,7 @@ class Metrics:
             self._warmup_left -= 1
         elif period_s is not None:
             self._recent.append((record.stage0_s, record.mesh_s, period_s))
-            score = overlap_score(*zip(*self._recent, strict=True), warmup=0)
-            self._score.set(score if score is not None else 0.0)
+            self._score.set(overlap_score(self._recent) or 0.0)
 
 
 class QueueDepths:
