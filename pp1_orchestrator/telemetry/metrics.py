@@ -9,17 +9,7 @@ from collections import deque
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
-from pp1_orchestrator.telemetry.metrics_catalogue import (
-    DROP_REASONS,
-    EPOCH_REASONS,
-    LIMITS,
-    PROMPT_OUTCOMES,
-    RESTART_REASONS,
-    SCORE_WINDOW,
-    STREAM_STATES,
-    Spec,
-    epoch_reason,
-)
+from pp1_orchestrator.telemetry.metrics_catalogue import SCORE_WINDOW, STREAM_STATES, Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
@@ -43,22 +33,22 @@ class Metrics:
         self._to_pixels_chunks = histogram(catalogue.TO_PIXELS_IN_CHUNKS)
         self._score = gauge(catalogue.SCORE)
         self._frames = counter(catalogue.FRAMES)
-        self._dropped = counter(catalogue.DROPPED, DROP_REASONS)
+        self._dropped = counter(catalogue.DROPPED)
         self._target_fps = gauge(catalogue.TARGET_FPS)
         self._queue = gauge(catalogue.QUEUE)
         self._epoch = gauge(catalogue.EPOCH)
-        self._epochs = counter(catalogue.EPOCHS, EPOCH_REASONS)
-        self._updates = counter(catalogue.PROMPT_UPDATES, PROMPT_OUTCOMES)
-        self._wire = counter(catalogue.WIRE, ("envelope", "result"))
+        self._epochs = counter(catalogue.EPOCHS)
+        self._updates = counter(catalogue.PROMPT_UPDATES)
+        self._wire = counter(catalogue.WIRE)
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
-        self._limited = counter(catalogue.LIMITED, LIMITS)
+        self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
         for state in STREAM_STATES:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
-        self._restarts = counter(catalogue.RESTARTS, RESTART_REASONS)
+        self._restarts = counter(catalogue.RESTARTS)
         self._vram = gauge(catalogue.VRAM)
         self._cpu = counter(catalogue.CPU)
 
@@ -135,10 +125,10 @@ class Metrics:
         """CPU time that a rank's process has used since the previous call."""
         self._cpu.labels(str(rank)).inc(seconds)
 
-    def _counter(self, spec: Spec, values: tuple[str, ...] = ()) -> Counter:
-        """values: of its label. They start at 0, so that a query sees the first increase."""
+    def _counter(self, spec: Spec) -> Counter:
+        """Known values of its label start at 0, so that a query sees the first increase."""
         counter = Counter(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
-        for value in values:
+        for value in spec.values:
             counter.labels(value)
         return counter
 
