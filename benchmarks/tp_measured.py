@@ -101,7 +101,8 @@ def row(task: Task, ranks: Sequence[dict[str, Tensor]], one: dict[str, Tensor]) 
     alike = all(torch.equal(ranks[0]["last"], rank["last"]) for rank in ranks)
     apart = "yes" if alike else f"{max(distance(rank['last'], ranks[0]['last']) for rank in ranks):.1e} apart"
     speed = f"{spread(times)} | {PIXEL_FRAMES * 1e3 / times[0]:.1f}"
-    bits = f"{apart} | {hashlib.sha256(ranks[0]['last'].float().contiguous().numpy()).hexdigest()[:12]}"
+    digest = hashlib.sha256(ranks[0]["last"].float().contiguous().numpy().data).hexdigest()
+    bits = f"{apart} | {digest[:12]}"
     return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {speed} | {off} | {bits} |"
 
 

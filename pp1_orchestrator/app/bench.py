@@ -29,7 +29,7 @@ REFRESH_S = 0.2
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Run and write the results. Then raises the stream's failure, or StopRequested if a signal ended the run."""
     write_plan(make_plan(settings, config), out / "plan.json")
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     video, trace_folder = settings.stream, out if settings.trace else None
     stopped = threading.Event()
     with ExitStack() as opened:

@@ -3,13 +3,10 @@
 Opened and closed as one thing. Decides nothing while the stream runs.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +47,6 @@ from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
-from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.supervision.watchdog import ProcessWatchdog
@@ -66,21 +62,13 @@ RANK0 = "0"
 REJECTED_EPOCHS_LIMIT = 3
 
 
-@dataclass(frozen=True, slots=True)
 class Instruments:
     """What observes one run. Made before the stream: the server and the sinks need a part of it."""
 
-    metrics: Metrics
-    events: EventBus
-    receipts: Receipts
-    chunk_log: ChunkLog
-    queues: QueueDepths
-    record: Recording
-
-    @classmethod
-    def make(cls, warmup_chunks: int) -> Instruments:
-        metrics, events = Metrics(warmup_chunks), EventBus()
-        return cls(metrics, events, Receipts(events, metrics), ChunkLog(), QueueDepths(metrics), Recording())
+    def __init__(self, warmup_chunks: int) -> None:
+        self.metrics, self.events = Metrics(warmup_chunks), EventBus()
+        self.receipts = Receipts(self.events, self.metrics)
+        self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
 
 
 def check_models(settings: Settings) -> None:
@@ -104,28 +92,36 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 
 
 class StreamBuilder:
-    """Loads rank 0's models when it is made; `build` connects them to the mesh."""
+    """Loads rank 0's models when it is made; `build` puts them together with all else that a session needs."""
 
     def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
         self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
-        device, deadlines = torch.device(settings.layout.device), settings.deadlines
-        self._device, self._context = device, CONTEXTS[settings.context.name]()
+        self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
+        self._context = CONTEXTS[settings.context.name]()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
-        with self.loading.phase("pixels", device) as parts:
-            decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
-            self._decoder, self._frame_encoder = decoder, encoder
+        with self.loading.phase("pixels", self._device) as parts:
+            loaded = load_vae_parts(settings, config, self._device, self._context.needs_pixels)
+            self._decoder, self._frame_encoder, components = loaded
             parts |= components
-        self._routing = self._make_routing(device)
+        routing, text_encoder = ROUTINGS[settings.routing.name], None
+        if routing.home == "rank0":
+            with self.loading.phase("prompts", self._device) as parts:
+                text_encoder, parts["text_encoder"] = load_encoder(settings, config, self._device, self._device)
+        self._routing = routing(text_encoder)
         self._limit = make_prompt_limit(settings, config)
 
     def build(
-        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[BaseObserver]
-    ) -> tuple[ChunkPipeline, SessionParts, MeshLink]:
-        """Wait for the mesh and connect everything to it. Raises what `Mesh.connect` raises."""
+        self,
+        link: MeshLink,
+        script: Script,
+        instruments: Instruments,
+        sink: FrameSink,
+        observers: Sequence[BaseObserver],
+    ) -> SessionParts:
+        """The parts of a session. link: to the first mesh."""
         settings = self._settings
-        link = self._mesh.connect()
         prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = LatentHistory(self._history_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
@@ -140,9 +136,8 @@ class StreamBuilder:
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
         planner = self._make_planner(history)
-        pipeline = ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit)
-        parts = SessionParts(
-            pipeline=pipeline,
+        return SessionParts(
+            pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
             make_overlap=partial(self._make_overlap, instruments),
             supervisor=self._mesh,
             lifecycle=lifecycle,
@@ -155,20 +150,11 @@ class StreamBuilder:
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return pipeline, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
         return OVERLAPS[chosen.name](parts)
-
-    def _make_routing(self, device: torch.device) -> Routing:
-        kind = ROUTINGS[self._settings.routing.name]
-        if kind.home != "rank0":
-            return kind(None)
-        with self.loading.phase("prompts", device) as parts:
-            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device, device)
-        return kind(encoder)
 
     def _make_planner(self, history: LatentHistory) -> Planner:
         settings, config, context = self._settings, self._config, self._settings.context
@@ -205,13 +191,12 @@ class Stream:
         try:
             builder = StreamBuilder(settings, config, self._mesh, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
-            self._pipeline, parts, link = builder.build(script, instruments, sink, observers)
+            link = self._mesh.connect()
+            parts = builder.build(link, script, instruments, sink, observers)
+            self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
             self.session = Session(parts, link, self._info())
             self._watchdog = ProcessWatchdog(  # last, because it starts a thread
-                partial(_own_timers, builder.decode_timer, self._mesh),
-                settings.deadlines.message,
-                instruments.events,
-                trace_folder,
+                lambda: timers | self._mesh.own_timers, settings.deadlines.message, instruments.events, trace_folder
             )
         except BaseException:
             self._mesh.stop(None, 0.0)
@@ -260,20 +245,9 @@ class Stream:
         }
 
     def _info(self) -> SessionInfo:
-        settings, stream, deadlines = self._settings, self._settings.stream, self._settings.deadlines
-        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": stream.fps}
-        choices |= {"height": stream.height, "width": stream.width}
+        settings, deadlines = self._settings, self._settings.deadlines
+        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed}
+        choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
-        return SessionInfo(
-            choices,
-            self._ranks_with_memory,
-            lambda: self._watchdog.stalled_on,
-            deadlines.heartbeat,
-            deadlines.chunk,
-            deadlines.stop,
-        )
-
-
-def _own_timers(decoding: ResponseTimer, mesh: Supervisor) -> dict[str, ResponseTimer]:
-    """The timers of what this process itself does."""
-    return {"decoding": decoding} | ({} if mesh.inline_timer is None else {"generating": mesh.inline_timer})
+        limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
+        return SessionInfo(choices, self._ranks_with_memory, lambda: self._watchdog.stalled_on, *limits_s)

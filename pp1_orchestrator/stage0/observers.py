@@ -116,8 +116,8 @@ class Digests(BaseObserver):
         self.pixels, self.latents = hashlib.sha256(), hashlib.sha256()
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        self.pixels.update(decoded.frames.numpy())
-        self.latents.update(latents.cpu().contiguous().numpy())
+        self.pixels.update(decoded.frames.numpy().data)
+        self.latents.update(latents.cpu().contiguous().numpy().data)
 
 
 class Recording(BaseObserver):

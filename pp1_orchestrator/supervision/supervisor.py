@@ -60,8 +60,8 @@ class RestartBudget:
 class Supervisor:
     """One run's. `stop` may be called from any thread, all else from one thread at a time.
 
-    generation: number of meshes before the current one. inline_timer: times a mesh in this process, which can't be
-    ended alone; None for any other mesh.
+    generation: number of meshes before the current one. own_timers: of a mesh in this process, which can't be ended
+    alone, by what it does; empty for any other mesh.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Supervisor:
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._pause_s = 0.0
         self._start_failure: MeshFailure | None = None
-        self.inline_timer: ResponseTimer | None = None
+        self.own_timers: dict[str, ResponseTimer] = {}
         self._lock = threading.Lock()
         """Guards `_closed`, `_watchdog`, and the replacement of `_mesh`."""
         self._closed = False
@@ -98,7 +98,7 @@ class Supervisor:
             log.error("%s%s", failure.text, failure.detail)
             raise MeshError(failure.text) from error
         if not self._mesh.processes:
-            self.inline_timer = timer
+            self.own_timers = {"generating": timer}
             return link
         with self._lock:
             if not self._closed:  # otherwise `stop` is about to end this mesh, which is no failure
