@@ -94,8 +94,8 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 class StreamBuilder:
     """Loads rank 0's models when it is made; `build` puts them together with all else that a session needs."""
 
-    def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
-        self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
+    def __init__(self, settings: Settings, config: WanConfig, supervisor: Supervisor, spans: SpanRecorder) -> None:
+        self._settings, self._config, self._supervisor, self._spans = settings, config, supervisor, spans
         self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
         self._context = CONTEXTS[settings.context.name]()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
@@ -139,7 +139,7 @@ class StreamBuilder:
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
             make_overlap=partial(self._make_overlap, instruments),
-            supervisor=self._mesh,
+            supervisor=self._supervisor,
             lifecycle=lifecycle,
             requests=requests,
             timeline=timeline,
@@ -187,19 +187,19 @@ class Stream:
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
         layout = LAYOUTS[settings.layout.name]
-        self._mesh = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
+        self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            builder = StreamBuilder(settings, config, self._mesh, self._spans)
+            builder = StreamBuilder(settings, config, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
-            link = self._mesh.connect()
+            link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
             self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
             self.session = Session(parts, link, self._info())
-            self._watchdog = ProcessWatchdog(  # last, because it starts a thread
-                lambda: timers | self._mesh.own_timers, settings.deadlines.message, instruments.events, trace_folder
-            )
+            watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
+            # Last, because it starts a thread.
+            self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder)
         except BaseException:
-            self._mesh.stop(None, 0.0)
+            self._supervisor.stop(None, 0.0)
             raise
         choices = " ".join(f"{key}={value}" for key, value in run_choices(settings).items())
         log.info("%s is up in %.1f s", choices, time.monotonic() - started)
@@ -222,7 +222,7 @@ class Stream:
         link_is_free = self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
-        self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
+        self._supervisor.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
             self._spans.write_part(self._trace_folder)
@@ -230,18 +230,15 @@ class Stream:
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
         own = {**self._components, "peak": peak_bytes(self._device)}
-        return {RANK0: own, **self._mesh.memory()}
+        return {RANK0: own, **self._supervisor.mesh.memory()}
 
     def ranks(self) -> dict[str, Any]:
-        """pid, device and state of each rank."""
-        state = "down" if self.session.done.is_set() else "up"
-        return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
-
-    def _ranks_with_memory(self) -> dict[str, Any]:
-        memory = self.memory()
+        """pid, device, state and memory of each rank."""
+        memory, state = self.memory(), "down" if self.session.done.is_set() else "up"
+        own = {"pid": os.getpid(), "device": str(self._device), "state": state}
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
-            for rank, facts in self.ranks().items()
+            for rank, facts in {RANK0: own, **self._supervisor.mesh.ranks()}.items()
         }
 
     def _info(self) -> SessionInfo:
@@ -250,4 +247,4 @@ class Stream:
         choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
         limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
-        return SessionInfo(choices, self._ranks_with_memory, lambda: self._watchdog.stalled_on, *limits_s)
+        return SessionInfo(choices, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)
