@@ -21,8 +21,7 @@ from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
-    check_encoder,
-    check_vae,
+    check_stage0_models,
     load_encoder,
     load_vae_parts,
     make_prompt_limit,
@@ -73,8 +72,7 @@ class Instruments:
 
 def check_models(settings: Settings) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
-    check_encoder(settings)
+    check_stage0_models(settings, CONTEXTS[settings.context.name].needs_pixels)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:

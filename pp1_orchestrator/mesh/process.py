@@ -52,7 +52,10 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
         _run(rank, settings, config, store, folder)
     except Exception as error:  # noqa: BLE001 - the process's boundary: reports to rank 0 and ends
         log.error("%s", named_line(error))
-        _report_failure(store, rank, error)
+        try:
+            publish_failure(store, rank, error)
+        except (RuntimeError, Pp1Error):
+            log.info("rank 0 is gone")
         sys.stderr.flush()
         # A collective may be half done, so no clean-up may wait for peers.
         os._exit(EXIT_FAILED)
@@ -93,10 +96,3 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     publish(store, "peak", rank, process_tuning.peak_bytes(device))
     generator.close()
     topology.close()
-
-
-def _report_failure(store: Store, rank: int, error: Exception) -> None:
-    try:
-        publish_failure(store, rank, error)
-    except (RuntimeError, Pp1Error):
-        log.info("rank 0 is gone")

@@ -53,14 +53,13 @@ class Metrics:
         self._cpu = counter(catalogue.CPU)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
-        """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
+        """Count one decoded chunk: its frames, phases, period, and the overlap score of the recent ones."""
         on_leader = {"mesh"} | ({"text"} if record.mesh_text_ms > 0 else set())
         for phase, seconds in record.phases_s().items():
             self._phase.labels(phase, "1" if phase in on_leader else "0").observe(seconds)
         self._frames.inc(record.frames)
         self._wire.labels("envelope").inc(record.envelope_bytes)
         self._wire.labels("result").inc(record.result_bytes)
-        self._epoch.set(record.cache_epoch)
         with self._lock:
             period_s = periods_s([self._last, record])[1] if self._last else None
             self._last = record
