@@ -2,7 +2,7 @@
 # Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow lint types unit clean
+.PHONY: help run test slow lint types unit coverage docs clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARGS ?=
@@ -33,5 +33,17 @@ types: ## the type check
 unit: ## the tests; PYTEST_ARGS="-k wire" picks some
 	@scripts/unit.sh $(PYTEST_ARGS)
 
+coverage: ## set up, then all tests, and how much of the package they run: less than pyproject.toml says is an error
+	@scripts/setup.sh test
+	@coverage erase
+	@COVERAGE=1 MARK= scripts/unit.sh $(PYTEST_ARGS)
+	@coverage combine --quiet
+	@coverage html --quiet --fail-under=0
+	@coverage report --skip-covered
+
+docs: ## set up, then build the site of docs/ into build/site; a broken link is an error
+	@scripts/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
 clean: ## forget caches and outputs, keep .venv
-	rm -rf outputs .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf outputs .coverage* .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

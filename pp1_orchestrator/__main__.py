@@ -1,4 +1,4 @@
-"""`python -m pp1_orchestrator`: composes the configuration and runs it.
+"""The command `pp1`, which is also `python -m pp1_orchestrator`: composes the configuration and runs it.
 
 Exit codes: 0 done, 1 failed, 2 bad configuration.
 """
@@ -17,11 +17,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from pp1_orchestrator import __version__
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
 """Other ranks of torchrun have no folder: they write into rank 0's."""
@@ -77,6 +78,10 @@ def run(composed: DictConfig) -> None:
 
 
 def main() -> int:
+    """Run the program with the process's arguments; return its exit code."""
+    if "--version" in sys.argv[1:]:  # Hydra would tell its own
+        sys.stdout.write(f"pp1_orchestrator {__version__}\n")
+        return 0
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
         sys.argv += NO_FOLDER

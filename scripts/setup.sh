@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Sets the project up: scripts/setup.sh [run|test]. Quick when nothing has changed since the last time.
+# Sets the project up: scripts/setup.sh [run|test|docs]. Quick when nothing has changed since the last time.
 #   run   .venv in the root with the pinned packages
 #   test  the same, and Chromium and Prometheus for the tests that need them
+#   docs  the same as run, and MkDocs
 # PYTHON names the interpreter to take, otherwise the first fitting one on the PATH is taken.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -121,8 +122,15 @@ get_prometheus() {
 
 fetch_deb() { apt-get download "$1" || { as_root apt-get update && apt-get download "$1"; }; }
 
+get_mkdocs() {
+    if [ -x .venv/bin/mkdocs ]; then return; fi
+    say "installing MkDocs"
+    .venv/bin/python -m pip install -q -c constraints.txt -e '.[docs]' || stop "pip could not install MkDocs"
+}
+
 case $mode in
     run) install_packages ;;
     test) install_packages; get_chromium; get_prometheus ;;
-    *) stop "unknown mode '$mode': run or test" ;;
+    docs) install_packages; get_mkdocs ;;
+    *) stop "unknown mode '$mode': run, test or docs" ;;
 esac

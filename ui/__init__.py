@@ -10,6 +10,6 @@ __all__ = ["mount_panel"]
 
 def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
     """Add the page at `/` to a FastAPI application that has its own routes already. The numbers bound the form."""
-    from ui.panel import mount
+    from pp1_orchestrator.ui.panel import mount
 
     mount(app, max_prompts, max_prompt_chars, max_transition_steps)

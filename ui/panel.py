@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui import markup
+from pp1_orchestrator.ui import markup
 
 SCRIPTS = (
     "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
@@ -70,12 +70,12 @@ async def _mount(app: Any, blocks: gr.Blocks) -> None:
         theme=_theme(),
         css="\n".join(_text(f"{name}.css") for name in STYLES),
         head="".join(f"<script>{_text(f'{name}.js')}</script>" for name in SCRIPTS),
-        favicon_path=str(resources.files("ui") / "favicon.svg"),
+        favicon_path=str(resources.files("pp1_orchestrator.ui") / "favicon.svg"),
     )
 
 
 def _text(name: str) -> str:
-    return (resources.files("ui") / name).read_text(encoding="utf-8")
+    return (resources.files("pp1_orchestrator.ui") / name).read_text(encoding="utf-8")
 
 
 def _theme() -> gr.themes.Base:

@@ -25,9 +25,11 @@ def _memory() -> list[Panel]:
 def _processes() -> list[Panel]:
     return [
         chart("Resident memory", "Of each rank's process. Growth over hours is a leak.", "bytes",
-              Query(of(pp1.VRAM, component='="resident"'), "rank {{rank}}")),
+              Query(of(pp1.VRAM, component='="resident"'), "rank {{rank}}"), span=8),
         chart("CPU cores in use", "Of each rank's process. Ranks of one process show the same.", "none",
-              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}")),
+              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}"), span=8),
+        chart("Version", "Of the program. Another line is another version.", "none",
+              Query(of(pp1.BUILD), "{{version}}"), span=8),
     ]  # fmt: skip
 
 

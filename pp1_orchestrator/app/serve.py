@@ -6,7 +6,6 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-import ui
 from pp1_orchestrator.app.bench import write_results
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
@@ -21,16 +20,17 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import tune_gc
-from pp1_orchestrator.processes.signals import exit_at_next_signal
+from pp1_orchestrator.processes.signals import on_signals
 from pp1_orchestrator.server.app import create_app
-from pp1_orchestrator.server.http_server import HttpServer, serve
-from pp1_orchestrator.server.port import check_port
+from pp1_orchestrator.server.http_server import HttpServer
+from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
+from pp1_orchestrator.ui import mount_panel
 
 log = logging.getLogger(__name__)
 
@@ -88,16 +88,7 @@ class Web:
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
         policy = CandidatePolicy(self._address)
         peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
-        app = create_app(
-            session, peers, self._clips, events, metrics.registry, settings, ui.mount_panel, metrics.limited
-        )
-
-        def stop_with_stream(server: HttpServer) -> None:
-            def wait() -> None:
-                session.done.wait()
-                server.stop()
-
-            threading.Thread(target=wait, name="stop-with-stream", daemon=True).start()
+        app = create_app(session, peers, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited)
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played
@@ -107,9 +98,13 @@ class Web:
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 
+        server = HttpServer(app, settings.limits, started)
+
+        def stop_with_stream() -> None:
+            session.done.wait()
+            server.stop()
+
         tune_gc()
-        with opened:
-            serve(
-                app, self._address, settings.port, settings.limits,
-                on_started=started, on_server=stop_with_stream, on_signal=exit_at_next_signal,
-            )  # fmt: skip
+        with opened, bind(self._address, settings.port) as listener, on_signals(server.stop):
+            threading.Thread(target=stop_with_stream, name="stop-with-stream", daemon=True).start()
+            server.run(sockets=[listener])

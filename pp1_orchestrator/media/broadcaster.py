@@ -74,13 +74,12 @@ class Broadcaster:
         self._encoder = LiveEncoder(settings)
         self._queues: set[PacketQueue] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watched = threading.Event()
         self._keyframe_wanted = threading.Event()
         self._keyframe_at_s = float("-inf")
 
     def show(self, frame: Frame, at_s: float) -> None:
         loop = self._loop
-        if loop is None or not self._watched.is_set():
+        if loop is None or not self._queues:
             return
         keyframe = self._keyframe_due(at_s)
         packets = self._encoder.encode(to_yuv420p(frame), at_s, keyframe)
@@ -89,7 +88,7 @@ class Broadcaster:
         try:
             loop.call_soon_threadsafe(self._fan_out, packets)
         except RuntimeError:  # the event loop is closed, so there are no viewers
-            self._watched.clear()
+            self._loop = None
 
     def subscribe(self, limit: int) -> PacketQueue:
         """A queue of at most `limit` packets for a new viewer."""
@@ -107,14 +106,11 @@ class Broadcaster:
         if queue not in self._queues:
             self._queues.add(queue)
             self.request_keyframe()
-            self._watched.set()
 
     def pause(self, queue: PacketQueue) -> None:
         """Stop filling the queue until `resume`. It stays open."""
         queue.clear()
         self._queues.discard(queue)
-        if not self._queues:
-            self._watched.clear()
 
     def request_keyframe(self) -> None:
         """Make a keyframe soon. Requests within `keyframe_throttle_s` share one."""

@@ -1,7 +1,7 @@
 """Writes every decoded frame into an MP4 file that plays even if the program is killed."""
 
+import contextlib
 import logging
-import math
 import queue
 import threading
 from fractions import Fraction
@@ -15,7 +15,6 @@ from pp1_orchestrator.types import DecodedChunk
 log = logging.getLogger(__name__)
 
 CHUNKS_QUEUED = 8
-POLL_S = 0.5
 
 
 class Mp4Recorder:
@@ -27,7 +26,6 @@ class Mp4Recorder:
 
     def __init__(self, path: Path, fps: float, height: int, width: int, stall_s: float = 30.0) -> None:
         self._path, self._format, self._stall_s = path, (fps, height, width), stall_s
-        self._max_polls = math.ceil(stall_s / POLL_S)
         self._frames_written = 0
         self._time_base = 1 / Fraction(fps).limit_denominator(1001)
         self._chunks: queue.Queue[DecodedChunk | None] = queue.Queue(CHUNKS_QUEUED)
@@ -37,13 +35,11 @@ class Mp4Recorder:
 
     def put(self, chunk: DecodedChunk | None) -> None:
         """Queue a chunk; None ends the file. Waits while it is behind. Raises Stage0Error when it can't be written."""
-        for _ in range(self._max_polls):
-            self._raise_failure()
-            try:
-                return self._chunks.put(chunk, timeout=POLL_S)
-            except queue.Full:
-                continue
-        raise self._stalled()
+        self._raise_failure()
+        try:
+            self._chunks.put(chunk, timeout=self._stall_s)
+        except queue.Full:
+            raise self._stalled() from None
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         return True
@@ -52,22 +48,15 @@ class Mp4Recorder:
         """Does nothing: a recording keeps what came before a cut."""
 
     def close(self) -> None:
-        """Write what is queued and finish the file. Raises Stage0Error when it can't be written."""
+        """Write what is queued and finish the file, while there is progress. Raises as `put` does."""
         if self._thread.is_alive():
             self.put(None)
-            self._join()
-        self._raise_failure()
-
-    def _join(self) -> None:
-        """Wait for the thread as long as it makes progress."""
-        written, polls = self._frames_written, 0
-        while polls < self._max_polls:
-            self._thread.join(POLL_S)
-            if not self._thread.is_alive():
-                return
-            polls = polls + 1 if written == self._frames_written else 0
+        while self._thread.is_alive():
             written = self._frames_written
-        raise self._stalled()
+            self._thread.join(self._stall_s)
+            if self._thread.is_alive() and self._frames_written == written:
+                raise self._stalled()
+        self._raise_failure()
 
     def _stalled(self) -> Stage0Error:
         return Stage0Error(f"{self._path}: nothing could be written for {self._stall_s:g} s")
@@ -86,3 +75,6 @@ class Mp4Recorder:
         except Exception as error:  # the thread's boundary: it is raised again with the producer's next chunk
             log.exception("the recording has failed")
             self._failure = error
+            with contextlib.suppress(queue.Empty):  # the producer may be waiting for room
+                while True:
+                    self._chunks.get_nowait()

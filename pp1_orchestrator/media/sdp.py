@@ -70,13 +70,6 @@ def _translated(address: Address) -> bool:
     return address.is_site_local or any(address in network for network in TRANSLATED)
 
 
-def check_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
-    """The offer as `filter_offer` leaves it, if aiortc can work with it. Raises RequestError 400 or 413."""
-    filtered = filter_offer(offer, limits, policy)
-    _check_description(filtered)
-    return filtered
-
-
 def filter_offer(offer: str, limits: PeerLimits, policy: CandidatePolicy) -> str:
     """Check the offer's text, and remove the candidates that the policy refuses. Raises RequestError 400 or 413.
 
@@ -118,8 +111,8 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= PORT_DIGITS and 0 < int(text) <= MAX_PORT
 
 
-def _check_description(offer: str) -> None:
-    """Raises RequestError 400 for an offer that can't be parsed, or that breaks aiortc only after its answer.
+def check_description(offer: str) -> None:
+    """Raises RequestError 400 for a filtered offer that can't be parsed, or that breaks aiortc only after its answer.
 
     aiortc answers an offer without a fingerprint and fails later, in a task. A bundle of sections that don't exist, or
     two sections with the same name, leave a connection that can't be closed.

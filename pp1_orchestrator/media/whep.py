@@ -8,14 +8,13 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import Counter
 
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
-from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
 from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import Limited
@@ -34,9 +33,8 @@ class WhepPeers:
         self._limits, self._policy, self._metrics = limits, policy, metrics
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
-        self._negotiating = 0
-        self._by_address: Counter[str] = Counter()
-        """Viewers and pending offers."""
+        self._pending: list[str] = []
+        """Addresses of the offers that are being answered."""
         self._tasks: set[asyncio.Task[bool]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -56,21 +54,19 @@ class WhepPeers:
             address: the client's address, for the limit on viewers per address.
         """
         self._check_limits(address)
-        offer = check_offer(sdp, self._limits, self._policy)
-        self._negotiating += 1
-        self._by_address[address] += 1
+        offer = filter_offer(sdp, self._limits, self._policy)
+        check_description(offer)
+        self._pending.append(address)
         try:
             return await self._admit(offer, address)
         finally:
-            self._negotiating -= 1
-            self._release(address)
+            self._pending.remove(address)
 
     async def close(self, viewer_id: str) -> bool:
         """Remove a viewer; False when there is none with this id."""
-        viewer, address = self._viewers.pop(viewer_id, (None, ""))
+        viewer, _ = self._viewers.pop(viewer_id, (None, ""))
         if viewer is None:
             return False
-        self._release(address)
         self._metrics.viewers(self.count)
         await viewer.close()
         return True
@@ -86,11 +82,12 @@ class WhepPeers:
 
     def _check_limits(self, address: str) -> None:
         limits = self._limits
-        if self._negotiating >= limits.offers_pending:
+        taken = [*self._pending, *(taken_by for _, taken_by in self._viewers.values())]
+        if len(self._pending) >= limits.offers_pending:
             raise self._refusal("pending", f"{limits.offers_pending} offers are being answered; try again")
-        if self.count + self._negotiating >= limits.viewers:
+        if len(taken) >= limits.viewers:
             raise self._refusal("viewers", f"all {limits.viewers} viewer places are taken")
-        if not is_loopback_host(address) and self._by_address[address] >= limits.viewers_per_address:
+        if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
             raise self._refusal("address", line)
 
@@ -98,20 +95,10 @@ class WhepPeers:
         self._metrics.limited(limit)
         return RequestError(line, status=503)
 
-    def _release(self, address: str) -> None:
-        """Count one viewer or offer less from this address."""
-        self._by_address[address] -= 1
-        self._by_address += Counter()  # drops entries that are zero
-
     async def _admit(self, offer: str, address: str) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
-        viewer = Viewer(
-            self._broadcaster,
-            self._mime,
-            self._limits,
-            self._policy.local_addresses,
-            on_gone=lambda: self._close_soon(viewer_id),
-        )
+        addresses, on_gone = self._policy.local_addresses, lambda: self._close_soon(viewer_id)
+        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, on_gone)
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
@@ -123,7 +110,6 @@ class WhepPeers:
             if not admitted:
                 await viewer.close()
         self._viewers[viewer_id] = viewer, address
-        self._by_address[address] += 1
         self._metrics.viewers(self.count)
         return viewer_id, answer
 

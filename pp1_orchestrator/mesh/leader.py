@@ -8,12 +8,13 @@ for each other.
 
 import logging
 import time
+from collections.abc import Callable
 
 from pp1_orchestrator.contract import Action, Envelope, Result, wire
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver, ResolvedEnvelope
 from pp1_orchestrator.mesh.worker import MeshWorker, failure
 from pp1_orchestrator.telemetry.spans import SpanRecorder
-from pp1_orchestrator.transport.link import MeshLink, PendingSend, receive_message, send_message
+from pp1_orchestrator.transport.link import MeshLink, receive_message
 from pp1_orchestrator.transport.process_groups import MESSAGE_DEVICE, MeshShard
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Leader:
         self, link: MeshLink, shard: MeshShard, resolver: RecipeResolver, worker: MeshWorker, spans: SpanRecorder
     ) -> None:
         self._link, self._shard, self._resolver, self._worker, self._spans = link, shard, resolver, worker, spans
-        self._pending_result: PendingSend | None = None
+        self._wait_until_taken: Callable[[], None] | None = None
 
     def run(self) -> None:
         """Run until SHUTDOWN."""
@@ -67,15 +68,16 @@ class Leader:
         message = wire.pack_result(result, self._link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
             self._spans.flow_out("result", result.meta.call_id)
-            self._pending_result = self._link.start_send(message)
+            self._wait_until_taken = self._link.start_send(message)
 
     def _wait_for_pending(self) -> None:
-        if self._pending_result is not None:
-            self._pending_result.wait()
+        if self._wait_until_taken is not None:
+            self._wait_until_taken()
 
     def _broadcast(self, envelope: Envelope) -> None:
         if self._shard.degree > 1:
-            send_message(wire.pack_envelope(envelope, self._link.device), self._shard.broadcast)
+            for part in wire.pack_envelope(envelope, self._link.device).parts:
+                self._shard.broadcast(part)
 
 
 def follow(shard: MeshShard, worker: MeshWorker) -> None:

@@ -52,7 +52,7 @@ def create_app(
     `app.state.drain()` ends all viewers and event streams, so that a shutdown need not wait for them.
 
     Args:
-        mount_panel: adds the page at `/` (`ui.mount_panel`); without it there is no page.
+        mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page.
         on_limited: called for each request that a rate limit refuses.
     """
     streams = EventStreams(events, settings.limits)

@@ -8,7 +8,6 @@ right one.
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,15 +37,6 @@ HARDENING: Mapping[str, str] = {
 """Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A token, its value in the session cookie, and whether it permits changes."""
-
-    token: str
-    session: str
-    may_change: bool
-
-
 def is_watching(method: str, path: str) -> bool:
     """Whether a request only reads, or starts or ends a viewer's own session."""
     return method in SAFE_METHODS or path.startswith(WATCHING)
@@ -58,7 +48,8 @@ class AccessGuard:
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
-        self._keys = [_Key(token, _session_of(token), may_change) for token, may_change in settings.tokens().items()]
+        self._tokens = settings.tokens()
+        self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
         self._rate = settings.limits.guesses
         self._guesses = Buckets(self._rate, settings.limits.clients)
 
@@ -93,25 +84,21 @@ class AccessGuard:
 
     def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
         """None if the request has a token that permits it. A page request with a token in its address gets a cookie."""
-        if not self._keys:
+        if not self._tokens:
             return None
         method, path, client = scope["method"], scope["path"], client_of(scope)
         bearer, cookie, offered = _credentials(scope, headers)
         is_guess = bool(bearer or cookie or offered)
         if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
             return too_often("wrong tokens", self._rate, wait_s)
-        key = self._match_key(token=bearer) if bearer else self._match_key(session=cookie)
-        if key is not None:
-            return None if key.may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
-        key = self._match_key(token=offered)
-        if method == "GET" and path == "/" and key is not None:
-            return _set_session_cookie(key, scope)
+        may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
+        if may_change is not None:
+            return None if may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
+        if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
+            return _set_session_cookie(offered, scope)
         if is_guess:
             self._guesses.wait_s(client)
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
-
-    def _match_key(self, token: str = "", session: str = "") -> _Key | None:
-        return next((key for key in self._keys if _same(token, key.token) or _same(session, key.session)), None)
 
 
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
@@ -122,10 +109,10 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
     return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
 
 
-def _set_session_cookie(key: _Key, scope: Scope) -> Response:
+def _set_session_cookie(token: str, scope: Scope) -> Response:
     """Redirect to the page without the token in its address."""
     response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, key.session, httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    response.set_cookie(COOKIE, _session_of(token), httponly=True, samesite="lax", secure=scope["scheme"] == "https")
     return response
 
 
@@ -142,5 +129,7 @@ def _session_of(token: str) -> str:
     return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
 
 
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+def _match(given: str, known: Mapping[str, bool]) -> bool | None:
+    """Whether the known secret that was given permits changes; None if it is none of them."""
+    given_bytes = given.encode("utf-8", "replace")
+    return next((may for secret, may in known.items() if hmac.compare_digest(given_bytes, secret.encode())), None)

@@ -14,11 +14,11 @@ from pp1_orchestrator.server.schemas import Lease, LeaseParticipant, LeaseState
 KEY_BYTES, MAX_ECHO_CHARS = 16, 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Client:
     key: str
     public: LeaseParticipant
-    expires_s: float = 0.0
+    expires_s: float
 
 
 class ControlLease:
@@ -38,120 +38,100 @@ class ControlLease:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lease_s, self._max_waiting, self._on_change, self._now = lease_s, max_waiting, on_change, now
-        self._holder: _Client | None = None
-        self._waiting: list[_Client] = []
+        self._clients: list[_Client] = []
+        """The holder, then the clients that wait, the longest first."""
         self._count = 0
 
     def state(self) -> LeaseState:
-        self.expire()
+        self._expire()
         return self._state()
 
     def check(self, key: str | None) -> None:
         """Renew the holder's lease. Raises RequestError 409 when another client holds it."""
-        self.expire()
-        if self._holder is None:
+        self._expire()
+        if not self._clients:
             return
-        if key is None or self._find(key) is not self._holder:
-            line = f"{self._holder.public.name} has control of the stream; ask for it, or take it when it is free"
+        holder = self._clients[0]
+        if self._find(key) is not holder:
+            line = f"{holder.public.name} has control of the stream; ask for it, or take it when it is free"
             raise RequestError(line, status=409)
-        self._renew(self._holder)
+        self._renew(holder)
 
     def take(self, key: str | None, name: str | None) -> Lease:
         """Hold control. Raises RequestError 409 when another client does."""
         self.check(key)
-        client = self._find_or_add(key, name)
-        if self._holder is not client:
-            self._grant(client, "taken")
-        return self._lease(client)
+        return self.request(key, name)
 
     def request(self, key: str | None, name: str | None) -> Lease:
         """Wait for control, or hold it if it is free. Raises RequestError 503 when too many clients wait."""
-        self.expire()
-        client = self._find_or_add(key, name)
-        if self._holder is None:
-            self._grant(client, "taken")
-        elif client is not self._holder and client not in self._waiting:
-            if len(self._waiting) >= self._max_waiting:
+        self._expire()
+        client = self._find(key)
+        if client is None:
+            if len(self._clients) > self._max_waiting:
                 raise RequestError(f"{self._max_waiting} clients wait for control already", status=503)
-            self._waiting.append(client)
-            self._on_change("requested", self._state())
+            client = self._new_client(name)
+            self._change([*self._clients, client], "requested" if self._clients else "taken")
         return self._lease(client)
 
     def renew(self, key: str | None) -> Lease:
         """Keep holding or waiting. Raises RequestError 409 for any other client."""
-        self.expire()
         return self._lease(self._participant(key))
 
     def release(self, key: str | None) -> None:
         """Stop holding or waiting. The longest-waiting client gets a released lease. 409 for any other client."""
-        self.expire()
         client = self._participant(key)
-        if client is self._holder:
-            self._grant_next("released")
-        else:
-            self._waiting.remove(client)
-            self._on_change("withdrawn", self._state())
+        reason = "released" if client is self._clients[0] else "withdrawn"
+        self._change([other for other in self._clients if other is not client], reason)
 
     def hand_over(self, key: str | None, to: str | None) -> None:
         """Give control to a waiting client, by default the longest-waiting one. 409 where that is not possible."""
-        self.expire()
-        if self._participant(key) is not self._holder:
+        if self._participant(key) is not self._clients[0]:
             raise RequestError("only who holds control can hand it over", status=409)
-        client = next((client for client in self._waiting if to in (None, client.public.id)), None)
-        if client is None:
+        waiting = self._clients[1:]
+        heir = next((client for client in waiting if to in (None, client.public.id)), None)
+        if heir is None:
             line = "nobody waits for control" if to is None else f"{to[:MAX_ECHO_CHARS]} does not wait for control"
             raise RequestError(line, status=409)
-        self._grant(client, "handed over")
+        self._change([heir, *(client for client in waiting if client is not heir)], "handed over")
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """Drop clients that have not renewed in time."""
         now = self._now()
-        kept = [client for client in self._waiting if client.expires_s >= now]
-        if len(kept) < len(self._waiting):
-            self._waiting = kept
-            self._on_change("expired", self._state())
-        if self._holder is not None and self._holder.expires_s < now:
-            self._grant_next("expired")
+        kept = [client for client in self._clients if client.expires_s >= now]
+        if len(kept) < len(self._clients):
+            self._change(kept, "expired")
+
+    def _change(self, clients: list[_Client], reason: str) -> None:
+        """Replace the clients and report it. A new holder gets the full time."""
+        if clients and clients[:1] != self._clients[:1]:
+            self._renew(clients[0])
+        self._clients = clients
+        self._on_change(reason, self._state())
 
     def _state(self) -> LeaseState:
-        holder = self._holder.public if self._holder else None
-        return LeaseState(holder=holder, waiting=[client.public for client in self._waiting])
-
-    def _grant_next(self, reason: str) -> None:
-        self._holder = None
-        if self._waiting:
-            self._grant(self._waiting[0], reason)
-        else:
-            self._on_change(reason, self._state())
-
-    def _grant(self, client: _Client, reason: str) -> None:
-        self._holder = client
-        self._waiting = [other for other in self._waiting if other is not client]
-        self._renew(client)
-        self._on_change(reason, self._state())
+        public = [client.public for client in self._clients]
+        return LeaseState(holder=public[0] if public else None, waiting=public[1:])
 
     def _renew(self, client: _Client) -> None:
         client.expires_s = self._now() + self._lease_s
 
     def _find(self, key: str | None) -> _Client | None:
-        clients = [*self._waiting, self._holder] if self._holder else self._waiting
         given = (key or "").encode()
-        return next((client for client in clients if secrets.compare_digest(client.key.encode(), given)), None)
+        return next((client for client in self._clients if secrets.compare_digest(client.key.encode(), given)), None)
 
     def _participant(self, key: str | None) -> _Client:
+        self._expire()
         client = self._find(key)
         if client is None:
             raise RequestError("you neither hold control nor wait for it; take it, or ask for it", status=409)
         return client
 
-    def _find_or_add(self, key: str | None, name: str | None) -> _Client:
-        if client := self._find(key):
-            return client
+    def _new_client(self, name: str | None) -> _Client:
         self._count += 1
         public = LeaseParticipant(id=f"v{self._count}", name=name or f"Viewer {self._count}")
-        return _Client(secrets.token_urlsafe(KEY_BYTES), public)
+        return _Client(secrets.token_urlsafe(KEY_BYTES), public, self._now() + self._lease_s)
 
     def _lease(self, client: _Client) -> Lease:
         self._renew(client)
-        holds = client is self._holder
+        holds = client is self._clients[0]
         return Lease(key=client.key, **dict(client.public), holds=holds, expires_s=self._lease_s)

@@ -8,8 +8,9 @@ from collections import deque
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
-from pp1_orchestrator.telemetry.metrics_catalogue import SCORE_WINDOW, STREAM_STATES, Spec, epoch_reason
+from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
@@ -26,7 +27,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._warmup_left = warmup_chunks
         self._last: ChunkRecord | None = None
-        self._recent: deque[tuple[float, float, float]] = deque(maxlen=SCORE_WINDOW)
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=catalogue.SCORE_WINDOW)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._phase, self._period = histogram(catalogue.PHASE), histogram(catalogue.PERIOD)
         self._to_pixels_s = histogram(catalogue.TO_PIXELS)
@@ -45,12 +46,13 @@ class Metrics:
         self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
-        for state in STREAM_STATES:
+        for state in catalogue.STREAM_STATES:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
         self._restarts = counter(catalogue.RESTARTS)
         self._vram = gauge(catalogue.VRAM)
         self._cpu = counter(catalogue.CPU)
+        gauge(catalogue.BUILD).labels(__version__).set(1)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, and the overlap score of the recent ones."""
@@ -113,7 +115,7 @@ class Metrics:
         self._restarts.labels(reason).inc()
 
     def stream_state(self, state: StreamState) -> None:
-        for other in STREAM_STATES:
+        for other in catalogue.STREAM_STATES:
             self._state.labels(other).set(other == state)
 
     def vram(self, rank: int, component: str, count: int) -> None:

@@ -122,10 +122,11 @@ CPU = Spec(
     "pp1_cpu_seconds_total", "counter", "seconds",
     "CPU time of the rank's process. Ranks that share a process show the same.", {"rank": _RANK},
 )  # fmt: skip
+BUILD = Spec("pp1_build_info", "gauge", "1", "Always 1. The label says what runs.", {"version": "as `pp1 --version`"})
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU,
+    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU, BUILD,
 )  # fmt: skip
 
 

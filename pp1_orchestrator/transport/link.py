@@ -38,12 +38,6 @@ class Received:
     fence: StreamFence
 
 
-def send_message(message: wire.EncodedMessage, send: Callable[[Tensor], object]) -> None:
-    """Send header, metadata and tensors in this order."""
-    for part in message.parts:
-        send(part)
-
-
 def receive_message(receive: Callable[[Tensor], object], device: torch.device | str) -> Received:
     """Receive and check one message. receive: fills a tensor.
 
@@ -73,7 +67,7 @@ class Channel(ABC):
     def start_send(self, tensors: Sequence[Tensor]) -> Callable[[], None]:
         """Begin to send. The function that is returned waits until the peer has taken all tensors.
 
-        The tensors must live until then. Both raise PeerError if the peer is gone.
+        Both raise PeerError if the peer is gone. The channel keeps the tensors alive as long as it reads them.
         """
 
     @abstractmethod
@@ -83,20 +77,6 @@ class Channel(ABC):
     def run_deferred(self) -> None:
         """See `MeshLink.run_deferred`."""
         return None
-
-
-class PendingSend:
-    """A message on its way. Keeps its tensors alive."""
-
-    def __init__(
-        self, message: wire.EncodedMessage, wait: Callable[[], None], timed: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        self._message, self._wait, self._timed = message, wait, timed
-
-    def wait(self) -> None:
-        """Wait until the peer has taken the message. Raises PeerError if the peer is gone."""
-        with self._timed():
-            self._wait()
 
 
 class MeshLink:
@@ -116,11 +96,17 @@ class MeshLink:
 
     def send(self, message: wire.EncodedMessage) -> None:
         """Send, and wait until the peer has taken the message. Raises PeerError if the peer is gone."""
-        self.start_send(message).wait()
+        self.start_send(message)()
 
-    def start_send(self, message: wire.EncodedMessage) -> PendingSend:
-        """Send without waiting: the leader may still be busy with the last chunk. Raises PeerError."""
-        return PendingSend(message, self._channel.start_send(message.parts), self._timed)
+    def start_send(self, message: wire.EncodedMessage) -> Callable[[], None]:
+        """As `Channel.start_send`: the leader may still be busy with the last chunk."""
+        wait = self._channel.start_send(message.parts)
+
+        def wait_until_taken() -> None:
+            with self._timed():
+                wait()
+
+        return wait_until_taken
 
     def receive(self) -> Received:
         """Wait for the next message. Raises PeerError if the peer is gone, ContractError for a broken message."""

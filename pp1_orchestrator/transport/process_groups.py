@@ -8,6 +8,7 @@ if they can't share any. Only the all-reduces of tensor parallelism use a GPU's 
 has no communicator that a dead mesh could block.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,11 +80,15 @@ class Topology:
         dist.destroy_process_group()
 
 
+_forgetting = threading.Lock()
+
+
 def forget_groups() -> None:
-    """Clean up after a failed attempt to make groups, so that the next one starts as in a new process."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    dist.distributed_c10d._world.group_count = 0  # names of new groups count it, and must be those of the peers
+    """Clean up after a failed attempt to make groups, so that the next one starts as in a new process. Thread-safe."""
+    with _forgetting:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        dist.distributed_c10d._world.group_count = 0  # names of new groups count it, and must be those of the peers
 
 
 @contextmanager

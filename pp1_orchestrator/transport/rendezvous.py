@@ -6,10 +6,12 @@ that has stopped its peak memory (`peak`). Keys end with the rank. Values are JS
 which `multiprocessing` creates and gives to the processes that it spawns. Values of other programs are refused.
 """
 
+import contextlib
 import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError, wait
 from typing import Any
 
 import msgspec
@@ -106,48 +108,37 @@ def make_groups(make: Callable[[], Topology], dead: Dead, deadline_s: float) -> 
 
     Raises MeshError if a rank has ended or the groups can't be made, and PeerError after deadline_s.
     """
-    attempt, end = _Attempt(make), time.monotonic() + deadline_s
-    while not attempt.done.wait(POLL_S) and time.monotonic() < end:
+    attempt: Future[Topology] = Future()
+    threading.Thread(target=_run, args=(make, attempt), name="make-groups", daemon=True).start()
+    end = time.monotonic() + deadline_s
+    while not wait([attempt], POLL_S).done and time.monotonic() < end:
         if dead():
-            attempt.done.wait(GRACE_S)
+            wait([attempt], GRACE_S)
             break
-    return attempt.result(dead(), deadline_s)
+    abandoned = attempt.cancel()  # not if it has ended
+    error = None if abandoned else attempt.exception()
+    if not abandoned and error is None:
+        return attempt.result()
+    forget_groups()
+    for rank, how in dead().items():
+        raise MeshError(f"rank {rank} {how} before it {STEPS['memory']}") from error
+    if error is None:
+        raise PeerError(f"the process groups were not made within {deadline_s:g} s")
+    raise MeshError(f"the process groups could not be made: {first_line(error)}") from error
 
 
-class _Attempt:
-    """Makes groups on a thread: a backend that waits for a rank that has ended can't be interrupted.
+def _run(make: Callable[[], Topology], attempt: Future[Topology]) -> None:
+    """Make groups on a thread of their own: a backend that waits for a rank that has ended can't be interrupted.
 
-    The thread is then abandoned, and ends with the backend's own time limit.
+    An attempt that was cancelled is left alone, and ends with the backend's own time limit.
     """
-
-    def __init__(self, make: Callable[[], Topology]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._topology: Topology | None = None
-        self._error: Exception | None = None
-        self._abandoned = False
-        self.done = threading.Event()
-        threading.Thread(target=self._run, name="make-groups", daemon=True).start()
-
-    def result(self, dead: Mapping[int, str], deadline_s: float) -> Topology:
-        with self._lock:
-            if self._topology is not None:
-                return self._topology
-            self._abandoned = not self.done.is_set()
-            forget_groups()
-        for rank, how in dead.items():
-            raise MeshError(f"rank {rank} {how} before it {STEPS['memory']}") from self._error
-        if self._error is None:
-            raise PeerError(f"the process groups were not made within {deadline_s:g} s")
-        raise MeshError(f"the process groups could not be made: {first_line(self._error)}") from self._error
-
-    def _run(self) -> None:
-        try:
-            topology = self._make()
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: `result` raises it
-            self._error = error
-        else:
-            with self._lock:
-                self._topology = None if self._abandoned else topology
-                if self._abandoned:
-                    forget_groups()
-        self.done.set()
+    try:
+        topology = make()
+    except Exception as error:  # noqa: BLE001 - the thread's boundary: `make_groups` raises it
+        with contextlib.suppress(InvalidStateError):
+            attempt.set_exception(error)
+        return
+    try:
+        attempt.set_result(topology)
+    except InvalidStateError:
+        forget_groups()

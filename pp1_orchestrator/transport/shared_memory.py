@@ -54,13 +54,14 @@ def attach(
         peers: how errors name the other ranks.
     """
     nbytes = counters * COUNTER_BYTES + data_bytes
-    wake_fd, own_wake = os.pipe()
-    files = contextlib.ExitStack()
-    files.callback(os.close, wake_fd)
-    files.callback(os.close, own_wake)
-    os.set_blocking(wake_fd, False)
-    offered = _new_memory(nbytes) if group.rank() == 0 else -1
-    try:
+    with contextlib.ExitStack() as files:
+        wake_fd, own_wake = os.pipe()
+        files.callback(os.close, wake_fd)
+        files.callback(os.close, own_wake)
+        os.set_blocking(wake_fd, False)
+        offered = _new_memory(nbytes) if group.rank() == 0 else -1
+        if offered >= 0:
+            files.callback(os.close, offered)
         ranks = [_PeerHandles(*row) for row in _exchange(group, [os.getpid(), offered, own_wake])]
         shared = None
         if ranks[0].memory >= 0:
@@ -69,17 +70,11 @@ def attach(
             except OSError as error:
                 log.warning("this rank can't share memory, so all ranks use sockets, which are slower: %s", error)
         everybody = all(answer[0] for answer in _exchange(group, [int(shared is not None)]))
-    except BaseException:
-        files.close()
-        raise
-    finally:
-        if offered >= 0:
-            os.close(offered)
-    if shared is None or not everybody:
-        files.close()
-        return None
-    memory, peer_wakes, peer_processes = shared
-    return SharedMemory(memory, counters, peer_wakes, [wake_fd, *peer_processes], files, limit_s, peers)
+        if shared is None or not everybody:
+            return None
+        memory, peer_wakes, peer_processes = shared
+        polled = [wake_fd, *peer_processes]
+        return SharedMemory(memory, counters, peer_wakes, polled, files.pop_all(), limit_s, peers)
 
 
 def _new_memory(nbytes: int) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import CONDITIONING, PPEnvelopeV2
 from pp1_orchestrator.errors import ContractError
-from pp1_orchestrator.transport.link import receive_message, send_message
+from pp1_orchestrator.transport.link import receive_message
 from tests.contract.factories import envelope_for_plan, envelopes, plan_for, result_for_call, results
 
 
@@ -24,7 +24,7 @@ class Pipe:
 
 def travel(message: wire.EncodedMessage):
     pipe = Pipe()
-    send_message(message, pipe.parts.append)
+    pipe.parts.extend(message.parts)
     received = receive_message(pipe.receive, "cpu")
     assert not pipe.parts
     assert received.nbytes == message.nbytes

@@ -16,7 +16,7 @@ APPLY = {
     "pp1_prompt_to_pixels_seconds_count", "pp1_prompt_to_pixels_chunks_count", "pp1_frames_total",
     "pp1_frames_dropped_total", "pp1_queue_depth", "pp1_cache_epoch", "pp1_viewers", "pp1_rank_up",
     "pp1_mesh_restarts_total", "pp1_target_fps", "pp1_epochs_total", "pp1_prompt_updates_total", "pp1_wire_bytes_total",
-    "pp1_ready", "pp1_paused", "pp1_cpu_seconds_total", "pp1_results_repeated_total",
+    "pp1_ready", "pp1_paused", "pp1_cpu_seconds_total", "pp1_results_repeated_total", "pp1_build_info",
 }  # fmt: skip
 
 

@@ -211,9 +211,9 @@ def test_no_address_takes_all_places():
             await peers.close(crowd[0])
             await peers.offer(seeds()[0], "10.0.0.1")
             await peers.close_all()
-            return dict(peers._by_address)
+            return peers._pending, peers._viewers
 
-    assert asyncio.run(scene()) == {}
+    assert asyncio.run(scene()) == ([], {})
     assert figures.limits == ["address"]
 
 

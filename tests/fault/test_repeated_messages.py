@@ -50,7 +50,7 @@ def test_envelopes_that_come_twice_or_late_are_not_run():
         sendings = [link.start_send(first_envelope(call_id=call_id)) for call_id in (2, 2, 1, 3)]
         answers = [link.receive().message.meta for _ in range(2)]
         for sending in sendings:
-            sending.wait()
+            sending()
         assert [answer.call_id for answer in answers] == [2, 3]
         assert all(answer.ok for answer in answers), answers
         link.send(message(Action.SHUTDOWN, 4))

@@ -70,7 +70,7 @@ def test_nothing_is_encoded_or_sent_for_a_killed_viewer_and_then_it_is_let_go():
         async with Stream(limits=PeerLimits()).running() as stream, viewer_process(stream) as process:
             process.send_signal(signal.SIGKILL)
             start = time.monotonic()
-            await stream.until(lambda: not stream.broadcaster._watched.is_set(), seconds=WAIT_S)
+            await stream.until(lambda: not stream.broadcaster._queues, seconds=WAIT_S)
             rested_s = time.monotonic() - start
             before = None
             while before != (encoded(stream), sent(stream)):  # until what was on its way has come
@@ -92,7 +92,7 @@ def test_a_viewer_that_was_only_silent_goes_on_where_the_stream_is():
     async def scene():
         async with Stream(limits=limits).running() as stream, viewer_process(stream) as process:
             process.send_signal(signal.SIGSTOP)
-            await stream.until(lambda: not stream.broadcaster._watched.is_set())
+            await stream.until(lambda: not stream.broadcaster._queues)
             await asyncio.sleep(0.5)
             process.send_signal(signal.SIGCONT)
             assert process.stdout is not None

@@ -9,7 +9,7 @@ from typing import Any
 SCALARS = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? \S+$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-OPEN_LABELS = ("le", "rank")
+OPEN_LABELS = ("le", "rank", "version")
 """Labels whose values are not listed."""
 LOAD_DEPENDENT = re.compile(r"event loop|stacks? (is|are) in")
 """Log lines that come only on a machine that is busy with something else."""

@@ -146,7 +146,7 @@ def test_a_viewer_that_vanished_is_let_go():
         assert stream.peers.count == 1
         await stream.until(lambda: stream.peers.count == 0)
         assert stream.metrics.viewer_counts == [1, 0]
-        assert not stream.broadcaster._watched.is_set()
+        assert not stream.broadcaster._queues
 
     play(scene)
 

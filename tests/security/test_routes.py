@@ -6,8 +6,8 @@ import pytest
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.testclient import TestClient
 
-import ui
 from pp1_orchestrator.server.auth import OPEN_PATHS
+from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import build
 from tests.server.test_auth import BEARER, HOME, TOKEN
 
@@ -31,7 +31,7 @@ def paths(routes: list[BaseRoute], prefix: str = "") -> set[str]:
 
 @pytest.fixture(scope="module")
 def app():
-    return build(mount_panel=ui.mount_panel, host="0.0.0.0", token=TOKEN).app
+    return build(mount_panel=mount_panel, host="0.0.0.0", token=TOKEN).app
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ class Listening:
         self.port = socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         started = threading.Event()
-        self.server = HttpServer(app, LIMITS, started.set, lambda: None)
+        self.server = HttpServer(app, LIMITS, started.set)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
         assert started.wait(30)

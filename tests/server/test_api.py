@@ -6,15 +6,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-import ui
 from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
+from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import build
 
 
 @pytest.fixture(scope="module")
 def client_with_page():
     """With the page, which is mounted at `/` and so matches every path."""
-    with TestClient(build(mount_panel=ui.mount_panel).app, base_url="http://127.0.0.1:7860") as client:
+    with TestClient(build(mount_panel=mount_panel).app, base_url="http://127.0.0.1:7860") as client:
         yield client
 
 

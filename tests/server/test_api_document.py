@@ -1,4 +1,4 @@
-"""docs/api.md: its code is the examples' code, and its tables have every route, event and status."""
+"""docs/api.md has the examples' code and every route, event and status; docs/api_reference.md is up to date."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from pp1_orchestrator.server.event_schemas import EVENT
 from pp1_orchestrator.server.openapi import ERRORS
 from pp1_orchestrator.server.server_settings import Limits
+from scripts.api_reference import TARGET, openapi, reference
 from tests.server.test_auth import all_routes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,3 +56,12 @@ def test_every_status_and_the_limits_are_documented():
     limits = Limits()
     assert f"{limits.body_s:g} s" in rows
     assert f"{limits.body_bytes // 1024} KiB" in rows
+
+
+def test_the_reference_is_up_to_date_and_has_every_route_and_object():
+    document = openapi()
+    text = TARGET.read_text(encoding="utf-8")
+    assert text == reference(document), "run: python -m scripts.api_reference"
+    for path, operations in document["paths"].items():
+        assert [method for method in operations if f"\n### {method.upper()} {path}\n" not in text] == []
+    assert [name for name in document["components"]["schemas"] if f"\n### {name}\n" not in text] == []

@@ -20,11 +20,14 @@ from tests.timing import stopwatch
 ROOT = Path(__file__).parents[2]
 PROGRAM = textwrap.dedent("""
     import sys
-    from pp1_orchestrator.server.http_server import serve
+    from pp1_orchestrator.processes.signals import on_signals
+    from pp1_orchestrator.server.http_server import HttpServer
+    from pp1_orchestrator.server.port import bind
     from tests.server.conftest import build
     parts = build()
-    started = lambda: print("started", flush=True)
-    serve(parts.app, "127.0.0.1", int(sys.argv[1]), parts.settings.limits, started)
+    server = HttpServer(parts.app, parts.settings.limits, lambda: print("started", flush=True))
+    with bind("127.0.0.1", int(sys.argv[1])) as listener, on_signals(server.stop):
+        server.run(sockets=[listener])
     print("peers closed" if parts.peers.closed else "peers open", flush=True)
 """)
 

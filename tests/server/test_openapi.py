@@ -9,12 +9,12 @@ import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 
-import ui
 from pp1_orchestrator import types
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.event_schemas import EVENT
 from pp1_orchestrator.server.schemas import StreamState
+from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import LIMITS, build
 from tests.server.fakes import CountedPeers
 from tests.server.test_auth import BEARER, HOME, TOKEN, all_routes
@@ -93,7 +93,7 @@ def test_security_is_documented_where_there_is_a_token():
 
 
 def test_the_page_adds_nothing_to_it():
-    assert document(mount_panel=ui.mount_panel) == document()
+    assert document(mount_panel=mount_panel) == document()
 
 
 @pytest.mark.parametrize("name", ["prompt", "control", "plan", "record", "claim"])

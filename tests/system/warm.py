@@ -80,8 +80,8 @@ def main() -> None:
     import hydra  # noqa: F401
 
     import pp1_orchestrator.app.run
-    import pp1_orchestrator.app.serve  # noqa: F401
-    import ui.panel  # noqa: F401
+    import pp1_orchestrator.app.serve
+    import pp1_orchestrator.ui.panel  # noqa: F401
 
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would be missing in every fork"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from prometheus_client import generate_latest
 
+from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.metrics_catalogue import (
     CATALOGUE,
@@ -58,6 +59,10 @@ def test_every_metric_of_the_catalogue_has_a_sample_and_there_is_no_other(metric
     assert catalogue.keys() >= DESIGN
     for name in catalogue:
         assert re.search(rf"^{name}(_count|_bucket)?(\{{.*\}})? ", text, re.M), name
+
+
+def test_the_version_of_the_program_is_a_label(metrics):
+    assert value(metrics, "pp1_build_info", version=__version__) == 1
 
 
 def test_a_chunk_is_counted_by_phase_and_rank(metrics):

@@ -62,7 +62,7 @@ def _exchange(seat: RankContext, way: str) -> Report:
     if seat.rank == STAGE0:
         link = MeshLink(pipe)
         sending = link.start_send(wire.pack_envelope(first_chunk(LATENTS.shape, EMBEDS)))
-        sending.wait()
+        sending()
         received = link.receive()
         same = torch.equal(received.message.tensors[LATENTS_OUT], 2 * LATENTS)
     else:

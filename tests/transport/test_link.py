@@ -12,7 +12,7 @@ from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
 from pp1_orchestrator.telemetry.spans import SpanRecorder
-from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message, send_message
+from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message
 from tests.models.wan.small_model import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text
 from tests.transport.factories import first_chunk
 from tests.transport.link_scenarios import CPU, EMBEDS, LATENTS, WAYS, act
@@ -29,9 +29,6 @@ class Pipe:
     def __init__(self) -> None:
         self.waiting: deque[torch.Tensor] = deque()
         self.taken = 0
-
-    def send(self, tensor: torch.Tensor) -> None:
-        self.waiting.append(tensor)
 
     def receive(self, tensor: torch.Tensor) -> None:
         self.taken += 1
@@ -115,7 +112,7 @@ def test_a_closed_pipe_leaves_no_file_open(reports):
 def test_a_corrupt_header_is_refused_before_anything_else_is_read(message, field, value):
     pipe = Pipe()
     message.header[field] = value
-    send_message(message, pipe.send)
+    pipe.waiting.extend(message.parts)
     with pytest.raises(ContractError):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 1
@@ -124,7 +121,7 @@ def test_a_corrupt_header_is_refused_before_anything_else_is_read(message, field
 def test_metadata_that_contradicts_the_header_is_refused_before_a_tensor_is_read(message):
     pipe = Pipe()
     message.header[TENSOR_COUNT] -= 1
-    send_message(message, pipe.send)
+    pipe.waiting.extend(message.parts)
     with pytest.raises(ContractError, match="1 tensors described, 0 announced"):
         receive_message(pipe.receive, CPU)
     assert pipe.taken == 2

@@ -2,11 +2,11 @@
 
 import time
 
-import ui
 from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, ServerSettings
+from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import Listening
 from tests.ui.browser import Visit
 from tests.ui.painted_stream import PaintedStream
@@ -29,7 +29,7 @@ class PageServer:
         registry = self.stream.metrics.registry
         settings = ServerSettings(port=self.port, limits=self._limits)
         app = create_app(
-            self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, ui.mount_panel
+            self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
         )
         self.server = Listening(app, self.port)
 

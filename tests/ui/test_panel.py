@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-import ui
 from pp1_orchestrator.types import Control
+from pp1_orchestrator.ui import mount_panel
 from tests.ui.browser import visit
 from tests.ui.page_server import GREEN, RED, ask
 
@@ -124,7 +124,7 @@ def open_loops() -> int:
 
 def test_the_pages_framework_leaves_no_event_loop_open():
     before = open_loops()
-    ui.mount_panel(FastAPI(), max_prompts=8, max_prompt_chars=2000, max_transition_steps=1000)
+    mount_panel(FastAPI(), max_prompts=8, max_prompt_chars=2000, max_transition_steps=1000)
     assert open_loops() == before
 
 

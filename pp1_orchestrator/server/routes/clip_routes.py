@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-import msgspec
 from fastapi import APIRouter, Body
 from starlette.responses import FileResponse, Response
 
@@ -36,22 +35,23 @@ def clip_routes(clips: Clips, may_change: Any) -> APIRouter:
     """The clips and their files."""
     router = APIRouter(route_class=StrictRoute, tags=["clips"])
 
-    @router.get("/api/clips", summary="What was recorded")
-    async def listed() -> schemas.Clips:
+    @router.get("/api/clips", summary="What was recorded", response_model=schemas.Clips)
+    async def listed() -> dict[str, list[types.Clip]]:
         """The clips that are kept, oldest first."""
-        return schemas.Clips(clips=[to_schema(clip) for clip in clips.clips()])
+        return {"clips": clips.clips()}
 
     @router.post(
         "/api/clips",
         summary="Start or stop recording",
+        response_model=schemas.Clip,
         dependencies=[may_change],
         responses=errors(409, 503, *BODY_ERRORS),
     )
-    async def record(command: Annotated[schemas.ClipCommand, Body(openapi_examples=COMMANDS)]) -> schemas.Clip:
+    async def record(command: Annotated[schemas.ClipCommand, Body(openapi_examples=COMMANDS)]) -> types.Clip:
         """One clip is recorded at a time, as viewers see it: in real time, pauses included. The response to a stop is
         sent when the file is complete."""
         act = {"start": clips.start, "stop": clips.stop}[command.action]
-        return to_schema(await asyncio.to_thread(act))
+        return await asyncio.to_thread(act)
 
     @router.get("/api/clips/{clip_id}", summary="A clip's file", response_class=Response, responses=FILE | errors(404))
     async def fetch(clip_id: str) -> Response:
@@ -62,8 +62,3 @@ def clip_routes(clips: Clips, may_change: Any) -> APIRouter:
         return FileResponse(path, media_type=MP4, filename=f"pp1-{clip_id}.mp4")
 
     return router
-
-
-def to_schema(clip: types.Clip) -> schemas.Clip:
-    """A clip in its JSON form."""
-    return schemas.Clip(**msgspec.to_builtins(clip))

@@ -10,7 +10,7 @@ from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.requests import StrictRoute
-from pp1_orchestrator.server.routes.clip_routes import Clips, to_schema
+from pp1_orchestrator.server.routes.clip_routes import Clips
 from pp1_orchestrator.server.routes.whep_routes import Peers
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
@@ -29,12 +29,15 @@ def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, lease: Cont
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
     changes: dict[str, Any] = {"dependencies": [may_change], "responses": errors(409, *BODY_ERRORS)}
 
-    @router.get("/api/state", summary="The stream as it is now", response_model_exclude_unset=True)
-    async def state() -> schemas.StreamState:
+    @router.get(
+        "/api/state",
+        summary="The stream as it is now",
+        response_model=schemas.StreamState,
+        response_model_exclude_unset=True,
+    )
+    async def state() -> dict[str, Any]:
         """Configuration, prompt, seed, figures and processes."""
-        newest = clips.newest()
-        clip = None if newest is None else to_schema(newest)
-        return schemas.StreamState(**stream.state(), viewers=peers.count, clip=clip, lease=lease.state())
+        return stream.state() | {"viewers": peers.count, "clip": clips.newest(), "lease": lease.state()}
 
     @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **changes)
     async def prompt(

@@ -5,6 +5,7 @@ the thread. `prepare` makes what the next plan may need of a chunk's pixels; `fi
 """
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from pp1_orchestrator.contract import wire
@@ -12,7 +13,6 @@ from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
-from pp1_orchestrator.transport.link import PendingSend
 
 
 class Sync(Overlap):
@@ -40,14 +40,14 @@ class LoopAhead(Overlap):
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
-        self._ahead: tuple[InFlightChunk, PendingSend] | None = None
+        self._ahead: tuple[InFlightChunk, Callable[[], None]] | None = None
 
     def step(self, pipeline: ChunkPipeline) -> bool:
         ahead = self._ahead or self._submit(pipeline.plan(block=True))
         if ahead is None:
             return False
-        chunk, sending = ahead
-        sending.wait()
+        chunk, wait_until_taken = ahead
+        wait_until_taken()
         result = receive(self._parts, chunk)
         self._parts.queues.record(IN_FLIGHT, 0)
         received = pipeline.accept(result)
@@ -59,15 +59,15 @@ class LoopAhead(Overlap):
         self._parts.link.run_deferred()
         return True
 
-    def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, PendingSend] | None:
+    def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, Callable[[], None]] | None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
         if chunk is None:
             return None
         self._parts.queues.record(IN_FLIGHT, 1)
         start = time.monotonic_ns()
-        sending = self._parts.link.start_send(chunk.encoded)
+        wait_until_taken = self._parts.link.start_send(chunk.encoded)
         note_sent(self._parts, chunk, start)
-        return chunk, sending
+        return chunk, wait_until_taken
 
 
 class Stage0Owned(Overlap):

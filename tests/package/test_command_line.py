@@ -1,0 +1,54 @@
+"""What the command answers without running anything: its version, its help, and the choices behind the Tab key."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pp1_orchestrator import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ask(*words: str, python: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python, "-m", "pp1_orchestrator", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_version_is_the_program_s_own_and_needs_no_torch():
+    said = ask("--version", python=("-X", "importtime"))
+    assert said.stdout == f"pp1_orchestrator {__version__}\n"
+    imported = {line.rpartition("|")[2].strip() for line in said.stderr.splitlines()}
+    assert "pp1_orchestrator" in imported
+    assert not imported & {"torch", "gradio", "fastapi"}
+
+
+def test_help_begins_with_the_program_and_says_where_the_keys_are_explained():
+    said = ask("--help").stdout
+    assert said.startswith("pp1: ")
+    assert "== Configuration groups ==" in said
+    assert "docs/configuration.md" in said
+    assert '"$(pp1 -sc install=bash)"' in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "choices"),
+    [
+        ("pp1 overlap=s", ["overlap=stage0_owned", "overlap=sync"]),
+        ("pp1 run=bench run.ch", ["run.chunks="]),
+    ],
+)
+def test_the_tab_key_completes_choices_and_keys(typed, choices):
+    assert ask("-sc", "query=bash", COMP_LINE=typed).stdout.split() == choices
+
+
+@pytest.mark.parametrize("name", ["conf", "ui"])
+def test_the_package_has_the_folders_of_the_repository(name):
+    """As links, so that a checkout runs without being installed."""
+    link = ROOT / "pp1_orchestrator" / name
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / name
