@@ -119,7 +119,7 @@ class StreamBuilder:
         observers: Sequence[BaseObserver],
     ) -> SessionParts:
         """The parts of a session. link: to the first mesh."""
-        settings = self._settings
+        settings, config, context = self._settings, self._config, self._settings.context
         prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = LatentHistory(self._history_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
@@ -133,7 +133,9 @@ class StreamBuilder:
         pack = partial(wire.pack_envelope, device=link.device)
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
-        planner = self._make_planner(history)
+        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
+        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
+        planner = Planner(spec, settings.seed, self._context, self._routing, history)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
             make_overlap=partial(self._make_overlap, instruments),
@@ -153,12 +155,6 @@ class StreamBuilder:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
         return OVERLAPS[chosen.name](parts)
-
-    def _make_planner(self, history: LatentHistory) -> Planner:
-        settings, config, context = self._settings, self._config, self._settings.context
-        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
-        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
-        return Planner(spec, settings.seed, self._context, self._routing, history)
 
 
 class Stream:

@@ -101,7 +101,9 @@ class ProcessMesh(Mesh):
             try:
                 self._link.send(shutdown)
                 self._join(end)
-                self._keep_peaks()
+                for rank in self._ranks:
+                    if is_published(self._store, "peak", rank):
+                        self._memory.setdefault(str(rank), {})["peak"] = fetch(self._store, "peak", rank)
             except MeshError as error:
                 log.warning("the mesh could not be told to stop: %s", error)
         self.kill()
@@ -119,8 +121,3 @@ class ProcessMesh(Mesh):
     def _join(self, end: float) -> None:
         for process in self._processes.values():
             process.join(max(0.0, end - time.monotonic()))
-
-    def _keep_peaks(self) -> None:
-        for rank in self._ranks:
-            if is_published(self._store, "peak", rank):
-                self._memory.setdefault(str(rank), {})["peak"] = fetch(self._store, "peak", rank)

@@ -50,10 +50,10 @@ class TorchrunLayout(Layout):
         _check_world(self._settings)
         secret = secrets.token_hex()
         _use_secret(secret)
-        meet = partial(self._meet_ranks, secret, None if folder is None else str(folder.resolve()))
-        return ProcessMesh(self._settings, folder, _variable("TORCHELASTIC_RESTART_COUNT"), meet)
+        start_ranks = partial(self._wait_for_ranks, secret, None if folder is None else str(folder.resolve()))
+        return ProcessMesh(self._settings, folder, _variable("TORCHELASTIC_RESTART_COUNT"), start_ranks)
 
-    def _meet_ranks(self, secret: str, folder: str | None, port: int) -> Mapping[int, ForeignProcess]:
+    def _wait_for_ranks(self, secret: str, folder: str | None, port: int) -> Mapping[int, ForeignProcess]:
         store = _torchrun_store(self._settings)
         store.set(RENDEZVOUS_KEY, msgspec.json.encode(RendezvousInfo(port, secret, folder)).decode())
         ranks = range(LEADER, self._settings.layout.mesh_ranks + 1)

@@ -89,6 +89,15 @@ class UpdateRecord(msgspec.Struct):
     superseded: bool = False
     truncated: bool = False
 
+    @property
+    def latency_chunks(self) -> int | None:
+        return None if self.applied_chunk is None else self.applied_chunk - self.accepted_chunk
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Prompt to pixels: until the first chunk made with it was decoded."""
+        return None if self.emitted_s is None else 1e3 * (self.emitted_s - self.accepted_s)
+
 
 class ChunkLog:
     """The newest `limit` records, in the order of decoding. Thread-safe."""

@@ -127,7 +127,7 @@ class SpanRecorder:
         end = self._clock.mark()
         with self._device_lock:
             self._pending.append(_Pending(phase, ids, start, end))
-        self._add_reached(self._clock)
+        self._add_reached()
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
         """Record a span that has ended; `time.monotonic_ns` nanoseconds."""
@@ -146,8 +146,7 @@ class SpanRecorder:
 
     def snapshot(self) -> TracePart:
         """A copy of what is kept now."""
-        if self._clock is not None:
-            self._add_reached(self._clock)
+        self._add_reached()
         with self._lock:
             return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
 
@@ -166,12 +165,12 @@ class SpanRecorder:
         phase = phase or next(reversed(self._open.phases), None)
         self._keep(self._flows, FlowPoint(kind, call_id, end, phase, at_ns))
 
-    def _add_reached(self, clock: DeviceClock) -> None:
+    def _add_reached(self) -> None:
         """A device reaches the ends in their order."""
         with self._device_lock:
-            while self._pending and clock.reached(self._pending[0].end):
-                done = self._pending.popleft()
-                self.add(f"{DEVICE_PREFIX}{done.phase}", clock.ns(done.start), clock.ns(done.end), **done.ids)
+            while self._clock and self._pending and self._clock.reached(self._pending[0].end):
+                phase, ids, start, end = self._pending.popleft()
+                self.add(f"{DEVICE_PREFIX}{phase}", self._clock.ns(start), self._clock.ns(end), **ids)
 
     def _keep(self, ring: deque[Item], item: Item) -> None:
         with self._lock:

@@ -128,7 +128,7 @@ def build_summary(
         mesh_idle_ms_p50=_median([record.mesh_idle_ms for record in steady]),
         mesh_text_ms_max=max((record.mesh_text_ms for record in records), default=0.0),
         queue_depth_max=dict(queue_depth_max or {}),
-        prompt_updates=[_update(update) for update in updates],
+        prompt_updates=[msgspec.convert(update, UpdateSummary, from_attributes=True) for update in updates],
         memory={rank: dict(parts) for rank, parts in memory.items()},
         load_s=dict(load_s or {}),
         wire_bytes=WireBytes(
@@ -176,15 +176,3 @@ def _quantiles_ms(seconds: Sequence[float]) -> Quantiles:
 
 def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
-
-
-def _update(update: UpdateRecord) -> UpdateSummary:
-    applied, emitted_s = update.applied_chunk, update.emitted_s
-    return UpdateSummary(
-        id=update.id,
-        prompt=update.prompt,
-        accepted_chunk=update.accepted_chunk,
-        applied_chunk=applied,
-        latency_chunks=None if applied is None else applied - update.accepted_chunk,
-        latency_ms=None if emitted_s is None else 1e3 * (emitted_s - update.accepted_s),
-    )
