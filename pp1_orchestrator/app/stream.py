@@ -147,11 +147,8 @@ class StreamBuilder:
             supervisor=self._mesh,
             lifecycle=lifecycle,
             requests=requests,
-            timeline=timeline,
-            prompts=prompts,
             recording=instruments.record,
             receipts=instruments.receipts,
-            telemetry=telemetry,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )

@@ -33,14 +33,10 @@ class Payload:
 
 
 class Routing(ABC):
-    """Where a prompt becomes an embedding.
-
-    Args:
-        encoder: where `home` is rank 0, otherwise None.
-    """
+    """Where a prompt becomes an embedding."""
 
     home: ClassVar[EncoderHome]
-    """Which rank holds the text encoder."""
+    """Which rank holds the text encoder. Only rank 0's is passed to `__init__`."""
     first_sends: ClassVar[PromptForm]
     known_sends: ClassVar[PromptForm]
     """What an envelope carries of a new prompt, and of one that was sent before."""
