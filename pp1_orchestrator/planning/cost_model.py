@@ -1,7 +1,6 @@
 """Predicts a chunk's period, a prompt's latency and the bytes on the wire.
 
-Plain numbers in, plain numbers out. Knows nothing of how they were measured. A strategy comes as its traits, never
-by name.
+Plain numbers in, plain numbers out. Knows nothing of how they were measured, and strategies by their traits only.
 """
 
 import math
@@ -48,8 +47,7 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
 def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, parallel_ranks: int | None) -> float:
     """Seconds from one chunk to the next in the steady state. one_process: a thread of rank 0 does the mesh's work.
 
-    parallel_ranks: how many ranks can compute at the same time; None: all. No period is shorter than all the work
-    divided by it.
+    parallel_ranks: how many can compute at the same time; None: all. All the work divided by it is the least period.
     """
     p = phases
     if one_process and not overlap.threaded:

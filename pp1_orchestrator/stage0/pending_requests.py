@@ -59,10 +59,6 @@ class PendingRequests:
             return self.prompts.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
         return entry.cut != "soft"
 
-    def drops(self, chunk: int) -> bool:
-        """True when the chunk is made only to be dropped, as the recorded run did."""
-        return self.timeline.drops(chunk)
-
     def take(self, chunk: int, head: int, settled: bool) -> ChunkRequest:
         """Take all pending requests for a chunk. A planned update goes first; a live one then waits for the next chunk.
 

@@ -114,7 +114,7 @@ class ChunkPipeline:
         self.head = chunk.index
         if chunk.drop_reason != "failed":
             self.planner.learn(chunk.plan, result.message)
-        if latents is None or self._requests.drops(chunk.index):
+        if latents is None or self._requests.timeline.drops(chunk.index):
             self._drop(chunk)
             return None
         self.planner.history.add(latents)

@@ -99,8 +99,7 @@ class HybridCache(Routing):
     """routing=hybrid_cache: a new prompt travels as a string, and the leader's result brings its embedding back.
 
     From then on rank 0 blends from its cache and sends the tensor, so no prompt makes the mesh wait twice. Rank 0 also
-    follows every recipe once it knows its prompts' embeddings, so that a transition can start from a blend that the
-    mesh made.
+    follows every recipe whose prompts it knows, so that a transition can start from a blend that the mesh made.
     """
 
     home: ClassVar[EncoderHome] = "leader"

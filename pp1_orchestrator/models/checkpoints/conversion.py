@@ -36,11 +36,13 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
         pixels, _ = shapes["head.head.weight"]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no Wan2.1 transformer: {error}") from error
+    beside = path.parent / "config.json"
+    config: dict[str, Any] = msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
     blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     return WanConfig(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_heads=_config_beside(path).get("num_heads", dim // HEAD_DIM),
+        num_heads=config.get("num_heads", dim // HEAD_DIM),
         num_layers=len(blocks),
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
@@ -48,11 +50,6 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
         freq_dim=freq_dim,
         patch_size=(patch[0], patch[1], patch[2]),
     )
-
-
-def _config_beside(path: Path) -> dict[str, Any]:
-    beside = path.parent / "config.json"
-    return msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
 
 
 def write_converted(
@@ -73,14 +70,10 @@ def write_converted(
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
     names = _write_shards(weights, folder, dtype, shard_bytes)
-    _write_json(folder / "config.json", _config_json(config))
+    sizes = {key: value for key, value in msgspec.to_builtins(config).items() if key not in STREAM_OPTIONS}
+    _write_json(folder / "config.json", {"_class_name": "WanModel", "model_type": "t2v"} | sizes)
     write_manifest(folder, [*names, "config.json"], list(sources), made | {"torch": str(torch.__version__)})
     return sorted(folder.iterdir())
-
-
-def _config_json(config: WanConfig) -> dict[str, Any]:
-    sizes = {key: value for key, value in msgspec.to_builtins(config).items() if key not in STREAM_OPTIONS}
-    return {"_class_name": "WanModel", "model_type": "t2v"} | sizes
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
