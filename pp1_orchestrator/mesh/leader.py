@@ -35,10 +35,9 @@ class Leader:
         while True:
             received = self._link.receive()
             envelope: Envelope = received.message
-            plan = envelope.meta.plan
-            ids = {} if plan is None else {"chunk": plan.chunk_index}
-            self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
             if envelope.meta.action is Action.INFER:
+                ids = {"call_id": envelope.meta.call_id, "chunk": envelope.plan.chunk_index}
+                self._spans.add("wait", idle_since, received.header_ns, **ids)
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
                 idle_since = time.monotonic_ns()
                 continue
