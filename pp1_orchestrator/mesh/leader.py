@@ -46,7 +46,7 @@ class Leader:
                 return
 
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
-        self._spans.flow_in("envelope", envelope.meta.call_id)
+        self._spans.flow("in", "envelope", envelope.meta.call_id)
         try:
             resolved = self._resolver.resolve(envelope)
             self._broadcast(resolved.envelope)
@@ -66,7 +66,7 @@ class Leader:
         self._wait_for_pending()
         message = wire.pack_result(result, self._link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
-            self._spans.flow_out("result", result.meta.call_id)
+            self._spans.flow("out", "result", result.meta.call_id)
             self._wait_until_taken = self._link.start_send(message)
 
     def _wait_for_pending(self) -> None:
