@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
+from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -22,7 +23,7 @@ from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimit
 from pp1_orchestrator.server.requests import BodyLimit, explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
-from pp1_orchestrator.server.routes.clip_routes import Clips, clip_routes
+from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
@@ -40,7 +41,7 @@ MountPanel = Callable[[FastAPI, int, int, int], None]
 def create_app(
     stream: StreamControl,
     peers: Peers,
-    clips: Clips,
+    clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
     settings: ServerSettings,
