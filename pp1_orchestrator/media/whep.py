@@ -126,8 +126,6 @@ class WhepPeers:
             now = time.monotonic()
             suspended_s = detector.suspended_s(now)
             for viewer_id, (viewer, _) in list(self._viewers.items()):
-                viewer.exclude_suspension(suspended_s)
-                viewer.pause_if_silent(now)
-                if viewer.is_stale(now):
+                if viewer.is_gone(now, suspended_s):
                     log.info("viewer %s is gone", viewer_id[:6])
                     self._close_soon(viewer_id)

@@ -37,11 +37,6 @@ HARDENING: Mapping[str, str] = {
 """Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
 
 
-def is_watching(method: str, path: str) -> bool:
-    """Whether a request only reads, or starts or ends a viewer's own session."""
-    return method in SAFE_METHODS or path.startswith(WATCHING)
-
-
 class AccessGuard:
     """ASGI middleware around the whole application."""
 
@@ -92,7 +87,8 @@ class AccessGuard:
             return too_often("wrong tokens", self._guesses.rate, wait_s)
         may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
         if may_change is not None:
-            return None if may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
+            may = may_change or method in SAFE_METHODS or path.startswith(WATCHING)
+            return None if may else error_reply(ONLY_WATCH, 403)
         if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
             return _set_session_cookie(offered, scope)
         if is_guess:
