@@ -59,7 +59,7 @@ class ClipRecorder:
             self._writers[clip_id] = self._current = writer
             return writer.clip()
 
-    def stop(self, reason: str = "asked") -> Clip:
+    def stop(self) -> Clip:
         """End the clip and wait until its file can be read. Raises RequestError 409 when none is being recorded.
 
         The wait is limited. After it, a clip on a hanging disk is still being recorded.
@@ -67,7 +67,7 @@ class ClipRecorder:
         writer = self._current
         if writer is None or writer.clip().state != "recording":
             raise RequestError("no clip is being recorded", status=409)
-        writer.stop(reason)
+        writer.stop("asked")
         return writer.clip()
 
     def clips(self) -> list[Clip]:

@@ -40,12 +40,7 @@ class LiveEncoder:
         self._pts = -1
 
     def encode(self, frame: av.VideoFrame, at_s: float, keyframe: bool) -> list[av.Packet]:
-        """Packets with 90 kHz timestamps.
-
-        Args:
-            frame: yuv420p of the stream's size.
-            at_s: growing monotonic seconds.
-        """
+        """Packets with 90 kHz timestamps. frame: yuv420p of the stream's size. at_s: growing monotonic seconds."""
         self._pts = max(round(at_s * CLOCK_RATE), self._pts + 1)
         frame.pts, frame.time_base = self._pts, TIME_BASE
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE

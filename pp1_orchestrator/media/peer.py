@@ -18,20 +18,15 @@ CLOSE_S = 2.0
 
 
 class PacketTrack(MediaStreamTrack):
-    """Subscribes with the first `recv`, when the viewer is connected, so that no packets pile up before."""
+    """Packets of the stream, from the first `resume` on: none pile up before the viewer is connected."""
 
     kind = "video"
 
     def __init__(self, broadcaster: Broadcaster, limit: int) -> None:
         super().__init__()
-        self._broadcaster, self._limit = broadcaster, limit
-        self._queue: PacketQueue | None = None
+        self._broadcaster, self._queue = broadcaster, PacketQueue(limit, broadcaster.on_overflow)
 
     async def recv(self) -> av.Packet:
-        if self.readyState != "live":
-            raise MediaStreamError
-        if self._queue is None:
-            self._queue = self._broadcaster.subscribe(self._limit)
         packet = await self._queue.get()
         if packet is None:
             raise MediaStreamError
@@ -39,26 +34,23 @@ class PacketTrack(MediaStreamTrack):
 
     def pause(self) -> None:
         """Send nothing until `resume`."""
-        if self._queue is not None:
-            self._broadcaster.pause(self._queue)
+        self._broadcaster.pause(self._queue)
 
     def resume(self) -> None:
-        if self._queue is not None and self.readyState == "live":
+        if self.readyState == "live":
             self._broadcaster.resume(self._queue)
 
     def stop(self) -> None:
         super().stop()
-        if self._queue is not None:
-            self._broadcaster.unsubscribe(self._queue)
+        self._queue.close()
+        self._broadcaster.pause(self._queue)
 
 
 class Viewer:
     """Answers one offer and sends the stream to the peer that made it.
 
-    Args:
-        mime: the codec's MIME type.
-        addresses: local addresses to offer; None: all but loopback.
-        on_gone: called when the connection has failed, or was closed by the peer.
+    mime: the codec's MIME type. addresses: local addresses to offer; None: all but loopback. on_gone: called when the
+    connection has failed, or was closed by the peer.
     """
 
     def __init__(

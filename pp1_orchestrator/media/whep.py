@@ -50,8 +50,7 @@ class WhepPeers:
     async def offer(self, sdp: str, address: str = LOOPBACK) -> tuple[str, str]:
         """Admit a viewer; its id and the SDP answer. Raises RequestError 400, 413, or 503 when a limit is reached.
 
-        Args:
-            address: the client's address, for the limit on viewers per address.
+        address: the client's, for the limit on viewers per address.
         """
         self._check_limits(address)
         offer = filter_offer(sdp, self._limits, self._policy)

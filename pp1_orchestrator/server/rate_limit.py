@@ -49,9 +49,6 @@ class Buckets:
         self.rate, self._clients, self._now = rate, clients, now
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._tokens)
-
     def wait_s(self, client: str) -> float:
         """Take a token. Returns 0, or the seconds until the next token if there is none."""
         now = self._now()
