@@ -2,7 +2,7 @@
 # Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow lint types unit docs clean
+.PHONY: help run test slow lint types unit coverage docs package sbom clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARGS ?=
@@ -16,7 +16,8 @@ run: ## set up, then start the stream and its page
 
 test: ## set up, then lint, types and all tests but the slow ones
 	@scripts/setup.sh test
-	@$(MAKE) --no-print-directory lint types unit
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j2 types unit
 
 slow: ## set up, then the tests that take long by their nature
 	@scripts/setup.sh test
@@ -33,9 +34,26 @@ types: ## the type check
 unit: ## the tests; PYTEST_ARGS="-k wire" picks some
 	@scripts/unit.sh $(PYTEST_ARGS)
 
+coverage: ## set up, then all tests, and how much of the package they run: less than pyproject.toml says is an error
+	@scripts/setup.sh test
+	@coverage erase
+	@COVERAGE=1 MARK= scripts/unit.sh $(PYTEST_ARGS)
+	@coverage combine --quiet
+	@coverage html --quiet --fail-under=0
+	@coverage report --skip-covered
+
 docs: ## set up, then build the site of docs/ into build/site; a broken link is an error
 	@scripts/setup.sh docs
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
+package: ## set up, then build dist/: the source archive and the wheel, both checked
+	@scripts/setup.sh package
+	@rm -rf dist *.egg-info  # an old list of files would be believed
+	@python -m build --no-isolation
+	@twine check --strict dist/*
+
+sbom: package ## the same, and dist/*.cdx.json: what an installation of the wheel consists of
+	@scripts/sbom.sh
+
 clean: ## forget caches and outputs, keep .venv
-	rm -rf outputs .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf outputs .coverage* .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
