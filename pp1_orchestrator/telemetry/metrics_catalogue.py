@@ -69,7 +69,7 @@ TO_PIXELS_IN_CHUNKS = Spec(
 )  # fmt: skip
 SCORE = Spec(
     "pp1_overlap_score", "gauge", "ratio",
-    f"Share of rank 0's work that was hidden behind the mesh's: median of the last {SCORE_WINDOW} chunks.",
+    f"Overlapped time by the time of the shorter stage, median of the last {SCORE_WINDOW} chunks. Can exceed 1.",
 )  # fmt: skip
 FRAMES = Spec("pp1_frames_total", "counter", "frames", "Pixel frames decoded.")
 DROPPED = Spec(
