@@ -49,7 +49,7 @@ class VaeParts:
 
 
 class VaeLoader(ABC):
-    """Loads one kind of VAE. Raises what `load_vae` raises."""
+    """Loads one kind of VAE. Raises OSError for missing files and ValueError for another model's files."""
 
     @abstractmethod
     def check(self, source: VaeSource, with_encoder: bool) -> None:
