@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+import warnings
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -45,6 +46,16 @@ def test_a_word_is_enough(installed):
     own = run_script(*words, chunks=2)[0]
     assert own.pixels_sha256 == run_script("overlap=sync", chunks=2)[0].pixels_sha256
     assert (own.config.overlap, own.config.routing) == ("cool", "styled")
+
+
+def test_a_package_without_that_entry_is_found_by_its_name(guide, tmp_path):
+    """As an override of hydra.searchpath; its classes are allowed, not installed."""
+    (tmp_path / "options").rename(tmp_path / "my_parts" / "options")
+    pages.write({"my_parts/__init__.py": "", "my_parts/options/__init__.py": ""}, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made, _ = make_settings("hydra.searchpath=[pkg://my_parts.options]", guide[1], "overlap=cool")
+    assert Registry(made).overlap.kind.__name__ == "Cool"
 
 
 def test_a_model_may_be_trained_for_an_installed_context(installed):
