@@ -66,7 +66,7 @@ class Server(Program):
         headers = {} if body is None else {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

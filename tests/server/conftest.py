@@ -65,7 +65,7 @@ class Listening:
         self.server = HttpServer(app, LIMITS, started.set)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
-        assert started.wait(30)
+        assert started.wait(120)
 
     def stop(self, timeout_s: float = 120.0) -> bool:
         """True when it ended in time."""
