@@ -1,7 +1,6 @@
 """Runs counted operations on a device, with made-up data, and times them.
 
-Operations take turns, as in the model, so that caches are as cold as there. An operation that would take too long is
-run at a smaller size.
+Operations take turns, as in the model, so that caches are as cold as there. One that would take too long is cut.
 """
 
 import math
@@ -95,7 +94,7 @@ def _with_data(leaf: Any, device: torch.device) -> Any:
     if not isinstance(leaf, TensorShape):
         return leaf
     value = 0.5 if leaf.dtype.is_floating_point else 0
-    return torch.full((leaf.storage_size,), value, dtype=leaf.dtype, device=device).as_strided(leaf.size, leaf.stride)
+    return torch.empty_strided(leaf.size, leaf.stride, dtype=leaf.dtype, device=device).fill_(value)
 
 
 def _cut_to_size(operation: Operation, max_flops: float) -> Operation:

@@ -1,7 +1,7 @@
 """Observers of chunks: receipts of prompt updates, metrics, the recording, digests. None of them decides anything."""
 
+import hashlib
 import threading
-import time
 from collections import OrderedDict, deque
 
 import msgspec
@@ -13,7 +13,6 @@ from pp1_orchestrator.stage0.failures import FAILED, RESTART
 from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
-from pp1_orchestrator.telemetry.summary import ArrayDigest
 from pp1_orchestrator.types import DecodedChunk, PromptUpdate, TimelineEntry
 
 WAITING_LIMIT = 256
@@ -93,18 +92,16 @@ class Receipts(BaseObserver):
 
 
 class Telemetry(BaseObserver):
-    """Feeds the metrics and the chunk log, and keeps when the last chunk was decoded."""
+    """Feeds the metrics and the chunk log."""
 
     def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
         self._metrics, self._log = metrics, chunk_log
-        self.last_emit_s: float | None = None
 
     def dropped(self, chunk: InFlightChunk) -> None:
-        reason = "failed" if chunk.failed else "nan" if chunk.rejected else "old_epoch"
-        self._metrics.frames_dropped(reason, pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache))
+        frames = pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache)
+        self._metrics.frames_dropped(chunk.drop_reason, frames)
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        self.last_emit_s = time.monotonic()
         self._metrics.observe_chunk(chunk.record)
         self._log.add(chunk.record)
 
@@ -113,11 +110,11 @@ class Digests(BaseObserver):
     """SHA-256 over all pixels and all latents of a run. Costs a copy to the host per chunk."""
 
     def __init__(self) -> None:
-        self.pixels, self.latents = ArrayDigest(), ArrayDigest()
+        self.pixels, self.latents = hashlib.sha256(), hashlib.sha256()
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        self.pixels.update(decoded.frames.numpy())
-        self.latents.update(latents.cpu().numpy())
+        self.pixels.update(decoded.frames.numpy().data)
+        self.latents.update(latents.cpu().contiguous().numpy().data)
 
 
 class Recording(BaseObserver):
@@ -131,16 +128,12 @@ class Recording(BaseObserver):
         self._lock = threading.Lock()
         self._seed: int | None = None
         self._epoch = 0
-        self._count = 0
         self._dropped = 0
         self._newest = PromptUpdate()
         self._restarted = False
+        self.complete = True
         self.chunks = 0
         """Chunks planned so far."""
-
-    @property
-    def complete(self) -> bool:
-        return self._count <= KEPT_ENTRIES
 
     def entries(self) -> list[TimelineEntry]:
         with self._lock:
@@ -159,8 +152,8 @@ class Recording(BaseObserver):
         with self._lock:
             dropped, self._dropped = (self._dropped, 0) if cut == "hard" else (0, self._dropped)
             entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
+            self.complete &= len(self._entries) < KEPT_ENTRIES
             self._entries.append(entry)
-            self._count += 1
 
     def dropped(self, chunk: InFlightChunk) -> None:
         """Count it at the newest hard cut after it, which may be still to come."""

@@ -5,7 +5,7 @@ Knows nothing of when prompts change. `rank0_encoder`: the embedding travels. `m
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe
 from pp1_orchestrator.models.text.blend import RecipeMixer
-from pp1_orchestrator.models.text.umt5 import CachedEncoder, EmbeddingCache
+from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 
 EncoderHome = Literal["rank0", "leader"]
 PromptForm = Literal["text", "embeds"]
@@ -33,14 +33,10 @@ class Payload:
 
 
 class Routing(ABC):
-    """Where a prompt becomes an embedding.
-
-    Args:
-        encoder: where `home` is rank 0, otherwise None.
-    """
+    """Where a prompt becomes an embedding."""
 
     home: ClassVar[EncoderHome]
-    """Which rank holds the text encoder."""
+    """Which rank holds the text encoder. Only rank 0's is passed to `__init__`."""
     first_sends: ClassVar[PromptForm]
     known_sends: ClassVar[PromptForm]
     """What an envelope carries of a new prompt, and of one that was sent before."""
@@ -103,8 +99,7 @@ class HybridCache(Routing):
     """routing=hybrid_cache: a new prompt travels as a string, and the leader's result brings its embedding back.
 
     From then on rank 0 blends from its cache and sends the tensor, so no prompt makes the mesh wait twice. Rank 0 also
-    follows every recipe once it knows its prompts' embeddings, so that a transition can start from a blend that the
-    mesh made.
+    follows every recipe whose prompts it knows, so that a transition can start from a blend that the mesh made.
     """
 
     home: ClassVar[EncoderHome] = "leader"
@@ -113,7 +108,8 @@ class HybridCache(Routing):
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None
-        self._known = EmbeddingCache()
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
+        """Embeddings by prompt; the one that was used last is the last."""
         self._mixer = RecipeMixer(self._recall)
         self._waiting: deque[tuple[TextRecipe, int]] = deque()
 
@@ -128,7 +124,10 @@ class HybridCache(Routing):
         embeds = result.tensors.get(TEXT_EMBEDS)
         if embeds is not None:
             for text, embedding in zip(recipe.texts, embeds.split(1), strict=True):
-                self._known.put(text, embedding.clone())
+                self._known[text] = embedding.clone()
+                self._known.move_to_end(text)
+                if len(self._known) > CACHE_SIZE:
+                    self._known.popitem(last=False)
 
     def forget(self) -> None:
         """Recipes whose embeddings will not come are dropped. Known embeddings stay valid."""
@@ -137,11 +136,10 @@ class HybridCache(Routing):
     def _catch_up(self) -> Tensor | None:
         """Apply waiting recipes in order while their prompts are known. The newest recipe's embedding, or None."""
         embedding = None
-        while self._waiting and all(self._known.get(text) is not None for text in self._waiting[0][0].texts):
+        while self._waiting and self._known.keys() >= set(self._waiting[0][0].texts):
             embedding = self._mixer.apply(*self._waiting.popleft())
         return None if self._waiting else embedding
 
     def _recall(self, text: str) -> Tensor:
-        found = self._known.get(text)
-        assert found is not None
-        return found
+        self._known.move_to_end(text)
+        return self._known[text]

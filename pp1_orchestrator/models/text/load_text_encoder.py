@@ -19,7 +19,7 @@ from pp1_orchestrator.models.checkpoints.reader import (
     shapes_of,
 )
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error, replace_linears
-from pp1_orchestrator.models.text.tokenizer import ByteTokenizer, FolderTokenizer, TextTokenizer, uses_bytes
+from pp1_orchestrator.models.text.tokenizer import FolderTokenizer, TextTokenizer, tokenize_bytes, uses_bytes
 from pp1_orchestrator.models.text.umt5 import TextEncoder
 from pp1_orchestrator.models.text.umt5_state_dict import ALIAS, hf_names
 
@@ -27,31 +27,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TextSizes:
-    """Sizes of a UMT5 encoder. buckets and distance belong to its relative positions."""
-
-    vocab: int
-    dim: int
-    ffn_dim: int
-    num_heads: int
-    head_dim: int
-    num_layers: int
-    buckets: int
-    distance: int
-
-
-@dataclass(frozen=True, slots=True)
 class TextSource:
     """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
-    Args:
-        sizes: used if there is no config.json beside the weights.
-        int8: whether the weights of linear layers are quantized.
+    config: for weights without a config.json beside them. int8: linear layers are quantized.
     """
 
     weights: Path
     tokenizer: Path
-    sizes: TextSizes | None = None
+    config: UMT5Config | None = None
     seed: int | None = None
     int8: bool = False
 
@@ -86,36 +70,17 @@ def check_text_encoder(source: TextSource) -> None:
 def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
-    """The encoder for prompts of `length` tokens, with its embeddings on `result`, or else on `device`.
-
-    Raises OSError and ValueError.
-    """
+    """The encoder for prompts of `length` tokens; embeddings go to `result`, else `device`. Raises as `make_umt5`."""
     return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 
 
-def umt5_config(source: TextSource) -> UMT5Config:
-    """From the config.json beside the weights, or else from the sizes."""
-    folder, sizes = config_folder(source.weights), source.sizes
-    if folder is not None:
-        return UMT5Config.from_pretrained(str(folder), local_files_only=True)
-    if sizes is None:
-        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
-    return UMT5Config(
-        vocab_size=sizes.vocab,
-        d_model=sizes.dim,
-        d_ff=sizes.ffn_dim,
-        d_kv=sizes.head_dim,
-        num_heads=sizes.num_heads,
-        num_layers=sizes.num_layers,
-        relative_attention_num_buckets=sizes.buckets,
-        relative_attention_max_distance=sizes.distance,
-        feed_forward_proj="gated-gelu",
-    )
-
-
 def _on_meta(source: TextSource) -> UMT5EncoderModel:
+    folder = config_folder(source.weights)
+    config = source.config if folder is None else UMT5Config.from_pretrained(str(folder), local_files_only=True)
+    if config is None:
+        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     with torch.device("meta"):
-        return UMT5EncoderModel(umt5_config(source)).requires_grad_(False).eval()
+        return UMT5EncoderModel(config).requires_grad_(False).eval()
 
 
 def _expected_shapes(model: UMT5EncoderModel) -> dict[str, Shape]:
@@ -133,5 +98,5 @@ def _check_names(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str
 def _make_tokenizer(source: TextSource) -> TextTokenizer:
     if uses_bytes(source.tokenizer, random=source.seed is not None):
         log.warning("no tokenizer in %s: the bytes of a prompt are its tokens", source.tokenizer)
-        return ByteTokenizer()
+        return tokenize_bytes
     return FolderTokenizer(source.tokenizer)

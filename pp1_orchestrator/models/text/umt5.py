@@ -4,8 +4,8 @@ An embedding has a fixed number of tokens L and is zero beyond the end of its pr
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from transformers.models.umt5 import UMT5EncoderModel
 from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean_prompt
 
 CACHE_SIZE = 64
+"""Prompts."""
 
 
 class TextEncoder:
@@ -41,45 +42,22 @@ class TextEncoder:
         return (hidden * mask[..., None].to(hidden.dtype)).to(self._result)
 
 
-class EmbeddingCache:
-    """The newest `limit` embeddings [1, L, text_dim] by prompt. Thread-safe."""
-
-    def __init__(self, limit: int = CACHE_SIZE) -> None:
-        self._limit = limit
-        self._entries: OrderedDict[str, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, text: str) -> Tensor | None:
-        with self._lock:
-            found = self._entries.get(text)
-            if found is not None:
-                self._entries.move_to_end(text)
-            return found
-
-    def put(self, text: str, embeds: Tensor) -> None:
-        with self._lock:
-            self._entries[text] = embeds
-            self._entries.move_to_end(text)
-            if len(self._entries) > self._limit:
-                self._entries.popitem(last=False)
-
-
 class CachedEncoder:
-    """Calls `TextEncoder.encode` once for each prompt. Thread-safe.
+    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe; a known one waits for no other.
 
     Each prompt is encoded alone, because an embedding must not depend on what else is in a batch.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], Tensor], limit: int = CACHE_SIZE) -> None:
-        self._encode = encode
-        self._cache = EmbeddingCache(limit)
-        self._lock = threading.Lock()
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
+        self._encode, self._lock = encode, threading.Lock()
+        self._found: Callable[[str], list[Tensor]] = lru_cache(CACHE_SIZE)(lambda text: [])
+        """A prompt's embedding, in a list that is empty until it has been encoded."""
 
     def encode(self, text: str) -> Tensor:
         """Returns [1, L, text_dim]."""
-        with self._lock:
-            found = self._cache.get(text)
-            if found is None:
-                found = self._encode([text])
-                self._cache.put(text, found)
-            return found
+        found = self._found(text)
+        if not found:
+            with self._lock:
+                if not found:
+                    found.append(self._encode([text]))
+        return found[0]

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
@@ -38,11 +39,7 @@ class LinkThread:
     def submit(self, chunk: InFlightChunk) -> None:
         """Send a chunk's envelope. Waits while a heartbeat fills the queue, which the mesh has not received yet."""
         self._count(1)
-        while True:
-            try:
-                return self._outbox.put(chunk, timeout=POLL_S)
-            except queue.Full:
-                self._check_alive()
+        _put(self._outbox, chunk, self._check_alive)
 
     def post(self, message: wire.EncodedMessage) -> None:
         """Send a heartbeat. It is not needed when another one is still waiting."""
@@ -64,17 +61,7 @@ class LinkThread:
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; True when it ended in time. Results that were not taken are discarded to make room."""
-        end = time.monotonic() + timeout_s
-        asked = False
-        while self._thread.is_alive() and time.monotonic() < end:
-            with contextlib.suppress(queue.Full):
-                if not asked:
-                    self._outbox.put_nowait(None)
-                    asked = True
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get_nowait()
-            self._thread.join(CLOSE_POLL_S)
-        return not self._thread.is_alive()
+        return _end(self._thread, self._outbox, self._inbox, timeout_s)
 
     def _count(self, change: int) -> None:
         self.in_flight += change
@@ -115,9 +102,10 @@ class DecoderThread:
     def submit(self, pipeline: ChunkPipeline, received: ReceivedChunk) -> None:
         """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
         prepared = threading.Event()
-        self._wait_until(lambda: self._offer((pipeline, received, prepared)))
-        if pipeline.decoder.needs_pixels:
-            self._wait_until(lambda: prepared.wait(POLL_S))
+        _put(self._jobs, (pipeline, received, prepared), self.check)
+        self._parts.queues.record(TO_DECODE, self._jobs.qsize())
+        while pipeline.decoder.needs_pixels and not prepared.wait(POLL_S):
+            self.check()
 
     def check(self) -> None:
         """Raises Stage0Error when decoding has failed."""
@@ -126,29 +114,7 @@ class DecoderThread:
 
     def close(self, timeout_s: float) -> bool:
         """End the thread after its current chunk; True when it ended in time. Chunks that wait are discarded."""
-        end = time.monotonic() + timeout_s
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._jobs.get_nowait()
-            with contextlib.suppress(queue.Full):
-                self._jobs.put_nowait(None)
-            self._thread.join(CLOSE_POLL_S)
-            if time.monotonic() >= end:
-                break
-        return not self._thread.is_alive()
-
-    def _offer(self, job: Job) -> bool:
-        try:
-            self._jobs.put(job, timeout=POLL_S)
-        except queue.Full:
-            return False
-        self._parts.queues.record(TO_DECODE, self._jobs.qsize())
-        return True
-
-    def _wait_until(self, done: Callable[[], bool]) -> None:
-        while not done():
-            self.check()
+        return _end(self._thread, self._jobs, self._jobs, timeout_s)
 
     def _run(self) -> None:
         try:
@@ -161,3 +127,27 @@ class DecoderThread:
                     pipeline.finish(received)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._failure = error
+
+
+def _put(jobs: queue.Queue[Any], job: object, check: Callable[[], None]) -> None:
+    """Wait for room. `check` raises when the thread that takes the jobs has failed."""
+    while True:
+        try:
+            return jobs.put(job, timeout=POLL_S)
+        except queue.Full:
+            check()
+
+
+def _end(thread: threading.Thread, jobs: queue.Queue[Any], unwanted: queue.Queue[Any], timeout_s: float) -> bool:
+    """Give the thread None as its next job, and discard what is `unwanted`; True when it ended in time."""
+    end = time.monotonic() + timeout_s
+    while thread.is_alive():
+        with contextlib.suppress(queue.Empty):
+            while True:
+                unwanted.get_nowait()
+        with contextlib.suppress(queue.Full):
+            jobs.put_nowait(None)
+        thread.join(CLOSE_POLL_S)
+        if time.monotonic() >= end:
+            break
+    return not thread.is_alive()
