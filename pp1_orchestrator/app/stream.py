@@ -141,11 +141,8 @@ class StreamBuilder:
             supervisor=self._supervisor,
             lifecycle=lifecycle,
             requests=requests,
-            timeline=timeline,
-            prompts=prompts,
             recording=instruments.record,
             receipts=instruments.receipts,
-            telemetry=telemetry,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
