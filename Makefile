@@ -16,7 +16,8 @@ run: ## set up, then start the stream and its page
 
 test: ## set up, then lint, types and all tests but the slow ones
 	@scripts/setup.sh test
-	@$(MAKE) --no-print-directory lint types unit
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j2 types unit
 
 slow: ## set up, then the tests that take long by their nature
 	@scripts/setup.sh test

@@ -4,6 +4,7 @@ They stand here, before anything imports torch, and are inherited by the process
 """
 
 import faulthandler
+import gc
 import os
 import sys
 from pathlib import Path
@@ -30,3 +31,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "slow" or not collection_path.name.startswith("test_"):
         return None
     return "pytest.mark.slow" not in collection_path.read_text(encoding="utf-8") or None
+
+
+FIRST = ("ui", "fault", "system", "frozen", "media")
+"""Folders whose tests run long. They come first: no worker is left with one when the others have nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in FIRST)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a full collection, as at the end of each stream, need not look at it again."""
+    gc.collect()
+    gc.freeze()

@@ -1,9 +1,20 @@
-"""The pages for people: every link inside the repository leads somewhere, and every page is linked from another one."""
+"""The pages for people: links lead somewhere, pages are linked and in the site, and commands name what there is.
 
+tests/system/test_documented_commands.py runs the commands.
+"""
+
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from scripts.conf_files import CONF
+from scripts.docs.repository_links import REPOSITORY, on_page_markdown
+from tests.documented import blocks, mentioned
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
@@ -30,6 +41,64 @@ def test_every_page_can_be_reached():
 def test_every_picture_is_shown():
     shown = {(page.parent / target).resolve() for page in PAGES for target in links(page)}
     assert [path.name for path in (ROOT / "docs/images").iterdir() if path not in shown] == []
+
+
+def pages_of(nav: list) -> list[str]:
+    """The files that the site's navigation names, in order."""
+    entries = [entry if isinstance(entry, str) else next(iter(entry.values())) for entry in nav]
+    return [page for entry in entries for page in (pages_of(entry) if isinstance(entry, list) else [entry])]
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once():
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    assert sorted(pages_of(nav)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_links_out_of_the_pages_lead_to_the_repository():
+    text = "[a](../SECURITY.md#reporting), [b](api.md), [c](https://example.org/../d)"
+    site = f"[a]({REPOSITORY}SECURITY.md#reporting), [b](api.md), [c](https://example.org/../d)"
+    assert on_page_markdown(text, page=None) == site
+
+
+def test_every_block_says_what_it_is():
+    assert [block.name for block in blocks() if not block.language] == []
+
+
+def test_only_commands_have_a_reason_why_they_are_not_run():
+    said = [block for block in blocks() if block.reason is not None]
+    assert len(said) > 10
+    assert [block.name for block in said if block.language != "bash"] == []
+    marks = sum(page.read_text(encoding="utf-8").count("<!-- not run: ") for page in PAGES)
+    assert marks == len(said), "a mark stands on the line before its block"
+    tests = [name for block in said for name in re.findall(r"tests/\S+\.py", block.reason or "")]
+    assert [name for name in tests if not (ROOT / name).is_file()] == []
+
+
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+@pytest.mark.parametrize(("place", "words"), mentioned())
+def test_a_command_names_what_there_is(place, words):
+    match words:
+        case ["make", target, *options]:
+            assert target in TARGETS, place
+            settings = next((word for word in options if word.startswith("ARGS=")), "ARGS=")
+            assert_settings(shlex.split(settings.removeprefix("ARGS=")))
+        case ["python", "-m", "pp1_orchestrator", *settings]:
+            assert_settings(settings)
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module) is not None, place
+        case [script, *_]:
+            assert (ROOT / script).is_file(), place
+
+
+def assert_settings(words: list[str]) -> None:
+    """Hydra can compose the settings; of a sweep each first value."""
+    if "--config-dir" in words:
+        return
+    settings = [word.split(",")[0] if "-m" in words and "'" not in word else word for word in words if "=" in word]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("config", overrides=settings)
 
 
 def promises() -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel

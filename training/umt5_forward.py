@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
-from transformers import UMT5EncoderModel
+from transformers.models.umt5 import UMT5EncoderModel
 
 _MASKED = -1e9
 

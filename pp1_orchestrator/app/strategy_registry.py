@@ -14,7 +14,7 @@ from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.load_vae import VAES
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
+from pp1_orchestrator.planning.strategy_traits import Strategies
 from pp1_orchestrator.stage0.context_policies import (
     CleanPass,
     ContextPolicy,
@@ -58,14 +58,8 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "torchrun": TorchrunLayout,
 }
 
-STRATEGIES = Strategies(
-    overlaps={name: OverlapTraits(kind.hides_decode, kind.threaded) for name, kind in OVERLAPS.items()},
-    routings={name: RoutingTraits(kind.home, kind.first_sends, kind.known_sends) for name, kind in ROUTINGS.items()},
-    contexts={
-        name: ContextTraits(kind.clean_pass, kind.rebuilds, kind.needs_pixels) for name, kind in CONTEXTS.items()
-    },
-)
-"""The facts about these classes that plans depend on."""
+STRATEGIES = Strategies(OVERLAPS, ROUTINGS, CONTEXTS)
+"""What plans may know of these classes."""
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "routing": ROUTINGS,

@@ -111,10 +111,11 @@ def message_bytes(
     envelope = HEADER_BYTES + ENVELOPE_META_BYTES + (latents if rebuilds else 0)
     result = HEADER_BYTES + RESULT_META_BYTES + latents
     size = {"text": text, "embeds": embeds}
+    returned = embeds if (routing.first_sends, routing.known_sends) == ("text", "embeds") else 0
     return MessageBytes(
         envelope=envelope,
         envelope_new_prompt=envelope + size[routing.first_sends],
         envelope_known_prompt=envelope + size[routing.known_sends],
         result=result,
-        result_new_prompt=result + (embeds if routing.returns_embeds else 0),
+        result_new_prompt=result + returned,
     )

@@ -198,10 +198,7 @@ def _placements(settings: Settings, profile: ModelProfile, strategies: Strategie
 
 def _flops(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> Flops:
     context = strategies.context(settings)
-    mesh: dict[Part, int] = {
-        "generator": len(settings.model.steps),
-        "context": context.clean_pass or context.rebuilds,
-    }
+    mesh: dict[Part, int] = {"generator": len(settings.model.steps), "context": context.clean_pass or context.rebuilds}
     stage0: dict[Part, int] = {part: 1 for part in ("decode", "encode") if part in profile.work}
 
     def total(calls: dict[Part, int]) -> int:

@@ -95,7 +95,7 @@ def _with_data(leaf: Any, device: torch.device) -> Any:
     if not isinstance(leaf, TensorShape):
         return leaf
     value = 0.5 if leaf.dtype.is_floating_point else 0
-    return torch.full((leaf.storage_size,), value, dtype=leaf.dtype, device=device).as_strided(leaf.size, leaf.stride)
+    return torch.empty_strided(leaf.size, leaf.stride, dtype=leaf.dtype, device=device).fill_(value)
 
 
 def _cut_to_size(operation: Operation, max_flops: float) -> Operation:

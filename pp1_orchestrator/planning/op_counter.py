@@ -30,13 +30,6 @@ class TensorShape:
     stride: tuple[int, ...]
     dtype: torch.dtype
 
-    @property
-    def storage_size(self) -> int:
-        """Elements from the first to the last, gaps included; 0 for an empty tensor."""
-        if 0 in self.size:
-            return 0
-        return 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
-
 
 @dataclass(slots=True)
 class Operation:

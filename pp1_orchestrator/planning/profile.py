@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import UMT5EncoderModel
+from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError

@@ -1,46 +1,31 @@
 """What planning has to know about the strategies: a few traits of each, by name.
 
-The registry takes them from the strategies' classes, which planning never imports.
+The strategies' classes have them, which planning never imports; the registry hands them over.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from pp1_orchestrator.config.schema import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class OverlapTraits:
+class OverlapTraits(Protocol):
     """Whether a chunk is decoded while the mesh makes the next one, and whether that also holds in one process."""
 
     hides_decode: bool
     threaded: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingTraits:
+class RoutingTraits(Protocol):
     """Which rank encodes, and what an envelope carries of a prompt: the first time, and every later time."""
 
     home: Literal["rank0", "leader"]
     first_sends: Literal["text", "embeds"]
     known_sends: Literal["text", "embeds"]
 
-    @property
-    def returns_embeds(self) -> bool:
-        """Whether the result brings back a new prompt's embedding."""
-        return self.first_sends == "text" and self.known_sends == "embeds"
 
-    @property
-    def stalls(self) -> str:
-        """When the mesh waits for the text encoder, in words."""
-        if self.home == "rank0":
-            return "never"
-        return "new prompts" if self.known_sends == "embeds" else "each prompt"
-
-
-@dataclass(frozen=True, slots=True)
-class ContextTraits:
+class ContextTraits(Protocol):
     """Whether a clean pass follows each chunk, whether the cache is rebuilt before a chunk, and whether from pixels."""
 
     clean_pass: bool

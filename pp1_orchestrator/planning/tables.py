@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pp1_orchestrator.planning.calibrate import Machine
 from pp1_orchestrator.planning.make_plan import Plan
-from pp1_orchestrator.planning.strategy_traits import Strategies
+from pp1_orchestrator.planning.strategy_traits import RoutingTraits, Strategies
 
 
 def render(plan: Plan, strategies: Strategies) -> Group:
@@ -77,7 +77,7 @@ def _routing(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     columns = ("envelope", "new prompt", "known prompt", "result", "new prompt", "stalls the mesh")
     table = _table("2. Routing: bytes on the wire, by message", "routing", *columns)
     for name, wire in plan.wire_bytes.items():
-        stalls = strategies.routings[name].stalls
+        stalls = _stalls(strategies.routings[name])
         envelopes = (wire.envelope, wire.envelope_new_prompt, wire.envelope_known_prompt)
         table.add_row(_marked(name, plan.recommended_routing), *map(_bytes, envelopes),
                       _bytes(wire.result), _bytes(wire.result_new_prompt), stalls)  # fmt: skip
@@ -122,6 +122,13 @@ def _machine(machine: Machine) -> Iterator[RenderableType]:
         f"a message {link.message_s * 1e6:.0f} µs, an all-reduce {link.sum_s * 1e6:.0f} µs, + "
         f"{link.bytes_s / 1e9:.2f} GB/s ({link.method})."
     )
+
+
+def _stalls(routing: RoutingTraits) -> str:
+    """When the mesh waits for the text encoder."""
+    if routing.home == "rank0":
+        return "never"
+    return "new prompts" if routing.known_sends == "embeds" else "each prompt"
 
 
 def _marked(name: str, recommended: str) -> Text:

@@ -5,6 +5,8 @@ Does nothing in a single run. Knows nothing of what the report says.
 
 import datetime
 import logging
+import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, this_machine, write_record
+from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, MachineInfo, processor, write_record
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
@@ -94,6 +96,7 @@ def _write(folder: Path) -> None:
 
     from pp1_orchestrator.report.render import write_report
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    log.info("report: %s", write_report(folder, this_machine(today, str(torch.__version__), gpus)))
+    gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    versions, today = (platform.python_version(), str(torch.__version__)), datetime.datetime.now(datetime.UTC).date()
+    machine = MachineInfo(processor(), os.cpu_count() or 1, gpus, *versions, today.isoformat())
+    log.info("report: %s", write_report(folder, machine))

@@ -3,7 +3,6 @@
 Knows nothing of torch or of what a job's figures mean.
 """
 
-import os
 import platform
 import shlex
 from collections.abc import Sequence
@@ -40,9 +39,13 @@ class JobPlan(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. `error` says why its summary does not count. A job that is not a bench has no summary."""
+    """One job. `error` says why its summary does not count. A job that is not a bench has no summary.
+
+    label: what tells it from the others, see `label`.
+    """
 
     record: JobRecord
+    label: str
     summary: Summary | None
     error: str | None
     predicted_ms: float | None
@@ -74,20 +77,22 @@ def read_record(path: Path) -> JobRecord:
 
 def read_jobs(folder: Path) -> list[Job]:
     """All jobs below the sweep's folder, in the order in which they ran."""
-    jobs = [_read_job(path) for path in folder.rglob(RECORD_FILE)]
+    records = {path.parent: read_record(path) for path in folder.rglob(RECORD_FILE)}
+    keys = differing_keys([record.overrides for record in records.values()])
+    jobs = [_read_job(job_folder, record, keys) for job_folder, record in records.items()]
     return sorted(jobs, key=lambda job: job.record.number)
 
 
-def _read_job(path: Path) -> Job:
-    record = read_record(path)
+def _read_job(folder: Path, record: JobRecord, keys: set[str]) -> Job:
     summary, error = None, record.error
     try:
-        summary = read_summary(path.parent / "summary.json")
+        summary = read_summary(folder / "summary.json")
     except FileNotFoundError:
         pass
     except msgspec.DecodeError as problem:
         error = error or f"summary.json can't be read: {problem}"
-    return Job(record=record, summary=summary, error=error, predicted_ms=_predicted_ms(path.parent, record.overlap))
+    name, predicted_ms = label(record.number, record.overrides, keys), _predicted_ms(folder, record.overlap)
+    return Job(record=record, label=name, summary=summary, error=error, predicted_ms=predicted_ms)
 
 
 def _predicted_ms(folder: Path, overlap: str | None) -> float | None:
@@ -97,10 +102,6 @@ def _predicted_ms(folder: Path, overlap: str | None) -> float | None:
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return plan.predicted_period_ms.get(overlap or "")
-
-
-def this_machine(date: str, torch: str, gpus: Sequence[str]) -> MachineInfo:
-    return MachineInfo(processor(), os.cpu_count() or 1, tuple(gpus), platform.python_version(), torch, date)
 
 
 def processor() -> str:
@@ -128,12 +129,6 @@ def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:
 def label(number: int, overrides: Sequence[str], keys: set[str]) -> str:
     """A job's name: its overrides of the keys that differ, or its number where none does."""
     return " ".join(override for override in overrides if key_of(override) in keys) or f"job {number}"
-
-
-def labels(jobs: Sequence[Job]) -> list[str]:
-    """Each job's name."""
-    keys = differing_keys([job.record.overrides for job in jobs])
-    return [label(job.record.number, job.record.overrides, keys) for job in jobs]
 
 
 def live_command(overrides: Sequence[str]) -> str:

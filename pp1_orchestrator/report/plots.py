@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pp1_orchestrator.report.jobs import Job
 from pp1_orchestrator.telemetry.summary import Summary
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ SETTINGS: Any = {
 }  # fmt: skip
 
 
-class JobPlot(msgspec.Struct, frozen=True):
-    """One job's row in the plots."""
-
-    label: str
-    summary: Summary
-    predicted_ms: float | None
+Measured = Sequence[tuple[Job, Summary]]
 
 
 class Plot(msgspec.Struct, frozen=True):
@@ -46,42 +42,43 @@ class Plot(msgspec.Struct, frozen=True):
     svg: str
 
 
-def draw_plots(jobs: Sequence[JobPlot]) -> list[Plot]:
-    """All plots. There is none without a job, and no latency plot where no prompt was shown."""
-    if not jobs:
+def draw_plots(jobs: Sequence[Job]) -> list[Plot]:
+    """All plots. There is none without a job that was measured, and no latency plot where no prompt was shown."""
+    measured = [(job, job.measured) for job in jobs if job.measured is not None]
+    if not measured:
         return []
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS):
-        plots = [_phases(jobs), _period(jobs)]
-        if any(update.latency_ms is not None for job in jobs for update in job.summary.prompt_updates):
-            plots.append(_latency(jobs))
+        plots = [_phases(measured), _period(measured)]
+        if any(update.latency_ms is not None for _, summary in measured for update in summary.prompt_updates):
+            plots.append(_latency(measured))
     return plots
 
 
-def _phases(jobs: Sequence[JobPlot]) -> Plot:
+def _phases(jobs: Measured) -> Plot:
     figure, axes = _axes(jobs)
-    for row, job in enumerate(jobs):
+    for row, (_, summary) in enumerate(jobs):
         left = 0.0
         for phase, colour in PHASES.items():
-            width = getattr(job.summary.phases_ms, phase).p50
+            width = getattr(summary.phases_ms, phase).p50
             axes.barh(row, width, 0.36, left, color=colour, label=phase if row == 0 else None)
             left += width
     caption = "Median time of each phase. Overlapping phases are drawn one after another: their sum is not the period."
     return _finish(figure, axes, "phases.svg", "Where a chunk's time goes", caption, columns=len(PHASES))
 
 
-def _period(jobs: Sequence[JobPlot]) -> Plot:
+def _period(jobs: Measured) -> Plot:
     figure, axes = _axes(jobs)
-    for row, job in enumerate(jobs):
-        phases, first = job.summary.phases_ms, row == 0
+    for row, (job, summary) in enumerate(jobs):
+        phases, first = summary.phases_ms, row == 0
         stage0, mesh = phases.build.p50 + phases.decode.p50, phases.mesh.p50
         hidden, alone = max(stage0, mesh), stage0 + mesh
         axes.barh(row, alone - hidden, 0.26, hidden, color=RANGE, alpha=0.45, label="max … sum" if first else None)
         axes.plot(phases.period.p50, row, "o", color=MEASURED, ms=7, label="measured" if first else None)
         if job.predicted_ms is not None:
             axes.plot(job.predicted_ms, row, "D", color=PREDICTED, ms=6, mfc="none", mew=1.6)
-    if any(job.predicted_ms is not None for job in jobs):
+    if any(job.predicted_ms is not None for job, _ in jobs):
         axes.plot([], [], "D", color=PREDICTED, ms=6, mfc="none", mew=1.6, label="predicted")
     caption = (
         "Median period between its two limits: the longer of stage 0 (build and decode) and mesh, if they overlap "
@@ -90,13 +87,13 @@ def _period(jobs: Sequence[JobPlot]) -> Plot:
     return _finish(figure, axes, "period.svg", "Period between its limits", caption, columns=3)
 
 
-def _latency(jobs: Sequence[JobPlot]) -> Plot:
+def _latency(jobs: Measured) -> Plot:
     figure, axes = _axes(jobs)
     for name, colour, first in (("first prompt", RANGE, True), ("change", MEASURED, False)):
         dots = [
             (update.latency_ms, row)
-            for row, job in enumerate(jobs)
-            for update in job.summary.prompt_updates
+            for row, (_, summary) in enumerate(jobs)
+            for update in summary.prompt_updates
             if update.latency_ms is not None and (update.accepted_chunk < 0) == first
         ]
         if dots:
@@ -105,7 +102,7 @@ def _latency(jobs: Sequence[JobPlot]) -> Plot:
     return _finish(figure, axes, "latency.svg", "Prompt to pixels", caption, columns=2)
 
 
-def _axes(jobs: Sequence[JobPlot]) -> tuple[Figure, Axes]:
+def _axes(jobs: Measured) -> tuple[Figure, Axes]:
     """Axes with a row for each job, and the job's name above it."""
     from matplotlib.figure import Figure
 
@@ -116,7 +113,7 @@ def _axes(jobs: Sequence[JobPlot]) -> tuple[Figure, Axes]:
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.grid(axis="x", color="#80858f", alpha=0.25, lw=0.6)
     axes.set_axisbelow(True)
-    for row, job in enumerate(jobs):
+    for row, (job, _) in enumerate(jobs):
         axes.text(0, row - 0.29, job.label, transform=axes.get_yaxis_transform(), va="bottom", parse_math=False)
     return figure, axes
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pp1_orchestrator.report.jobs import Job, MachineInfo, differing_keys, key_of, labels, live_command
+from pp1_orchestrator.report.jobs import Job, MachineInfo, differing_keys, key_of, live_command
 from pp1_orchestrator.report.table import MEGA, Table, build_table, prompt_latency, total_bytes
 
 NOISE = 0.03
@@ -33,12 +33,6 @@ class Recommendation(msgspec.Struct, frozen=True):
     caution: str | None
 
 
-class Failure(msgspec.Struct, frozen=True):
-    number: int
-    label: str
-    error: str
-
-
 class Content(msgspec.Struct, frozen=True):
     """The report's content. common: overrides of all jobs. recommendation: None where nothing was measured."""
 
@@ -46,25 +40,19 @@ class Content(msgspec.Struct, frozen=True):
     recommendation: Recommendation | None
     table: Table
     videos: str | None
-    failures: tuple[Failure, ...]
+    failures: tuple[Job, ...]
     measured_on: tuple[tuple[str, str], ...]
 
 
 def build_content(jobs: Sequence[Job], machine: MachineInfo) -> Content:
     keys = differing_keys([job.record.overrides for job in jobs])
-    failures = [
-        Failure(job.record.number, name, job.error)
-        for job, name in zip(jobs, labels(jobs), strict=True)
-        if job.error is not None
-    ]
+    first = jobs[0].record.overrides if jobs else []
     return Content(
-        common=tuple(
-            override for override in (jobs[0].record.overrides if jobs else []) if key_of(override) not in keys
-        ),
+        common=tuple(override for override in first if key_of(override) not in keys),
         recommendation=_recommend(jobs),
         table=build_table(jobs),
         videos=_videos(jobs),
-        failures=tuple(failures),
+        failures=tuple(job for job in jobs if job.error is not None),
         measured_on=_measured_on(jobs, machine),
     )
 
@@ -135,7 +123,7 @@ def _recommend(jobs: Sequence[Job]) -> Recommendation | None:
 def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
     """The jobs with a frame rate. A job that ended within its warm-up has none."""
     found: list[Candidate] = []
-    for job, name in zip(jobs, labels(jobs), strict=True):
+    for job in jobs:
         summary = job.measured
         if summary is None or summary.fps is None:
             continue
@@ -143,7 +131,7 @@ def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
         found.append(
             Candidate(
                 number=job.record.number,
-                label=name,
+                label=job.label,
                 fps=summary.fps,
                 latency_ms=None if latency is None else latency.median_ms,
                 memory_bytes=total_bytes(summary),

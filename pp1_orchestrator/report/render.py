@@ -5,8 +5,8 @@ from pathlib import Path
 
 import jinja2
 
-from pp1_orchestrator.report.jobs import MachineInfo, labels, read_jobs
-from pp1_orchestrator.report.plots import JobPlot, Plot, draw_plots
+from pp1_orchestrator.report.jobs import MachineInfo, read_jobs
+from pp1_orchestrator.report.plots import Plot, draw_plots
 from pp1_orchestrator.report.recommend import build_content
 
 FORMATS = ("md", "html")
@@ -15,10 +15,7 @@ FORMATS = ("md", "html")
 def write_report(folder: Path, machine: MachineInfo) -> Path:
     """Read the jobs below the folder and write the report into it. Returns the path of report.html."""
     jobs = read_jobs(folder)
-    named = zip(labels(jobs), jobs, strict=True)
-    plots = draw_plots(
-        [JobPlot(name, job.measured, job.predicted_ms) for name, job in named if job.measured is not None]
-    )
+    plots = draw_plots(jobs)
     for plot in plots:
         (folder / plot.file).write_text(plot.svg, encoding="utf-8")
     content, templates = build_content(jobs, machine), _templates()

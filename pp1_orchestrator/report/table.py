@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pp1_orchestrator.report.jobs import Job, labels
+from pp1_orchestrator.report.jobs import Job
 from pp1_orchestrator.telemetry.summary import Summary, UpdateSummary
 
 NONE = "–"
@@ -85,33 +85,24 @@ _AFTER_PERIOD = 2
 PREDICTED = "predicted ms"
 
 
-class Row(msgspec.Struct, frozen=True):
-    """A job's row, with one cell for each column."""
-
-    number: int
-    label: str
-    failed: bool
-    cells: tuple[str, ...]
-
-
 class Table(msgspec.Struct, frozen=True):
+    """rows: each job with its cells, one for each column. A job that failed, or measured nothing, has dashes."""
+
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[tuple[Job, tuple[str, ...]], ...]
 
 
 def build_table(jobs: Sequence[Job]) -> Table:
-    """A row for each job; a job that failed, or measured nothing, has dashes in it."""
     planned = any(job.predicted_ms is not None for job in jobs)
     columns = list(_CELLS)
     if planned:
         columns.insert(_AFTER_PERIOD, PREDICTED)
-    rows = [_row(job, name, planned) for job, name in zip(jobs, labels(jobs), strict=True)]
-    return Table(tuple(columns), tuple(rows))
+    return Table(tuple(columns), tuple((job, _cells(job, planned)) for job in jobs))
 
 
-def _row(job: Job, name: str, planned: bool) -> Row:
+def _cells(job: Job, planned: bool) -> tuple[str, ...]:
     measured = job.measured
     cells = [NONE if measured is None else cell(measured) for cell in _CELLS.values()]
     if planned:
         cells.insert(_AFTER_PERIOD, number_text(job.predicted_ms, 1))
-    return Row(job.record.number, name, job.error is not None, tuple(cells))
+    return tuple(cells)

@@ -5,7 +5,7 @@ Knows nothing of when prompts change. `rank0_encoder`: the embedding travels. `m
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -17,7 +17,7 @@ from pp1_orchestrator.contract.envelope import CONDITIONING
 from pp1_orchestrator.contract.result import TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe
 from pp1_orchestrator.models.text.blend import RecipeMixer
-from pp1_orchestrator.models.text.umt5 import CachedEncoder, EmbeddingCache
+from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 
 EncoderHome = Literal["rank0", "leader"]
 PromptForm = Literal["text", "embeds"]
@@ -113,7 +113,8 @@ class HybridCache(Routing):
 
     def __init__(self, encoder: CachedEncoder | None) -> None:
         assert encoder is None
-        self._known = EmbeddingCache()
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
+        """Embeddings by prompt; the one that was used last is the last."""
         self._mixer = RecipeMixer(self._recall)
         self._waiting: deque[tuple[TextRecipe, int]] = deque()
 
@@ -128,7 +129,10 @@ class HybridCache(Routing):
         embeds = result.tensors.get(TEXT_EMBEDS)
         if embeds is not None:
             for text, embedding in zip(recipe.texts, embeds.split(1), strict=True):
-                self._known.put(text, embedding.clone())
+                self._known[text] = embedding.clone()
+                self._known.move_to_end(text)
+                if len(self._known) > CACHE_SIZE:
+                    self._known.popitem(last=False)
 
     def forget(self) -> None:
         """Recipes whose embeddings will not come are dropped. Known embeddings stay valid."""
@@ -137,11 +141,10 @@ class HybridCache(Routing):
     def _catch_up(self) -> Tensor | None:
         """Apply waiting recipes in order while their prompts are known. The newest recipe's embedding, or None."""
         embedding = None
-        while self._waiting and all(self._known.get(text) is not None for text in self._waiting[0][0].texts):
+        while self._waiting and self._known.keys() >= set(self._waiting[0][0].texts):
             embedding = self._mixer.apply(*self._waiting.popleft())
         return None if self._waiting else embedding
 
     def _recall(self, text: str) -> Tensor:
-        found = self._known.get(text)
-        assert found is not None
-        return found
+        self._known.move_to_end(text)
+        return self._known[text]

@@ -24,7 +24,7 @@ class Overdue:
     allowed_s: float
 
     def __str__(self) -> str:
-        return f"no answer for {self.waited_s:.1f} s, {self.allowed_s:.3g} s are allowed"
+        return f"no answer for {self.waited_s:.3g} s, {self.allowed_s:.3g} s are allowed"
 
 
 class ResponseTimer:

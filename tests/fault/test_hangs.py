@@ -15,7 +15,7 @@ import pytest
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.processes import stack_dumps as stacks
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
-from pp1_orchestrator.transport.response_timer import HISTORY, MEDIAN_FACTOR, ResponseTimer
+from pp1_orchestrator.transport.response_timer import HISTORY, MEDIAN_FACTOR, Overdue, ResponseTimer
 from pp1_orchestrator.types import Control
 from tests.fault.faulty_stream import faulty_stream
 from tests.forkserver import forkserver_context
@@ -115,6 +115,10 @@ def allowed(clock):
         assert overdue.waited_s >= 1000
         assert clock.overdue(now + overdue.allowed_s - 1) is None
     return overdue.allowed_s
+
+
+def test_what_was_waited_for_is_never_told_as_less_than_what_is_allowed():
+    assert str(Overdue(2.234, 2.231)) == "no answer for 2.23 s, 2.23 s are allowed"
 
 
 def test_a_blocked_event_loop_is_told_with_its_stack(tmp_path, caplog):

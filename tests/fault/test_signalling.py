@@ -47,7 +47,6 @@ def frozen_heap():
     try:
         yield
     finally:
-        gc.unfreeze()
         gc.set_threshold(*before)
 
 

@@ -1,7 +1,9 @@
 """What happens to the updates of chunks that are dropped, and to timelines that come while chunks are planned."""
 
+import gc
 import threading
 import time
+from types import FunctionType
 
 import pytest
 import torch
@@ -72,6 +74,29 @@ def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
     with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
         pass
     assert [thread.name for thread in set(threading.enumerate()) - before] == []
+
+
+def pending_sends() -> int:
+    """How many of the functions that wait for a send are alive."""
+    functions = (thing for thing in gc.get_objects() if type(thing) is FunctionType)
+    return sum(function.__qualname__ == "MeshLink.start_send.<locals>.wait_until_taken" for function in functions)
+
+
+def test_a_send_is_let_go_of_when_its_result_is_here():
+    """It holds the transport's own objects, which must not outlive a mesh."""
+    alive: dict[str, list[int]] = {"planned": [], "emitted": []}
+
+    class CountSends(BaseObserver):
+        def planned(self, chunk) -> None:
+            alive["planned"].append(pending_sends())
+
+        def emitted(self, chunk, latents, decoded) -> None:
+            alive["emitted"].append(pending_sends())
+
+    with open_stream("overlap=loop_ahead", "run.chunks=3", observers=[CountSends()]) as run:
+        run.session.start()
+        assert run.session.done.wait(240)
+    assert alive == {"planned": [0, 0, 0], "emitted": [1, 1, 0]}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -5,6 +5,7 @@ nothing has run in it before. `python -m tests.system.warm` is that process; it 
 """
 
 import atexit
+import gc
 import json
 import multiprocessing
 import os
@@ -84,6 +85,8 @@ def main() -> None:
     import pp1_orchestrator.ui.panel  # noqa: F401
 
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would be missing in every fork"
+    gc.collect()
+    gc.freeze()  # no fork copies the pages of what is imported only to look for garbage in them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         told, tell = os.pipe()

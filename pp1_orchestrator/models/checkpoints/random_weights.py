@@ -7,7 +7,6 @@ agree whatever their number.
 import hashlib
 import math
 import zlib
-from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,30 +18,21 @@ from pp1_orchestrator.models.checkpoints.reader import Index, Shape, Weights
 NORM_GAINS = ("gamma", "norm.weight", "norm1.weight", "norm2.weight")
 
 
-class _DrawnWeights(Weights):
-    def __init__(self, shapes: Mapping[str, Shape], seed: int) -> None:
-        super().__init__(Path("random"))
-        self._shapes, self._seed = shapes, seed
-
-    def shapes(self) -> Mapping[str, Shape]:
-        return self._shapes
-
-    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-        return self._draw(key, device, dtype or torch.float32)[index]
-
-    @abstractmethod
-    def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor: ...
-
-
-class RandomWeights(_DrawnWeights):
+class RandomWeights(Weights):
     """For VAE and text encoder: normal with a variance of 1 / inputs, in the wanted dtype; norm gains 1, biases 0.
 
     `factors` multiply the deviation of tensors by the end of their names. On a meta device there are only shapes.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], seed: int, factors: Mapping[str, float] | None = None) -> None:
-        super().__init__(shapes, seed)
-        self._factors = factors or {}
+        super().__init__(Path("random"))
+        self._shapes, self._seed, self._factors = shapes, seed, factors or {}
+
+    def shapes(self) -> Mapping[str, Shape]:
+        return self._shapes
+
+    def _tensor(self, key: str, index: Index, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+        return self._draw(key, device, dtype or torch.float32)[index]
 
     def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:
         shape = self._shapes[key]
@@ -59,7 +49,7 @@ class RandomWeights(_DrawnWeights):
         return out.normal_(0.0, factor * inputs**-0.5, generator=rng)
 
 
-class InitialWeights(_DrawnWeights):
+class InitialWeights(RandomWeights):
     """For the generator: torch's and Wan2.1's initialisation, biases included, in float32. Keeps a signal's size."""
 
     def _draw(self, key: str, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -8,21 +8,18 @@ Spherical interpolation: Shoemake, "Animating rotation with quaternion curves", 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract.text_recipe import TextRecipe
+from pp1_orchestrator.contract.text_recipe import BlendMethod, TextRecipe
 from pp1_orchestrator.errors import ContractError
-
-Method = Literal["linear", "slerp"]
 
 # Below this sine, the arc is a straight line to float32 precision, or its plane is undefined (antiparallel tokens).
 _MIN_SINE = 1e-3
 
 
-def blend(embeds: Tensor, weights: Sequence[float], method: Method) -> Tensor:
+def blend(embeds: Tensor, weights: Sequence[float], method: BlendMethod) -> Tensor:
     """Blends embeds [N, L, D] with N weights into [1, L, D].
 
     Only the proportions of the weights matter; if all are zero, they are equal. A prompt with all the weight is
@@ -46,7 +43,7 @@ def blend(embeds: Tensor, weights: Sequence[float], method: Method) -> Tensor:
     return mixed.to(embeds.dtype)
 
 
-def interpolate(source: Tensor, target: Tensor, fraction: float, method: Method) -> Tensor:
+def interpolate(source: Tensor, target: Tensor, fraction: float, method: BlendMethod) -> Tensor:
     """Interpolates from source to target, both [1, L, D]. Fractions 0 and 1 give the ends bit for bit.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
@@ -27,31 +27,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TextSizes:
-    """Sizes of a UMT5 encoder. buckets and distance belong to its relative positions."""
-
-    vocab: int
-    dim: int
-    ffn_dim: int
-    num_heads: int
-    head_dim: int
-    num_layers: int
-    buckets: int
-    distance: int
-
-
-@dataclass(frozen=True, slots=True)
 class TextSource:
     """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
     Args:
-        sizes: used if there is no config.json beside the weights.
+        config: used if there is no config.json beside the weights.
         int8: whether the weights of linear layers are quantized.
     """
 
     weights: Path
     tokenizer: Path
-    sizes: TextSizes | None = None
+    config: UMT5Config | None = None
     seed: int | None = None
     int8: bool = False
 
@@ -93,29 +79,13 @@ def load_text_encoder(
     return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 
 
-def umt5_config(source: TextSource) -> UMT5Config:
-    """From the config.json beside the weights, or else from the sizes."""
-    folder, sizes = config_folder(source.weights), source.sizes
-    if folder is not None:
-        return UMT5Config.from_pretrained(str(folder), local_files_only=True)
-    if sizes is None:
-        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
-    return UMT5Config(
-        vocab_size=sizes.vocab,
-        d_model=sizes.dim,
-        d_ff=sizes.ffn_dim,
-        d_kv=sizes.head_dim,
-        num_heads=sizes.num_heads,
-        num_layers=sizes.num_layers,
-        relative_attention_num_buckets=sizes.buckets,
-        relative_attention_max_distance=sizes.distance,
-        feed_forward_proj="gated-gelu",
-    )
-
-
 def _on_meta(source: TextSource) -> UMT5EncoderModel:
+    folder = config_folder(source.weights)
+    config = source.config if folder is None else UMT5Config.from_pretrained(str(folder), local_files_only=True)
+    if config is None:
+        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     with torch.device("meta"):
-        return UMT5EncoderModel(umt5_config(source)).requires_grad_(False).eval()
+        return UMT5EncoderModel(config).requires_grad_(False).eval()
 
 
 def _expected_shapes(model: UMT5EncoderModel) -> dict[str, Shape]:

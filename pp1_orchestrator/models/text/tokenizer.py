@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers.models.auto import AutoTokenizer
 
 _PAD, _END, _FIRST_BYTE = 0, 1, 3
 _QUOTES = str.maketrans(dict.fromkeys("‘’‛ʼ", "'") | dict.fromkeys("“”‟", '"'))

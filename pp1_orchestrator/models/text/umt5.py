@@ -4,16 +4,17 @@ An embedding has a fixed number of tokens L and is zero beyond the end of its pr
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from transformers import UMT5EncoderModel
+from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean_prompt
 
 CACHE_SIZE = 64
+"""Prompts."""
 
 
 class TextEncoder:
@@ -41,45 +42,17 @@ class TextEncoder:
         return (hidden * mask[..., None].to(hidden.dtype)).to(self._result)
 
 
-class EmbeddingCache:
-    """The newest `limit` embeddings [1, L, text_dim] by prompt. Thread-safe."""
-
-    def __init__(self, limit: int = CACHE_SIZE) -> None:
-        self._limit = limit
-        self._entries: OrderedDict[str, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, text: str) -> Tensor | None:
-        with self._lock:
-            found = self._entries.get(text)
-            if found is not None:
-                self._entries.move_to_end(text)
-            return found
-
-    def put(self, text: str, embeds: Tensor) -> None:
-        with self._lock:
-            self._entries[text] = embeds
-            self._entries.move_to_end(text)
-            if len(self._entries) > self._limit:
-                self._entries.popitem(last=False)
-
-
 class CachedEncoder:
-    """Calls `TextEncoder.encode` once for each prompt. Thread-safe.
+    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe.
 
     Each prompt is encoded alone, because an embedding must not depend on what else is in a batch.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], Tensor], limit: int = CACHE_SIZE) -> None:
-        self._encode = encode
-        self._cache = EmbeddingCache(limit)
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
         self._lock = threading.Lock()
+        self._encode = lru_cache(CACHE_SIZE)(lambda text: encode([text]))
 
     def encode(self, text: str) -> Tensor:
         """Returns [1, L, text_dim]."""
-        with self._lock:
-            found = self._cache.get(text)
-            if found is None:
-                found = self._encode([text])
-                self._cache.put(text, found)
-            return found
+        with self._lock:  # the cache alone would let two threads encode the same prompt
+            return self._encode(text)

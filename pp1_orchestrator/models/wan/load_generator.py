@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.models.checkpoints.reader import Shape, Weights, check_shapes, open_weights
+from pp1_orchestrator.models.checkpoints.reader import Shape, Weights, check_shapes, open_weights, shapes_of
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan, parallelize
@@ -20,22 +20,17 @@ State = dict[str, Tensor]
 
 def whole_shapes(config: WanConfig) -> dict[str, Shape]:
     """The shape of every tensor of the transformer before it is split."""
-    return _shapes(_on_meta(config))
+    return shapes_of(_on_meta(config))
 
 
 def read_part(
-    config: WanConfig,
-    source: Weights,
-    place: Place,
-    plan: ShardPlan,
-    device: torch.device,
-    dtype: torch.dtype,
+    config: WanConfig, source: Weights, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
 ) -> State:
     """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
-    whole = _shapes(model)
+    whole = shapes_of(model)
     state = {}
-    for name, shape in _shapes(parallelize(model, place, plan)).items():
+    for name, shape in shapes_of(parallelize(model, place, plan)).items():
         split = [dim for dim, size in enumerate(shape) if size != whole[name][dim]]
         if split:
             size = shape[split[0]]
@@ -60,10 +55,6 @@ def build_sharded(config: WanConfig, state: State, shard: Shard, plan: ShardPlan
 def _on_meta(config: WanConfig) -> CausalWanModel:
     with torch.device("meta"):
         return CausalWanModel(config)
-
-
-def _shapes(model: CausalWanModel) -> dict[str, Shape]:
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def open_generator(

@@ -5,6 +5,7 @@ the thread. `prepare` makes what the next plan may need of a chunk's pixels; `fi
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
+from pp1_orchestrator.transport.link import Received
 
 
 class Sync(Overlap):
@@ -40,34 +42,37 @@ class LoopAhead(Overlap):
 
     def __init__(self, parts: OverlapParts) -> None:
         super().__init__(parts)
-        self._ahead: tuple[InFlightChunk, Callable[[], None]] | None = None
+        self._sent: deque[tuple[InFlightChunk, Callable[[], None]]] = deque()
+        """The chunk with the mesh, if any, and what waits until its envelope has been taken."""
 
     def step(self, pipeline: ChunkPipeline) -> bool:
-        ahead = self._ahead or self._submit(pipeline.plan(block=True))
-        if ahead is None:
+        if not self._sent:
+            self._submit(pipeline.plan(block=True))
+        if not self._sent:
             return False
-        chunk, wait_until_taken = ahead
-        wait_until_taken()
-        result = receive(self._parts, chunk)
-        self._parts.queues.record(IN_FLIGHT, 0)
-        received = pipeline.accept(result)
+        received = pipeline.accept(self._next_result())
         if received is not None:
             pipeline.prepare(received)
-        self._ahead = self._submit(pipeline.plan(block=False))
+        self._submit(pipeline.plan(block=False))
         if received is not None:
             pipeline.finish(received)
         self._parts.link.run_deferred()
         return True
 
-    def _submit(self, chunk: InFlightChunk | None) -> tuple[InFlightChunk, Callable[[], None]] | None:
+    def _submit(self, chunk: InFlightChunk | None) -> None:
         """Begin to send. The leader takes the envelope when it has finished the last chunk's context pass."""
-        if chunk is None:
-            return None
-        self._parts.queues.record(IN_FLIGHT, 1)
-        start = time.monotonic_ns()
-        wait_until_taken = self._parts.link.start_send(chunk.encoded)
-        note_sent(self._parts, chunk, start)
-        return chunk, wait_until_taken
+        if chunk is not None:
+            self._parts.queues.record(IN_FLIGHT, 1)
+            start = time.monotonic_ns()
+            self._sent.append((chunk, self._parts.link.start_send(chunk.encoded)))
+            note_sent(self._parts, chunk, start)
+
+    def _next_result(self) -> Received:
+        chunk, wait_until_taken = self._sent.popleft()
+        wait_until_taken()
+        result = receive(self._parts, chunk)
+        self._parts.queues.record(IN_FLIGHT, 0)
+        return result
 
 
 class Stage0Owned(Overlap):

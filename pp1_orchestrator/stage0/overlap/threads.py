@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, Stage0Error, named_line
@@ -64,17 +65,7 @@ class LinkThread:
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; True when it ended in time. Results that were not taken are discarded to make room."""
-        end = time.monotonic() + timeout_s
-        asked = False
-        while self._thread.is_alive() and time.monotonic() < end:
-            with contextlib.suppress(queue.Full):
-                if not asked:
-                    self._outbox.put_nowait(None)
-                    asked = True
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get_nowait()
-            self._thread.join(CLOSE_POLL_S)
-        return not self._thread.is_alive()
+        return _end(self._thread, self._outbox, self._inbox, timeout_s)
 
     def _count(self, change: int) -> None:
         self.in_flight += change
@@ -126,17 +117,7 @@ class DecoderThread:
 
     def close(self, timeout_s: float) -> bool:
         """End the thread after its current chunk; True when it ended in time. Chunks that wait are discarded."""
-        end = time.monotonic() + timeout_s
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._jobs.get_nowait()
-            with contextlib.suppress(queue.Full):
-                self._jobs.put_nowait(None)
-            self._thread.join(CLOSE_POLL_S)
-            if time.monotonic() >= end:
-                break
-        return not self._thread.is_alive()
+        return _end(self._thread, self._jobs, self._jobs, timeout_s)
 
     def _offer(self, job: Job) -> bool:
         try:
@@ -161,3 +142,18 @@ class DecoderThread:
                     pipeline.finish(received)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._failure = error
+
+
+def _end(thread: threading.Thread, jobs: queue.Queue[Any], unwanted: queue.Queue[Any], timeout_s: float) -> bool:
+    """Give the thread None as its next job, and discard what is `unwanted`; True when it ended in time."""
+    end = time.monotonic() + timeout_s
+    while thread.is_alive():
+        with contextlib.suppress(queue.Empty):
+            while True:
+                unwanted.get_nowait()
+        with contextlib.suppress(queue.Full):
+            jobs.put_nowait(None)
+        thread.join(CLOSE_POLL_S)
+        if time.monotonic() >= end:
+            break
+    return not thread.is_alive()

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pp1_orchestrator.models.text.blend import Method, blend, interpolate
+from pp1_orchestrator.contract.text_recipe import BlendMethod
+from pp1_orchestrator.models.text.blend import blend, interpolate
 
 TOKENS, CHANNELS = 6, 16
 methods = st.sampled_from(["linear", "slerp"])
@@ -124,7 +125,7 @@ def test_every_step_of_a_way_comes_nearer(dtype, seed, steps, stretch):
     source, target = randoms(2, seed, dtype).split(1)
     acute = source.abs(), stretch * target.abs()
     steps = [0.0, *sorted(steps), 1.0]
-    ways: list[tuple[Method, tuple]] = [("linear", (source, target)), ("slerp", acute)]
+    ways: list[tuple[BlendMethod, tuple]] = [("linear", (source, target)), ("slerp", acute)]
     for method, (start, end) in ways:
         left = [(interpolate(start, end, f, method) - end).double().norm() for f in steps]
         slack = ROUNDING[dtype] * left[0]

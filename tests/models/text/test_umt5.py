@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers.models.auto import AutoTokenizer
+from transformers.models.umt5 import UMT5EncoderModel
 
 import pp1_orchestrator
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
