@@ -14,7 +14,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, first_line
 
-OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
+
+def _less_one(number: int | str) -> int:
+    return int(number) - 1
+
+
+OmegaConf.register_new_resolver("less_one", _less_one, replace=True)
 
 UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
 
@@ -39,7 +44,7 @@ def _describe(text: str, plain: Any) -> str:
     problem = problem[:1].lower() + problem[1:]
     if not path:
         return problem
-    value = plain
+    value: dict[str, Any] | list[Any] | None = plain
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(value, dict):
             value = value.get(part)

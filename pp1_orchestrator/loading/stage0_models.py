@@ -6,7 +6,7 @@ The leader loads its text encoder here, too. Other ranks do not import this modu
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
@@ -34,7 +34,7 @@ class LoadPhases:
         self.components: Components = {}
 
     @contextlib.contextmanager
-    def phase(self, name: str, device: torch.device) -> Iterator[Components]:
+    def phase(self, name: str, device: torch.device) -> Generator[Components]:
         """Times one part. The caller adds the bytes of its components to the dictionary that this yields."""
         start, parts = time.monotonic(), Components()
         yield parts

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -100,7 +100,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()

@@ -44,7 +44,7 @@ class Spec:
     kind: Literal["counter", "gauge", "histogram"]
     unit: str
     meaning: str
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict[str, str])
     buckets: tuple[float, ...] = ()
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +111,7 @@ class SpanRecorder:
         return _OpenSpan(self, phase, ids)
 
     @contextlib.contextmanager
-    def on_device(self, phase: str, **ids: Scalar) -> Iterator[None]:
+    def on_device(self, phase: str, **ids: Scalar) -> Generator[None]:
         """Context manager that also records the body's work on the device, once the device has finished it."""
         if self._clock is None:
             yield

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from pp1_orchestrator.models.checkpoints.reader import INDEX, Shape, Weights
@@ -52,7 +52,7 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
 
 def _config_beside(path: Path) -> dict[str, Any]:
     beside = path.parent / "config.json"
-    return msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
+    return msgspec.json.decode(beside.read_bytes(), type=dict[str, Any]) if beside.is_file() else {}
 
 
 def write_converted(

@@ -18,7 +18,7 @@ def fetch(source: str, target: Path) -> Path:
     Returns the new file or folder. Raises OSError with one line.
     """
     try:
-        from huggingface_hub import hf_hub_download, snapshot_download
+        from huggingface_hub import hf_hub_download, snapshot_download  # pyright: ignore[reportUnknownVariableType]
     except ImportError as error:
         raise OSError("huggingface-hub is not installed: pip install huggingface-hub") from error
     owner, repository, inside = source.split("/", 2)

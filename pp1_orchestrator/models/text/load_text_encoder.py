@@ -58,7 +58,7 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
             layer.quantize(tensor)
         else:
             set_weight(model, name, tensor)
-    model.set_input_embeddings(model.shared)
+    model.set_input_embeddings(model.shared)  # pyright: ignore[reportUnknownMemberType]
     if source.int8:
         log.info("text encoder in int8: relative error of its weights up to %.2g", largest_error(model))
     return model

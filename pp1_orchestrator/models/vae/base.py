@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from pp1_orchestrator.models.typed_torch import custom_op
+from pp1_orchestrator.typed_torch import custom_op
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class DecodeState:
     A fresh state starts a stream, whose first latent frame decodes to one pixel frame instead of four.
     """
 
-    entries: list[Tensor | None] = field(default_factory=list)
+    entries: list[Tensor | None] = field(default_factory=list[Tensor | None])
     started: bool = False
 
     @property

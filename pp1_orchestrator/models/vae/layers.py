@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, scaled_dot_product_attention, silu
 
-from pp1_orchestrator.models.typed_torch import vector_norm
+from pp1_orchestrator.typed_torch import vector_norm
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownVariableType]
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
@@ -99,7 +99,7 @@ def compile_decoder(
     """
     if not isinstance(decoder, WanDecoder | TaehvDecoder):
         return
-    decoder.compile(dynamic=False, backend=backend)
+    decoder.compile(dynamic=False, backend=backend)  # pyright: ignore[reportUnknownMemberType]
     state = DecodeState()
     latents = decoder.mean.new_zeros((frames, decoder.mean.shape[1], *size))
     for _ in range(2):
@@ -121,7 +121,7 @@ def _on_meta(path: Path, widths: Sequence[int], with_encoder: bool) -> Autoencod
 def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) -> Mapping[str, str]:
     """diffusers' names of the needed tensors -> the file's. Raises ValueError for another model's weights."""
     shapes = weights.shapes()
-    names = {key: key for key in shapes}
+    names: dict[str, str] = {key: key for key in shapes}
     if "decoder.conv1.weight" in names:  # Wan's own layout. The converter passes values through, here the names.
         names = convert_wan_vae_to_diffusers(names)
     names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}

@@ -8,7 +8,6 @@ whose sizes change while the window fills. Of a rank's part of a block, the sums
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 
 from pp1_orchestrator.models.wan.attention import FusedRMSNorm, FusedSelfAttention, SelfAttention
@@ -58,7 +57,9 @@ class CompiledRunner(EagerRunner):
         super().__init__(model, cache)
 
         def compiled(function: Callable[..., Any]) -> Any:
-            return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+            return torch.compile(  # pyright: ignore[reportUnknownMemberType]
+                function, fullgraph=True, dynamic=False, backend=backend
+            )
 
         for block in model.block_list():
             fuse_block(block, ops)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
-from pp1_orchestrator.models.typed_torch import custom_op
+from pp1_orchestrator.typed_torch import addmm_activation, custom_op
 
 
 def _empty_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def _empty_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """gelu(x·Wᵀ + b), tanh form. On CUDA the product's epilogue applies it, which saves a pass over the result."""
     if x.is_cuda:
-        out = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
+        out = addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
         return torch.unflatten(out, 0, x.shape[:-1])
     return gelu(linear(x, weight, bias), approximate="tanh")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from pp1_orchestrator.models.typed_torch import custom_op
 from pp1_orchestrator.models.wan.rope import rope_complex, rotate
+from pp1_orchestrator.typed_torch import custom_op
 
 ProductInput = Tensor | tuple[Tensor, Tensor]
 """What a block's matrix products take, [..., C]: rows in the model's type, or `quantize.Fp8Rows`."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from pp1_orchestrator.models.typed_torch import custom_op
 from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, empty_as, gated_add_float, layer_norm_float
+from pp1_orchestrator.typed_torch import custom_op
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
-from pp1_orchestrator.models.typed_torch import device_properties
+from pp1_orchestrator.typed_torch import device_properties
 
 AttentionKernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """q [P, S, H, D] over k, v [P, K, H, D] -> [P, H, S, D], and the log-sum-exps of the scores, [P, H, S, 1]."""

@@ -1,4 +1,4 @@
-"""What torch declares without types, with its types. Adds nothing to what torch does."""
+"""What torch declares without types, or not at all, with its types. Adds nothing to what torch does."""
 
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -8,8 +8,9 @@ from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_cuda: Any = torch.cuda
-_linalg: Any = torch.linalg
+_torch: Any = torch
+addmm_activation: Callable[..., Tensor] = _torch._addmm_activation
+scaled_mm: Callable[..., Tensor] = _torch._scaled_mm
 
 
 def custom_op(
@@ -30,9 +31,14 @@ def custom_op(
 
 def device_properties(device: torch.device) -> Any:
     """As `torch.cuda.get_device_properties`."""
-    return _cuda.get_device_properties(device)
+    return _torch.cuda.get_device_properties(device)
+
+
+def integers(tensor: Any) -> list[int]:
+    """Those of a tensor with one dimension."""
+    return tensor.tolist()
 
 
 def vector_norm(x: Tensor, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
     """As `torch.linalg.vector_norm`, the 2-norm."""
-    return _linalg.vector_norm(x, dim=dim, keepdim=keepdim)
+    return _torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim)
