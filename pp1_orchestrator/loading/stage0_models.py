@@ -71,7 +71,8 @@ def load_vae_parts(
     if encoder is not None:
         parts["vae_encoder"] = encoder.weight_bytes
     if debug.decode_s:
-        decoder = delayed(decoder, "decode", lambda latents, _: debug.decode_s * len(latents) / config.chunk_frames)
+        decode_s = debug.decode_s / config.chunk_frames
+        decoder = delayed(decoder, "decode", lambda latents: decode_s * len(latents))
     if encoder is not None and debug.encode_s:
         encoder = delayed(encoder, "encode", lambda _: debug.encode_s)
     return with_stage0_fault(decoder, settings), encoder, parts

@@ -16,7 +16,7 @@ from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import Limits
 
-JSON_TYPES: Mapping[type, str] = {type(None): "null", list: "array", dict: "object"}
+JSON_TYPES: Mapping[object, str] = {type(None): "null", list: "array", dict: "object"}
 """Names of types; all others keep Python's name."""
 EXPECTED: Mapping[str, str] = {
     "string_type": "str",

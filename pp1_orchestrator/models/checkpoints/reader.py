@@ -8,7 +8,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -199,7 +199,7 @@ def _unpickle(path: Path) -> Any:
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     if not isinstance(value, Mapping):
         return
-    for key, item in value.items():
+    for key, item in cast(Mapping[str, Any], value).items():
         if isinstance(item, Tensor):
             yield f"{prefix}{key}", item
         else:

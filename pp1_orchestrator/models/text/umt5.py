@@ -50,7 +50,11 @@ class CachedEncoder:
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
         self._lock = threading.Lock()
-        self._encode = lru_cache(CACHE_SIZE)(lambda text: encode([text]))
+
+        def encode_one(text: str) -> Tensor:
+            return encode([text])
+
+        self._encode = lru_cache(CACHE_SIZE)(encode_one)
 
     def encode(self, text: str) -> Tensor:
         """Returns [1, L, text_dim]."""

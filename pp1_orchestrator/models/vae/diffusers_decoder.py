@@ -3,7 +3,7 @@
 Exact for any AutoencoderKLWan on any device. `wan_decoder.py` is faster for Wan2.1's blocks.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import (
@@ -42,7 +42,7 @@ class DiffusersDecoder:
             first, state.started = not state.started, True
             frame = z[:, :, index : index + 1]
             frames.append(self._vae.decoder(frame, feat_cache=state.entries, feat_idx=[0], first_chunk=first))
-        pixels: Tensor = torch.cat(frames, dim=2)
+        pixels = torch.cat(frames, dim=2)
         if self._patch is not None:
-            pixels = unpatchify(pixels, patch_size=self._patch)
+            pixels = cast(Tensor, unpatchify(pixels, patch_size=self._patch))
         return pixels[0].transpose(0, 1).float().clamp_(-1, 1)

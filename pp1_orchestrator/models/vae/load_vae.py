@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownVariableType]
@@ -121,9 +121,9 @@ def _on_meta(path: Path, widths: Sequence[int], with_encoder: bool) -> Autoencod
 def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) -> Mapping[str, str]:
     """diffusers' names of the needed tensors -> the file's. Raises ValueError for another model's weights."""
     shapes = weights.shapes()
-    names: dict[str, str] = {key: key for key in shapes}
+    names = {key: key for key in shapes}
     if "decoder.conv1.weight" in names:  # Wan's own layout. The converter passes values through, here the names.
-        names = convert_wan_vae_to_diffusers(names)
+        names = cast(dict[str, str], convert_wan_vae_to_diffusers(names))
     names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
     check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in names.items()})
     return names

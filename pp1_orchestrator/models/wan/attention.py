@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,8 @@ def preferred_kernels(device: torch.device) -> Callable[[], AbstractContextManag
     Wan's shapes on Hopper, but not torch's first choice."""
     if device.type != "cuda":
         return nullcontext
-    kernel: Callable[..., AbstractContextManager[object]] = sdpa_kernel
-    return partial(kernel, _FASTEST_FIRST, set_priority=True)
+    prefer = cast(Callable[..., AbstractContextManager[object]], sdpa_kernel)
+    return partial(prefer, _FASTEST_FIRST, set_priority=True)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ whose sizes change while the window fills. Of a rank's part of a block, the sums
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from pp1_orchestrator.models.wan.attention import FusedRMSNorm, FusedSelfAttention, SelfAttention
