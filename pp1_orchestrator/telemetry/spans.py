@@ -100,7 +100,7 @@ class SpanRecorder:
         self._flows: deque[FlowPoint] = deque(maxlen=limit)
         self._lock = threading.Lock()
         self._dropped = 0
-        self._open = _OpenPhases()
+        self.open_phases = _OpenPhases()
         self._clock = clock
         self._pending: deque[_Pending] = deque(maxlen=PENDING_LIMIT)
         self._device_lock = threading.Lock()
@@ -154,7 +154,7 @@ class SpanRecorder:
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
         at_ns = time.monotonic_ns() if at_ns is None else at_ns
-        self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self._open.innermost(), at_ns))
+        self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self.open_phases.innermost(), at_ns))
 
     def _add_reached(self, clock: DeviceClock) -> None:
         """A device reaches the ends in their order."""
@@ -204,9 +204,9 @@ class _OpenSpan:
         self._recorder, self._phase, self._ids, self._start_ns = recorder, phase, ids, 0
 
     def __enter__(self) -> None:
-        self._recorder._open.names.append(self._phase)
+        self._recorder.open_phases.names.append(self._phase)
         self._start_ns = time.monotonic_ns()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._recorder.add(self._phase, self._start_ns, time.monotonic_ns(), **self._ids)
-        self._recorder._open.names.pop()
+        self._recorder.open_phases.names.pop()
