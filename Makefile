@@ -2,7 +2,7 @@
 # Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow lint types unit coverage docs clean
+.PHONY: help run test slow lint types unit coverage docs package sbom clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARGS ?=
@@ -46,5 +46,14 @@ docs: ## set up, then build the site of docs/ into build/site; a broken link is 
 	@scripts/setup.sh docs
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
+package: ## set up, then build dist/: the source archive and the wheel, both checked
+	@scripts/setup.sh package
+	@rm -rf dist *.egg-info  # an old list of files would be believed
+	@python -m build --no-isolation
+	@twine check --strict dist/*
+
+sbom: package ## the same, and dist/*.cdx.json: what an installation of the wheel consists of
+	@scripts/sbom.sh
+
 clean: ## forget caches and outputs, keep .venv
-	rm -rf outputs .coverage* .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf outputs .coverage* .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -4,9 +4,9 @@
     python -m benchmarks.beside_flashdreams
     python -m benchmarks.beside_flashdreams --device cpu --case small --sides "ours, eager"      # theirs needs CUDA
 
-Equal work: chunks of 3 latent frames, a window of 21 that is full, four denoising steps and a clean pass. Theirs is
-compiled in torch's default mode and replays CUDA graphs, as it does by itself but for the mode: with theirs compiling
-takes many minutes. Times are medians between device events, over all rounds; ratios are to the first side.
+Both do the same work: chunks of 3 latent frames, a full window of 21, four denoising steps and a clean pass. Theirs
+replays CUDA graphs, as it does by default, but is compiled in torch's default mode, because its own mode compiles for
+many minutes. Times are medians between device events over all rounds; ratios are relative to the first side.
 """
 
 import argparse

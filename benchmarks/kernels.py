@@ -2,8 +2,8 @@
 
     python -m benchmarks.kernels --case 14B-320x576 --way captured
 
-Printed before the kernels: milliseconds a chunk without a profiler, a median between device events. The kernels' own
-times are means over the chunks that were watched. On a CPU they are torch's operators (`--case small --way eager`).
+First prints the milliseconds per chunk without a profiler, a median between device events. The times of the kernels are
+means over the profiled chunks. On a CPU, torch's operators take the place of kernels (`--case small --way eager`).
 """
 
 import argparse

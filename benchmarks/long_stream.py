@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
     columns = ["latent frames", "FPS", "finite", "resident MiB"]
     columns += ["GPU MiB in use", "GPU MiB reserved"] if torch.cuda.is_available() else []
     sys.stdout.write(f"{describe()}\n{' '.join(options.set)}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
-    instruments = Instruments.make(settings.run.warmup_chunks)
+    instruments = Instruments(settings.run.warmup_chunks)
     config, samples = generator_config(settings.model), Samples(max(1, options.chunks // ROWS))
     Stream(settings, config, script_for(options.chunks), instruments, Unpaced(), [samples]).run()
 

@@ -96,7 +96,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rank", type=int, default=1)
     options = parser.parse_args(words)
     settings = settings_of(options.set, {"run.chunks": options.chunks, "supervision.restarts": 3})
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     events = instruments.events.subscribe(lambda: None)
     killer = Killer(options.rank, options.chunks // 3)
     config, script = generator_config(settings.model), script_for(options.chunks)

@@ -1,11 +1,11 @@
-"""The generator against diffusers' WanTransformer3DModel, both from one checkpoint that diffusers saved.
+"""The generator compared with diffusers' WanTransformer3DModel, both from one checkpoint that diffusers saved.
 
     python -m benchmarks.numerics                   # Wan2.1's 1.3B shape on a GPU, float32 and bfloat16
     python -m benchmarks.numerics --small --device cpu
 
-One chunk without history, at several diffusion times; random weights in which no norm is one and no bias zero. Errors
-are relative: the norm of the difference by the norm of diffusers' flow, once with diffusers in float32 and once in the
-same type, of which it spares times, norms and modulations.
+One chunk without history at several diffusion times. The weights are random; no norm is one and no bias is zero. Errors
+are the norm of the difference divided by the norm of diffusers' flow, once with diffusers in float32 and once with
+diffusers in the same type. In that type diffusers keeps times, norms and modulations in float32.
 """
 
 import argparse

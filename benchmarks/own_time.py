@@ -1,12 +1,12 @@
-"""The orchestrator's own time for a chunk: rank 0 and a leader in two processes, and a generator that does nothing.
+"""The orchestrator's own time for a chunk: rank 0 and a leader in two processes, with a generator that does nothing.
 
     python -m benchmarks.own_time --chunks 200
 
-Messages are as large as those of the 14B model at 320×576: each chunk brings latents back and sends the last ones as
-the context to rebuild from; every fifth one has a new prompt, whose embedding travels. The program's own planner,
-contract, link, leader and worker do the work, one chunk after the other. `leader` is what rank 0 waits after sending:
-the leader takes the message, checks it, runs the worker and begins to answer. Where rank 0 wakes late from sending, the
-leader has worked meanwhile: that is in `send` then, and `leader` may be less than nothing.
+Messages are as large as those of the 14B model at 320×576. Each chunk returns its latents and sends the previous ones
+as the context to rebuild from; every fifth chunk has a new prompt, whose embedding is sent. The program's own planner,
+contract, link, leader and worker do the work, one chunk after the other. `leader` is the time that rank 0 waits after
+sending, while the leader receives the message, checks it, runs the worker and begins to answer. If rank 0 wakes up
+late from sending, the leader has worked meanwhile. That time is in `send`, and `leader` can be negative.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Sizes:
 
 
 class NoGenerator:
-    """Gives back the noise that it is given."""
+    """A generator that returns its noise."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -84,7 +84,7 @@ class NoGenerator:
 
 
 class OneEmbedding(Routing):
-    """A routing whose prompts are all one embedding that is here already."""
+    """A routing that has one embedding for all prompts, and never encodes."""
 
     home: ClassVar[EncoderHome] = "rank0"
 
@@ -135,7 +135,7 @@ def one_chunk(planner: Planner, link: MeshLink) -> list[int]:
 
 
 def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
-    """Milliseconds of the PARTS of every chunk, by whether a new prompt travelled."""
+    """Milliseconds of the PARTS of every chunk, by whether a new prompt was sent."""
     use_loopback_for_gloo()
     store = host_store(2, LIMITS.start)
     process = mp.get_context("spawn").Process(target=lead, args=(store.port,), daemon=True)

@@ -1,11 +1,11 @@
-"""The generator's own kernels on one GPU, beside the same maths written out: error, microseconds, bytes a second.
+"""The generator's own kernels on one GPU, compared with plain torch code: error, microseconds, bytes per second.
 
     python -m benchmarks.row_kernels
-    python -m benchmarks.row_kernels --device cpu --only small      # the same operators' other form
+    python -m benchmarks.row_kernels --device cpu --only small      # the operators that a CPU uses
 
-Inputs are random, at the sizes that a pass of Wan2.1 1.3B (480×832) and 14B (320×576) has. Errors are the norm of the
-difference by the norm of what is written out, in float32; of what is rounded to 8 bits, with its scales applied. Bytes
-are those that must be read and written once. Times are those of launches replayed from a graph.
+Inputs are random and have the sizes of a pass of Wan2.1 1.3B (480×832) and 14B (320×576). The error is the norm of the
+difference divided by the norm of the plain result in float32; 8-bit results are multiplied by their scales first. Bytes
+are those that must be read and written once. Times are those of launches that are replayed from a graph.
 """
 
 import argparse
@@ -44,7 +44,7 @@ DTYPE, EPS = torch.bfloat16, 1e-6
 SIZES = ("1.3B-480x832", "14B-320x576")
 LAUNCHES, REPEATS = 20, 20
 Row = tuple[str, float, Callable[[], Any], int]
-"""A kernel's name, its error, a call, and the bytes of that call."""
+"""A kernel's name, its error, a call of it, and the bytes of that call."""
 
 
 def microseconds(call: Callable[[], Any], device: torch.device) -> float:
@@ -67,7 +67,7 @@ def root_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class Rows:
-    """One generator's inputs of a pass, and each kernel on them."""
+    """Inputs of one generator's pass, and each kernel on them."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         case, self._device = ALL_CASES[name], device
@@ -78,7 +78,7 @@ class Rows:
         self._tokens = math.prod(self._grid)
 
     def qk_norm_rope(self, ranks: int) -> Row:
-        """As one of so many ranks does it, which holds the last heads; the means that it is given are those of all."""
+        """As the last of `ranks` ranks runs it: it holds the last heads and gets the means over all heads."""
         table = rope_table(self._head, 6, *self._grid, self._device)
         cos_sin = rope_cos_sin(table)
         (q, k), weights = (self._made(), self._made()), self._values()
@@ -140,11 +140,11 @@ class Rows:
         return "rms_norm", worst, lambda: fused_rms_norm(x, None, weight, EPS, 0), x.nbytes * 2
 
     def _made(self, width: int | None = None) -> Tensor:
-        """Tokens' rows, as wide as the model where nothing else is said."""
+        """One row for each token, as wide as the model by default."""
         return torch.randn(1, self._tokens, width or self._width, device=self._device, dtype=DTYPE)
 
     def _values(self) -> list[Tensor]:
-        """A value for each column, twice."""
+        """Two values for each column."""
         return [torch.randn(self._width, device=self._device, dtype=DTYPE) for _ in range(2)]
 
     def _affine(self) -> Affine:

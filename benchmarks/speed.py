@@ -1,4 +1,4 @@
-"""Frames a second of every layout and overlap, one bench after the other, rotated so that no choice has the quiet time.
+"""Frames per second of every layout and overlap. Benches run one after the other, in another order in each round.
 
 python -m benchmarks.speed --chunks 60 --rounds 3
 """

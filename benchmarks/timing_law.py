@@ -1,11 +1,11 @@
-"""The timing law of the overlaps, with stages made long on purpose: M (mesh) and D (decode) for each other's place.
+"""The timing law of the overlaps, measured with slowed stages: first the mesh (M) is the slower one, then decoding (D).
 
     python -m benchmarks.timing_law --chunks 12
 
-Every row is one run of the program. `law` is what the run's own stage times (medians) make of the law: one after the
-other, or the longer of the two. With a context that needs pixels the mesh also waits for a third of the decoding and
-for one frame's encoding. `planned` is the period that `run=plan` predicts for the same settings, without running
-them; `memory` is the largest distance of a component's predicted bytes from those that the run reports.
+Each row is one run of the program. `law` is the period that the law gives for the run's own median stage times: their
+sum, or the longer of the two. With a context that needs pixels the mesh also waits for a third of the decoding and for
+encoding one frame. `planned` is the period that `run=plan` predicts for the same settings without running them.
+`memory` is the largest difference between a component's predicted bytes and those that the run reports.
 """
 
 import argparse

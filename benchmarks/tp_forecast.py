@@ -1,11 +1,11 @@
-"""What a tensor-parallel mesh would take for a chunk, from one GPU: a rank's own work measured, its sums by a model.
+"""Forecasts a chunk's time on a tensor-parallel mesh from one GPU: one rank's work measured, its all-reduces modelled.
 
     python -m benchmarks.tp_forecast --only 14B-320x576 --degrees 1 2 4
 
-The rank is the first of `degree`: it holds and computes its part, and its sums are counted and left out. A sum of n
-bytes over d ranks is taken to cost LATENCY + 2·(d−1)/d · n / BANDWIDTH, a ring's way; nothing of it is hidden behind
-work. LINKS states both for each kind of link: bandwidth of one direction that large sums reach, and the time of the
-smallest sum. `benchmarks.tp_measured` asks real ranks.
+The measured rank is the first of `degree`. It holds and computes its part; its all-reduces are counted and left out.
+An all-reduce of n bytes over d ranks is assumed to take LATENCY + 2·(d−1)/d · n / BANDWIDTH, as a ring does, and to
+overlap with nothing. LINKS has both for each kind of link: the bandwidth in one direction that large all-reduces
+reach, and the time of the smallest one. `benchmarks.tp_measured` measures real ranks.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from pp1_orchestrator.planning.op_counter import CountingShard
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Bytes a second in one direction, seconds of the smallest sum."""
+    """Bytes per second in one direction; seconds of the smallest all-reduce."""
 
     name: str
     bandwidth: float
     latency_s: float
 
     def seconds(self, degree: int, sums: int, nbytes: int) -> float:
-        """Seconds of this many sums with this many bytes in total."""
+        """Seconds of this many all-reduces with this many bytes in total."""
         if degree == 1:
             return 0.0
         return sums * self.latency_s + 2 * (degree - 1) / degree * nbytes / self.bandwidth
@@ -48,7 +48,7 @@ LINKS = (
 
 @dataclass(frozen=True, slots=True)
 class RankTime:
-    """One rank's chunk: its work, and what it asks of the link."""
+    """One rank's chunk: its work, and its all-reduces."""
 
     degree: int
     own_s: float
@@ -60,7 +60,7 @@ class RankTime:
 
 
 class Unsummed:
-    """The first of some ranks, whose sums are left out."""
+    """The first of several ranks, without its all-reduces."""
 
     rank = 0
 
@@ -75,7 +75,7 @@ class Unsummed:
 def measure(
     case: Case, degree: int, device: torch.device, dtype: torch.dtype, repeats: int, way: str = "eager"
 ) -> RankTime:
-    """A chunk of a full window. Raises ValueError where `degree` does not divide the model."""
+    """A chunk at a full window. Raises ValueError if `degree` does not divide the model."""
     counting = CountingShard(degree)
     chunks = RankChunks(case, counting, device, dtype, "eager")
     chunks.fill()
@@ -90,7 +90,7 @@ def measure(
 
 
 def row(name: str, found: RankTime, one: RankTime) -> str:
-    """one: the same of a mesh of one rank."""
+    """one: the chunk of a mesh of one rank."""
     totals = [found.total_s(link) for link in LINKS]
     forecast = " | ".join(f"{1e3 * total:.0f} | {PIXEL_FRAMES / total:.1f}" for total in totals)
     own = f"{1e3 * found.own_s:.1f} | {one.own_s / found.own_s:.2f} | {found.sums} | {found.nbytes / 2**20:.0f}"

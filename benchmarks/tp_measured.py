@@ -1,15 +1,16 @@
-"""Tensor-parallel meshes of Wan2.1's real sizes: milliseconds a chunk of the generator, one GPU a rank.
+"""Tensor-parallel meshes at Wan2.1's real sizes: milliseconds per chunk of the generator, one GPU for each rank.
 
     python -m benchmarks.tp_measured --only 14B-320x576 --degrees 1 2 4
     python -m benchmarks.tp_measured --only 1.3B-480x832 --degrees 2 --ways eager --shared
     python -m benchmarks.tp_measured --only small --degrees 2 --ways eager --device cpu
 
-`--shared`: all ranks on one GPU, as layout=gpu_shared has them, to compare values. Distances are relative and from one
-eager rank of the same type: of a stream's first chunk, and of the last one before the timed ones. `ranks alike`:
-whether every rank has the same bits then, which `latents` is a digest of, to compare starts.
+`--shared` puts all ranks on one GPU, as layout=gpu_shared does, to compare values. Distances are relative to one eager
+rank of the same type: for the first chunk of a stream, and for the last chunk before the timed ones. `ranks alike`
+says whether all ranks have the same bits then. `latents` is their digest, with which starts can be compared.
 """
 
 import argparse
+import hashlib
 import multiprocessing
 import sys
 import tempfile
@@ -35,7 +36,6 @@ from pp1_orchestrator.processes.process_tuning import (
     set_environment,
     use_loopback_for_gloo,
 )
-from pp1_orchestrator.telemetry.summary import ArrayDigest
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Timeouts, Topology
 from pp1_orchestrator.transport.tcp_store import host_store, join_store
 
@@ -45,7 +45,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a mesh is asked to do. device: cuda or cpu; shared: all ranks on the first one."""
+    """What a mesh measures. device: cuda or cpu; shared: all ranks are on the first device."""
 
     case: str
     degree: int
@@ -66,7 +66,7 @@ class Task:
 
 @torch.inference_mode()
 def act(index: int, task: Task) -> None:
-    """A rank's whole life; rank 0 makes the groups, as everywhere, and waits."""
+    """Runs one rank from start to end. Rank 0 makes the groups, as in the program, and waits."""
     limit_threads(1)
     use_loopback_for_gloo()
     device = task.device_of(index)
@@ -88,27 +88,26 @@ def act(index: int, task: Task) -> None:
 
 
 def run(task: Task) -> list[dict[str, Tensor]]:
-    """What each mesh rank has left. A helper that has used no GPU forks them: imports are done once for all tasks."""
+    """What each mesh rank has written. A helper process that has used no GPU forks them, so imports are done once."""
     multiprocessing.set_forkserver_preload(FORKSERVER_PRELOAD)
     mp.start_processes(act, (task,), nprocs=task.degree + 1, start_method="forkserver")
     return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
 
 
 def row(task: Task, ranks: Sequence[dict[str, Tensor]], one: dict[str, Tensor]) -> str:
-    """one: what one eager rank has left."""
+    """one: what one eager rank has written."""
     times = of(ranks[0]["ms"].tolist())
     off = " | ".join(f"{distance(ranks[0][name], one[name]):.1e}" for name in ("first", "last"))
     alike = all(torch.equal(ranks[0]["last"], rank["last"]) for rank in ranks)
     apart = "yes" if alike else f"{max(distance(rank['last'], ranks[0]['last']) for rank in ranks):.1e} apart"
     speed = f"{spread(times)} | {PIXEL_FRAMES * 1e3 / times[0]:.1f}"
-    latents = ArrayDigest()
-    latents.update(ranks[0]["last"].float().numpy())
-    bits = f"{apart} | {latents.hexdigest()[:12]}"
+    digest = hashlib.sha256(ranks[0]["last"].float().contiguous().numpy().data).hexdigest()
+    bits = f"{apart} | {digest[:12]}"
     return f"| {task.case} | {task.dtype} | {task.way} | {task.degree} | {speed} | {off} | {bits} |"
 
 
 def rows(options: argparse.Namespace, case: str, dtype: str) -> None:
-    """Printed as they come: the eager rank alone first, which all others are compared with."""
+    """Prints rows as they come. The first is a single eager rank, with which all others are compared."""
     pairs = [(1, "eager"), *((degree, way) for degree in options.degrees for way in options.ways)]
     one: dict[str, Tensor] = {}
     for degree, way in dict.fromkeys(pairs):

@@ -59,7 +59,7 @@ def script_for(chunks: int) -> Script:
 
 def run(settings: Settings) -> tuple[Summary, float]:
     """One stream, and the seconds until it was up. Raises the stream's failure."""
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     assert settings.run.chunks is not None
     script = script_for(settings.run.chunks)
     stream = Stream(settings, generator_config(settings.model), script, instruments, Unpaced(), [digests])

@@ -29,8 +29,13 @@ def _table() -> Iterator[str]:
     yield "| metric | kind | unit | labels | meaning |"
     yield "|---|---|---|---|---|"
     for spec in CATALOGUE:
-        labels = "<br>".join(f"`{label}`: {values}" for label, values in spec.labels.items()) or "–"
+        labels = "<br>".join(f"`{label}`: {_meant(values)}" for label, values in spec.labels.items()) or "–"
         yield f"| `{spec.name}` | {spec.kind} | {spec.unit} | {labels} | {spec.meaning} |"
+
+
+def _meant(values: str | tuple[str, ...]) -> str:
+    """What a label stands for: words, or all of its values."""
+    return values if isinstance(values, str) else ", ".join(f"`{value}`" for value in values)
 
 
 def _bucket_table() -> Iterator[str]:

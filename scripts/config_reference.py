@@ -13,12 +13,12 @@ from scripts.conf_files import CONF, ConfFile, defaults, options, read
 TARGET = CONF.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-Every key of the program, what it may hold and what it holds by default. Any of them can be given on the command line:
-`python -m pp1_orchestrator run=bench overlap=sync seed=7`, and `--cfg job` shows the outcome. A group's option sets all
-keys of its group; single keys are changed behind it: `overlap=stage0_owned overlap.d_in=2`. What can't be is refused in
-one line before anything is started.
+Every setting, with its type and bounds, its default and its meaning. Set any of them on the command line:
+`python -m pp1_orchestrator run=bench overlap=sync seed=7`; `--cfg job` shows the result.
+An option of a group sets all keys of the group, and single keys override it:
+`overlap=stage0_owned overlap.d_in=2`. A wrong setting is refused in one line before any process starts.
 
-This page is made by `python -m scripts.config_reference` from `pp1_orchestrator/config/schema.py` and `conf/`.
+`python -m scripts.config_reference` generates this page from `pp1_orchestrator/config/schema.py` and `conf/`.
 """
 COLUMNS = "| key | may be | default | meaning |\n|---|---|---|---|"
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Sets the project up: scripts/setup.sh [run|test|docs]. Quick when nothing has changed since the last time.
+# Sets the project up: scripts/setup.sh [run|test|docs|package]. Quick when nothing has changed since the last time.
 #   run   .venv in the root with the pinned packages
 #   test  the same, and Chromium and Prometheus for the tests that need them
 #   docs  the same as run, and MkDocs
+#   package  the same as run, and what builds and checks a release
 # PYTHON names the interpreter to take, otherwise the first fitting one on the PATH is taken.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -128,9 +129,16 @@ get_mkdocs() {
     .venv/bin/python -m pip install -q -c constraints.txt -e '.[docs]' || stop "pip could not install MkDocs"
 }
 
+get_release_tools() {
+    if [ -x .venv/bin/twine ]; then return; fi
+    say "installing the tools of a release"
+    .venv/bin/python -m pip install -q -c constraints.txt -e '.[release]' || stop "pip could not install the tools of a release"
+}
+
 case $mode in
     run) install_packages ;;
     test) install_packages; get_chromium; get_prometheus ;;
     docs) install_packages; get_mkdocs ;;
-    *) stop "unknown mode '$mode': run, test or docs" ;;
+    package) install_packages; get_release_tools ;;
+    *) stop "unknown mode '$mode': run, test, docs or package" ;;
 esac

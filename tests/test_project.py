@@ -43,7 +43,7 @@ def python_matrix() -> list[str]:
 
 
 def test_each_kind_of_check_has_its_workflow():
-    names = {"audit", "docs", "lint", "system", "unit"}
+    names = {"audit", "docs", "lint", "release", "system", "unit"}
     assert {path.stem for path in WORKFLOWS} == {load(path)["name"] for path in WORKFLOWS} == names
 
 
@@ -110,7 +110,9 @@ def test_every_development_tool_is_pinned():
         line.partition("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().splitlines()
     }
-    wanted = [re.split(r"[\[<>=]", line)[0] for line in PYPROJECT["project"]["optional-dependencies"]["dev"]]
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    lines = [*extras["dev"], *extras["docs"], *extras["release"]]
+    wanted = [re.split(r"[\[<>=]", line)[0] for line in lines]
     assert [name for name in wanted if name not in pinned] == []
 
 

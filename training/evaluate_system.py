@@ -109,7 +109,7 @@ def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor],
     settings = load_settings(composed)
     config = check(settings, {"bench"})
     sink = JudgedChunks(plan.wanted)
-    stream = Stream(settings, config, plan.script, Instruments.make(settings.run.warmup_chunks), sink)
+    stream = Stream(settings, config, plan.script, Instruments(settings.run.warmup_chunks), sink)
     stream.run()
     latencies = [u.applied_chunk - u.accepted_chunk for u in stream.session.updates() if u.applied_chunk is not None]
     return sink.frames, latencies

@@ -1,4 +1,4 @@
-"""What the faults did, as tables in Markdown. Knows no program."""
+"""The outcomes of the faults as Markdown tables. Knows nothing of the program."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,7 +39,7 @@ def end_row(fault: str, found: Shutdown) -> list[str]:
 
 def departure_rows(fault: str, found: Departure) -> list[list[str]]:
     return [
-        [fault, "let go after s", f"{found.reaped_s:.1f}"],
+        [fault, "removed after s", f"{found.reaped_s:.1f}"],
         [fault, "longest wait for a frame at the other viewer, s", f"{found.gap_s:.2f}"],
     ]
 
@@ -61,4 +61,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def document(about: str, tables: Mapping[str, str]) -> str:
     """about: date, versions, machine and choices."""
     parts = [f"## {title}\n\n{text}" for title, text in tables.items() if text.count("\n") > 1]
-    return "\n\n".join([f"# Faults on purpose\n\n{about}", *parts]) + "\n"
+    return "\n\n".join([f"# Injected faults\n\n{about}", *parts]) + "\n"

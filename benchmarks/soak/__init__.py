@@ -1,1 +1,1 @@
-"""A served program under changing viewers and prompts for long, and whether it grows: `python -m benchmarks.soak`."""
+"""Serves for many chunks while viewers and prompts change, and checks for growth: `python -m benchmarks.soak`."""

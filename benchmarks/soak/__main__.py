@@ -1,7 +1,7 @@
-"""A served program with viewers who come and go and prompts that change, for many chunks: does it grow?
+"""Serves for many chunks while viewers come and go and prompts change. Reports whether any process grows.
 
 python -m benchmarks.soak --chunks 2000
-python -m benchmarks.soak --chunks 200 --leak fd    # the program with a leak on purpose: must end with exit code 1
+python -m benchmarks.soak --chunks 200 --leak fd    # with a leak on purpose: must end with exit code 1
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a process holds over time, and which of it grows. Knows no program."""
+"""Samples of a process's resources over time, and which of them grow. Knows nothing of the program."""
 
 import time
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ import numpy as np
 import psutil
 
 RSS_LIMIT_MB = 2.0
-"""For each thousand chunks."""
+"""Allowed for each thousand chunks."""
 COUNTED = ("fds", "threads", "children")
 LOOKS, LOOK_S = 4, 0.02
 SETTLED = 3
-"""Samples at the beginning and at the end of which the least counts: a viewer may just be coming or going."""
+"""The minimum of this many samples counts, at the beginning and at the end: a viewer may be joining or leaving."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a process held after this many chunks."""
+    """The resources of a process after this many chunks."""
 
     chunk: int
     rss_mb: float
@@ -27,7 +27,7 @@ class Sample:
 
 
 def sample(pid: int, chunk: int) -> Sample:
-    """The least of some looks at the files: a request, as for the number of the chunk, has a socket for a moment."""
+    """One sample. The number of files is the least of several looks: a request for the state briefly has a socket."""
     process, looks = psutil.Process(pid), []
     for _ in range(LOOKS):
         looks.append(process.num_fds())
@@ -44,7 +44,7 @@ def slope_mb(samples: Sequence[Sample]) -> float:
 
 
 def grown(samples: Sequence[Sample], rss_limit_mb: float = RSS_LIMIT_MB) -> list[str]:
-    """What has grown, in words; nothing is said of a process that has not."""
+    """What has grown, in words; empty for a process that has not grown."""
     found = []
     for name in COUNTED:
         first, last = (min(getattr(s, name) for s in part) for part in (samples[:SETTLED], samples[-SETTLED:]))

@@ -1,4 +1,4 @@
-"""The program with leaks of our making: a soak must catch each of them. PP1_LEAK names them, with commas between.
+"""The program with leaks on purpose, to check that a soak finds them. PP1_LEAK names them, separated by commas.
 
 `python -m benchmarks.soak.leaking` takes the program's own arguments.
 """
@@ -24,7 +24,7 @@ LEAKS: Mapping[str, Callable[[], Any]] = {
 
 
 def leak(kinds: Sequence[str]) -> None:
-    """Lose one more of each every second, for ever."""
+    """Leak one more of each every second, without end."""
     kept: list[Any] = []
     while True:
         kept += [LEAKS[kind]() for kind in kinds]

@@ -13,7 +13,7 @@ from tests.system.program import Running, running
 
 PROMPTS = ("a red circle moving left on a blue background", "a yellow star spinning on a black background")
 FAST = "stream.fps=60"
-"""Chunks as fast as they can be made."""
+"""Faster than chunks can be made."""
 PROMPT_EVERY, VIEWER_EVERY, SAMPLE_EVERY = 10, 25, 5
 """Chunks."""
 
@@ -21,7 +21,7 @@ Ranks = dict[str, list[Sample]]
 
 
 def soak(out: Path, warmup: int, chunks: int, leak: str | None = None, *choices: str) -> Ranks:
-    """Samples of each rank over `chunks` chunks after `warmup`; leak: names of leaks of our making, with commas."""
+    """Samples of each rank over `chunks` chunks after `warmup`; leak: names of deliberate leaks, with commas."""
     module = "pp1_orchestrator" if leak is None else "benchmarks.soak.leaking"
     environment = dict(os.environ) if leak is None else {**os.environ, VARIABLE: leak}
     with running(*CHOICES, FAST, *choices, out=out, module=module, environment=environment) as program:
@@ -39,7 +39,7 @@ def soak(out: Path, warmup: int, chunks: int, leak: str | None = None, *choices:
 
 
 def _go_on(program: Running, chunks: int, note: Callable[[], None]) -> None:
-    """Viewers come, watch and go, prompts change; nobody watches when a sample is taken."""
+    """Viewers join and leave, and prompts change. Nobody watches while a sample is taken."""
     start, prompts = program.state()["chunk"], itertools.cycle(PROMPTS)
     for chunk in range(start, start + chunks, SAMPLE_EVERY):
         wait_for(lambda chunk=chunk: program.state()["chunk"] >= chunk, "more chunks")

@@ -60,7 +60,9 @@ def _speed() -> list[Panel]:
             "s",
             Query(mean(pp1.PHASE, "phase, rank"), "{{phase}} (rank {{rank}})"),
         ),
-        chart("Overlap score", "Share of rank 0's work that is hidden.", "none", Query(of(pp1.SCORE), "score")),
+        chart(
+            "Overlap score", "Overlapped time by the time of the shorter stage.", "none", Query(of(pp1.SCORE), "score")
+        ),
     ]
 
 

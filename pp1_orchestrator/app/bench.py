@@ -1,7 +1,6 @@
 """run=bench: makes a number of chunks as fast as possible. Also writes what any run leaves in its folder."""
 
 import logging
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,26 +28,20 @@ REFRESH_S = 0.2
 def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Run and write the results. Then raises the stream's failure, or StopRequested if a signal ended the run."""
     write_plan(make_plan(settings, config), out / "plan.json")
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     video, trace_folder = settings.stream, out if settings.trace else None
-    stopped = threading.Event()
     with ExitStack() as opened:
         recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
         opened.callback(recorder.close)
         stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder)
         opened.callback(stream.close)
-
-        def stop() -> None:
-            stopped.set()
-            stream.session.request_stop()
-
-        with on_signals(stop):
+        with on_signals(stream.session.request_stop) as stop:
             stream.session.start()
             _show_progress(stream.session, instruments, settings.run.chunks)
     _log_result(write_results(settings, instruments, digests, stream, out), out)
     if stream.session.failure is not None:
         raise stream.session.failure
-    if stopped.is_set():
+    if stop.received:
         raise StopRequested  # ends the whole sweep, not only this job
 
 

@@ -40,7 +40,7 @@ def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) 
             try:
                 log.info("%s is there", fetch(source, place))
             except OSError as error:
-                raise ConfigError(f"model.hub.{part}={source}: {error}; docs/models.md says what lies where") from error
+                raise ConfigError(f"model.hub.{part}={source}: {error}; docs/models.md lists the files") from error
     shutil.rmtree(model.folder / PARTIAL_FOLDER, ignore_errors=True)
 
 

@@ -37,17 +37,16 @@ log = logging.getLogger(__name__)
 
 def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
     """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
-    web = Web(settings)
-    instruments, trace_folder = Instruments.make(settings.run.warmup_chunks), out if settings.trace else None
+    instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
+    web = Web(settings, instruments, out)
     with ExitStack() as opened:
-        sink = web.make_sink(instruments, out)
-        opened.callback(sink.close)
-        stream = Stream(settings, config, script, instruments, sink, trace_folder=trace_folder)
+        opened.callback(web.sink.close)
+        stream = Stream(settings, config, script, instruments, web.sink, trace_folder=trace_folder)
         opened.callback(stream.close)
-        monitor = ResourceMonitor(stream.session, stream.ranks, stream.memory, instruments.metrics, instruments.events)
+        monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events)
         opened.callback(monitor.close)
         stream.session.start()
-        web.serve(stream.session, instruments, out)
+        web.serve(stream.session)
     try:
         write_results(settings, instruments, None, stream, out)
     except Stage0Error as error:  # the stream itself was fine
@@ -58,11 +57,14 @@ def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) 
 
 
 class Web:
-    """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use."""
+    """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use.
 
-    def __init__(self, settings: Settings) -> None:
-        serving, stream = settings.serving, settings.stream
-        self._loop_limit_s = settings.deadlines.loop
+    sink: shows the stream in real time and encodes it once for all viewers. out: the run's folder, which gets clips.
+    """
+
+    def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
+        serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
+        self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
         self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
@@ -70,40 +72,30 @@ class Web:
         self._video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
         )
-        self._clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
-        self._broadcaster: Broadcaster | None = None
-        self._clips: ClipRecorder | None = None
-
-    def make_sink(self, instruments: Instruments, out: Path) -> PacedSink:
-        """The stream's frames, shown in real time and encoded once for all viewers. Clips are written below `out`."""
-        video, metrics = self._video, instruments.metrics
-        metrics.target_fps(video.fps)
+        metrics.target_fps(stream.fps)
 
         def on_clip(clip: Clip) -> None:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
-        self._broadcaster = Broadcaster(video, metrics)
-        self._clips = ClipRecorder(out / "clips", video, self._clip_limits, metrics, on_clip)
-        consumers, idle = [self._broadcaster, self._clips], placeholder(video.height, video.width)
-        return PacedSink(consumers, video.fps, idle, metrics, instruments.receipts.shown)
+        clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
+        self._broadcaster = Broadcaster(self._video, metrics)
+        self._clips = ClipRecorder(out / "clips", self._video, clip_limits, metrics, on_clip)
+        consumers, idle = [self._broadcaster, self._clips], placeholder(stream.height, stream.width)
+        self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
 
-    def serve(self, session: Session, instruments: Instruments, out: Path) -> None:
-        """Serve until a signal comes or the stream ends. out: the run's folder."""
-        assert self._broadcaster is not None
-        assert self._clips is not None
-        settings, metrics = self._server_settings, instruments.metrics
+    def serve(self, session: Session) -> None:
+        """Serve until a signal comes or the stream ends."""
+        settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
         policy = CandidatePolicy(self._address)
         peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
-        app = create_app(
-            session, peers, self._clips, instruments.events, metrics.registry, settings, mount_panel, metrics.limited
-        )
+        app = create_app(session, peers, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited)
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played
 
         def started() -> None:
             log.info("the page is at http://%s:%d/", settings.host, settings.port)
-            watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, out)
+            watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 
         server = HttpServer(app, settings.limits, started)

@@ -3,13 +3,10 @@
 Opened and closed as one thing. Decides nothing while the stream runs.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +21,14 @@ from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
-    check_encoder,
-    check_vae,
+    check_stage0_models,
     load_encoder,
     load_vae_parts,
     make_prompt_limit,
 )
 from pp1_orchestrator.models.vae.pixel_format import pixel_format_for
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
     peak_bytes,
@@ -50,7 +46,6 @@ from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
-from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.supervision.watchdog import ProcessWatchdog
@@ -66,27 +61,18 @@ RANK0 = "0"
 REJECTED_EPOCHS_LIMIT = 3
 
 
-@dataclass(frozen=True, slots=True)
 class Instruments:
     """What observes one run. Made before the stream: the server and the sinks need a part of it."""
 
-    metrics: Metrics
-    events: EventBus
-    receipts: Receipts
-    chunk_log: ChunkLog
-    queues: QueueDepths
-    record: Recording
-
-    @classmethod
-    def make(cls, warmup_chunks: int) -> Instruments:
-        metrics, events = Metrics(warmup_chunks), EventBus()
-        return cls(metrics, events, Receipts(events, metrics), ChunkLog(), QueueDepths(metrics), Recording())
+    def __init__(self, warmup_chunks: int) -> None:
+        self.metrics, self.events = Metrics(warmup_chunks), EventBus()
+        self.receipts = Receipts(self.events, self.metrics)
+        self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
 
 
 def check_models(settings: Settings) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_vae(settings, CONTEXTS[settings.context.name]().needs_pixels)
-    check_encoder(settings)
+    check_stage0_models(settings, CONTEXTS[settings.context.name].needs_pixels)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -104,28 +90,36 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 
 
 class StreamBuilder:
-    """Loads rank 0's models when it is made; `build` connects them to the mesh."""
+    """Loads rank 0's models when it is made; `build` puts them together with all else that a session needs."""
 
-    def __init__(self, settings: Settings, config: WanConfig, mesh: Supervisor, spans: SpanRecorder) -> None:
-        self._settings, self._config, self._mesh, self._spans = settings, config, mesh, spans
-        device, deadlines = torch.device(settings.layout.device), settings.deadlines
-        self._device, self._context = device, CONTEXTS[settings.context.name]()
+    def __init__(self, settings: Settings, config: WanConfig, supervisor: Supervisor, spans: SpanRecorder) -> None:
+        self._settings, self._config, self._supervisor, self._spans = settings, config, supervisor, spans
+        self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
+        self._context = CONTEXTS[settings.context.name]()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
-        with self.loading.phase("pixels", device) as parts:
-            decoder, encoder, components = load_vae_parts(settings, config, device, self._context.needs_pixels)
-            self._decoder, self._frame_encoder = decoder, encoder
+        with self.loading.phase("pixels", self._device) as parts:
+            loaded = load_vae_parts(settings, config, self._device, self._context.needs_pixels)
+            self._decoder, self._frame_encoder, components = loaded
             parts |= components
-        self._routing = self._make_routing(device)
+        routing, text_encoder = ROUTINGS[settings.routing.name], None
+        if routing.home == "rank0":
+            with self.loading.phase("prompts", self._device) as parts:
+                text_encoder, parts["text_encoder"] = load_encoder(settings, config, self._device, self._device)
+        self._routing = routing(text_encoder)
         self._limit = make_prompt_limit(settings, config)
 
     def build(
-        self, script: Script, instruments: Instruments, sink: FrameSink, observers: Sequence[BaseObserver]
-    ) -> tuple[ChunkPipeline, SessionParts, MeshLink]:
-        """Wait for the mesh and connect everything to it. Raises what `Mesh.connect` raises."""
-        settings = self._settings
-        link = self._mesh.connect()
+        self,
+        link: MeshLink,
+        script: Script,
+        instruments: Instruments,
+        sink: FrameSink,
+        observers: Sequence[BaseObserver],
+    ) -> SessionParts:
+        """The parts of a session. link: to the first mesh."""
+        settings, config, context = self._settings, self._config, self._settings.context
         prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
         history = LatentHistory(self._history_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
@@ -139,12 +133,13 @@ class StreamBuilder:
         pack = partial(wire.pack_envelope, device=link.device)
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
-        planner = self._make_planner(history)
-        pipeline = ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit)
-        parts = SessionParts(
-            pipeline=pipeline,
+        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
+        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
+        planner = Planner(spec, settings.seed, self._context, self._routing, history)
+        return SessionParts(
+            pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
             make_overlap=partial(self._make_overlap, instruments),
-            supervisor=self._mesh,
+            supervisor=self._supervisor,
             lifecycle=lifecycle,
             requests=requests,
             timeline=timeline,
@@ -155,26 +150,11 @@ class StreamBuilder:
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
-        return pipeline, parts, link
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
         return OVERLAPS[chosen.name](parts)
-
-    def _make_routing(self, device: torch.device) -> Routing:
-        kind = ROUTINGS[self._settings.routing.name]
-        if kind.home != "rank0":
-            return kind(None)
-        with self.loading.phase("prompts", device) as parts:
-            encoder, parts["text_encoder"] = load_encoder(self._settings, self._config, device, device)
-        return kind(encoder)
-
-    def _make_planner(self, history: LatentHistory) -> Planner:
-        settings, config, context = self._settings, self._config, self._settings.context
-        size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
-        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
-        return Planner(spec, settings.seed, self._context, self._routing, history)
 
 
 class Stream:
@@ -201,20 +181,19 @@ class Stream:
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
         layout = LAYOUTS[settings.layout.name]
-        self._mesh = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
+        self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            builder = StreamBuilder(settings, config, self._mesh, self._spans)
+            builder = StreamBuilder(settings, config, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
-            self._pipeline, parts, link = builder.build(script, instruments, sink, observers)
+            link = self._supervisor.connect()
+            parts = builder.build(link, script, instruments, sink, observers)
+            self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
             self.session = Session(parts, link, self._info())
-            self._watchdog = ProcessWatchdog(  # last, because it starts a thread
-                partial(_own_timers, builder.decode_timer, self._mesh),
-                settings.deadlines.message,
-                instruments.events,
-                trace_folder,
-            )
+            watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
+            # Last, because it starts a thread.
+            self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder)
         except BaseException:
-            self._mesh.stop(None, 0.0)
+            self._supervisor.stop(None, 0.0)
             raise
         choices = " ".join(f"{key}={value}" for key, value in run_choices(settings).items())
         log.info("%s is up in %.1f s", choices, time.monotonic() - started)
@@ -237,43 +216,29 @@ class Stream:
         link_is_free = self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
-        self._mesh.stop(shutdown, max(0.0, end - time.monotonic()))
+        self._supervisor.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
         if self._trace_folder is not None:
-            write_trace_part(self._spans, self._trace_folder)
+            self._spans.write_part(self._trace_folder)
 
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
         own = {**self._components, "peak": peak_bytes(self._device)}
-        return {RANK0: own, **self._mesh.memory()}
+        return {RANK0: own, **self._supervisor.mesh.memory()}
 
     def ranks(self) -> dict[str, Any]:
-        """pid, device and state of each rank."""
-        state = "down" if self.session.done.is_set() else "up"
-        return {RANK0: {"pid": os.getpid(), "device": str(self._device), "state": state}, **self._mesh.ranks()}
-
-    def _ranks_with_memory(self) -> dict[str, Any]:
-        memory = self.memory()
+        """pid, device, state and memory of each rank."""
+        memory, state = self.memory(), "down" if self.session.done.is_set() else "up"
+        own = {"pid": os.getpid(), "device": str(self._device), "state": state}
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
-            for rank, facts in self.ranks().items()
+            for rank, facts in {RANK0: own, **self._supervisor.mesh.ranks()}.items()
         }
 
     def _info(self) -> SessionInfo:
-        settings, stream, deadlines = self._settings, self._settings.stream, self._settings.deadlines
-        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed, "fps": stream.fps}
-        choices |= {"height": stream.height, "width": stream.width}
+        settings, deadlines = self._settings, self._settings.deadlines
+        choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed}
+        choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
-        return SessionInfo(
-            choices,
-            self._ranks_with_memory,
-            lambda: self._watchdog.stalled_on,
-            deadlines.heartbeat,
-            deadlines.chunk,
-            deadlines.stop,
-        )
-
-
-def _own_timers(decoding: ResponseTimer, mesh: Supervisor) -> dict[str, ResponseTimer]:
-    """The timers of what this process itself does."""
-    return {"decoding": decoding} | ({} if mesh.inline_timer is None else {"generating": mesh.inline_timer})
+        limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
+        return SessionInfo(choices, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)

@@ -21,7 +21,7 @@ def _less_one(number: int | str) -> int:
 
 OmegaConf.register_new_resolver("less_one", _less_one, replace=True)
 
-UNREADABLE = "can't be read as key=value; a value with other signs than . - / : is quoted once more: \"a='b, c!'\""
+UNREADABLE = "can't be read as key=value; quote a value with special characters twice: \"key='a, b!'\""
 
 
 def load_settings(composed: DictConfig) -> Settings:
@@ -61,10 +61,11 @@ def one_line(error: BaseException) -> str:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {UNREADABLE}"
+        known = "=" in (error.override or "")
+        return f"{error.override}: {UNREADABLE if known else 'not a setting; expected key=value, such as run=bench'}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
-        return f"{several[1]}: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m"
+        return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"
     if unknown := re.match(r"Could not override '(.+?)'", text):
         return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
     return text

@@ -87,13 +87,13 @@ def _check_heads(config: WanConfig) -> None:
 def _check_widths(settings: Settings) -> None:
     widths = settings.stage0.widths
     if len(widths) != VAE_LEVELS:
-        raise ConfigError(f"stage0.widths={list(widths)}: one for each size of the picture, {VAE_LEVELS} in all")
+        raise ConfigError(f"stage0.widths={list(widths)}: needs {VAE_LEVELS} numbers, one for each resolution")
 
 
 def _check_deadlines(settings: Settings) -> None:
     answer, message = settings.deadlines.answer, settings.deadlines.message
     if answer > message:
-        raise ConfigError(f"deadlines.answer={answer:g}: no wait lasts longer than deadlines.message={message:g}")
+        raise ConfigError(f"deadlines.answer={answer:g}: must not be longer than deadlines.message={message:g}")
 
 
 def _check_bench_ends(settings: Settings) -> None:
@@ -115,7 +115,7 @@ def _check_compiled(settings: Settings) -> None:
         )
     split_over_gpus = layout.mesh_ranks > 1 and any(name.startswith("cuda") for name in layout.devices[1:])
     if layout.compile and split_over_gpus and layout.backend == "gloo":
-        raise ConfigError("layout.backend=gloo: sums of GPUs' compiled passes go through NCCL alone; possible: nccl")
+        raise ConfigError("layout.backend=gloo: compiled passes on several GPUs need NCCL; possible: nccl")
 
 
 def _has_fp8(device: str) -> bool:
@@ -127,7 +127,7 @@ def _check_devices(settings: Settings) -> None:
     unknown = [name for name in re.findall(r"\{[^}]*\}?|\}", layout.mesh_device) if name not in (RANK, INDEX)]
     if unknown:
         raise ConfigError(
-            f"layout.mesh_device={layout.mesh_device}: {unknown[0]} stands for nothing; possible: {RANK}, {INDEX}"
+            f"layout.mesh_device={layout.mesh_device}: {unknown[0]} is not a placeholder; possible: {RANK}, {INDEX}"
         )
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     for rank, name in enumerate(layout.devices):
@@ -152,7 +152,7 @@ def _check_backend(settings: Settings) -> None:
         raise ConfigError(f"layout.backend=nccl: not for layout.mesh_device={layout.mesh_device}; possible: gloo")
     if layout.backend == "nccl" and len(set(own)) < len(own) and not _several_hosts(layout.environment):
         raise ConfigError(
-            f"layout.mesh_device={layout.mesh_device}: one device for several ranks; possible with layout=gpu_shared"
+            f"layout.mesh_device={layout.mesh_device}: several ranks on one device; possible with layout=gpu_shared"
         )
     for variable in layout.environment:
         if not re.fullmatch(r"(TORCH_)?(NCCL|GLOO)_[A-Z0-9_]+=.*", variable):

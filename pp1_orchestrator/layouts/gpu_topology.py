@@ -38,27 +38,21 @@ def topology() -> dict[GpuPair, str]:
     return read_topology(answer.stdout)
 
 
-def slowest_link(gpus: Sequence[int], links: Mapping[GpuPair, str]) -> str | None:
-    """The kind of link of a pair without NVLink, else of any pair; None where nothing is known."""
-    words = [links[pair] for pair in itertools.combinations(gpus, 2) if pair in links]
-    return next((word for word in words if not word.startswith(NVLINK)), words[0] if words else None)
-
-
 def advice(devices: Sequence[str], links: Mapping[GpuPair, str]) -> tuple[bool, str] | None:
     """Whether to split a model over these devices, and one line that says why; None where nothing is known.
 
     Args:
         devices: torch's names. CUDA_VISIBLE_DEVICES maps them to the driver's numbers.
     """
-    gpus = [_driver_number(device) for device in devices]
-    known = [gpu for gpu in gpus if gpu is not None]
-    word = slowest_link(known, links) if len(known) == len(gpus) else None
-    if word is None:
+    gpus = [gpu for gpu in map(_driver_number, devices) if gpu is not None]
+    found = [links[pair] for pair in itertools.combinations(gpus, 2) if pair in links]
+    if len(gpus) < len(devices) or not found:
         return None
-    if word.startswith(NVLINK):
-        return True, f"{', '.join(devices)} are joined by NVLink ({word})"
+    slow = next((link for link in found if not link.startswith(NVLINK)), None)
+    if slow is None:
+        return True, f"{', '.join(devices)} are joined by NVLink ({found[0]})"
     return False, (
-        f"{', '.join(devices)} are not all joined by NVLink but by PCIe ({word}): sums over the mesh will be slow; "
+        f"{', '.join(devices)} are not all joined by NVLink but by PCIe ({slow}): sums over the mesh will be slow; "
         f"{len(devices)} streams with layout=gpu_1p1 give more frames than one that is split"
     )
 

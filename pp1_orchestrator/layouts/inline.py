@@ -16,7 +16,7 @@ from pp1_orchestrator.mesh.build_generator import load_weights, make_generator, 
 from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
-from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.transport.link import InlineChannel, MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 
@@ -55,7 +55,7 @@ class InlineMesh(Mesh):
         self._channel.release()
         gc.collect()
         if self._folder is not None:
-            write_trace_part(self._spans, self._folder)
+            self._spans.write_part(self._folder)
 
 
 class InlineLayout(Layout):

@@ -3,36 +3,13 @@
 import os
 import signal
 from multiprocessing.connection import wait
-from typing import Protocol
-
-
-class RankProcess(Protocol):
-    """What rank 0 needs of a process. `multiprocessing.Process` implements it, too."""
-
-    @property
-    def pid(self) -> int | None: ...
-
-    @property
-    def sentinel(self) -> int:
-        """Ready for `multiprocessing.connection.wait` once the process has ended."""
-        ...
-
-    @property
-    def exitcode(self) -> int | None:
-        """None while the process lives, and afterwards where only its parent can know."""
-        ...
-
-    def is_alive(self) -> bool: ...
-
-    def kill(self) -> None: ...
-
-    def join(self, timeout: float | None = None) -> None: ...
+from multiprocessing.process import BaseProcess
 
 
 class ForeignProcess:
-    """A process that another program has started, such as torchrun. Needs Linux.
+    """A process that another program has started, such as torchrun: what rank 0 needs of it, as in `BaseProcess`.
 
-    Raises ProcessLookupError when the process no longer exists.
+    Needs Linux. Raises ProcessLookupError when the process no longer exists. Only its parent can know the exit code.
     """
 
     exitcode = None
@@ -50,6 +27,9 @@ class ForeignProcess:
 
     def join(self, timeout: float | None = None) -> None:
         wait([self.sentinel], timeout)
+
+
+RankProcess = BaseProcess | ForeignProcess
 
 
 def describe_exit(process: RankProcess) -> str:

@@ -57,10 +57,12 @@ class ProcessMesh(Mesh):
         self._processes = start(port)
 
     def connect(self, timer: ResponseTimer | None = None, on_duplicate: Callable[[], None] | None = None) -> MeshLink:
-        deadlines = self._settings.deadlines
+        layout, deadlines = self._settings.layout, self._settings.deadlines
         wait_for_all(self._store, "agreed", self._ranks, deadlines.start, self._dead)
         wait_for_all(self._store, "loaded", self._ranks, deadlines.start, self._dead)
-        self._topology = self._make_groups()
+        timeouts = group_timeouts(deadlines)
+        make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
+        self._topology = make_groups(make, self._dead, deadlines.start)
         wait_for_all(self._store, "memory", self._ranks, deadlines.start, self._dead)
         self._memory = {str(rank): fetch(self._store, "memory", rank) for rank in self._ranks}
         self._link = MeshLink(open_channel(self._topology), timer, on_duplicate)
@@ -99,7 +101,9 @@ class ProcessMesh(Mesh):
             try:
                 self._link.send(shutdown)
                 self._join(end)
-                self._keep_peaks()
+                for rank in self._ranks:
+                    if is_published(self._store, "peak", rank):
+                        self._memory.setdefault(str(rank), {})["peak"] = fetch(self._store, "peak", rank)
             except MeshError as error:
                 log.warning("the mesh could not be told to stop: %s", error)
         self.kill()
@@ -107,11 +111,6 @@ class ProcessMesh(Mesh):
             self._topology.close()
         if self._folder is not None:
             discard(self._folder, {rank: p.pid for rank, p in self._processes.items() if p.pid is not None})
-
-    def _make_groups(self) -> Topology:
-        layout, timeouts = self._settings.layout, group_timeouts(self._settings.deadlines)
-        make = partial(Topology, self._store, STAGE0, layout.mesh_ranks, layout.backend, timeouts)
-        return make_groups(make, self._dead, self._settings.deadlines.start)
 
     def _dead(self) -> dict[int, str]:
         """Ranks that have ended, and how. First those without a reason: the others may have ended because of them."""
@@ -122,8 +121,3 @@ class ProcessMesh(Mesh):
     def _join(self, end: float) -> None:
         for process in self._processes.values():
             process.join(max(0.0, end - time.monotonic()))
-
-    def _keep_peaks(self) -> None:
-        for rank in self._ranks:
-            if is_published(self._store, "peak", rank):
-                self._memory.setdefault(str(rank), {})["peak"] = fetch(self._store, "peak", rank)

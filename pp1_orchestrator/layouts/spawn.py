@@ -7,6 +7,7 @@ ends with rank 0.
 
 import multiprocessing
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,23 +24,6 @@ RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 FORKSERVER_PRELOAD = ["pp1_orchestrator.__main__", "pp1_orchestrator.mesh.process"]
 
 
-def spawn_ranks(
-    settings: Settings, config: WanConfig, folder: Path | None, main: RankMain, port: int
-) -> Mapping[int, BaseProcess]:
-    """Start one process for each rank. main: what it runs."""
-    context, arguments = multiprocessing.get_context("forkserver"), (settings, config, port, folder)
-    context.set_forkserver_preload(FORKSERVER_PRELOAD)
-    processes = {
-        rank: context.Process(target=main, args=(rank, *arguments), name=f"mesh-{rank}", daemon=True)
-        for rank in range(LEADER, settings.layout.mesh_ranks + 1)
-    }
-    resource_tracker.ensure_running()  # starting it later would unblock the signals
-    with signals_blocked():
-        for process in processes.values():
-            process.start()
-    return processes
-
-
 class SpawnedLayout(Layout):
     """Rank 0 and a tensor-parallel mesh, each rank on the device that `layout` names. main: what a rank runs."""
 
@@ -48,7 +32,22 @@ class SpawnedLayout(Layout):
         self._main = main
 
     def start(self, folder: Path | None, generation: int) -> ProcessMesh:
-        settings = self._settings
-        return ProcessMesh(
-            settings, folder, generation, lambda port: spawn_ranks(settings, self._config, folder, self._main, port)
-        )
+        return ProcessMesh(self._settings, folder, generation, partial(self._spawn, folder))
+
+    def _spawn(self, folder: Path | None, port: int) -> Mapping[int, BaseProcess]:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(FORKSERVER_PRELOAD)
+        processes = {
+            rank: context.Process(
+                target=self._main,
+                args=(rank, self._settings, self._config, port, folder),
+                name=f"mesh-{rank}",
+                daemon=True,
+            )
+            for rank in range(LEADER, self._settings.layout.mesh_ranks + 1)
+        }
+        resource_tracker.ensure_running()  # starting it later would unblock the signals
+        with signals_blocked():
+            for process in processes.values():
+                process.start()
+        return processes

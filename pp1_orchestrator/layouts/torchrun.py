@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,15 +50,12 @@ class TorchrunLayout(Layout):
         _check_world(self._settings)
         secret = secrets.token_hex()
         _use_secret(secret)
-
-        def start_ranks(port: int) -> Mapping[int, ForeignProcess]:
-            return self._wait_for_ranks(RendezvousInfo(port, secret, None if folder is None else str(folder.resolve())))
-
+        start_ranks = partial(self._wait_for_ranks, secret, None if folder is None else str(folder.resolve()))
         return ProcessMesh(self._settings, folder, _variable("TORCHELASTIC_RESTART_COUNT"), start_ranks)
 
-    def _wait_for_ranks(self, info: RendezvousInfo) -> Mapping[int, ForeignProcess]:
+    def _wait_for_ranks(self, secret: str, folder: str | None, port: int) -> Mapping[int, ForeignProcess]:
         store = _torchrun_store(self._settings)
-        store.set(RENDEZVOUS_KEY, msgspec.json.encode(info).decode())
+        store.set(RENDEZVOUS_KEY, msgspec.json.encode(RendezvousInfo(port, secret, folder)).decode())
         ranks = range(LEADER, self._settings.layout.mesh_ranks + 1)
         try:
             return {rank: ForeignProcess(int(store.get(f"pid/{rank}"))) for rank in ranks}

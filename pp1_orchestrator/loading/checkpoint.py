@@ -37,7 +37,7 @@ def as_config_error(settings: Settings) -> Generator[None]:
         check_folder(settings.model.folder)
         yield
     except FileNotFoundError as error:
-        raise ConfigError(f"model.root={settings.model.root}: {error}; docs/models.md says what lies where") from error
+        raise ConfigError(f"model.root={settings.model.root}: {error}; docs/models.md lists the files") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"model.root={settings.model.root}: {first_line(error)}") from error
 

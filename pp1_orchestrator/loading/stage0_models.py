@@ -46,13 +46,16 @@ class LoadPhases:
         log.info("%s: loaded in %.1f s (%s)", name, self.seconds[name], sizes)
 
 
-def check_vae(settings: Settings, with_encoder: bool) -> None:
-    """Checks the VAE's files without using a device. Raises ConfigError."""
-    source = vae_source(settings)
-    if source.seed is None:
-        with as_config_error(settings):
-            VAES[settings.stage0.name].check(source, with_encoder)
-            check_part(source.path, settings)
+def check_stage0_models(settings: Settings, with_encoder: bool) -> None:
+    """Checks the files of the VAE and of the text encoder without using a device. Raises ConfigError."""
+    if settings.model.weights == "random":
+        return
+    vae, text = vae_source(settings), text_source(settings)
+    with as_config_error(settings):
+        VAES[settings.stage0.name].check(vae, with_encoder)
+        check_part(vae.path, settings)
+        check_text_encoder(text)
+        check_part(text.weights, settings)
 
 
 def load_vae_parts(
@@ -76,15 +79,6 @@ def load_vae_parts(
     if encoder is not None and debug.encode_s:
         encoder = delayed(encoder, "encode", lambda _: debug.encode_s)
     return with_stage0_fault(decoder, settings), encoder, parts
-
-
-def check_encoder(settings: Settings) -> None:
-    """Checks the text encoder's files without using a device. Raises ConfigError."""
-    source = text_source(settings)
-    if source.seed is None:
-        with as_config_error(settings):
-            check_text_encoder(source)
-            check_part(source.weights, settings)
 
 
 def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:

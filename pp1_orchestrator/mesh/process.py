@@ -18,7 +18,7 @@ from pp1_orchestrator.mesh.worker import MeshWorker
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.processes import process_tuning
-from pp1_orchestrator.processes.cuda_clock import make_recorder, write_trace_part
+from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.log_setup import set_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
@@ -52,7 +52,10 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
         _run(rank, settings, config, store, folder)
     except Exception as error:  # noqa: BLE001 - the process's boundary: reports to rank 0 and ends
         log.error("%s", named_line(error))
-        _report_failure(store, rank, error)
+        try:
+            publish_failure(store, rank, error)
+        except (RuntimeError, Pp1Error):
+            log.info("rank 0 is gone")
         sys.stderr.flush()
         # A collective may be half done, so no clean-up may wait for peers.
         os._exit(EXIT_FAILED)
@@ -89,14 +92,7 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     else:
         follow(shard, worker)
     if folder is not None:
-        write_trace_part(spans, folder)
+        spans.write_part(folder)
     publish(store, "peak", rank, process_tuning.peak_bytes(device))
     generator.close()
     topology.close()
-
-
-def _report_failure(store: Store, rank: int, error: Exception) -> None:
-    try:
-        publish_failure(store, rank, error)
-    except (RuntimeError, Pp1Error):
-        log.info("rank 0 is gone")

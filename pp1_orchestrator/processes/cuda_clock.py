@@ -1,16 +1,12 @@
 """The span recorder of a rank, and the clock by which it times work on a GPU."""
 
-import logging
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.telemetry.spans import DeviceClock, NullSpanRecorder, SpanRecorder
-
-log = logging.getLogger(__name__)
 
 
 class Mark(NamedTuple):
@@ -44,14 +40,6 @@ class CudaClock(DeviceClock):
         after_ns = round(self._zero.elapsed_time(mark.event) * 1e6)
         self._zero_ns = max(self._zero_ns, mark.queued_ns - after_ns)
         return self._zero_ns + after_ns
-
-
-def write_trace_part(spans: SpanRecorder, folder: Path) -> None:
-    """Write a rank's part of the trace. If the disk is full the run continues without it."""
-    try:
-        spans.write_part(folder)
-    except OSError as error:
-        log.warning("a part of the trace can't be written: %s", error)
 
 
 def make_recorder(settings: Settings, rank: int, device: torch.device) -> SpanRecorder:

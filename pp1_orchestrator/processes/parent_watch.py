@@ -8,10 +8,7 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
 from multiprocessing.connection import wait
-
-import psutil
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +17,17 @@ def exit_with_parent(exit_code: int) -> None:
     """Watch the parent of a child of `multiprocessing`. Does nothing in any other process."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        _watch(lambda: wait([parent.sentinel]), "rank 0", exit_code)
+        _watch(parent.sentinel, "rank 0", exit_code)
 
 
 def exit_with(pid: int, exit_code: int) -> None:
-    """Watch any process of this host."""
-    _watch(lambda: _wait_for(pid), f"process {pid}", exit_code)
+    """Watch any process of this host. Needs Linux. Raises ProcessLookupError when there is none."""
+    _watch(os.pidfd_open(pid), f"process {pid}", exit_code)
 
 
-def _wait_for(pid: int) -> None:
-    try:
-        psutil.Process(pid).wait()
-    except psutil.NoSuchProcess:
-        log.debug("process %d was gone before it was watched", pid)
-
-
-def _watch(wait_for_end: Callable[[], object], name: str, exit_code: int) -> None:
+def _watch(sentinel: int, name: str, exit_code: int) -> None:
     def run() -> None:
-        wait_for_end()
+        wait([sentinel])
         log.error("%s is gone", name)
         os._exit(exit_code)  # without clean-up, which could wait for other ranks
 

@@ -1,5 +1,6 @@
 """Observers of chunks: receipts of prompt updates, metrics, the recording, digests. None of them decides anything."""
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict, deque
@@ -13,7 +14,6 @@ from pp1_orchestrator.stage0.failures import FAILED, RESTART
 from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
-from pp1_orchestrator.telemetry.summary import ArrayDigest
 from pp1_orchestrator.types import DecodedChunk, PromptUpdate, TimelineEntry
 
 WAITING_LIMIT = 256
@@ -113,11 +113,11 @@ class Digests(BaseObserver):
     """SHA-256 over all pixels and all latents of a run. Costs a copy to the host per chunk."""
 
     def __init__(self) -> None:
-        self.pixels, self.latents = ArrayDigest(), ArrayDigest()
+        self.pixels, self.latents = hashlib.sha256(), hashlib.sha256()
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        self.pixels.update(decoded.frames.numpy())
-        self.latents.update(latents.cpu().numpy())
+        self.pixels.update(decoded.frames.numpy().data)
+        self.latents.update(latents.cpu().contiguous().numpy().data)
 
 
 class Recording(BaseObserver):

@@ -98,7 +98,7 @@ class ChunkPipeline:
         with self._lock:  # a chunk that is dropped meanwhile hands its updates to this one, before or after
             updates, self._deferred_updates = self._deferred_updates, []
             updates += [update.record] if update else []
-            fence, requested = StreamFence(encoded.device), update.update if update else None
+            fence, requested = StreamFence(encoded.header.device), update.update if update else None
             chunk = InFlightChunk(envelope, encoded, fence, record, updates, requested)
             record.update_ids = tuple(update.id for update in updates)
             self._unanswered.append(chunk)

@@ -252,8 +252,8 @@ def recent_figures(chunk_log: ChunkLog, updates: Sequence[UpdateRecord]) -> dict
             "decode": round(median((r.emit_s - r.decode_start_s) * 1e3 for r in records), 1),
         }
     for update in reversed(updates):
-        if update.emitted_s is not None and update.applied_chunk is not None:
-            figures["prompt_to_pixels_ms"] = round((update.emitted_s - update.accepted_s) * 1e3, 1)
-            figures["prompt_to_pixels_chunks"] = update.applied_chunk - update.accepted_chunk
+        if update.latency_ms is not None:
+            figures["prompt_to_pixels_ms"] = round(update.latency_ms, 1)
+            figures["prompt_to_pixels_chunks"] = update.latency_chunks
             break
     return figures

@@ -16,22 +16,14 @@ PERIOD_S = 1.0
 class ResourceMonitor(PollingThread):
     """Samples until closed.
 
-    Args:
-        ranks: returns pid, device and state by rank.
-        memory: returns bytes by rank and component.
+    ranks: returns pid, state and memory by rank.
     """
 
     def __init__(
-        self,
-        session: Session,
-        ranks: Callable[[], Mapping[str, Any]],
-        memory: Callable[[], Mapping[str, Mapping[str, int]]],
-        metrics: Metrics,
-        events: EventBus,
+        self, session: Session, ranks: Callable[[], Mapping[str, Any]], metrics: Metrics, events: EventBus
     ) -> None:
-        self._session, self._ranks, self._memory = session, ranks, memory
-        self._metrics, self._events = metrics, events
-        self._states: dict[str, str] = {}
+        self._session, self._ranks, self._metrics, self._events = session, ranks, metrics, events
+        self._states: dict[int, str] = {}
         self._cpu_s: dict[tuple[int, int], float] = {}
         self._sample()
         super().__init__("resource-monitor", PERIOD_S)
@@ -42,26 +34,21 @@ class ResourceMonitor(PollingThread):
 
     def _sample(self) -> None:
         self._metrics.health(self._session.ready(), self._session.paused)
-        for rank, facts in self._ranks().items():
-            state = facts["state"]
-            self._metrics.rank_up(int(rank), state == "up")
+        for number, facts in self._ranks().items():
+            rank, state = int(number), facts["state"]
+            self._metrics.rank_up(rank, state == "up")
             if self._states.get(rank) != state:
                 self._states[rank] = state
-                self._events.publish("rank", rank=int(rank), state=state)
-            self._sample_process(int(rank), facts["pid"])
-        for rank, parts in self._memory().items():
-            for component, count in parts.items():
-                self._metrics.vram(int(rank), component, count)
+                self._events.publish("rank", rank=rank, state=state)
+            for component, count in facts["memory"].items():
+                self._metrics.vram(rank, component, count)
+            self._count_cpu(rank, facts["pid"])
 
-    def _sample_process(self, rank: int, pid: int) -> None:
+    def _count_cpu(self, rank: int, pid: int) -> None:
         try:
-            process = psutil.Process(pid)
-            with process.oneshot():
-                resident, times = process.memory_info().rss, process.cpu_times()
+            times = psutil.Process(pid).cpu_times()
         except psutil.NoSuchProcess:
-            self._metrics.vram(rank, "resident", 0)
             return
         used_s = times.user + times.system
-        self._metrics.vram(rank, "resident", resident)
         self._metrics.cpu(rank, max(0.0, used_s - self._cpu_s.get((rank, pid), 0.0)))
         self._cpu_s[rank, pid] = used_s

@@ -9,16 +9,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import wire
 from pp1_orchestrator.errors import MeshError, PeerError, clear_frames, first_line
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.layouts.base import Layout, Mesh
-from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.supervision.mesh_watchdog import GRACE_S, MeshFailure, MeshWatchdog, diagnose_hang
 from pp1_orchestrator.telemetry.metrics import Metrics
@@ -60,8 +58,8 @@ class RestartBudget:
 class Supervisor:
     """One run's. `stop` may be called from any thread, all else from one thread at a time.
 
-    generation: number of meshes before the current one. inline_timer: times a mesh in this process, which can't be
-    ended alone; None for any other mesh.
+    mesh: the current one. generation: number of meshes before it. own_timers: of a mesh in this process, which can't be
+    ended alone, by what it does; empty for any other mesh.
     """
 
     def __init__(
@@ -80,42 +78,43 @@ class Supervisor:
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._pause_s = 0.0
         self._start_failure: MeshFailure | None = None
-        self.inline_timer: ResponseTimer | None = None
+        self.own_timers: dict[str, ResponseTimer] = {}
         self._lock = threading.Lock()
-        """Guards `_closed`, `_watchdog`, and the replacement of `_mesh`."""
+        """Guards `_closed`, `_watchdog`, and the replacement of `mesh`."""
         self._closed = False
         self._watchdog: MeshWatchdog | None = None
         self.generation = 0
-        self._mesh: Mesh = layout(settings, config).start(folder, self.generation)
+        self.mesh: Mesh = layout(settings, config).start(folder, self.generation)
 
     def connect(self) -> MeshLink:
         """Wait for the current mesh. Raises what `Mesh.connect` raises; MeshError for a mesh that hangs."""
         timer = self._make_timer()
         try:
-            link = self._mesh.connect(timer, self._metrics.result_repeated)
+            link = self.mesh.connect(timer, self._metrics.result_repeated)
         except PeerError as error:
-            failure = self._start_failure = diagnose_hang(self._mesh.processes, str(error), self._folder)
+            failure = self._start_failure = diagnose_hang(self.mesh.processes, str(error), self._folder)
             log.error("%s%s", failure.text, failure.detail)
             raise MeshError(failure.text) from error
-        if not self._mesh.processes:
-            self.inline_timer = timer
+        if not self.mesh.processes:
+            self.own_timers = {"generating": timer}
             return link
         with self._lock:
             if not self._closed:  # otherwise `stop` is about to end this mesh, which is no failure
-                self._watchdog = MeshWatchdog(self._mesh, timer, self._folder)
+                self._watchdog = MeshWatchdog(self.mesh, timer, self._folder)
         return link
 
     def check(self) -> None:
         """Raise MeshError if the mesh has failed."""
-        if self._watchdog is not None and self._watchdog.failure is not None:
-            raise MeshError(self._watchdog.failure.text)
+        watchdog = self._watchdog  # read once: `stop` may take it away meanwhile
+        if watchdog is not None and watchdog.failure is not None:
+            raise MeshError(watchdog.failure.text)
 
     def fail(self, error: Exception) -> None:
         """End the mesh because of `error`. Raises what ends the run when it may not be restarted."""
         found = self._close_watchdog(GRACE_S if isinstance(error, PeerError) else 0.0)
         failure = found or self._start_failure or MeshFailure("error", first_line(error))
         self._start_failure = None
-        self._mesh.kill()
+        self.mesh.kill()
         self._pause_s = self._spend_restart(failure, error)
         clear_frames(error)
 
@@ -126,10 +125,10 @@ class Supervisor:
                 with self._lock:
                     if self._closed:
                         return None
-                    self._mesh.stop(None, 0.0)
+                    self.mesh.stop(None, 0.0)
                     self.generation += 1
                     layout = self._layout(without_fault(self._settings), self._config)
-                    self._mesh = layout.start(self._folder, self.generation)
+                    self.mesh = layout.start(self._folder, self.generation)
                 link = self.connect()
             except MeshError as error:
                 self.fail(error)
@@ -139,20 +138,12 @@ class Supervisor:
             return link
         return None
 
-    def ranks(self) -> dict[str, dict[str, Any]]:
-        """See `Mesh.ranks`."""
-        return self._mesh.ranks()
-
-    def memory(self) -> Mapping[str, Components]:
-        """See `Mesh.memory`."""
-        return self._mesh.memory()
-
     def stop(self, shutdown: wire.EncodedMessage | None, timeout_s: float) -> None:
         """End the mesh for good; see `Mesh.stop`."""
         with self._lock:
             self._closed = True
         self._close_watchdog()
-        self._mesh.stop(shutdown, timeout_s)
+        self.mesh.stop(shutdown, timeout_s)
 
     def _make_timer(self) -> ResponseTimer:
         """For one mesh. Text encoding has no usual duration; the chunks of the first window do work for the first

@@ -15,7 +15,7 @@ from pathlib import Path
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.polling_thread import PollingThread, SuspendDetector
 from pp1_orchestrator.processes.stack_dumps import dump_all
-from pp1_orchestrator.transport.response_timer import Overdue, ResponseTimer
+from pp1_orchestrator.transport.response_timer import ResponseTimer
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
@@ -46,15 +46,16 @@ class ProcessWatchdog(PollingThread):
         super().__init__("process-watchdog", PROCESS_POLL_S)
 
     def _poll(self, now_s: float, suspended_s: float) -> bool:
-        for timer in self._timers().values():
+        timers = self._timers()
+        for timer in timers.values():
             timer.exclude(suspended_s)
-        found = self._overdue(now_s)
-        if found is None:
+        late = [(work, overdue) for work, timer in timers.items() if (overdue := timer.overdue(now_s))]
+        if not late:
             if self.stalled_on is not None:
                 log.warning("rank 0 has recovered")
             self.stalled_on = None
             return True
-        work, overdue = found
+        work, overdue = late[0]
         line = f"{work} hangs on rank 0: {overdue}"
         if self.stalled_on is None:
             self.stalled_on = line
@@ -63,10 +64,6 @@ class ProcessWatchdog(PollingThread):
         if overdue.waited_s >= self._longest_s:
             self._exit(line)
         return True
-
-    def _overdue(self, now_s: float) -> tuple[str, Overdue] | None:
-        polled = ((work, timer.overdue(now_s)) for work, timer in self._timers().items())
-        return next(((work, overdue) for work, overdue in polled if overdue is not None), None)
 
     def _exit(self, text: str) -> None:
         """End this process. The mesh's ranks end with it."""

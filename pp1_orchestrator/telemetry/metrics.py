@@ -11,15 +11,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
 from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
-from pp1_orchestrator.telemetry.overlap_score import WARMUP_CHUNKS, overlap_score
+from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
 
 
 class Metrics:
-    """Every method is thread-safe and cheap. Ranks are labelled by their global number."""
+    """Every method is thread-safe and cheap. Ranks are labelled by their global number.
 
-    def __init__(self, warmup_chunks: int = WARMUP_CHUNKS) -> None:
+    warmup_chunks: the first ones, which the overlap score leaves out.
+    """
+
+    def __init__(self, warmup_chunks: int = 0) -> None:
         self.registry = CollectorRegistry()
         self._lock = threading.Lock()
         self._warmup_left = warmup_chunks
@@ -31,35 +34,34 @@ class Metrics:
         self._to_pixels_chunks = histogram(catalogue.TO_PIXELS_IN_CHUNKS)
         self._score = gauge(catalogue.SCORE)
         self._frames = counter(catalogue.FRAMES)
-        self._dropped = counter(catalogue.DROPPED, catalogue.DROP_REASONS)
+        self._dropped = counter(catalogue.DROPPED)
         self._target_fps = gauge(catalogue.TARGET_FPS)
         self._queue = gauge(catalogue.QUEUE)
         self._epoch = gauge(catalogue.EPOCH)
-        self._epochs = counter(catalogue.EPOCHS, catalogue.EPOCH_REASONS)
-        self._updates = counter(catalogue.PROMPT_UPDATES, catalogue.PROMPT_OUTCOMES)
-        self._wire = counter(catalogue.WIRE, ("envelope", "result"))
+        self._epochs = counter(catalogue.EPOCHS)
+        self._updates = counter(catalogue.PROMPT_UPDATES)
+        self._wire = counter(catalogue.WIRE)
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
-        self._limited = counter(catalogue.LIMITED, catalogue.LIMITS)
+        self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
         for state in catalogue.STREAM_STATES:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
-        self._restarts = counter(catalogue.RESTARTS, catalogue.RESTART_REASONS)
+        self._restarts = counter(catalogue.RESTARTS)
         self._vram = gauge(catalogue.VRAM)
         self._cpu = counter(catalogue.CPU)
         gauge(catalogue.BUILD).labels(__version__).set(1)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
-        """Count one decoded chunk: its frames, phases, period, epoch, and the overlap score of the recent ones."""
+        """Count one decoded chunk: its frames, phases, period, and the overlap score of the recent ones."""
         on_leader = {"mesh"} | ({"text"} if record.mesh_text_ms > 0 else set[str]())
         for phase, seconds in record.phases_s().items():
             self._phase.labels(phase, "1" if phase in on_leader else "0").observe(seconds)
         self._frames.inc(record.frames)
         self._wire.labels("envelope").inc(record.envelope_bytes)
         self._wire.labels("result").inc(record.result_bytes)
-        self._epoch.set(record.cache_epoch)
         with self._lock:
             period_s = periods_s([self._last, record])[1] if self._last else None
             self._last = record
@@ -124,10 +126,10 @@ class Metrics:
         """CPU time that a rank's process has used since the previous call."""
         self._cpu.labels(str(rank)).inc(seconds)
 
-    def _counter(self, spec: Spec, values: tuple[str, ...] = ()) -> Counter:
-        """values: of its label. They start at 0, so that a query sees the first increase."""
+    def _counter(self, spec: Spec) -> Counter:
+        """Known values of its label start at 0, so that a query sees the first increase."""
         counter = Counter(spec.name, spec.meaning, tuple(spec.labels), registry=self.registry)
-        for value in values:
+        for value in spec.values:
             counter.labels(value)
         return counter
 
@@ -142,8 +144,7 @@ class Metrics:
             self._warmup_left -= 1
         elif period_s is not None:
             self._recent.append((record.stage0_s, record.mesh_s, period_s))
-            score = overlap_score(*zip(*self._recent, strict=True), warmup=0)
-            self._score.set(score if score is not None else 0.0)
+            self._score.set(overlap_score(self._recent) or 0.0)
 
 
 class QueueDepths:

@@ -8,12 +8,8 @@ from typing import Literal, get_args
 
 from pp1_orchestrator.types import DropReason, EpochReason, Limited, PromptOutcome, RestartReason, StreamState
 
-DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 EPOCH_REASONS: tuple[EpochReason, ...] = get_args(EpochReason)
-RESTART_REASONS: tuple[RestartReason, ...] = get_args(RestartReason)
 STREAM_STATES: tuple[StreamState, ...] = get_args(StreamState)
-PROMPT_OUTCOMES: tuple[PromptOutcome, ...] = get_args(PromptOutcome)
-LIMITS: tuple[Limited, ...] = get_args(Limited)
 
 # Within the usual range neighbouring bounds differ by a factor of at most 1.6, which bounds the error of a quantile
 # that Prometheus interpolates. Outside it a few bounds tell "nothing" from "far too long".
@@ -38,26 +34,27 @@ SCORE_WINDOW = 60
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One metric. labels: the meaning of each label."""
+    """One metric. labels: all values of each label, or what the label means where its values are open."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     unit: str
     meaning: str
-    labels: dict[str, str] = field(default_factory=dict[str, str])
+    labels: dict[str, str | tuple[str, ...]] = field(default_factory=dict[str, str | tuple[str, ...]])
     buckets: tuple[float, ...] = ()
 
-
-def _listed(values: tuple[str, ...]) -> str:
-    return ", ".join(f"`{value}`" for value in values)
+    @property
+    def values(self) -> tuple[str, ...]:
+        """All values of its only label, if they are known."""
+        known = list(self.labels.values())
+        return known[0] if len(known) == 1 and isinstance(known[0], tuple) else ()
 
 
 _RANK = "global number of the rank, `0` is rank 0"
-_PHASES = _listed(("text", "build", "send", "mesh", "recv", "decode"))
 
 PHASE = Spec(
     "pp1_phase_seconds", "histogram", "seconds", "Time of one phase of one chunk.",
-    {"phase": _PHASES, "rank": "the rank that did it"}, PHASE_S,
+    {"phase": ("text", "build", "send", "mesh", "recv", "decode"), "rank": "the rank that did it"}, PHASE_S,
 )  # fmt: skip
 PERIOD = Spec(
     "pp1_chunk_period_seconds", "histogram", "seconds", "Time from one decoded chunk to the next.", {}, PERIOD_S
@@ -72,12 +69,12 @@ TO_PIXELS_IN_CHUNKS = Spec(
 )  # fmt: skip
 SCORE = Spec(
     "pp1_overlap_score", "gauge", "ratio",
-    f"Share of rank 0's work that was hidden behind the mesh's: median of the last {SCORE_WINDOW} chunks.",
+    f"Overlapped time by the time of the shorter stage, median of the last {SCORE_WINDOW} chunks. Can exceed 1.",
 )  # fmt: skip
 FRAMES = Spec("pp1_frames_total", "counter", "frames", "Pixel frames decoded.")
 DROPPED = Spec(
     "pp1_frames_dropped_total", "counter", "frames", "Frames made but not shown, or not to a slow viewer or clip.",
-    {"reason": _listed(DROP_REASONS)},
+    {"reason": get_args(DropReason)},
 )  # fmt: skip
 TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")
 QUEUE = Spec(
@@ -87,34 +84,35 @@ QUEUE = Spec(
 EPOCH = Spec("pp1_cache_epoch", "gauge", "epochs", "Number of KV cache resets so far.")
 EPOCHS = Spec(
     "pp1_epochs_total", "counter", "epochs", "Changes of the epoch by what asked for them.",
-    {"reason": _listed(EPOCH_REASONS)},
+    {"reason": EPOCH_REASONS},
 )  # fmt: skip
 PROMPT_UPDATES = Spec(
     "pp1_prompt_updates_total", "counter", "updates", "Prompt updates that have come that far, each counted once.",
-    {"outcome": _listed(PROMPT_OUTCOMES)},
+    {"outcome": get_args(PromptOutcome)},
 )  # fmt: skip
 WIRE = Spec(
     "pp1_wire_bytes_total", "counter", "bytes", "Bytes between rank 0 and the leader, of chunks that were decoded.",
-    {"message": "`envelope`, `result`"},
+    {"message": ("envelope", "result")},
 )  # fmt: skip
 REPEATED = Spec(
     "pp1_results_repeated_total", "counter", "results", "Results of the mesh that came twice or late, and were dropped."
 )
 VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
 LIMITED = Spec(
-    "pp1_requests_limited_total", "counter", "requests", "Requests refused with 429 or 503 because of a limit.",
-    {"limit": f"{_listed(LIMITS)}: the viewer places of one address"},
+    "pp1_requests_limited_total", "counter", "requests",
+    "Requests refused with 429 or 503 because of a limit; `address`: of one address's viewers.",
+    {"limit": get_args(Limited)},
 )  # fmt: skip
 READY = Spec("pp1_ready", "gauge", "0 or 1", "What /readyz says: 1 while chunks come, or the stream is paused.")
 PAUSED = Spec("pp1_paused", "gauge", "0 or 1", "1 while the stream is paused.")
 RANK_UP = Spec("pp1_rank_up", "gauge", "0 or 1", "1 while the rank is alive, else 0.", {"rank": _RANK})
 STATE = Spec(
     "pp1_state", "gauge", "0 or 1", "1 for the state that the stream is in, 0 for the others.",
-    {"state": _listed(STREAM_STATES)},
+    {"state": STREAM_STATES},
 )  # fmt: skip
 RESTARTS = Spec(
     "pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh that were begun, by what it failed of.",
-    {"reason": _listed(RESTART_REASONS)},
+    {"reason": get_args(RestartReason)},
 )  # fmt: skip
 VRAM = Spec(
     "pp1_vram_bytes", "gauge", "bytes", "Memory that a component holds on its rank's device.",

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -90,13 +89,20 @@ class UpdateRecord(msgspec.Struct):
     superseded: bool = False
     truncated: bool = False
 
+    @property
+    def latency_chunks(self) -> int | None:
+        return None if self.applied_chunk is None else self.applied_chunk - self.accepted_chunk
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Prompt to pixels: until the first chunk made with it was decoded."""
+        return None if self.emitted_s is None else 1e3 * (self.emitted_s - self.accepted_s)
+
 
 class ChunkLog:
     """The newest `limit` records, in the order of decoding. Thread-safe."""
 
     def __init__(self, limit: int = CHUNK_LIMIT) -> None:
-        if limit < 1:
-            raise ValueError(f"limit={limit}: a chunk log keeps at least 1 chunk")
         self._records: deque[ChunkRecord] = deque(maxlen=limit)
         self._lock = threading.Lock()
         self._added = 0
@@ -123,12 +129,12 @@ class ChunkLog:
             return self._added
 
     def write(self, path: Path) -> None:
-        """Write chunks.jsonl: the fields of each record and those of `derived`."""
+        """Write chunks.jsonl: a line a chunk with the fields of its record and the figures that follow from them."""
         records = self.records()
-        periods = periods_s(records)
         with path.open("wb") as out:
-            for record, period in zip(records, periods, strict=True):
-                out.write(msgspec.json.encode(msgspec.to_builtins(record) | derived(record, period)) + b"\n")
+            for record, period_s in zip(records, periods_s(records), strict=True):
+                line = msgspec.structs.asdict(record) | _derived_ms(record, period_s)
+                out.write(msgspec.json.encode(line) + b"\n")
 
 
 def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
@@ -143,13 +149,13 @@ def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
     return out
 
 
-def derived(record: ChunkRecord, period_s: float | None) -> dict[str, Any]:
-    """Figures computed from a record, in milliseconds; period_ms and hidden_ms are None without a period."""
-    hidden = None if period_s is None else 1e3 * hidden_s(record.stage0_s, record.mesh_s, period_s)
+def _derived_ms(record: ChunkRecord, period_s: float | None) -> dict[str, float | None]:
+    """Milliseconds; those that need a period are None without one."""
+    stage0_s, mesh_s = record.stage0_s, record.mesh_s
     return {
         "period_ms": None if period_s is None else 1e3 * period_s,
-        "stage0_ms": 1e3 * record.stage0_s,
-        "mesh_ms": 1e3 * record.mesh_s,
+        "stage0_ms": 1e3 * stage0_s,
+        "mesh_ms": 1e3 * mesh_s,
         "decode_ms": 1e3 * record.phases_s()["decode"],
-        "hidden_ms": hidden,
+        "hidden_ms": None if period_s is None else 1e3 * hidden_s(stage0_s, mesh_s, period_s),
     }

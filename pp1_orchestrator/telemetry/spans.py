@@ -5,6 +5,7 @@ processes, or the format of a trace.
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -13,11 +14,11 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+log = logging.getLogger(__name__)
 Scalar = int | float | str
 Item = TypeVar("Item")
 
@@ -93,22 +94,27 @@ class SpanRecorder:
     """
 
     def __init__(self, rank: int, limit: int = DEFAULT_LIMIT, clock: DeviceClock | None = None) -> None:
-        if limit < 1:
-            raise ValueError(f"limit={limit}: a span recorder keeps at least 1 span")
         self.rank = rank
         self._spans: deque[Span] = deque(maxlen=limit)
         self._flows: deque[FlowPoint] = deque(maxlen=limit)
         self._lock = threading.Lock()
         self._dropped = 0
-        self.open_phases = _OpenPhases()
+        self._open = _OpenPhases()
         self._clock = clock
         self._pending: deque[_Pending] = deque(maxlen=PENDING_LIMIT)
         self._device_lock = threading.Lock()
         """Guards `_pending` and `_clock`. Taken before `_lock`."""
 
-    def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def span(self, phase: str, **ids: Scalar) -> Generator[None]:
         """Context manager that records one span, also when the body raises."""
-        return _OpenSpan(self, phase, ids)
+        self._open.phases.append(phase)
+        start_ns = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.add(phase, start_ns, time.monotonic_ns(), **ids)
+            self._open.phases.pop()
 
     @contextlib.contextmanager
     def on_device(self, phase: str, **ids: Scalar) -> Generator[None]:
@@ -121,7 +127,7 @@ class SpanRecorder:
         end = self._clock.mark()
         with self._device_lock:
             self._pending.append(_Pending(phase, ids, start, end))
-        self._add_reached(self._clock)
+        self._add_reached()
 
     def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
         """Record a span that has ended; `time.monotonic_ns` nanoseconds."""
@@ -140,28 +146,31 @@ class SpanRecorder:
 
     def snapshot(self) -> TracePart:
         """A copy of what is kept now."""
-        if self._clock is not None:
-            self._add_reached(self._clock)
+        self._add_reached()
         with self._lock:
             return TracePart(self.rank, list(self._spans), list(self._flows), self._dropped)
 
     def write_part(self, folder: Path) -> None:
-        """Write this process's part into `folder`, whole or not at all."""
+        """Write this process's part into `folder`, whole or not at all. If the disk is full the run goes on without."""
         path = folder / f"trace-rank{self.rank}-{os.getpid()}{PART_SUFFIX}"
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_bytes(msgspec.json.encode(self.snapshot()))
-        unfinished.replace(path)
+        try:
+            unfinished.write_bytes(msgspec.json.encode(self.snapshot()))
+            unfinished.replace(path)
+        except OSError as error:
+            log.warning("a part of the trace can't be written: %s", error)
 
     def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
         at_ns = time.monotonic_ns() if at_ns is None else at_ns
-        self._keep(self._flows, FlowPoint(kind, call_id, end, phase or self.open_phases.innermost(), at_ns))
+        phase = phase or next(reversed(self._open.phases), None)
+        self._keep(self._flows, FlowPoint(kind, call_id, end, phase, at_ns))
 
-    def _add_reached(self, clock: DeviceClock) -> None:
+    def _add_reached(self) -> None:
         """A device reaches the ends in their order."""
         with self._device_lock:
-            while self._pending and clock.reached(self._pending[0].end):
-                done = self._pending.popleft()
-                self.add(f"{DEVICE_PREFIX}{done.phase}", clock.ns(done.start), clock.ns(done.end), **done.ids)
+            while self._clock and self._pending and self._clock.reached(self._pending[0].end):
+                phase, ids, start, end = self._pending.popleft()
+                self.add(f"{DEVICE_PREFIX}{phase}", self._clock.ns(start), self._clock.ns(end), **ids)
 
     def _keep(self, ring: deque[Item], item: Item) -> None:
         with self._lock:
@@ -175,38 +184,15 @@ class NullSpanRecorder(SpanRecorder):
     def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def add(self, phase: str, start_ns: int, end_ns: int, **ids: Scalar) -> None:
-        return None
-
     def write_part(self, folder: Path) -> None:
         return None
 
-    def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
+    def _keep(self, ring: deque[Item], item: Item) -> None:
         return None
 
 
 class _OpenPhases(threading.local):
-    """The open phases of this thread, outermost first."""
+    """The phases of this thread's open spans, outermost first."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def innermost(self) -> str | None:
-        return self.names[-1] if self.names else None
-
-
-class _OpenSpan:
-    """A span that has not ended."""
-
-    __slots__ = ("_ids", "_phase", "_recorder", "_start_ns")
-
-    def __init__(self, recorder: SpanRecorder, phase: str, ids: dict[str, Scalar]) -> None:
-        self._recorder, self._phase, self._ids, self._start_ns = recorder, phase, ids, 0
-
-    def __enter__(self) -> None:
-        self._recorder.open_phases.names.append(self._phase)
-        self._start_ns = time.monotonic_ns()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._recorder.add(self._phase, self._start_ns, time.monotonic_ns(), **self._ids)
-        self._recorder.open_phases.names.pop()
+        self.phases: list[str] = []

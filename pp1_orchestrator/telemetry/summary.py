@@ -4,33 +4,17 @@ The quantiles and `fps` leave out the first `warmup_chunks` chunks; `chunks`, `f
 Knows nothing of how the records were collected.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from pp1_orchestrator.telemetry import overlap_score
+from pp1_orchestrator.telemetry.overlap_score import hidden_s, overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord, periods_s
 
 SCHEMA = 1
 """Counts the incompatible changes of the file."""
-
-
-class ArrayDigest:
-    """SHA-256 over the bytes of arrays in order, however they are split into chunks."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def update(self, array: npt.NDArray[np.generic]) -> None:
-        """Add an array in C order."""
-        self._hash.update(np.ascontiguousarray(array).data)
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
 
 
 class RunConfig(msgspec.Struct, frozen=True):
@@ -129,11 +113,8 @@ def build_summary(
         queue_depth_max: the largest depth by queue.
         load_s: seconds of loading by part.
     """
-    timed = [(r, p) for r, p in zip(records, periods_s(records), strict=True)][warmup_chunks:]
-    steady = [record for record, _ in timed]
-    with_period = [(record, period) for record, period in timed if period is not None]
-    stage0_s, mesh_s = [r.stage0_s for r, _ in with_period], [r.mesh_s for r, _ in with_period]
-    period_s = [period for _, period in with_period]
+    steady, periods = records[warmup_chunks:], periods_s(records)[warmup_chunks:]
+    times = [(r.stage0_s, r.mesh_s, period) for r, period in zip(steady, periods, strict=True) if period is not None]
     return Summary(
         config=config,
         chunks=len(records),
@@ -141,13 +122,13 @@ def build_summary(
         wall_s=records[-1].emit_s - records[0].build_start_s if records else 0.0,
         warmup_chunks=warmup_chunks,
         fps=_fps(records, warmup_chunks),
-        phases_ms=_phases(steady, period_s),
-        overlap_score=overlap_score.overlap_score(stage0_s, mesh_s, period_s, warmup=0),
-        hidden_ms_p50=overlap_score.hidden_ms_p50(stage0_s, mesh_s, period_s, warmup=0),
+        phases_ms=_phases(steady, [period for *_, period in times]),
+        overlap_score=overlap_score(times),
+        hidden_ms_p50=_median([1e3 * hidden_s(*of_chunk) for of_chunk in times]),
         mesh_idle_ms_p50=_median([record.mesh_idle_ms for record in steady]),
         mesh_text_ms_max=max((record.mesh_text_ms for record in records), default=0.0),
         queue_depth_max=dict(queue_depth_max or {}),
-        prompt_updates=[_update(update) for update in updates],
+        prompt_updates=[msgspec.convert(update, UpdateSummary, from_attributes=True) for update in updates],
         memory={rank: dict(parts) for rank, parts in memory.items()},
         load_s=dict(load_s or {}),
         wire_bytes=WireBytes(
@@ -195,15 +176,3 @@ def _quantiles_ms(seconds: Sequence[float]) -> Quantiles:
 
 def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
-
-
-def _update(update: UpdateRecord) -> UpdateSummary:
-    applied, emitted_s = update.applied_chunk, update.emitted_s
-    return UpdateSummary(
-        id=update.id,
-        prompt=update.prompt,
-        accepted_chunk=update.accepted_chunk,
-        applied_chunk=applied,
-        latency_chunks=None if applied is None else applied - update.accepted_chunk,
-        latency_ms=None if emitted_s is None else 1e3 * (emitted_s - update.accepted_s),
-    )

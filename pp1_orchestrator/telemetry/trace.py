@@ -56,11 +56,11 @@ def build_trace(parts: Iterable[TracePart], fps: float) -> dict[str, Any]:
 
 
 class _Track:
-    """One row of the trace: spans of one phase that do not overlap, by time."""
+    """One row of the trace: spans of one phase that do not overlap, by time. number: among the rows of this phase."""
 
-    def __init__(self, tid: int, name: str) -> None:
-        self.tid = tid
-        self.name = name
+    def __init__(self, tid: int, phase: str, number: int) -> None:
+        self.tid, self.phase = tid, phase
+        self.name = phase if number == 1 else f"{phase} ({number})"
         self.spans: list[Span] = []
 
     def is_free(self, at_ns: int) -> bool:
@@ -89,7 +89,7 @@ class _RankTracks:
         self.rank = rank
         self.dropped = sum(part.dropped for part in parts)
         self._flows = [flow for part in parts for flow in part.flows]
-        self._tracks: dict[str, list[_Track]] = {}
+        self._tracks: list[_Track] = []
         for span in sorted((s for part in parts for s in part.spans), key=lambda s: (s.start_ns, s.end_ns)):
             self._free_track(span).spans.append(span)
 
@@ -97,12 +97,12 @@ class _RankTracks:
         role = _ROLES.get(self.rank, "mesh")
         yield self._meta("process_name", {"name": f"rank {self.rank} ({role})"})
         yield self._meta("process_sort_index", {"sort_index": self.rank})
-        for track in self._all():
+        for track in self._tracks:
             yield self._meta("thread_name", {"name": track.name}, track.tid)
             yield self._meta("thread_sort_index", {"sort_index": track.tid}, track.tid)
 
     def events(self) -> Iterator[TraceEvent]:
-        for track in self._all():
+        for track in self._tracks:
             for span in track.spans:
                 times = {"ts": span.start_ns / 1e3, "dur": (span.end_ns - span.start_ns) / 1e3}
                 what = {"ph": "X", "name": span.phase, "cat": "phase", "args": span.ids}
@@ -112,28 +112,24 @@ class _RankTracks:
             if place is not None:  # None: the recorder no longer had the span
                 yield self._flow_event(flow, *place)
 
-    def _all(self) -> list[_Track]:
-        return sorted((track for tracks in self._tracks.values() for track in tracks), key=lambda track: track.tid)
-
     def _free_track(self, span: Span) -> _Track:
-        tracks = self._tracks.setdefault(span.phase, [])
-        for track in tracks:
+        same_phase = [track for track in self._tracks if track.phase == span.phase]
+        for track in same_phase:
             if track.is_free(span.start_ns):
                 return track
-        name = span.phase if not tracks else f"{span.phase} ({len(tracks) + 1})"
-        tracks.append(_Track(_TRACKS_A_RANK * self.rank + len(self._all()) + 1, name))
-        return tracks[-1]
+        tid = _TRACKS_A_RANK * self.rank + len(self._tracks) + 1
+        self._tracks.append(_Track(tid, span.phase, len(same_phase) + 1))
+        return self._tracks[-1]
 
     def _inside(self, flow: FlowPoint) -> tuple[int, int] | None:
         """Thread id and time of a flow point that lies in a span of its phase."""
-        tracks = self._tracks.get(flow.phase or "", [])
+        tracks = (track for track in self._tracks if track.phase == flow.phase)
         return next(((track.tid, flow.at_ns) for track in tracks if track.holds(flow.at_ns)), None)
 
     def _beside(self, flow: FlowPoint) -> tuple[int, int] | None:
         """Thread id and time of a flow point without a phase: moved to this rank's nearest span."""
-        places = [
-            (time, track.tid) for track in self._all() if (time := track.nearest(flow.at_ns, flow.end)) is not None
-        ]
+        near = [(track.nearest(flow.at_ns, flow.end), track.tid) for track in self._tracks]
+        places = [(time, tid) for time, tid in near if time is not None]
         if not places:
             return None
         time, tid = max(places) if flow.end == "out" else min(places)

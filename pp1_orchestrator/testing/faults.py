@@ -31,56 +31,21 @@ AnswerFault = Callable[[Sequence[Tensor], float], Sequence[Tensor]]
 """What is sent in place of one answer: (its tensors, the header first, debug.fault.seconds) -> tensors."""
 
 
-def _raise(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    raise RuntimeError("a scripted fault")
+def _before(act: Callable[[float], object]) -> WorkFault:
+    """Act, then denoise."""
+
+    def work(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+        act(seconds)
+        return denoise()
+
+    return work
 
 
-def _exit(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    os._exit(EXIT_CODE)
+def _raise(make: Callable[[], Exception]) -> WorkFault:
+    def work(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
+        raise make()
 
-
-def _kill(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return denoise()
-
-
-def _stop(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    """SIGSTOP: the process stays, and continues if somebody sends SIGCONT."""
-    os.kill(os.getpid(), signal.SIGSTOP)
-    return denoise()
-
-
-def _sleep(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    time.sleep(seconds)
-    return denoise()
-
-
-def _skip(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    """Leave out the passes, and with them the collectives in which the other ranks wait."""
-    return noise
-
-
-def _out_of_memory(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    raise torch.OutOfMemoryError("out of memory: a scripted fault")
-
-
-def _device_error(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    """As of a failed device: torch's message has several lines."""
-    raise torch.AcceleratorError("CUDA error: a scripted fault\nDevice-side assertions may tell more.\n")
-
-
-def _not_finite(noise: Tensor, denoise: Denoise, seconds: float) -> Tensor:
-    """NaN latents. The rank's context pass then writes them into its cache."""
-    return torch.full_like(denoise(), torch.nan)
-
-
-def _corrupt(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
-    """A header that is not of this contract."""
-    return [message[0] + 1, *message[1:]]
-
-
-def _drop(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
-    return []
+    return work
 
 
 def _delay(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
@@ -88,28 +53,35 @@ def _delay(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
     return message
 
 
-def _repeat(message: Sequence[Tensor], seconds: float) -> Sequence[Tensor]:
-    return [*message, *message]
-
-
+_OUT_OF_MEMORY = _raise(lambda: torch.OutOfMemoryError("out of memory: a scripted fault"))
+_DEVICE_ERROR = _raise(  # as of a failed device: torch's message has several lines
+    lambda: torch.AcceleratorError("CUDA error: a scripted fault\nDevice-side assertions may tell more.\n")
+)
 WORK_FAULTS: Mapping[str, WorkFault] = {
-    "raise": _raise,
-    "exit": _exit,
-    "kill": _kill,
-    "stop": _stop,
-    "sleep": _sleep,
-    "skip": _skip,
-    "not_finite": _not_finite,
-    "oom": _out_of_memory,
-    "oom_twice": _out_of_memory,
-    "device": _device_error,
-    "device_lasting": _device_error,
+    "raise": _raise(lambda: RuntimeError("a scripted fault")),
+    "exit": _before(lambda _: os._exit(EXIT_CODE)),
+    "kill": _before(lambda _: os.kill(os.getpid(), signal.SIGKILL)),
+    "stop": _before(lambda _: os.kill(os.getpid(), signal.SIGSTOP)),  # continues if somebody sends SIGCONT
+    "sleep": _before(time.sleep),
+    # Leaves out the passes, and with them the collectives in which the other ranks wait.
+    "skip": lambda noise, denoise, seconds: noise,
+    # The rank's context pass then writes the NaN latents into its cache.
+    "not_finite": lambda noise, denoise, seconds: torch.full_like(denoise(), torch.nan),
+    "oom": _OUT_OF_MEMORY,
+    "oom_twice": _OUT_OF_MEMORY,
+    "device": _DEVICE_ERROR,
+    "device_lasting": _DEVICE_ERROR,
 }
 TIMES: Mapping[str, int] = {"oom_twice": 2}
 """Consecutive chunks that fail, where that is not 1."""
 LASTING = frozenset({"device_lasting"})
 """Faults of every mesh, at that chunk of each: what is broken stays broken."""
-ANSWER_FAULTS: Mapping[str, AnswerFault] = {"corrupt": _corrupt, "drop": _drop, "delay": _delay, "repeat": _repeat}
+ANSWER_FAULTS: Mapping[str, AnswerFault] = {
+    "corrupt": lambda message, seconds: [message[0] + 1, *message[1:]],  # a header that is not of this contract
+    "drop": lambda message, seconds: [],
+    "delay": _delay,
+    "repeat": lambda message, seconds: [*message, *message],
+}
 START_FAULTS: Mapping[str, str] = {"hang_loading": "load", "hang_joining": "join"}
 """A rank sleeps before this step of its start: before it loads weights, or before it makes the groups."""
 HANG_DECODING = "hang_decoding"

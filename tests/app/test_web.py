@@ -14,16 +14,14 @@ def test_a_clip_is_finished_whatever_ends_the_serving(tmp_path):
     """Here another program has taken the port meanwhile."""
     port = free_port()
     with open_stream(f"serving.port={port}") as run:
-        web = Web(run.settings)
-        sink = web.make_sink(run.instruments, tmp_path)
+        web = Web(run.settings, run.instruments, tmp_path)
         try:
-            assert web._clips is not None
             web._clips.start()
             with bind("127.0.0.1", port) as taken:
                 taken.listen()
                 with pytest.raises(ConfigError, match="already in use"):
-                    web.serve(run.session, run.instruments, tmp_path)
+                    web.serve(run.session)
         finally:
-            sink.close()
+            web.sink.close()
     with av.open(str(tmp_path / "clips" / "c1.mp4")) as container:
         assert list(container.decode(video=0)) != []

@@ -48,7 +48,7 @@ def test_random_weights_need_no_file(tmp_path, model):
 @pytest.mark.parametrize("model", ["wan2_1_1_3b", "krea_14b"])
 def test_weights_that_are_not_there_come_with_a_way_to_get_them(tmp_path, model):
     said = refusal(f"model={model}", f"model.root={tmp_path}")
-    assert said == (f"model.root={tmp_path}: {tmp_path}/generator: no such file; docs/models.md says what lies where")
+    assert said == (f"model.root={tmp_path}: {tmp_path}/generator: no such file; docs/models.md lists the files")
 
 
 def test_sizes_that_are_not_those_beside_the_weights_are_named():

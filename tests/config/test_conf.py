@@ -38,7 +38,7 @@ def test_compiled_passes_that_are_split_over_gpus_need_nccl(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     validate(settings("layout=gpu_1p2", "layout.compile=true"), KNOWN)
     validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"), KNOWN)
-    with pytest.raises(ConfigError, match=r"^layout\.backend=gloo: .* NCCL alone; possible: nccl$"):
+    with pytest.raises(ConfigError, match=r"^layout\.backend=gloo: .* need NCCL; possible: nccl$"):
         validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"), KNOWN)
 
 
@@ -88,9 +88,9 @@ def test_a_mesh_rank_is_named_after_its_number_or_its_number_in_the_mesh():
 
 
 @pytest.mark.parametrize(("device", "said"), [("cuda:{ranks}", "{ranks}"), ("cuda:{rank", "{rank"), ("cuda:}", "}")])
-def test_a_name_that_stands_for_nothing_is_refused(device, said):
+def test_an_unknown_placeholder_is_refused(device, said):
     with pytest.raises(ConfigError) as refused:
         validate(settings(f"layout.mesh_device='{device}'"), KNOWN)
     assert (
-        str(refused.value) == f"layout.mesh_device={device}: {said} stands for nothing; possible: {{rank}}, {{index}}"
+        str(refused.value) == f"layout.mesh_device={device}: {said} is not a placeholder; possible: {{rank}}, {{index}}"
     )

@@ -83,7 +83,7 @@ def test_the_configured_steps_are_the_servers(model):
 
 
 class Anchors:
-    """The whole loop's history: decodes every chunk, and encodes one picture of it as the first of a stream."""
+    """The whole loop's history: decodes every chunk, and encodes one frame of it as the first of a stream."""
 
     def __init__(self, folder):
         widths = f"stage0.widths={VAE.config['vae']['widths']}"

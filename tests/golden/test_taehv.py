@@ -1,4 +1,4 @@
-"""TAEHV: a stream decoded chunk by chunk, and pictures encoded. Its own pixels are in 0…1, ours in −1…1."""
+"""TAEHV: a stream decoded chunk by chunk, and frames encoded. Its own pixels are in 0…1, ours in −1…1."""
 
 import pytest
 import torch
@@ -36,15 +36,15 @@ def decoded(decoder):
     return [(decoder.decode(chunk, state) + 1) / 2 for chunk in LATENTS]
 
 
-def encoded(encoder, picture):
-    return encoder.encode(2 * picture - 1)
+def encoded(encoder, frame):
+    return encoder.encode(2 * frame - 1)
 
 
 def test_a_stream_is_decoded_as_upstream_does(decoder):
     assert max(errors(decoded(decoder), PIXELS)) < LIMIT
 
 
-def test_a_first_picture_is_encoded_as_upstream_does(encoder):
+def test_a_first_frame_is_encoded_as_upstream_does(encoder):
     latent = encoded(encoder, FILE["inputs/pictures"][0])
     assert errors([latent], [FILE["expected/first_picture_latent"]])[0] < LIMIT
 
@@ -52,10 +52,10 @@ def test_a_first_picture_is_encoded_as_upstream_does(encoder):
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="only single pictures can be encoded, not a video in which four of them become one latent frame",
+    reason="only single frames can be encoded, not a video whose latent frames stand for four frames each",
 )
 def test_a_video_is_encoded_as_upstream_does(encoder):
-    latents = torch.cat([encoded(encoder, picture) for picture in FILE["inputs/pictures"][3::4]])
+    latents = torch.cat([encoded(encoder, frame) for frame in FILE["inputs/pictures"][3::4]])
     assert errors([latents], [FILE["expected/encoded"]])[0] < LIMIT
 
 

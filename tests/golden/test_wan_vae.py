@@ -1,4 +1,4 @@
-"""Wan2.1's VAE: a stream decoded chunk by chunk, and pictures encoded."""
+"""Wan2.1's VAE: a stream decoded chunk by chunk, and frames encoded."""
 
 import pytest
 import torch
@@ -40,18 +40,18 @@ def test_a_stream_decoded_in_one_go_is_the_same(decoder):
     assert errors([whole], [torch.cat(PIXELS)])[0] < LIMIT
 
 
-def test_a_first_picture_is_encoded_as_upstream_does(encoder):
+def test_a_first_frame_is_encoded_as_upstream_does(encoder):
     assert errors([encoder.encode(FILE["inputs/pictures"][0])], [FILE["expected/first_picture_latent"]])[0] < LIMIT
 
 
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="only single pictures can be encoded, not a stream in which each remembers those before it",
+    reason="only single frames can be encoded, not a stream whose frames depend on earlier ones",
 )
 @pytest.mark.parametrize("piece", [0, 1, 2])
 def test_a_stream_is_encoded_as_upstream_does(encoder, piece):
-    """A latent frame stands for the first picture, then for four pictures each, of which the last is encoded here."""
+    """A latent frame stands for the first frame, then for four frames each, of which the last is encoded here."""
     ends = [0, *range(4, len(FILE["inputs/pictures"]), 4)][3 * piece : 3 * piece + 3]
     latents = torch.cat([encoder.encode(FILE["inputs/pictures"][end]) for end in ends])
     assert errors([latents], [FILE[f"expected/encoded/{piece}"]])[0] < LIMIT
@@ -69,5 +69,5 @@ def test_a_mean_or_a_deviation_one_percent_off_shows(decoder, statistic):
     assert min(errors(decoded(decoder, off), PIXELS)) > CONTROL
 
 
-def test_another_picture_shows(encoder):
+def test_another_frame_shows(encoder):
     assert errors([encoder.encode(FILE["inputs/pictures"][1])], [FILE["expected/first_picture_latent"]])[0] > CONTROL

@@ -93,7 +93,7 @@ def open_stream(
     out: the run's folder, if it has one.
     """
     settings, config = make_settings(*SMALL, *choices)
-    instruments, digests = Instruments.make(settings.run.warmup_chunks), Digests()
+    instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     sink, kept = KeepingSink(), LatentsObserver()
     stream = Stream(settings, config, list(script), instruments, sink, [digests, kept, *observers], trace_folder=out)
     try:

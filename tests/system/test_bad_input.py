@@ -33,12 +33,13 @@ CASES = {
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
     "a value that needs quotes": (
         ["layout.mesh_device=cuda:{index}"],
-        "layout.mesh_device=cuda:{index}: can't be read as key=value; a value with other signs than . - / : is quoted "
-        "once more: \"a='b, c!'\"",
+        "layout.mesh_device=cuda:{index}: can't be read as key=value; quote a value with special characters twice: "
+        "\"key='a, b!'\"",
     ),
+    "a word that is no setting": (["bench"], "bench: not a setting; expected key=value, such as run=bench"),
     "a text with a comma": (
         ["run.prompt=a red circle, big"],
-        "run.prompt: one text is quoted once more, \"a='b,c'\"; to try each of several values, add -m",
+        "run.prompt: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m",
     ),
     "a text that looks like a number": (
         ["serving.token=123456"],
@@ -46,7 +47,7 @@ CASES = {
         "\"serving.token='…'\"",
     ),
     "one of a list": (["model.steps=[a]"], "model.steps[0]=a: expected `float`, got `str`"),
-    "a picture that no memory holds": (["stream.height=160000"], "stream.height=160000: expected `int` <= 8192"),
+    "a frame that no memory holds": (["stream.height=160000"], "stream.height=160000: expected `int` <= 8192"),
     "a value of the wrong type": (["stream.height=tall"], "stream.height=tall: expected `int`, got `str`"),
     "a height that does not fit the model": (
         ["stream.height=100"],
@@ -67,7 +68,7 @@ CASES = {
     ),
     "a device that is named after something else": (
         ["layout.mesh_device='cuda:{number}'"],
-        "layout.mesh_device=cuda:{number}: {number} stands for nothing; possible: {rank}, {index}",
+        "layout.mesh_device=cuda:{number}: {number} is not a placeholder; possible: {rank}, {index}",
     ),
     "a port out of range": (["serving.port=70000"], "serving.port=70000: expected `int` <= 65535"),
     "an open bind without a token": (

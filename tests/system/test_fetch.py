@@ -107,5 +107,5 @@ def test_what_the_hub_does_not_have_is_one_line(tmp_path, hub):
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"configuration error: {wrong}: the hub does not give it: 404")
-    assert last.endswith("; docs/models.md says what lies where")
+    assert last.endswith("; docs/models.md lists the files")
     assert not (root / "generator").exists()

@@ -55,7 +55,7 @@ def test_the_same_seed_makes_the_same_pixels_and_another_others():
 @pytest.mark.parametrize(
     ("choice", "line"),
     [
-        ("stage0.widths=[8,16,32]", "stage0.widths=[8, 16, 32]: one for each size of the picture, 4 in all"),
+        ("stage0.widths=[8,16,32]", "stage0.widths=[8, 16, 32]: needs 4 numbers, one for each resolution"),
         ("stage0.widths=[8,12,32,32]", "widths [8, 12, 32, 32]: whole multiples of the first"),
         ("text_encoder.sizes.dim=32", "embeddings are 32 wide; the generator takes 24"),
     ],

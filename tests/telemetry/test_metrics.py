@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from prometheus_client import generate_latest
@@ -12,7 +13,6 @@ from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.metrics_catalogue import (
     CATALOGUE,
-    DROP_REASONS,
     EPOCH_REASONS,
     PERIOD,
     PHASE,
@@ -20,6 +20,7 @@ from pp1_orchestrator.telemetry.metrics_catalogue import (
     TO_PIXELS,
     epoch_reason,
 )
+from pp1_orchestrator.types import DropReason
 from tests.telemetry.factories import run
 
 DESIGN = {
@@ -102,10 +103,8 @@ def test_small_methods_set_what_they_say(metrics):
 
 
 def test_every_drop_reason_has_a_sample_from_the_start():
-    fresh = Metrics()
-    assert [value(fresh, "pp1_frames_dropped_total", reason=reason) for reason in DROP_REASONS] == [0] * len(
-        DROP_REASONS
-    )
+    fresh, reasons = Metrics(), get_args(DropReason)
+    assert [value(fresh, "pp1_frames_dropped_total", reason=reason) for reason in reasons] == [0] * len(reasons)
 
 
 def test_epochs_are_counted_by_a_few_reasons(metrics):
