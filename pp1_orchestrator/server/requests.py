@@ -101,7 +101,8 @@ class StrictRoute(APIRoute):
 def explain(invalid: RequestValidationError) -> RequestError:
     """The first problem of a body in one line: where it is, the value, and what is allowed."""
     error = invalid.errors()[0]
-    kind, path, given, context = error["type"], error["loc"][1:], error.get("input"), error.get("ctx", {})
+    given: object = error.get("input")
+    kind, path, context = error["type"], error["loc"][1:], error.get("ctx", {})
     if kind == "missing" and not path:
         return RequestError("the body is missing", status=400)
     line, choices = error["msg"], context.get("choices")

@@ -41,8 +41,8 @@ class _Body(Schema):
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
         """pydantic's own error for one does not list the known fields."""
-        fields = cast(dict[str, Any], data if isinstance(data, dict) else {})
-        for name in fields:
+        given: object = data
+        for name in cast(dict[str, Any], given) if isinstance(given, dict) else ():
             if name not in cls.model_fields:
                 context = {"name": name[:MAX_ECHO_CHARS], "choices": ", ".join(cls.model_fields)}
                 raise PydanticCustomError("unknown_field", "Object contains unknown field `{name}`", context)

@@ -12,7 +12,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -181,8 +180,9 @@ class SpanRecorder:
 class NullSpanRecorder(SpanRecorder):
     """Records nothing."""
 
-    def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def span(self, phase: str, **ids: Scalar) -> Generator[None]:
+        yield
 
     def write_part(self, folder: Path) -> None:
         return None
