@@ -109,11 +109,11 @@ def main(words: Sequence[str] | None = None) -> None:
         describe(),
         " ".join(options.set),
         f"rank {options.rank} killed after chunk {options.chunks // 3} of {summary.chunks}: "
-        f"seen after {told['restarting']:.2f} s, another mesh up after {told['restarted']:.2f} s, "
+        f"detected after {told['restarting']:.2f} s, new mesh up after {told['restarted']:.2f} s, "
         f"frames again after {killer.again_s:.2f} s",
         f"its process is {'gone' if not os.path.exists(f'/proc/{killer.pid}') else 'still there'}; "
         f"rank 0 is the same process",
-        f"MiB on each GPU: before {killer.memory_before}, at the least {killer.watch.least}, at the end {gpu_memory()}",
+        f"MiB on each GPU: before {killer.memory_before}, least {killer.watch.least}, at the end {gpu_memory()}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 

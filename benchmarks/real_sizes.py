@@ -43,7 +43,7 @@ SMALLER = {"lightvae": (24, 48, 96, 96), "taehv": (256, 128, 64, 64)}
 DECODES = [f"{kind}-{size}" for kind in ("decode", *SMALLER) for size in ("320x576", "480x832")]
 PIXELS = [f"pixels-{size}" for size in ("320x576", "480x832")]
 DECODE_NAME = re.compile(rf"(decode|pixels|{'|'.join(SMALLER)})-(\d+)x(\d+)")
-HEADER = "| what | ms a chunk (least–most) | FPS | peak GiB | ready | distance |\n|---|---|---|---|---|---|\n"
+HEADER = "| what | ms per chunk (min–max) | FPS | peak GiB | ready | distance |\n|---|---|---|---|---|---|\n"
 
 
 def row(name: str, times: Times, peak: Peak, ready_s: float, distance: str) -> str:

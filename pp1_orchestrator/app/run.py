@@ -60,11 +60,11 @@ def run_program(settings: Settings, out: Path) -> None:
     limit_file_errors()
     config = check(settings, MODES)
     rank = LAYOUTS[settings.layout.name].rank_here()
-    if rank != STAGE0 and settings.run.name in MESHLESS_MODES:
-        log.info("rank %d has no part in run=%s", rank, settings.run.name)
-        return
     if rank != STAGE0:
-        run_rank(settings, config, rank)
+        if settings.run.name in MESHLESS_MODES:
+            log.info("rank %d has no part in run=%s", rank, settings.run.name)
+        else:
+            run_rank(settings, config, rank)
         return
     _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:

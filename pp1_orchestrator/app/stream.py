@@ -57,7 +57,6 @@ from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import FrameSink, TimelineEntry
 
 log = logging.getLogger(__name__)
-RANK0 = "0"
 REJECTED_EPOCHS_LIMIT = 3
 
 
@@ -142,11 +141,8 @@ class StreamBuilder:
             supervisor=self._supervisor,
             lifecycle=lifecycle,
             requests=requests,
-            timeline=timeline,
-            prompts=prompts,
             recording=instruments.record,
             receipts=instruments.receipts,
-            telemetry=telemetry,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
@@ -224,7 +220,7 @@ class Stream:
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
         own = {**self._components, "peak": peak_bytes(self._device)}
-        return {RANK0: own, **self._supervisor.mesh.memory()}
+        return {"0": own, **self._supervisor.mesh.memory()}
 
     def ranks(self) -> dict[str, Any]:
         """pid, device, state and memory of each rank."""
@@ -232,7 +228,7 @@ class Stream:
         own: dict[str, Any] = {"pid": os.getpid(), "device": str(self._device), "state": state}
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
-            for rank, facts in {RANK0: own, **self._supervisor.mesh.ranks()}.items()
+            for rank, facts in {"0": own, **self._supervisor.mesh.ranks()}.items()
         }
 
     def _info(self) -> SessionInfo:

@@ -35,10 +35,9 @@ class Leader:
         while True:
             received = self._link.receive()
             envelope: Envelope = received.message
-            plan = envelope.meta.plan
-            ids = {} if plan is None else {"chunk": plan.chunk_index}
-            self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
             if envelope.meta.action is Action.INFER:
+                ids = {"call_id": envelope.meta.call_id, "chunk": envelope.plan.chunk_index}
+                self._spans.add("wait", idle_since, received.header_ns, **ids)
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
                 idle_since = time.monotonic_ns()
                 continue
@@ -47,7 +46,7 @@ class Leader:
                 return
 
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
-        self._spans.flow_in("envelope", envelope.meta.call_id)
+        self._spans.flow("in", "envelope", envelope.meta.call_id)
         try:
             resolved = self._resolver.resolve(envelope)
             self._broadcast(resolved.envelope)
@@ -67,7 +66,7 @@ class Leader:
         self._wait_for_pending()
         message = wire.pack_result(result, self._link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
-            self._spans.flow_out("result", result.meta.call_id)
+            self._spans.flow("out", "result", result.meta.call_id)
             self._wait_until_taken = self._link.start_send(message)
 
     def _wait_for_pending(self) -> None:

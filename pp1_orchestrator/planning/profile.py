@@ -5,6 +5,7 @@ No weight file is opened. Knows settings and modules. Knows nothing of a machine
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -126,24 +127,24 @@ def _profile_text(settings: Settings, profile: ModelProfile) -> None:
 
 def vae(settings: Settings, frame_encoder: bool) -> VaeParts:
     """The run's decoder, and its frame encoder, without data. Raises ConfigError where it has none."""
-    _check_exists(settings, "vae")
-    source = replace(vae_source(settings), seed=0)
+    source = vae_source(settings)
+    _check_exists(settings, source.path)
     try:
-        return VAES[settings.stage0.name].load(source, META, dtype_of(settings), frame_encoder)
+        return VAES[settings.stage0.name].load(replace(source, seed=0), META, dtype_of(settings), frame_encoder)
     except (OSError, ValueError) as error:
         raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
 
 
 def text_encoder(settings: Settings) -> UMT5EncoderModel:
     """The run's text encoder without data. Raises ConfigError where it has none."""
-    _check_exists(settings, "text_encoder")
-    return make_umt5(replace(text_source(settings), seed=0), META, dtype_of(settings))
+    source = text_source(settings)
+    _check_exists(settings, source.weights)
+    return make_umt5(replace(source, seed=0), META, dtype_of(settings))
 
 
-def _check_exists(settings: Settings, part: Literal["vae", "text_encoder"]) -> None:
+def _check_exists(settings: Settings, where: Path) -> None:
     """A checkpoint that exists must have the part. One that does not exist yet can still be planned for."""
     model = settings.model
-    where = vae_source(settings).path if part == "vae" else model.part(part)
     if model.weights == "checkpoint" and model.folder.is_dir() and not where.exists():
         raise ConfigError(f"model.root={model.root}: {where}: no such file or folder")
 

@@ -2,9 +2,9 @@
 
 import html
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -25,19 +25,15 @@ def clean_prompt(text: str) -> str:
     return " ".join(plain.split())
 
 
-class TextTokenizer(Protocol):
-    """Makes each text exactly `length` tokens long."""
-
-    def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """Returns ids [N, length] and a mask [N, length]: 1 up to the end of each text and 0 beyond."""
-        ...
+TextTokenizer = Callable[[Sequence[str], int], tuple[Tensor, Tensor]]
+"""N texts, length -> ids [N, length] and a mask [N, length]: 1 up to the end of each text and 0 beyond."""
 
 
 class FolderTokenizer:
     """The tokenizer in a folder. Raises OSError when there is none."""
 
     def __init__(self, folder: Path) -> None:
-        loader: Any = AutoTokenizer  # which has no types
+        loader: Any = AutoTokenizer  # it has no types
         self._tokenizer: Any = loader.from_pretrained(str(folder), local_files_only=True)
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
@@ -47,15 +43,13 @@ class FolderTokenizer:
         return batch.input_ids, batch.attention_mask
 
 
-class ByteTokenizer:
-    """One token per byte, for encoders with random weights."""
-
-    def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        ids = torch.full((len(texts), length), _PAD)
-        for row, text in zip(ids, texts, strict=True):
-            tokens = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
-            row[: len(tokens) + 1] = torch.tensor([*tokens, _END])
-        return ids, (ids != _PAD).long()
+def tokenize_bytes(texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+    """One token per byte, for encoders with random weights. A `TextTokenizer`."""
+    ids = torch.full((len(texts), length), _PAD)
+    for row, text in zip(ids, texts, strict=True):
+        tokens = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
+        row[: len(tokens) + 1] = torch.tensor([*tokens, _END])
+    return ids, (ids != _PAD).long()
 
 
 def uses_bytes(folder: Path, random: bool) -> bool:
@@ -66,10 +60,7 @@ def uses_bytes(folder: Path, random: bool) -> bool:
 class PromptLimit:
     """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe.
 
-    Args:
-        random: whether the encoder has random weights.
-        limit: tokens that the encoder reads, including the end token.
-
+    random: the encoder has random weights. limit: tokens that it reads, including the end token.
     Raises OSError without a tokenizer.
     """
 

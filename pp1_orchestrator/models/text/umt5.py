@@ -43,20 +43,21 @@ class TextEncoder:
 
 
 class CachedEncoder:
-    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe.
+    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe; a known one waits for no other.
 
     Each prompt is encoded alone, because an embedding must not depend on what else is in a batch.
     """
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
-        self._lock = threading.Lock()
-
-        def encode_one(text: str) -> Tensor:
-            return encode([text])
-
-        self._encode = lru_cache(CACHE_SIZE)(encode_one)
+        self._encode, self._lock = encode, threading.Lock()
+        self._found: Callable[[str], list[Tensor]] = lru_cache(CACHE_SIZE)(lambda text: [])
+        """A prompt's embedding, in a list that is empty until it has been encoded."""
 
     def encode(self, text: str) -> Tensor:
         """Returns [1, L, text_dim]."""
-        with self._lock:  # the cache alone would let two threads encode the same prompt
-            return self._encode(text)
+        found = self._found(text)
+        if not found:
+            with self._lock:
+                if not found:
+                    found.append(self._encode([text]))
+        return found[0]

@@ -79,7 +79,7 @@ def widths(base: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("layout", ["original", "original in safetensors", "diffusers"])
 def test_every_tensor_of_a_layout_finds_its_place(layout, vae, save):
     assert len(vae.state_dict()) == len(original(vae.state_dict())) == 194
-    loaded: Any = load_vae(save(layout, vae), CPU, torch.float32, widths=widths(BASE))
+    loaded: Any = load_vae(VaeSource(save(layout, vae), widths(BASE)), CPU, torch.float32)
     for name, tensor in vae.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
@@ -144,7 +144,7 @@ def test_another_file_is_told_in_one_line(vae, tmp_path):
     kept["decoder.conv1.bias"] = torch.zeros(5)
     torch.save(kept | wrong, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="does not hold this VAE") as caught:
-        load_vae(tmp_path / "other.pth", CPU, torch.float32, widths=widths(BASE))
+        load_vae(VaeSource(tmp_path / "other.pth", widths(BASE)), CPU, torch.float32)
     line = str(caught.value)
     assert "\n" not in line
     assert "missing: encoder.conv_in.weight (8, 3, 3, 3, 3), encoder.conv_in.bias (8,), " in line
