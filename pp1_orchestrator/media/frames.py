@@ -1,5 +1,7 @@
 """Pixel frames as arrays, and their conversion to yuv420p for a codec."""
 
+from typing import TypeAlias
+
 import av
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +9,8 @@ import torch
 
 Frame = npt.NDArray[np.uint8]
 """[H, W, 3], RGB; or [3·H/2, W], the planes of yuv420p one below the other. Height and width are even."""
+Packet: TypeAlias = "av.Packet[av.VideoStream]"
+"""An encoded frame."""
 FORMATS = {3: "rgb24", 2: "yuv420p"}
 """FFmpeg's name of a frame's format, by the number of dimensions."""
 PLACEHOLDER_RGB = (18, 20, 26)

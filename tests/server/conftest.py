@@ -8,6 +8,7 @@ import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -45,7 +46,8 @@ def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> Clip
 
 def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.SimpleNamespace:
     events, metrics = EventBus(), Metrics()
-    stream, peers = MemoryStream(events), peers or CountedPeers()
+    stream: Any = MemoryStream(events)
+    peers = peers or cast(Any, CountedPeers())
     settings = ServerSettings(limits=limits, **options)
     clips = make_clips(CLIPS / str(next(NUMBERS)), events)
     app = create_app(stream, peers, clips, events, metrics.registry, settings, mount_panel, metrics.limited)

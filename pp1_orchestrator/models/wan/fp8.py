@@ -45,7 +45,7 @@ class Fp8Linear(nn.Module):
 class Fp8LinearOut(Fp8Linear):
     """The same, written to a given tensor [B, S, H, D]."""
 
-    def forward(self, x: Fp8Rows, out: Tensor) -> None:  # type: ignore[override]  # the result's place is given
+    def forward(self, x: Fp8Rows, out: Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # the result's place is given
         rows, scale = (part.flatten(0, -2) for part in x)
         assert self.bias is not None
         fp8_linear_out(rows, scale, self.weight, self.scale, self.bias, out)
