@@ -101,7 +101,7 @@ class Bench:
         latents, source = self._latents(size), VaeSource(Path("none"), SMALLER[stage0], seed=0)
 
         def load(dtype: torch.dtype) -> StreamingDecoder:
-            return VAES[stage0].load(source, self._device, dtype, with_encoder=False).decoder
+            return VAES[stage0]().load(source, self._device, dtype, with_encoder=False).decoder
 
         return self._both_ways(name, partial(load, DTYPE), latents, decoded(load(torch.float32), latents))
 

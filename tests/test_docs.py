@@ -6,6 +6,7 @@ tests/system/test_documented_commands.py runs the commands.
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def pages_of(nav: list) -> list[str]:
 def test_every_page_is_in_the_navigation_of_the_site_once():
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     assert sorted(pages_of(nav)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_order_of_the_packages_is_the_one_that_is_checked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    shown = [block.code.splitlines() for block in blocks() if block.page.name == "architecture.md"]
+    assert [layer.replace(" | ", " · ") for layer in layers] in shown
 
 
 def test_links_out_of_the_pages_lead_to_the_repository():

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import torch
 
-from pp1_orchestrator.app.strategy_registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.event_bus import EventBus
@@ -69,9 +69,9 @@ class Instruments:
         self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
 
 
-def check_models(settings: Settings) -> None:
+def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_stage0_models(settings, CONTEXTS[settings.context.name].needs_pixels)
+    check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -91,22 +91,26 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 class StreamBuilder:
     """Loads rank 0's models when it is made; `build` puts them together with all else that a session needs."""
 
-    def __init__(self, settings: Settings, config: WanConfig, supervisor: Supervisor, spans: SpanRecorder) -> None:
-        self._settings, self._config, self._supervisor, self._spans = settings, config, supervisor, spans
+    def __init__(
+        self, settings: Settings, config: WanConfig, registry: Registry, supervisor: Supervisor, spans: SpanRecorder
+    ) -> None:
+        self._settings, self._config, self._registry = settings, config, registry
+        self._supervisor, self._spans = supervisor, spans
         self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
-        self._context = CONTEXTS[settings.context.name]()
+        self._context = registry.context.make()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", self._device) as parts:
-            loaded = load_vae_parts(settings, config, self._device, self._context.needs_pixels)
+            with_encoder = self._context.needs_pixels
+            loaded = load_vae_parts(settings, config, registry.decoder, self._device, with_encoder)
             self._decoder, self._frame_encoder, components = loaded
             parts |= components
-        routing, text_encoder = ROUTINGS[settings.routing.name], None
-        if routing.home == "rank0":
+        text_encoder = None
+        if registry.routing.kind.home == "rank0":
             with self.loading.phase("prompts", self._device) as parts:
                 text_encoder, parts["text_encoder"] = load_encoder(settings, config, self._device, self._device)
-        self._routing = routing(text_encoder)
+        self._routing = registry.routing.make(text_encoder)
         self._limit = make_prompt_limit(settings, config)
 
     def build(
@@ -150,7 +154,7 @@ class StreamBuilder:
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
-        return OVERLAPS[chosen.name](parts)
+        return self._registry.overlap.make(parts)
 
 
 class Stream:
@@ -163,6 +167,7 @@ class Stream:
         self,
         settings: Settings,
         config: WanConfig,
+        registry: Registry,
         script: Script,
         instruments: Instruments,
         sink: FrameSink,
@@ -176,10 +181,10 @@ class Stream:
         tune_malloc()
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        layout = LAYOUTS[settings.layout.name]
+        layout = registry.layout.make
         self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            builder = StreamBuilder(settings, config, self._supervisor, self._spans)
+            builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)

@@ -31,15 +31,17 @@ class Leader:
 
     def run(self) -> None:
         """Run until SHUTDOWN."""
-        idle_since = time.monotonic_ns()
+        idle_since = waiting_since = time.monotonic_ns()
         while True:
             received = self._link.receive()
             envelope: Envelope = received.message
+            plan = envelope.meta.plan
+            ids = {} if plan is None else {"chunk": plan.chunk_index}
+            self._spans.add("wait", waiting_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
+            waiting_since = received.header_ns
             if envelope.meta.action is Action.INFER:
-                ids = {"call_id": envelope.meta.call_id, "chunk": envelope.plan.chunk_index}
-                self._spans.add("wait", idle_since, received.header_ns, **ids)
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
-                idle_since = time.monotonic_ns()
+                idle_since = waiting_since = time.monotonic_ns()
                 continue
             self._broadcast(envelope)
             if envelope.meta.action is Action.SHUTDOWN:

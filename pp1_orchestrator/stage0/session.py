@@ -1,7 +1,4 @@
-"""A running stream: the thread that makes chunks, and what the API may ask of it.
-
-Knows nothing of processes: a supervisor watches the mesh and restarts it.
-"""
+"""A running stream: the thread that makes chunks, and what the API may ask of it. Knows nothing of processes."""
 
 import gc
 import logging

@@ -183,7 +183,7 @@ def test_one_viewer_too_many_is_told_so_at_once():
     peers = WhepPeers(broadcaster, "vp8", PeerLimits(viewers=1), CandidatePolicy("127.0.0.1"), figures)
     server = Listening(build(peers).app)
     took_s = []
-    with httpx.Client(base_url=server.url, headers={"Content-Type": "application/sdp"}) as client:
+    with httpx.Client(base_url=server.url, headers={"Content-Type": "application/sdp"}, timeout=120) as client:
         assert client.post("/whep", content=seeds()[0]).status_code == 201
         for _ in range(7):
             with stopwatch() as watch:

@@ -74,7 +74,7 @@ def test_a_disk_that_hangs_is_given_up(tmp_path):
             recorder.close()
     finally:
         os.close(reader)
-    recorder._thread.join(20)
+    recorder._thread.join(120)
     assert not recorder._thread.is_alive()
 
 

@@ -32,7 +32,7 @@ class GatedEncoder:
         self.texts: list[str] = []
 
     def encode(self, prompts) -> torch.Tensor:
-        assert self.may.wait(30)
+        assert self.may.wait(120)
         self.texts += prompts
         if "broken" in prompts:
             raise self.error

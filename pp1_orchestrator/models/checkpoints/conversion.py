@@ -17,8 +17,8 @@ from pp1_orchestrator.models.checkpoints.reader import INDEX, Shape, Weights
 from pp1_orchestrator.models.wan.config import WanConfig
 
 FILES = "model{suffix}.safetensors"
-HEAD_DIM = 128
-"""The width of an attention head in every Wan2.1 transformer."""
+HEAD_DIM, TEXT_LEN = 128, 512
+"""The width of an attention head and the tokens of a prompt in every Wan2.1 transformer."""
 STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 """Fields of WanConfig that are chosen for a stream and do not belong to the weights."""
 
@@ -26,7 +26,7 @@ STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     """The sizes of a transformer from the shapes of its tensors, under our names. Raises ValueError for another model.
 
-    The number of heads does not show in any shape. It comes from a config.json beside `path`, or else from `HEAD_DIM`.
+    The heads and a prompt's tokens show in no shape. They come from a config.json beside `path`, or else are Wan2.1's.
     """
     try:
         dim, in_dim, *patch = shapes["patch_embedding.weight"]
@@ -47,6 +47,7 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
         text_dim=text_dim,
+        text_len=config.get("text_len", TEXT_LEN),
         freq_dim=freq_dim,
         patch_size=(patch[0], patch[1], patch[2]),
     )

@@ -1,7 +1,4 @@
-"""Encodes prompts with UMT5 as Wan does, and caches the newest embeddings.
-
-An embedding has a fixed number of tokens L and is zero beyond the end of its prompt.
-"""
+"""Encodes prompts with UMT5 as Wan does, and caches embeddings: L tokens each, zero beyond the end of the prompt."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,9 +1,10 @@
 """Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownVariableType]
@@ -47,16 +48,16 @@ class VaeParts:
     frame_encoder: FrameEncoder | None
 
 
-class VaeLoader(Protocol):
-    """Loads one kind of VAE. Raises what `load_vae` raises."""
+class VaeLoader(ABC):
+    """Loads one kind of VAE. Raises OSError for missing files and ValueError for another model's files."""
 
+    @abstractmethod
     def check(self, source: VaeSource, with_encoder: bool) -> None:
         """Checks the files without reading a tensor."""
-        ...
 
+    @abstractmethod
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         """Loads the needed parts onto `device`."""
-        ...
 
 
 def load_vae(
@@ -126,7 +127,7 @@ def _config(source: VaeSource) -> dict[str, Any]:
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}
 
 
-class WanVaeLoader:
+class WanVaeLoader(VaeLoader):
     """Wan's own VAE, and others with its blocks and other widths."""
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
@@ -138,11 +139,10 @@ class WanVaeLoader:
         return VaeParts(make_decoder(vae), WanFrameEncoder(vae).eval() if with_encoder else None)
 
 
-class TaehvLoader:
+class TaehvLoader(VaeLoader):
     """TAEHV. raw_latents: it was trained on latents with Wan's mean and deviation, not on normalised ones."""
 
-    def __init__(self, raw_latents: bool) -> None:
-        self._raw_latents = raw_latents
+    raw_latents: ClassVar[bool] = False
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
         TaehvWeights(open_weights(source.path), taehv_shapes(source.widths, with_encoder))
@@ -151,13 +151,19 @@ class TaehvLoader:
         shapes = taehv_shapes(source.widths, with_encoder)
         stored = open_weights(source.path) if source.seed is None else RandomWeights(shapes, source.seed)
         weights = TaehvWeights(stored, shapes, device, dtype)
-        encoder = TaehvFrameEncoder(weights, self._raw_latents).eval() if with_encoder else None
-        return VaeParts(TaehvDecoder(weights, self._raw_latents).eval(), encoder)
+        encoder = TaehvFrameEncoder(weights, self.raw_latents).eval() if with_encoder else None
+        return VaeParts(TaehvDecoder(weights, self.raw_latents).eval(), encoder)
 
 
-VAES: Mapping[str, VaeLoader] = {
-    "wan_vae": WanVaeLoader(),
-    "lightvae": WanVaeLoader(),
-    "taehv": TaehvLoader(raw_latents=False),
-    "lighttae": TaehvLoader(raw_latents=True),
+class LightTaeLoader(TaehvLoader):
+    """TAEHV of LightX2V."""
+
+    raw_latents: ClassVar[bool] = True
+
+
+VAES: Mapping[str, type[VaeLoader]] = {
+    "wan_vae": WanVaeLoader,
+    "lightvae": WanVaeLoader,
+    "taehv": TaehvLoader,
+    "lighttae": LightTaeLoader,
 }
