@@ -124,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"--case {options.case}: {THEIRS} is Wan2.1 1.3B; possible: {', '.join(THEIR_CASES)}")
     sides = {name: ready(name, SIDES[name], case, device) for name in options.sides}
     found = in_turns(sides, options.rounds, options.repeats, device)
-    sys.stdout.write(f"{describe()}\n\n| generator | ms a chunk | FPS | times as fast |\n|---|---|---|---|\n")
+    sys.stdout.write(f"{describe()}\n\n| generator | ms per chunk | FPS | times as fast |\n|---|---|---|---|\n")
     base = statistics.median(found[options.sides[0]])
     for name, times in found.items():
         whole = of(times)

@@ -28,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--show", default="ms a chunk|^\\| (attention|products|copies|the rest|cpu|inline) ")
+    parser.add_argument("--show", default="ms per chunk|^\\| (attention|products|copies|the rest|cpu|inline) ")
     parser.add_argument("command", nargs="+", metavar="BENCHMARK ARGUMENT")
     options = parser.parse_args(words)
     for name, turn, lines in runs(options.before, options.rounds, options.command, options.show):

@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from benchmarks.whole_system import Unpaced, script_for
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.processes.process_tuning import resident_bytes
@@ -62,7 +63,8 @@ def main(words: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"{describe()}\n{' '.join(options.set)}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
     instruments = Instruments(settings.run.warmup_chunks)
     config, samples = generator_config(settings.model), Samples(max(1, options.chunks // ROWS))
-    Stream(settings, config, script_for(options.chunks), instruments, Unpaced(), [samples]).run()
+    script = script_for(options.chunks)
+    Stream(settings, config, Registry(settings), script, instruments, Unpaced(), [samples]).run()
 
 
 if __name__ == "__main__":

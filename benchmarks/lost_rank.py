@@ -24,6 +24,7 @@ from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from benchmarks.whole_system import Unpaced, script_for
 from pp1_orchestrator.app.bench import summarize
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
@@ -100,7 +101,7 @@ def main(words: Sequence[str] | None = None) -> None:
     events = instruments.events.subscribe(lambda: None)
     killer = Killer(options.rank, options.chunks // 3)
     config, script = generator_config(settings.model), script_for(options.chunks)
-    stream = Stream(settings, config, script, instruments, Unpaced(), [digests, killer])
+    stream = Stream(settings, config, Registry(settings), script, instruments, Unpaced(), [digests, killer])
     killer.stream = stream
     stream.run()
     told = {event["event"]: event["at"] - killer.killed_at for event in events.drain() if "generation" in event}
@@ -109,11 +110,11 @@ def main(words: Sequence[str] | None = None) -> None:
         describe(),
         " ".join(options.set),
         f"rank {options.rank} killed after chunk {options.chunks // 3} of {summary.chunks}: "
-        f"seen after {told['restarting']:.2f} s, another mesh up after {told['restarted']:.2f} s, "
+        f"detected after {told['restarting']:.2f} s, new mesh up after {told['restarted']:.2f} s, "
         f"frames again after {killer.again_s:.2f} s",
         f"its process is {'gone' if not os.path.exists(f'/proc/{killer.pid}') else 'still there'}; "
         f"rank 0 is the same process",
-        f"MiB on each GPU: before {killer.memory_before}, at the least {killer.watch.least}, at the end {gpu_memory()}",
+        f"MiB on each GPU: before {killer.memory_before}, least {killer.watch.least}, at the end {gpu_memory()}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -27,7 +27,7 @@ PARTS = (
     "panel: key to request sent",
     "HTTP: request sent to accepted",
     "server: accepted to planned in a chunk",
-    "server: chunk made, and its turn to be shown",
+    "server: until the chunk is made and its turn comes",
     "encoder, transport, the browser's buffer",
     "panel: frame received to pixels in the video element",
 )
@@ -69,7 +69,7 @@ def table(parts: np.ndarray) -> list[str]:
     """Lines of Markdown. The quantiles of the sums are not the sums of the quantiles."""
     rows = [*zip(PARTS, parts.T, strict=True), ("**panel's own share**", parts[:, PANEL].sum(axis=1))]
     rows.append(("**all: key press to pixels**", parts.sum(axis=1)))
-    lines = ["| part | p50 ms | p95 ms | most ms |", "|---|---|---|---|"]
+    lines = ["| part | p50 ms | p95 ms | max ms |", "|---|---|---|---|"]
     for name, values in rows:
         lines.append(f"| {name} | {np.median(values):.0f} | {np.percentile(values, 95):.0f} | {values.max():.0f} |")
     return lines

@@ -43,7 +43,7 @@ SMALLER = {"lightvae": (24, 48, 96, 96), "taehv": (256, 128, 64, 64)}
 DECODES = [f"{kind}-{size}" for kind in ("decode", *SMALLER) for size in ("320x576", "480x832")]
 PIXELS = [f"pixels-{size}" for size in ("320x576", "480x832")]
 DECODE_NAME = re.compile(rf"(decode|pixels|{'|'.join(SMALLER)})-(\d+)x(\d+)")
-HEADER = "| what | ms a chunk (least–most) | FPS | peak GiB | ready | distance |\n|---|---|---|---|---|---|\n"
+HEADER = "| what | ms per chunk (min–max) | FPS | peak GiB | ready | distance |\n|---|---|---|---|---|---|\n"
 
 
 def row(name: str, times: Times, peak: Peak, ready_s: float, distance: str) -> str:
@@ -101,7 +101,7 @@ class Bench:
         latents, source = self._latents(size), VaeSource(Path("none"), SMALLER[stage0], seed=0)
 
         def load(dtype: torch.dtype) -> StreamingDecoder:
-            return VAES[stage0].load(source, self._device, dtype, with_encoder=False).decoder
+            return VAES[stage0]().load(source, self._device, dtype, with_encoder=False).decoder
 
         return self._both_ways(name, partial(load, DTYPE), latents, decoded(load(torch.float32), latents))
 

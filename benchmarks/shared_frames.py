@@ -27,7 +27,7 @@ from pp1_orchestrator.media.media_settings import CLOCK_RATE, Codec, VideoSettin
 from pp1_orchestrator.media.pacer import FrameClock
 from pp1_orchestrator.processes.process_tuning import resident_bytes
 from pp1_orchestrator.telemetry.metrics import Metrics
-from tests.media.numbered_frames import BITS, SIZE, numbered
+from tests.media.numbered_frames import BITS, SIZE, numbered, subscribe, unsubscribe
 
 MIB = 2**20
 FPS = 24
@@ -111,7 +111,7 @@ class Storm:
 async def storm(seconds: float, settings: VideoSettings) -> Storm:
     """Requests in real time, at the stream's frame rate."""
     broadcaster, end = Broadcaster(settings, Metrics()), time.monotonic() + seconds
-    queues = [broadcaster.subscribe(FPS) for _ in range(2)]
+    queues = [subscribe(broadcaster, FPS) for _ in range(2)]
     keyframes: list[list[float]] = [[] for _ in queues]
 
     def show() -> None:
@@ -135,7 +135,7 @@ async def storm(seconds: float, settings: VideoSettings) -> Storm:
         await asyncio.sleep(1 / REQUESTS_S)
     await showing
     for queue in queues:
-        broadcaster.unsubscribe(queue)
+        unsubscribe(broadcaster, queue)
     await asyncio.gather(*readers)
     return Storm(requests, keyframes[1])
 

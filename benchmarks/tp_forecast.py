@@ -99,7 +99,7 @@ def row(name: str, found: RankTime, one: RankTime) -> str:
 
 def header() -> list[str]:
     links = " | ".join(f"{link.name}: ms | FPS" for link in LINKS)
-    columns = ["generator", "ranks", "own work, ms a chunk", "times as fast", "sums", "MiB summed", links]
+    columns = ["generator", "ranks", "own work, ms per chunk", "times as fast", "all-reduces", "MiB reduced", links]
     return [f"| {' | '.join(columns)} |", "|" + "---|" * (6 + 2 * len(LINKS))]
 
 
@@ -111,7 +111,7 @@ def rows(name: str, case: Case, degrees: Sequence[int], measured: Callable[[Case
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(ALL_CASES))
-    parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is compared with")
+    parser.add_argument("--degrees", nargs="*", type=int, default=[1, 2, 4], help="the first one is the reference")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--way", choices=list(WAYS), default="captured")
     parser.add_argument("--device", type=device_named, default="cuda")

@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--shared", action="store_true")
     options = parser.parse_args(words)
-    columns = ["generator", "type", "passes", "ranks", "ms a chunk (least–most)", "FPS"]
+    columns = ["generator", "type", "passes", "ranks", "ms per chunk (min–max)", "FPS"]
     columns += ["first chunk's distance", "last one's", "ranks alike", "latents"]
     sys.stdout.write(f"{describe()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
     sys.stdout.flush()

@@ -158,14 +158,16 @@ def stalled(browser: Browser, viewers: int, seconds: float, rounds: int) -> list
     guests: dict[str, Guest] = {
         "is like the others": lambda: client(lasting, stopped=False),
         "is stopped": lambda: client(lasting, stopped=True),
-        "is a tab that is frozen": lambda: tab(browser, freeze),
-        "is a tab that hangs": lambda: tab(browser, hang),
+        "is a frozen tab": lambda: tab(browser, freeze),
+        "is a hanging tab": lambda: tab(browser, hang),
     }
     found = {name: [] for name in guests}
     for _ in range(rounds):
         for name, guest in guests.items():
             found[name].append(rates(guest, viewers - 1, seconds))
-    head = "| one of the viewers | FPS of the stream | least FPS of the others | mean | of the stream's |"
+    head = (
+        "| one of the viewers | FPS of the stream | least FPS of the others | their mean | share of the stream's FPS |"
+    )
     rows = [head, "|---|---|---|---|---|"]
     for name, measured in found.items():
         made, least, mean = (median(values) for values in zip(*measured, strict=True))
@@ -193,9 +195,9 @@ def idle(program: psutil.Process, browser: Browser, pages: int, seconds: float) 
     nobody = cpu_percent(program, seconds)
     quiet, whole = (cpu_with_pages(program, browser, pages, video, seconds) for video in (False, True))
     return [
-        f"| open, stream paused ({pages} pages) | CPU of the serving process, % of a core | for each page |",
+        f"| {pages} open pages, stream paused | CPU of the serving process, % of a core | per page |",
         "|---|---|---|",
-        f"| nothing | {nobody:.1f} | |",
+        f"| none | {nobody:.1f} | |",
         f"| pages without video: state and events | {quiet:.1f} | {(quiet - nobody) / pages:.1f} |",
         f"| pages with video | {whole:.1f} | {(whole - nobody) / pages:.1f} |",
     ]
@@ -206,7 +208,7 @@ def main() -> None:
     parser.add_argument("what", choices=["fanout", "stalled", "idle", "clients"])
     parser.add_argument("--viewers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=3, help="of stalled")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of stalled")
     parser.add_argument("settings", nargs="*", help="of the program, as on the command line")
     options = parser.parse_args()
     if options.what == "clients":  # the other process

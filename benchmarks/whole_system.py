@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.machine import describe
 from benchmarks.settings import settings_of
 from pp1_orchestrator.app.bench import summarize
-from pp1_orchestrator.app.strategy_registry import STRATEGIES
+from pp1_orchestrator.app.strategy_registry import STRATEGIES, Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import generator_config
@@ -62,7 +62,8 @@ def run(settings: Settings) -> tuple[Summary, float]:
     instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     assert settings.run.chunks is not None
     script = script_for(settings.run.chunks)
-    stream = Stream(settings, generator_config(settings.model), script, instruments, Unpaced(), [digests])
+    config, registry = generator_config(settings.model), Registry(settings)
+    stream = Stream(settings, config, registry, script, instruments, Unpaced(), [digests])
     stream.run()
     return summarize(settings, instruments, digests, stream), max(stream.load_s.values(), default=0.0)
 

@@ -9,7 +9,7 @@ _HEAD = """\
 
 `GET /metrics` serves these metrics to Prometheus. `python -m deploy` generates this page from
 `pp1_orchestrator/telemetry/metrics_catalogue.py`. A label with a fixed list of values has all of them from the start,
-at 0. [operating.md](operating.md) explains how to use the metrics.
+at 0. [Operating](operating.md) explains how to use the metrics.
 """
 _BUCKETS = """\
 ## Buckets

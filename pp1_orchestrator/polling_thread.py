@@ -24,10 +24,6 @@ class SuspendDetector:
         self._last_s = now_s
         return late_s if late_s > SUSPEND_THRESHOLD_S else 0.0
 
-    def restart(self, now_s: float) -> None:
-        """Count from now: the time since the previous poll was spent at work."""
-        self._last_s = now_s
-
 
 class PollingThread(ABC):
     """A daemon thread that calls `_poll` every `period_s` seconds, first after one period, until it is closed.

@@ -19,7 +19,7 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "api_reference.md"
 HEAD = """# HTTP API reference
 
 `python -m scripts.api_reference` generates this page from the OpenAPI document, which a running stream serves at
-`/api/openapi.json`. [api.md](api.md) explains the routes with commands to paste.
+`/api/openapi.json`. [Building a client](api.md) explains the routes with commands to paste.
 """
 EVENTS = """## Events
 

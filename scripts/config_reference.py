@@ -20,6 +20,11 @@ An option of a group sets all keys of the group, and single keys override it:
 
 `python -m scripts.config_reference` generates this page from `pp1_orchestrator/config/schema.py` and `conf/`.
 """
+OF_PLUGINS = {
+    "class": "of [an option of your own](add_a_strategy.md): its class, as `package.module:Class`",
+    "options": "the settings of that class",
+}
+"""What keys mean that no file of `conf/` has."""
 COLUMNS = "| key | may be | default | meaning |\n|---|---|---|---|"
 
 
@@ -69,6 +74,9 @@ def _rows(key: str, kind: inspect.Type, files: Mapping[str, ConfFile], prefix: s
         for field in kind.fields:
             yield from _rows(f"{key}.{field.encode_name}", field.type, files, prefix)
         return
+    if key in OF_PLUGINS:
+        yield _row(f"`{prefix}{key}`", _type(kind), "–", OF_PLUGINS[key])
+        return
     values = {option: f"`{file.entries[key].value}`" for option, file in files.items()}
     meanings = {option: file.entries[key].comment for option, file in files.items() if file.entries[key].comment}
     yield _row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
@@ -91,6 +99,8 @@ def _type(kind: inspect.Type) -> str:
             return " or ".join(_type(member) for member in kind.types)
         case inspect.LiteralType():
             return ", ".join(f"`{value}`" for value in kind.values)
+        case inspect.DictType():
+            return "keys and values"
         case inspect.VarTupleType():
             return f"a list; each {_type(kind.item_type)}"
         case inspect.IntType() | inspect.FloatType():

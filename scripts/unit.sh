@@ -2,6 +2,7 @@
 # Runs the tests, three at a time where there are two cores, each file in one process. Arguments go to pytest.
 #   WORKERS  how many at a time; 1: one after another in this process, for a debugger
 #   MARK     which tests: "not slow" by default, "slow" for `make slow`, "" for all
+#   TIMES    how often each test runs; 1 by default
 #   COVERAGE not empty: measure what the tests and their processes run; `make coverage` reports it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

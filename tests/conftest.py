@@ -33,6 +33,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return "pytest.mark.slow" not in collection_path.read_text(encoding="utf-8") or None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With TIMES=10, ten of each test: scripts/under_load.sh looks for those that fail now and then."""
+    times = int(os.environ.get("TIMES", "1"))
+    if times > 1:
+        metafunc.fixturenames.append("again")
+        metafunc.parametrize("again", range(times))
+
+
 FIRST = ("ui", "fault", "system", "frozen", "media")
 """Folders whose tests run long. They come first: no worker is left with one when the others have nothing to do."""
 

@@ -6,6 +6,7 @@ tests/system/test_documented_commands.py runs the commands.
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_every_page_is_in_the_navigation_of_the_site_once():
     assert sorted(pages_of(nav)) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 
 
+def test_the_order_of_the_packages_is_the_one_that_is_checked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    shown = [block.code.splitlines() for block in blocks() if block.page.name == "architecture.md"]
+    assert [layer.replace(" | ", " · ") for layer in layers] in shown
+
+
 def test_links_out_of_the_pages_lead_to_the_repository():
     text = "[a](../SECURITY.md#reporting), [b](api.md), [c](https://example.org/../d)"
     site = f"[a]({REPOSITORY}SECURITY.md#reporting), [b](api.md), [c](https://example.org/../d)"
@@ -68,7 +77,7 @@ def test_only_commands_have_a_reason_why_they_are_not_run():
     said = [block for block in blocks() if block.reason is not None]
     assert len(said) > 10
     assert [block.name for block in said if block.language != "bash"] == []
-    marks = sum(page.read_text(encoding="utf-8").count("<!-- not run: ") for page in PAGES)
+    marks = sum(len(re.findall(r"^<!-- not run: ", page.read_text(encoding="utf-8"), re.M)) for page in PAGES)
     assert marks == len(said), "a mark stands on the line before its block"
     tests = [name for block in said for name in re.findall(r"tests/\S+\.py", block.reason or "")]
     assert [name for name in tests if not (ROOT / name).is_file()] == []

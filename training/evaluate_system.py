@@ -107,9 +107,9 @@ def run_plan(plan: Plan, overrides: list[str]) -> tuple[dict[int, torch.Tensor],
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", f"run.chunks={plan.chunks}", *overrides])
     settings = load_settings(composed)
-    config = check(settings, {"bench"})
+    config, registry = check(settings, {"bench"})
     sink = JudgedChunks(plan.wanted)
-    stream = Stream(settings, config, plan.script, Instruments(settings.run.warmup_chunks), sink)
+    stream = Stream(settings, config, registry, plan.script, Instruments(settings.run.warmup_chunks), sink)
     stream.run()
     latencies = [u.applied_chunk - u.accepted_chunk for u in stream.session.updates() if u.applied_chunk is not None]
     return sink.frames, latencies

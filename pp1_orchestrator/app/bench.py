@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pp1_orchestrator.app.plan import make_plan
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream, run_choices
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import Stage0Error
@@ -25,15 +26,15 @@ log = logging.getLogger(__name__)
 REFRESH_S = 0.2
 
 
-def run_bench(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+def run_bench(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     """Run and write the results. Then raises the stream's failure, or StopRequested if a signal ended the run."""
-    write_plan(make_plan(settings, config), out / "plan.json")
+    write_plan(make_plan(settings, config, registry.strategies), out / "plan.json")
     instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     video, trace_folder = settings.stream, out if settings.trace else None
     with ExitStack() as opened:
         recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
         opened.callback(recorder.close)
-        stream = Stream(settings, config, script, instruments, recorder, [digests], trace_folder)
+        stream = Stream(settings, config, registry, script, instruments, recorder, [digests], trace_folder)
         opened.callback(stream.close)
         with on_signals(stream.session.request_stop) as stop:
             stream.session.start()

@@ -9,7 +9,7 @@ import msgspec
 
 from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.app.plan import run_plan
-from pp1_orchestrator.app.strategy_registry import LAYOUTS, check
+from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
@@ -23,10 +23,10 @@ from pp1_orchestrator.stage0.timeline import Script, read_script
 from pp1_orchestrator.transport.process_groups import STAGE0
 
 log = logging.getLogger(__name__)
-Mode = Callable[[Settings, WanConfig, Script, Path], None]
+Mode = Callable[[Settings, WanConfig, Registry, Script, Path], None]
 
 
-def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+def run_fetch(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     """run=fetch: download the missing parts of a model from `model.hub`. Raises ConfigError for what is not there."""
     model = settings.model
     for part, source in msgspec.structs.asdict(model.hub).items():
@@ -44,10 +44,10 @@ def run_fetch(settings: Settings, config: WanConfig, script: Script, out: Path) 
     shutil.rmtree(model.folder / PARTIAL_FOLDER, ignore_errors=True)
 
 
-def _serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+def _serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     from pp1_orchestrator.app.serve import run_serve  # the web stack takes seconds to import
 
-    run_serve(settings, config, script, out)
+    run_serve(settings, config, registry, script, out)
 
 
 MODES: Mapping[str, Mode] = {"serve": _serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
@@ -58,22 +58,22 @@ def run_program(settings: Settings, out: Path) -> None:
     """Run to the end. Raises ConfigError before a process is started, later the run's failure."""
     set_format(settings.log, rank=0)
     limit_file_errors()
-    config = check(settings, MODES)
-    rank = LAYOUTS[settings.layout.name].rank_here()
-    if rank != STAGE0 and settings.run.name in MESHLESS_MODES:
-        log.info("rank %d has no part in run=%s", rank, settings.run.name)
-        return
+    config, registry = check(settings, MODES)
+    rank = registry.layout.kind.rank_here()
     if rank != STAGE0:
-        run_rank(settings, config, rank)
+        if settings.run.name in MESHLESS_MODES:
+            log.info("rank %d has no part in run=%s", rank, settings.run.name)
+        else:
+            run_rank(settings, config, rank)
         return
     _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
     if settings.run.name not in MESHLESS_MODES:
         check_checkpoint(settings, config)
-        check_models(settings)
+        check_models(settings, registry)
     script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
-    MODES[settings.run.name](settings, config, script, out)
+    MODES[settings.run.name](settings, config, registry, script, out)
 
 
 def _log_gpu_topology(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pp1_orchestrator.app.bench import write_results
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import Stage0Error
@@ -35,13 +36,13 @@ from pp1_orchestrator.ui import mount_panel
 log = logging.getLogger(__name__)
 
 
-def run_serve(settings: Settings, config: WanConfig, script: Script, out: Path) -> None:
+def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
     instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
     web = Web(settings, instruments, out)
     with ExitStack() as opened:
         opened.callback(web.sink.close)
-        stream = Stream(settings, config, script, instruments, web.sink, trace_folder=trace_folder)
+        stream = Stream(settings, config, registry, script, instruments, web.sink, trace_folder=trace_folder)
         opened.callback(stream.close)
         monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events)
         opened.callback(monitor.close)

@@ -1,10 +1,11 @@
-"""Which class each option of the configuration names, and the rules that depend on those classes.
+"""Which class each option of the configuration stands for, and the rules that depend on those classes.
 
-The only place where names become classes.
+The only place where names become classes: those that are built in, and the plug-ins that settings choose.
 """
 
 from collections.abc import Collection, Mapping
 
+from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
@@ -12,9 +13,9 @@ from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
-from pp1_orchestrator.models.vae.load_vae import VAES
+from pp1_orchestrator.models.vae.load_vae import VAES, VaeLoader
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.planning.strategy_traits import Strategies
+from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context_policies import (
     CleanPass,
     ContextPolicy,
@@ -58,7 +59,7 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "torchrun": TorchrunLayout,
 }
 
-STRATEGIES = Strategies(OVERLAPS, ROUTINGS, CONTEXTS)
+STRATEGIES = Strategies(OVERLAPS, ROUTINGS, CONTEXTS, {name: kind() for name, kind in VAES.items()})
 """What plans may know of these classes."""
 
 BUILT_IN: Mapping[str, Mapping[str, object]] = {
@@ -67,45 +68,72 @@ BUILT_IN: Mapping[str, Mapping[str, object]] = {
     "context": CONTEXTS,
     "layout": LAYOUTS,
     "stage0": VAES,
-    "text_encoder": {"umt5": None},
 }
 
 
-def check(settings: Settings, modes: Collection[str]) -> WanConfig:
-    """Check every rule and return the generator's sizes. Raises ConfigError with one line.
+class Registry:
+    """What the options of some settings stand for. Imports the plug-ins among them. Raises ConfigError.
+
+    strategies: the facts about all that is built in and about these plug-ins.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.routing: Part[Routing] = find_part(settings, "routing", Routing, ROUTINGS)
+        self.overlap: Part[Overlap] = find_part(settings, "overlap", Overlap, OVERLAPS)
+        self.context: Part[ContextPolicy] = find_part(settings, "context", ContextPolicy, CONTEXTS)
+        self.layout: Part[Layout] = find_part(settings, "layout", Layout, LAYOUTS)
+        self.decoder = find_part(settings, "stage0", VaeLoader, VAES).make()
+        check_traits(self.routing.kind, RoutingTraits)
+        check_traits(self.overlap.kind, OverlapTraits)
+        check_traits(self.context.kind, ContextTraits)
+        self.strategies = Strategies(
+            {**OVERLAPS, settings.overlap.name: self.overlap.kind},
+            {**ROUTINGS, settings.routing.name: self.routing.kind},
+            {**CONTEXTS, settings.context.name: self.context.kind},
+            {settings.stage0.name: self.decoder},
+        )
+
+
+def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Registry]:
+    """Check every rule; return the generator's sizes and the chosen classes. Raises ConfigError with one line.
 
     Args:
         modes: the options of `run`.
     """
-    config = validate(settings, {**BUILT_IN, "run": modes})
-    _check_routing(settings)
-    _check_overlap(settings)
-    _check_context(settings, config)
+    known: dict[str, Collection[str]] = {group: known_options(settings, group, BUILT_IN[group]) for group in BUILT_IN}
+    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
+    registry = Registry(settings)
+    _check_routing(settings, registry.routing.kind)
+    _check_overlap(settings, registry.overlap.kind)
+    _check_context(settings, config, registry.context.kind, known["context"])
     _check_fault(settings)
-    return config
+    return config, registry
 
 
-def _check_routing(settings: Settings) -> None:
-    routing, home = settings.routing, ROUTINGS[settings.routing.name].home
+def _check_routing(settings: Settings, strategy: type[Routing]) -> None:
+    routing, home = settings.routing, strategy.home
     if routing.encoder != home:
         raise ConfigError(
             f"routing.encoder={routing.encoder}: routing={routing.name} has it elsewhere; possible: {home}"
         )
 
 
-def _check_overlap(settings: Settings) -> None:
-    name, strategy = settings.overlap.name, OVERLAPS[settings.overlap.name]
+def _check_overlap(settings: Settings, strategy: type[Overlap]) -> None:
+    name = settings.overlap.name
     for key in ("d_in", "d_out"):
         value = getattr(settings.overlap, key)
         if value != 1 and key not in strategy.queues:
             raise ConfigError(f"overlap.{key}={value}: overlap={name} keeps one at a time; possible: 1")
 
 
-def _check_context(settings: Settings, config: WanConfig) -> None:
-    if settings.model.context not in CONTEXTS:
-        known = ", ".join(sorted(CONTEXTS))
-        raise ConfigError(f"model.context={settings.model.context}: not built in; choices: {known}")
-    context, strategy = settings.context, CONTEXTS[settings.context.name]
+def _check_context(
+    settings: Settings, config: WanConfig, strategy: type[ContextPolicy], known: Collection[str]
+) -> None:
+    context, trained = settings.context, settings.model.context
+    if trained not in known:
+        raise ConfigError(
+            f"model.context={trained}: neither built in nor a plug-in's; choices: {', '.join(sorted(known))}"
+        )
     if not strategy.rebuilds:
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
             if value != 1:

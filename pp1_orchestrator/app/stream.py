@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import torch
 
-from pp1_orchestrator.app.strategy_registry import CONTEXTS, LAYOUTS, OVERLAPS, ROUTINGS
+from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.event_bus import EventBus
@@ -57,7 +57,6 @@ from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import FrameSink, TimelineEntry
 
 log = logging.getLogger(__name__)
-RANK0 = "0"
 REJECTED_EPOCHS_LIMIT = 3
 
 
@@ -70,9 +69,9 @@ class Instruments:
         self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
 
 
-def check_models(settings: Settings) -> None:
+def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_stage0_models(settings, CONTEXTS[settings.context.name].needs_pixels)
+    check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -92,22 +91,26 @@ def with_first_prompt(script: Script, prompt: str) -> Script:
 class StreamBuilder:
     """Loads rank 0's models when it is made; `build` puts them together with all else that a session needs."""
 
-    def __init__(self, settings: Settings, config: WanConfig, supervisor: Supervisor, spans: SpanRecorder) -> None:
-        self._settings, self._config, self._supervisor, self._spans = settings, config, supervisor, spans
+    def __init__(
+        self, settings: Settings, config: WanConfig, registry: Registry, supervisor: Supervisor, spans: SpanRecorder
+    ) -> None:
+        self._settings, self._config, self._registry = settings, config, registry
+        self._supervisor, self._spans = supervisor, spans
         self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
-        self._context = CONTEXTS[settings.context.name]()
+        self._context = registry.context.make()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", self._device) as parts:
-            loaded = load_vae_parts(settings, config, self._device, self._context.needs_pixels)
+            with_encoder = self._context.needs_pixels
+            loaded = load_vae_parts(settings, config, registry.decoder, self._device, with_encoder)
             self._decoder, self._frame_encoder, components = loaded
             parts |= components
-        routing, text_encoder = ROUTINGS[settings.routing.name], None
-        if routing.home == "rank0":
+        text_encoder = None
+        if registry.routing.kind.home == "rank0":
             with self.loading.phase("prompts", self._device) as parts:
                 text_encoder, parts["text_encoder"] = load_encoder(settings, config, self._device, self._device)
-        self._routing = routing(text_encoder)
+        self._routing = registry.routing.make(text_encoder)
         self._limit = make_prompt_limit(settings, config)
 
     def build(
@@ -142,11 +145,8 @@ class StreamBuilder:
             supervisor=self._supervisor,
             lifecycle=lifecycle,
             requests=requests,
-            timeline=timeline,
-            prompts=prompts,
             recording=instruments.record,
             receipts=instruments.receipts,
-            telemetry=telemetry,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
         )
@@ -154,7 +154,7 @@ class StreamBuilder:
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
         chosen = self._settings.overlap
         parts = OverlapParts(link, self._spans, instruments.queues, chosen.d_in, chosen.d_out)
-        return OVERLAPS[chosen.name](parts)
+        return self._registry.overlap.make(parts)
 
 
 class Stream:
@@ -167,6 +167,7 @@ class Stream:
         self,
         settings: Settings,
         config: WanConfig,
+        registry: Registry,
         script: Script,
         instruments: Instruments,
         sink: FrameSink,
@@ -180,10 +181,10 @@ class Stream:
         tune_malloc()
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        layout = LAYOUTS[settings.layout.name]
+        layout = registry.layout.make
         self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
-            builder = StreamBuilder(settings, config, self._supervisor, self._spans)
+            builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
@@ -224,7 +225,7 @@ class Stream:
     def memory(self) -> dict[str, Components]:
         """Bytes by rank and component."""
         own = {**self._components, "peak": peak_bytes(self._device)}
-        return {RANK0: own, **self._supervisor.mesh.memory()}
+        return {"0": own, **self._supervisor.mesh.memory()}
 
     def ranks(self) -> dict[str, Any]:
         """pid, device, state and memory of each rank."""
@@ -232,7 +233,7 @@ class Stream:
         own = {"pid": os.getpid(), "device": str(self._device), "state": state}
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
-            for rank, facts in {RANK0: own, **self._supervisor.mesh.ranks()}.items()
+            for rank, facts in {"0": own, **self._supervisor.mesh.ranks()}.items()
         }
 
     def _info(self) -> SessionInfo:

@@ -28,16 +28,16 @@ def load_settings(composed: DictConfig) -> Settings:
     try:
         return msgspec.convert(plain, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(_describe(str(error), plain)) from error
+        raise ConfigError(describe(str(error), plain)) from error
 
 
-def _describe(text: str, plain: Any) -> str:
-    """Turn msgspec's "Expected … - at `$.a.b`" into "a.b=value: expected …"."""
+def describe(text: str, plain: Any, prefix: str = "") -> str:
+    """Turn msgspec's "Expected … - at `$.a.b`" into "a.b=value: expected …". prefix: the key of all that was read."""
     match = re.fullmatch(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?", text)
     assert match is not None
     problem, path = match.group(1), match.group(2) or ""
     problem = problem[:1].lower() + problem[1:]
-    if not path:
+    if not path and not prefix:
         return problem
     value = plain
     for part in re.findall(r"[^.\[\]]+", path):
@@ -45,6 +45,7 @@ def _describe(text: str, plain: Any) -> str:
             value = value.get(part)
         elif isinstance(value, list) and part.isdigit():
             value = value[int(part)]
+    path = ".".join(filter(None, [prefix, path]))
     if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
         return f"{path}: {problem}; text that looks like a number or a truth value is quoted: \"{path}='…'\""
     return f"{path}={value}: {problem}"

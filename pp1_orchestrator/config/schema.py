@@ -1,9 +1,9 @@
 """Every setting, typed and frozen. All values come from `conf/`, which has the defaults and the comments."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Positive = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=1, le=8192)]
@@ -85,10 +85,17 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.folder / name if own is None else Path(own).expanduser()
 
 
-class Stage0Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class ClassSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An option that stands for a class. class_path: `package.module:Class` of a plug-in. options: its own settings."""
+
+    name: Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
+    class_path: str | None = field(default=None, name="class")
+    options: dict[str, Any] = {}
+
+
+class Stage0Settings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     """file: the decoder's weights; None: model.vae. widths: channels by level, for weights without sizes."""
 
-    name: str
     file: str | None
     widths: tuple[Positive, ...]
 
@@ -115,25 +122,22 @@ class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     sizes: TextSizeSettings
 
 
-class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class RoutingSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     """encoder: the rank that holds the text encoder; determined by the routing."""
 
-    name: str
     encoder: Literal["rank0", "leader"]
 
 
-class OverlapSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class OverlapSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     """d_in: envelopes without a result. d_out: results that are not decoded."""
 
-    name: str
     d_in: Annotated[int, Meta(ge=1, le=8)]
     d_out: Annotated[int, Meta(ge=1, le=8)]
 
 
-class ContextSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class ContextSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     """recompute_every: chunks between two rebuilds of the cache. attention_bias: see conf/context/."""
 
-    name: str
     recompute_every: Positive
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
 
@@ -164,14 +168,13 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cross_attention: bool
 
 
-class LayoutSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     """mesh_ranks: tensor-parallel degree. backend: of the mesh's collectives. device: rank 0's. mesh_device: others'.
 
     memory_share: of its device that a rank may use. environment: NAME=value of each mesh rank. threads: torch's, a
     rank. compile: generator and decoder, at start. fp8: matrix products of the compiled generator.
     """
 
-    name: str
     mesh_ranks: Positive
     backend: Literal["gloo", "nccl", "none"]
     device: str
@@ -256,6 +259,12 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     prompts: bool
 
 
+class PluginSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """allow: packages and modules from which an option may name a class."""
+
+    allow: tuple[str, ...]
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
@@ -274,4 +283,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     deadlines: Deadlines
     supervision: SupervisionSettings
     log: LogSettings
+    plugins: PluginSettings
     trace: bool

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 import torch
 
-from pp1_orchestrator.config.schema import INDEX, RANK, ModelSettings, Settings
+from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
@@ -18,6 +18,10 @@ from pp1_orchestrator.models.wan.tensor_parallel import check_degree
 
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
+PLUGIN_API = "pp1_orchestrator.plugin_api"
+"""Our own module; an option may always name a class in it."""
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+CLASS = re.compile(rf"({MODULE.pattern}):[^\W\d]\w*")
 
 
 def generator_config(model: ModelSettings) -> WanConfig:
@@ -158,16 +162,34 @@ def _check_backend(settings: Settings) -> None:
             raise ConfigError(f"layout.environment={variable}: possible: NAME=value of NCCL_…, TORCH_NCCL_… or GLOO_…")
 
 
+def _check_classes(settings: Settings) -> None:
+    """Refuse a class from a module that is not allowed. Imports nothing."""
+    allowed = settings.plugins.allow
+    for module in allowed:
+        if not MODULE.fullmatch(module):
+            raise ConfigError(f"plugins.allow={list(allowed)}: {module!r} is no package; such as: my_package")
+    groups = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    for group, chosen in groups.items():
+        if not isinstance(chosen, ClassSettings) or chosen.class_path is None:
+            continue
+        if not CLASS.fullmatch(chosen.class_path):
+            raise ConfigError(f"{group}.class={chosen.class_path}: expected package.module:Class")
+        if not any(chosen.class_path.startswith((f"{module}.", f"{module}:")) for module in (PLUGIN_API, *allowed)):
+            package = re.split("[.:]", chosen.class_path)[0]
+            raise ConfigError(f"{group}.class={chosen.class_path}: not allowed; to allow it: plugins.allow=[{package}]")
+
+
 def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
     """Check all rules; return the generator's sizes. Raises ConfigError.
 
     Args:
-        known: the options that are built in, by group.
+        known: the options that are built in or of a plug-in, by group.
     """
+    _check_classes(settings)
     for group, names in known.items():
         name = getattr(settings, group).name
         if name not in names:
-            raise ConfigError(f"{group}={name}: not built in; choices: {', '.join(sorted(names))}")
+            raise ConfigError(f"{group}={name}: neither built in nor a plug-in's; choices: {', '.join(sorted(names))}")
     config = generator_config(settings.model)
     check_size("stream.height", settings.stream.height)
     check_size("stream.width", settings.stream.width)

@@ -67,8 +67,7 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
     meta, request = result.meta, envelope.meta
     plan = envelope.plan
     expected = (request.call_id, plan.chunk_index, request.cache_epoch)
-    if (meta.call_id, meta.chunk_index, meta.cache_epoch) != expected:
-        found = (meta.call_id, meta.chunk_index, meta.cache_epoch)
+    if (found := (meta.call_id, meta.chunk_index, meta.cache_epoch)) != expected:
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")
     if meta.cache_epoch != current_epoch:
         return None
@@ -88,7 +87,6 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
             f"{plan.expected_generator_calls} were planned"
         )
     latents = result.tensors[LATENTS_OUT]
-    if tuple(latents.shape) != plan.latents_shape:
-        found = tuple(latents.shape)
-        raise ContractError(f"chunk {meta.chunk_index}: latents have shape {found}, not {plan.latents_shape}")
+    if (shape := tuple(latents.shape)) != plan.latents_shape:
+        raise ContractError(f"chunk {meta.chunk_index}: latents have shape {shape}, not {plan.latents_shape}")
     return latents

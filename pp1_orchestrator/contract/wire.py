@@ -73,10 +73,6 @@ class EncodedMessage:
         return (self.header, self.meta, *self.tensors)
 
     @property
-    def device(self) -> torch.device:
-        return self.header.device
-
-    @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self.parts)
 

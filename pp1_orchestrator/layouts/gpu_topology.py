@@ -41,8 +41,7 @@ def topology() -> dict[GpuPair, str]:
 def advice(devices: Sequence[str], links: Mapping[GpuPair, str]) -> tuple[bool, str] | None:
     """Whether to split a model over these devices, and one line that says why; None where nothing is known.
 
-    Args:
-        devices: torch's names. CUDA_VISIBLE_DEVICES maps them to the driver's numbers.
+    devices: torch's names. CUDA_VISIBLE_DEVICES maps them to the driver's numbers.
     """
     gpus = [gpu for gpu in map(_driver_number, devices) if gpu is not None]
     found = [links[pair] for pair in itertools.combinations(gpus, 2) if pair in links]

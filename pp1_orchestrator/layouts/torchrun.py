@@ -48,9 +48,9 @@ class TorchrunLayout(Layout):
     def start(self, folder: Path | None, generation: int) -> ProcessMesh:
         """Raises ConfigError when torchrun's world does not fit the settings, MeshError when a rank is missing."""
         _check_world(self._settings)
-        secret = secrets.token_hex()
-        _use_secret(secret)
-        start_ranks = partial(self._wait_for_ranks, secret, None if folder is None else str(folder.resolve()))
+        secret = secrets.token_bytes()
+        multiprocessing.current_process().authkey = secret  # a child of `multiprocessing` would inherit it
+        start_ranks = partial(self._wait_for_ranks, secret.hex(), None if folder is None else str(folder.resolve()))
         return ProcessMesh(self._settings, folder, _variable("TORCHELASTIC_RESTART_COUNT"), start_ranks)
 
     def _wait_for_ranks(self, secret: str, folder: str | None, port: int) -> Mapping[int, ForeignProcess]:
@@ -70,7 +70,7 @@ def run_rank(settings: Settings, config: WanConfig, rank: int) -> None:
     store = _torchrun_store(settings)
     store.set(f"pid/{rank}", str(os.getpid()))
     info = msgspec.json.decode(store.get(RENDEZVOUS_KEY), type=RendezvousInfo)
-    _use_secret(info.secret)
+    multiprocessing.current_process().authkey = bytes.fromhex(info.secret)
     folder = None if info.folder is None else Path(info.folder)
     mesh_process.main(rank, settings, config, info.port, folder)
 
@@ -89,11 +89,6 @@ def _check_world(settings: Settings) -> None:
 def _torchrun_store(settings: Settings) -> Store:
     """Torchrun's own store. The prefix hides what an earlier start of the same ranks has left there."""
     return torchrun_store(f"pp1/{_variable('TORCHELASTIC_RESTART_COUNT')}", settings.deadlines.start)
-
-
-def _use_secret(secret: str) -> None:
-    """Set what a child of `multiprocessing` would inherit."""
-    multiprocessing.current_process().authkey = bytes.fromhex(secret)
 
 
 def _variable(name: str) -> int:

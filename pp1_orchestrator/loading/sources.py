@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import UMT5Config
+from transformers.models.umt5 import UMT5Config
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.text.load_text_encoder import TextSource

@@ -18,7 +18,7 @@ from pp1_orchestrator.models.text.load_text_encoder import check_text_encoder, l
 from pp1_orchestrator.models.text.tokenizer import PromptLimit
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
-from pp1_orchestrator.models.vae.load_vae import VAES, compile_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeLoader, compile_decoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.testing.faults import with_stage0_fault
 from pp1_orchestrator.testing.wrappers import delayed
@@ -46,26 +46,25 @@ class LoadPhases:
         log.info("%s: loaded in %.1f s (%s)", name, self.seconds[name], sizes)
 
 
-def check_stage0_models(settings: Settings, with_encoder: bool) -> None:
+def check_stage0_models(settings: Settings, loader: VaeLoader, with_encoder: bool) -> None:
     """Checks the files of the VAE and of the text encoder without using a device. Raises ConfigError."""
     if settings.model.weights == "random":
         return
     vae, text = vae_source(settings), text_source(settings)
     with as_config_error(settings):
-        VAES[settings.stage0.name].check(vae, with_encoder)
+        loader.check(vae, with_encoder)
         check_part(vae.path, settings)
         check_text_encoder(text)
         check_part(text.weights, settings)
 
 
 def load_vae_parts(
-    settings: Settings, config: WanConfig, device: torch.device, with_encoder: bool
+    settings: Settings, config: WanConfig, loader: VaeLoader, device: torch.device, with_encoder: bool
 ) -> tuple[StreamingDecoder, FrameEncoder | None, Components]:
     """Loads the decoder, and the frame encoder if the context needs it. Raises ConfigError for a bad checkpoint."""
     debug = settings.debug
     with as_config_error(settings):
-        loader, dtype = VAES[settings.stage0.name], COMPONENT_DTYPES[settings.model.dtype]
-        loaded = loader.load(vae_source(settings), device, dtype, with_encoder)
+        loaded = loader.load(vae_source(settings), device, COMPONENT_DTYPES[settings.model.dtype], with_encoder)
     decoder, encoder = loaded.decoder, loaded.frame_encoder
     if settings.layout.compile and device.type != "cpu":
         size = latent_size(settings.stream.height, settings.stream.width)

@@ -19,8 +19,7 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 class PacketQueue:
     """One viewer's packets, bounded and always decodable: it starts at a keyframe, and after an overflow at the next.
 
-    Args:
-        on_overflow: called with the number of packets that were dropped. The viewer then needs a keyframe.
+    on_overflow: called with the number of packets that were dropped. The viewer then needs a keyframe.
     """
 
     def __init__(self, limit: int, on_overflow: Callable[[int], None]) -> None:
@@ -34,8 +33,6 @@ class PacketQueue:
         return len(self._packets)
 
     def push(self, packet: av.Packet) -> None:
-        if self._closed:
-            return
         if len(self._packets) >= self._limit:
             dropped = len(self._packets)
             self.clear()
@@ -62,7 +59,6 @@ class PacketQueue:
 
     def close(self) -> None:
         self._closed = True
-        self._packets.clear()
         self._available.set()
 
 
@@ -90,25 +86,15 @@ class Broadcaster:
         except RuntimeError:  # the event loop is closed, so there are no viewers
             self._loop = None
 
-    def subscribe(self, limit: int) -> PacketQueue:
-        """A queue of at most `limit` packets for a new viewer."""
-        self._loop = asyncio.get_running_loop()
-        queue = PacketQueue(limit, self._on_overflow)
-        self.resume(queue)
-        return queue
-
-    def unsubscribe(self, queue: PacketQueue) -> None:
-        queue.close()
-        self.pause(queue)
-
     def resume(self, queue: PacketQueue) -> None:
-        """Fill the queue from the next keyframe on, which is requested here. Nothing where it is being filled."""
+        """Fill a viewer's queue from the next keyframe on, which is requested here. Does nothing if it is filled."""
+        self._loop = asyncio.get_running_loop()
         if queue not in self._queues:
             self._queues.add(queue)
             self.request_keyframe()
 
     def pause(self, queue: PacketQueue) -> None:
-        """Stop filling the queue until `resume`. It stays open."""
+        """Empty the queue, and don't fill it until `resume`."""
         queue.clear()
         self._queues.discard(queue)
 
@@ -129,6 +115,7 @@ class Broadcaster:
                 queue.push(packet)
         self._metrics.queue_depth("packets", max(map(len, self._queues), default=0))
 
-    def _on_overflow(self, count: int) -> None:
+    def on_overflow(self, count: int) -> None:
+        """For `PacketQueue`."""
         self._metrics.frames_dropped("slow_viewer", count)
         self.request_keyframe()

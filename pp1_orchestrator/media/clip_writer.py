@@ -1,7 +1,5 @@
 """Writes one clip: a thread that encodes frames into a file until a limit is reached or it is stopped."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import queue
@@ -33,19 +31,23 @@ class ClipLimits:
 
 
 class ClipWriter:
-    """`add` may be called from one thread, everything else from any. `on_end` is called on the writer's thread."""
+    """`add` may be called from one thread, everything else from any.
+
+    on_change: called with the clip when it begins, and on the writer's thread when it has ended.
+    """
 
     def __init__(
-        self, clip_id: str, path: Path, video: VideoSettings, limits: ClipLimits, on_end: Callable[[ClipWriter], None]
+        self, clip_id: str, path: Path, video: VideoSettings, limits: ClipLimits, on_change: Callable[[Clip], None]
     ) -> None:
         self.path = path
-        self._clip_id, self._video, self._limits, self._on_end = clip_id, video, limits, on_end
+        self._clip_id, self._video, self._limits, self._on_change = clip_id, video, limits, on_change
         self._queue: queue.Queue[tuple[Frame, float]] = queue.Queue(FRAMES_QUEUED)
         self._stop = threading.Event()
         self._stop_reason = "asked"
         self._state: Literal["recording", "ready", "failed"] = "recording"
         self._ended: str | None = None
         self._frames = self._bytes = self._ticks = 0
+        on_change(self.clip())
         self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
         self._thread.start()
 
@@ -92,7 +94,7 @@ class ClipWriter:
             self.discard()
         finally:
             self._drop_queued()  # after a failure, and what was added at the very end
-        self._on_end(self)
+        self._on_change(self.clip())
 
     def _drop_queued(self) -> None:
         """Take no more frames and release the queued ones: each keeps its whole chunk in memory."""

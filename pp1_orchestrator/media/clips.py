@@ -37,6 +37,7 @@ class ClipRecorder:
         self._writers: dict[str, ClipWriter] = {}
         self._count = 0
         self._current: ClipWriter | None = None
+        """The newest. It may have ended, and then takes no more frames."""
         self._last_frame: Frame | None = None
 
     def show(self, frame: Frame, at_s: float) -> None:
@@ -47,28 +48,26 @@ class ClipRecorder:
     def start(self) -> Clip:
         """Begin a clip with the frame that viewers see now. Raises RequestError 409 or 503."""
         with self._lock:
-            # A clip that has just ended may still be `_current`: its thread waits for this lock.
             if self._current is not None and (current := self._current.clip()).state == "recording":
                 raise RequestError(f"clip {current.id} is being recorded; stop it first", status=409)
             self._make_room()
             self._count += 1
             clip_id = f"c{self._count}"
-            writer = ClipWriter(clip_id, self._folder / f"{clip_id}.mp4", self._video, self._limits, self._ended)
+            writer = ClipWriter(clip_id, self._folder / f"{clip_id}.mp4", self._video, self._limits, self._on_change)
             if self._last_frame is not None:
                 writer.add(self._last_frame, time.monotonic())
             self._writers[clip_id] = self._current = writer
-            self._on_change(clip := writer.clip())
-        return clip
+            return writer.clip()
 
-    def stop(self, reason: str = "asked") -> Clip:
+    def stop(self) -> Clip:
         """End the clip and wait until its file can be read. Raises RequestError 409 when none is being recorded.
 
         The wait is limited. After it, a clip on a hanging disk is still being recorded.
         """
         writer = self._current
-        if writer is None:
+        if writer is None or writer.clip().state != "recording":
             raise RequestError("no clip is being recorded", status=409)
-        writer.stop(reason)
+        writer.stop("asked")
         return writer.clip()
 
     def clips(self) -> list[Clip]:
@@ -104,10 +103,3 @@ class ClipRecorder:
             raise RequestError("clips can't be written at this moment", status=503) from error
         if free < self._limits.bytes:
             raise RequestError(f"a clip may need {self._limits.bytes} bytes; the disk has {free} left", status=503)
-
-    def _ended(self, writer: ClipWriter) -> None:
-        """Called on the writer's thread when its file is complete."""
-        with self._lock:
-            if self._current is writer:
-                self._current = None
-        self._on_change(writer.clip())

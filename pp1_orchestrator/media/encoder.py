@@ -1,6 +1,6 @@
 """The video encoder that all viewers share, and the codecs with their settings for live video."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,27 +17,18 @@ class CodecSpec:
 
     mime: str
     encoder: str
-    options: Callable[[VideoSettings], dict[str, str]]
+    options: Mapping[str, str]
     profile: str | None = None
 
 
-def _rate_cap(settings: VideoSettings) -> dict[str, str]:
-    """Caps the rate over one second."""
-    return {"maxrate": str(settings.bitrate), "bufsize": str(settings.bitrate)}
-
-
-def _vp8(settings: VideoSettings) -> dict[str, str]:
-    live = {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0", "static-thresh": "1"}
-    return live | _rate_cap(settings) | {"undershoot-pct": "100", "overshoot-pct": "15"}
-
-
-def _h264(settings: VideoSettings) -> dict[str, str]:
-    return {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "level": "31"} | _rate_cap(settings)
-
-
+VP8_OPTIONS = {
+    "deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0", "static-thresh": "1",
+    "undershoot-pct": "100", "overshoot-pct": "15",
+}  # fmt: skip
+H264_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "level": "31"}
 CODECS: Mapping[Codec, CodecSpec] = {
-    "vp8": CodecSpec("video/VP8", "libvpx", _vp8),
-    "h264": CodecSpec("video/H264", "libx264", _h264, profile="Baseline"),
+    "vp8": CodecSpec("video/VP8", "libvpx", VP8_OPTIONS),
+    "h264": CodecSpec("video/H264", "libx264", H264_OPTIONS, profile="Baseline"),
 }
 
 
@@ -49,12 +40,7 @@ class LiveEncoder:
         self._pts = -1
 
     def encode(self, frame: av.VideoFrame, at_s: float, keyframe: bool) -> list[av.Packet]:
-        """Packets with 90 kHz timestamps.
-
-        Args:
-            frame: yuv420p of the stream's size.
-            at_s: growing monotonic seconds.
-        """
+        """Packets with 90 kHz timestamps. frame: yuv420p of the stream's size. at_s: growing monotonic seconds."""
         self._pts = max(round(at_s * CLOCK_RATE), self._pts + 1)
         frame.pts, frame.time_base = self._pts, TIME_BASE
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE
@@ -75,7 +61,8 @@ def _open(settings: VideoSettings) -> VideoCodecContext:
     context.gop_size = max(1, round(settings.fps * settings.keyframe_every_s))
     context.max_b_frames = 0
     context.thread_count = 1
-    context.options = spec.options(settings)
+    rate = str(settings.bitrate)
+    context.options = {**spec.options, "maxrate": rate, "bufsize": rate}  # caps the rate over one second
     if spec.profile is not None:
         context.profile = spec.profile
     return context

@@ -35,11 +35,9 @@ class Mp4File:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._container:
             if kind is None:
                 self._mux(self._stream.encode(None))
-        finally:
-            self._container.close()
 
     def write(self, frame: Frame, pts: int) -> None:
         """pts: growing, in ticks of the time base."""

@@ -20,8 +20,7 @@ CHUNKS_QUEUED = 8
 class Mp4Recorder:
     """A FrameSink without a clock: it takes chunks as fast as they come and drops none.
 
-    Args:
-        stall_s: a disk that has accepted nothing for this long has failed.
+    stall_s: a disk that has accepted nothing for this long has failed.
     """
 
     def __init__(self, path: Path, fps: float, height: int, width: int, stall_s: float = 30.0) -> None:

@@ -77,9 +77,8 @@ class PacedSink:
     There is room for a chunk when the newest one has begun to show, and earlier when producing one takes longer than
     showing one: a slow producer then works without a break.
 
-    Args:
-        first: shown until the first chunk comes.
-        on_shown: called on the pacer's thread when a chunk's first frame is shown, with monotonic seconds.
+    first: shown until the first chunk comes. on_shown: called on the pacer's thread when a chunk's first frame is
+    shown, with monotonic seconds.
     """
 
     def __init__(

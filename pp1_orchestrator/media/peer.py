@@ -18,20 +18,15 @@ CLOSE_S = 2.0
 
 
 class PacketTrack(MediaStreamTrack):
-    """Subscribes with the first `recv`, when the viewer is connected, so that no packets pile up before."""
+    """Packets of the stream, from the first `resume` on: none pile up before the viewer is connected."""
 
     kind = "video"
 
     def __init__(self, broadcaster: Broadcaster, limit: int) -> None:
         super().__init__()
-        self._broadcaster, self._limit = broadcaster, limit
-        self._queue: PacketQueue | None = None
+        self._broadcaster, self._queue = broadcaster, PacketQueue(limit, broadcaster.on_overflow)
 
     async def recv(self) -> av.Packet:
-        if self.readyState != "live":
-            raise MediaStreamError
-        if self._queue is None:
-            self._queue = self._broadcaster.subscribe(self._limit)
         packet = await self._queue.get()
         if packet is None:
             raise MediaStreamError
@@ -39,26 +34,23 @@ class PacketTrack(MediaStreamTrack):
 
     def pause(self) -> None:
         """Send nothing until `resume`."""
-        if self._queue is not None:
-            self._broadcaster.pause(self._queue)
+        self._broadcaster.pause(self._queue)
 
     def resume(self) -> None:
-        if self._queue is not None and self.readyState == "live":
+        if self.readyState == "live":
             self._broadcaster.resume(self._queue)
 
     def stop(self) -> None:
         super().stop()
-        if self._queue is not None:
-            self._broadcaster.unsubscribe(self._queue)
+        self._queue.close()
+        self._broadcaster.pause(self._queue)
 
 
 class Viewer:
     """Answers one offer and sends the stream to the peer that made it.
 
-    Args:
-        mime: the codec's MIME type.
-        addresses: local addresses to offer; None: all but loopback.
-        on_gone: called when the connection has failed, or was closed by the peer.
+    mime: the codec's MIME type. addresses: local addresses to offer; None: all but loopback. on_gone: called when the
+    connection has failed, or was closed by the peer.
     """
 
     def __init__(
@@ -70,8 +62,9 @@ class Viewer:
         on_gone: Callable[[], None],
     ) -> None:
         self._limits, self._on_gone = limits, on_gone
-        self._opened_s = time.monotonic()
-        self._heard_s: float | None = None
+        self._heard = False
+        self._since_s = time.monotonic()
+        """When it was last heard from; before that, when it was made."""
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = PacketTrack(broadcaster, limits.packets_queued)
         transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
@@ -79,7 +72,7 @@ class Viewer:
         transceiver.setCodecPreferences(codecs)  # has no effect after the remote description is set
         offer_addresses(transceiver.sender, addresses)
         on_keyframe_request(transceiver.sender, broadcaster.request_keyframe)
-        on_rtcp(transceiver.sender, self._heard)
+        on_rtcp(transceiver.sender, self._on_heard)
         self._connection.on("connectionstatechange", self._state_changed)
 
     async def answer(self, offer: str) -> str:
@@ -88,22 +81,19 @@ class Viewer:
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription.sdp
 
-    def is_stale(self, now_s: float) -> bool:
-        """Whether it did not connect in time, or has been silent for too long."""
-        if self._heard_s is None:
-            return now_s - self._opened_s > self._limits.connect_s
-        return now_s - self._heard_s > self._limits.silent_s
+    def is_gone(self, now_s: float, suspended_s: float) -> bool:
+        """Whether it did not connect in time, or has been silent for too long.
 
-    def pause_if_silent(self, now_s: float) -> None:
-        """Encode and send nothing for a viewer that may be gone. Its next RTCP packet resumes the stream."""
-        if self._heard_s is not None and now_s - self._heard_s > self._limits.rest_s:
+        A viewer that may be gone gets nothing until its next RTCP packet. suspended_s: how long this process was
+        suspended since the last call, which does not count as silence.
+        """
+        self._since_s += suspended_s
+        silent_s = now_s - self._since_s
+        if not self._heard:
+            return silent_s > self._limits.connect_s
+        if silent_s > self._limits.rest_s:
             self._track.pause()
-
-    def exclude_suspension(self, suspended_s: float) -> None:
-        """Don't count time in which this process was suspended as the viewer's silence."""
-        self._opened_s += suspended_s
-        if self._heard_s is not None:
-            self._heard_s += suspended_s
+        return silent_s > self._limits.silent_s
 
     async def close(self) -> None:
         """Stop sending. Takes at most CLOSE_S."""
@@ -115,13 +105,13 @@ class Viewer:
         except Exception:  # a viewer's boundary: a connection that can't be closed must not disturb the others
             log.exception("a viewer's connection did not close")
 
-    def _heard(self) -> None:
-        self._heard_s = time.monotonic()
+    def _on_heard(self) -> None:
+        self._heard, self._since_s = True, time.monotonic()
         self._track.resume()
 
     def _state_changed(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
-            self._heard()
+            self._on_heard()
         elif state in ("failed", "closed"):
             self._on_gone()

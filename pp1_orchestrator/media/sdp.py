@@ -37,12 +37,10 @@ class CandidatePolicy:
     addresses, so that an offer can't make this machine send anything to its own network or to itself. Names are never
     looked up. A browser on the same network, or one that hides its address behind a name, is found by its own
     connectivity checks.
-
-    Args:
-        bind_host: an address, or localhost.
     """
 
     bind_host: str
+    """An address, or localhost."""
 
     @property
     def local_addresses(self) -> list[str] | None:

@@ -50,8 +50,7 @@ class WhepPeers:
     async def offer(self, sdp: str, address: str = LOOPBACK) -> tuple[str, str]:
         """Admit a viewer; its id and the SDP answer. Raises RequestError 400, 413, or 503 when a limit is reached.
 
-        Args:
-            address: the client's address, for the limit on viewers per address.
+        address: the client's, for the limit on viewers per address.
         """
         self._check_limits(address)
         offer = filter_offer(sdp, self._limits, self._policy)
@@ -126,8 +125,6 @@ class WhepPeers:
             now = time.monotonic()
             suspended_s = detector.suspended_s(now)
             for viewer_id, (viewer, _) in list(self._viewers.items()):
-                viewer.exclude_suspension(suspended_s)
-                viewer.pause_if_silent(now)
-                if viewer.is_stale(now):
+                if viewer.is_gone(now, suspended_s):
                     log.info("viewer %s is gone", viewer_id[:6])
                     self._close_soon(viewer_id)

@@ -31,23 +31,24 @@ class Leader:
 
     def run(self) -> None:
         """Run until SHUTDOWN."""
-        idle_since = time.monotonic_ns()
+        idle_since = waiting_since = time.monotonic_ns()
         while True:
             received = self._link.receive()
             envelope: Envelope = received.message
             plan = envelope.meta.plan
             ids = {} if plan is None else {"chunk": plan.chunk_index}
-            self._spans.add("wait", idle_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
+            self._spans.add("wait", waiting_since, received.header_ns, call_id=envelope.meta.call_id, **ids)
+            waiting_since = received.header_ns
             if envelope.meta.action is Action.INFER:
                 self._infer(envelope, max(0.0, (received.header_ns - idle_since) / 1e6))
-                idle_since = time.monotonic_ns()
+                idle_since = waiting_since = time.monotonic_ns()
                 continue
             self._broadcast(envelope)
             if envelope.meta.action is Action.SHUTDOWN:
                 return
 
     def _infer(self, envelope: Envelope, idle_ms: float) -> None:
-        self._spans.flow_in("envelope", envelope.meta.call_id)
+        self._spans.flow("in", "envelope", envelope.meta.call_id)
         try:
             resolved = self._resolver.resolve(envelope)
             self._broadcast(resolved.envelope)
@@ -67,7 +68,7 @@ class Leader:
         self._wait_for_pending()
         message = wire.pack_result(result, self._link.device)
         with self._spans.span("send", chunk=result.meta.chunk_index, call_id=result.meta.call_id):
-            self._spans.flow_out("result", result.meta.call_id)
+            self._spans.flow("out", "result", result.meta.call_id)
             self._wait_until_taken = self._link.start_send(message)
 
     def _wait_for_pending(self) -> None:

@@ -97,8 +97,7 @@ def _seconds(amount: int, rate: float) -> float:
 def calibrate(settings: Settings, profile: ModelProfile, probe: Callable[[float], LinkSpeed]) -> Machine:
     """Measure the layout's device, with this process's number of torch threads.
 
-    Args:
-        probe: measures the link. Gets the seconds that a mesh rank computes between two all-reduces.
+    probe: measures the link. Gets the seconds that a mesh rank computes between two all-reduces.
     """
     start = time.perf_counter()
     device, dtype = torch.device(settings.layout.device), dtype_of(settings)

@@ -1,7 +1,6 @@
 """Predicts a chunk's period, a prompt's latency and the bytes on the wire.
 
-Plain numbers in, plain numbers out. Knows nothing of how they were measured. A strategy comes as its traits, never
-by name.
+Plain numbers in, plain numbers out. Knows nothing of how they were measured, and strategies by their traits only.
 """
 
 import math
@@ -46,12 +45,9 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, parallel_ranks: int | None) -> float:
-    """Seconds from one chunk to the next in the steady state.
+    """Seconds from one chunk to the next in the steady state. one_process: a thread of rank 0 does the mesh's work.
 
-    Args:
-        one_process: a thread of rank 0 does the mesh's work.
-        parallel_ranks: how many ranks can compute at the same time. Where that is fewer than there are ranks, no period
-            is shorter than all the work divided by it. None: no limit.
+    parallel_ranks: how many can compute at the same time; None: all. All the work divided by it is the least period.
     """
     p = phases
     if one_process and not overlap.threaded:
@@ -78,11 +74,8 @@ class PromptLatency(msgspec.Struct, frozen=True, kw_only=True):
 def prompt_latency(overlap: OverlapTraits, period: float, decode: float, text: float, stalls: bool) -> PromptLatency:
     """The worst case is a prompt that comes just after a chunk was planned: that chunk still has the old prompt.
 
-    Args:
-        period, decode: seconds of a chunk.
-        text: seconds to encode a prompt.
-        stalls: the stream waits while the mesh encodes. Otherwise rank 0 encodes beside the stream, and must have
-            finished when the next chunk is planned.
+    period, decode, text: seconds of a chunk, and to encode a prompt. stalls: the stream waits while the mesh encodes.
+    Otherwise rank 0 encodes beside the stream, and must have finished when the next chunk is planned.
     """
     chunks = 2 if stalls else 1 + max(1, math.ceil(text / period))
     last_decode = decode if overlap.hides_decode else 0.0
@@ -90,10 +83,7 @@ def prompt_latency(overlap: OverlapTraits, period: float, decode: float, text: f
 
 
 class MessageBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of each message between rank 0 and the leader.
-
-    A new prompt is one that the mesh gets for the first time; a known prompt was used before.
-    """
+    """Bytes of each message between rank 0 and the leader. A new prompt is one that the mesh has not had before."""
 
     envelope: int
     envelope_new_prompt: int

@@ -1,7 +1,6 @@
 """Runs counted operations on a device, with made-up data, and times them.
 
-Operations take turns, as in the model, so that caches are as cold as there. An operation that would take too long is
-run at a smaller size.
+Operations take turns, as in the model, so that caches are as cold as there. One that would take too long is cut.
 """
 
 import math

@@ -5,6 +5,7 @@ No weight file is opened. Knows settings and modules. Knows nothing of a machine
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import VAES, VaeParts
+from pp1_orchestrator.models.vae.load_vae import VaeLoader, VaeParts
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, pixel_format_for
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -56,7 +57,7 @@ def profile_model(settings: Settings, config: WanConfig, strategies: Strategies)
     """Raises ConfigError for a model or a size that can't be run."""
     profile = ModelProfile(requirements(settings, config), {}, {}, {})
     _profile_mesh(settings, config, profile)
-    _profile_vae(settings, strategies.context(settings).needs_pixels, profile)
+    _profile_vae(settings, strategies, profile)
     _profile_text(settings, profile)
     return profile
 
@@ -88,9 +89,9 @@ def _profile_mesh(settings: Settings, config: WanConfig, profile: ModelProfile) 
     profile.activation_peak["generator"] = memory.peak - text_cache
 
 
-def _profile_vae(settings: Settings, frame_encoder: bool, profile: ModelProfile) -> None:
+def _profile_vae(settings: Settings, strategies: Strategies, profile: ModelProfile) -> None:
     needs, memory, state = profile.needs, MemoryTracker(), DecodeState()
-    parts = vae(settings, frame_encoder)
+    parts = vae(settings, strategies.decoder(settings), strategies.context(settings).needs_pixels)
     latents = torch.zeros(needs.latents[1:], device=META)
     to_frames = pixel_format_for(torch.device(settings.layout.device))
     with counting(memory):
@@ -124,26 +125,26 @@ def _profile_text(settings: Settings, profile: ModelProfile) -> None:
     profile.activation_peak["text"] = memory.peak
 
 
-def vae(settings: Settings, frame_encoder: bool) -> VaeParts:
+def vae(settings: Settings, loader: VaeLoader, frame_encoder: bool) -> VaeParts:
     """The run's decoder, and its frame encoder, without data. Raises ConfigError where it has none."""
-    _check_exists(settings, "vae")
-    source = replace(vae_source(settings), seed=0)
+    source = vae_source(settings)
+    _check_exists(settings, source.path)
     try:
-        return VAES[settings.stage0.name].load(source, META, dtype_of(settings), frame_encoder)
+        return loader.load(replace(source, seed=0), META, dtype_of(settings), frame_encoder)
     except (OSError, ValueError) as error:
         raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
 
 
 def text_encoder(settings: Settings) -> UMT5EncoderModel:
     """The run's text encoder without data. Raises ConfigError where it has none."""
-    _check_exists(settings, "text_encoder")
-    return make_umt5(replace(text_source(settings), seed=0), META, dtype_of(settings))
+    source = text_source(settings)
+    _check_exists(settings, source.weights)
+    return make_umt5(replace(source, seed=0), META, dtype_of(settings))
 
 
-def _check_exists(settings: Settings, part: Literal["vae", "text_encoder"]) -> None:
+def _check_exists(settings: Settings, where: Path) -> None:
     """A checkpoint that exists must have the part. One that does not exist yet can still be planned for."""
     model = settings.model
-    where = vae_source(settings).path if part == "vae" else model.part(part)
     if model.weights == "checkpoint" and model.folder.is_dir() and not where.exists():
         raise ConfigError(f"model.root={model.root}: {where}: no such file or folder")
 

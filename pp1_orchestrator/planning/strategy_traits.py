@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.models.vae.load_vae import VaeLoader
 
 
 class OverlapTraits(Protocol):
@@ -35,11 +36,12 @@ class ContextTraits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Strategies:
-    """All built-in strategies by name. Of equally fast overlaps, a plan recommends the first."""
+    """What can be chosen, by name. Of equally fast overlaps, a plan recommends the first."""
 
     overlaps: Mapping[str, OverlapTraits]
     routings: Mapping[str, RoutingTraits]
     contexts: Mapping[str, ContextTraits]
+    decoders: Mapping[str, VaeLoader]
 
     def overlap(self, settings: Settings) -> OverlapTraits:
         return self.overlaps[settings.overlap.name]
@@ -49,3 +51,6 @@ class Strategies:
 
     def context(self, settings: Settings) -> ContextTraits:
         return self.contexts[settings.context.name]
+
+    def decoder(self, settings: Settings) -> VaeLoader:
+        return self.decoders[settings.stage0.name]

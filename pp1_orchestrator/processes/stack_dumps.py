@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,18 +111,13 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 def _wait_for_texts(paths: Mapping[int, Path]) -> dict[int, str]:
     """The files' contents, once none is empty and none grows, or after `WRITE_S`."""
-    end, before = time.monotonic() + WRITE_S, _read(paths.items())
-    while time.monotonic() < end:
-        time.sleep(POLL_S)
-        texts = _read(paths.items())
-        if texts == before and all(texts.values()):
-            break
+    end, before = time.monotonic() + WRITE_S, None
+    while True:
+        texts = {rank: path.read_text(encoding="utf-8", errors="replace") for rank, path in paths.items()}
+        if time.monotonic() >= end or (texts == before and all(texts.values())):
+            return texts
         before = texts
-    return before
-
-
-def _read(paths: Iterable[tuple[int, Path]]) -> dict[int, str]:
-    return {rank: path.read_text(encoding="utf-8", errors="replace") for rank, path in paths}
+        time.sleep(POLL_S)
 
 
 def _busy_at(text: str) -> str:

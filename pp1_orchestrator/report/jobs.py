@@ -39,21 +39,13 @@ class JobPlan(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. `error` says why its summary does not count. A job that is not a bench has no summary.
-
-    label: what tells it from the others, see `label`.
-    """
+    """One job. label: what tells it from the others, see `label`. measured: None if it failed, or was no bench."""
 
     record: JobRecord
     label: str
-    summary: Summary | None
+    measured: Summary | None
     error: str | None
     predicted_ms: float | None
-
-    @property
-    def measured(self) -> Summary | None:
-        """The summary of a job that succeeded."""
-        return self.summary if self.error is None else None
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -92,7 +84,8 @@ def _read_job(folder: Path, record: JobRecord, keys: set[str]) -> Job:
     except msgspec.DecodeError as problem:
         error = error or f"summary.json can't be read: {problem}"
     name, predicted_ms = label(record.number, record.overrides, keys), _predicted_ms(folder, record.overlap)
-    return Job(record=record, label=name, summary=summary, error=error, predicted_ms=predicted_ms)
+    measured = summary if error is None else None
+    return Job(record=record, label=name, measured=measured, error=error, predicted_ms=predicted_ms)
 
 
 def _predicted_ms(folder: Path, overlap: str | None) -> float | None:

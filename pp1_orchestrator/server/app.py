@@ -5,7 +5,6 @@ import functools
 import logging
 import operator
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +14,8 @@ from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
+from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -22,12 +23,12 @@ from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimit
 from pp1_orchestrator.server.requests import BodyLimit, explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
-from pp1_orchestrator.server.routes.clip_routes import Clips, clip_routes
+from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
-from pp1_orchestrator.server.routes.whep_routes import Peers, whep_routes
+from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
@@ -39,21 +40,18 @@ MountPanel = Callable[[FastAPI, int, int, int], None]
 
 def create_app(
     stream: StreamControl,
-    peers: Peers,
-    clips: Clips,
+    peers: WhepPeers,
+    clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
     settings: ServerSettings,
     mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
 ) -> FastAPI:
-    """The whole interface.
+    """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
-    `app.state.drain()` ends all viewers and event streams, so that a shutdown need not wait for them.
-
-    Args:
-        mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page.
-        on_limited: called for each request that a rate limit refuses.
+    mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
+    called for each request that a rate limit refuses.
     """
     streams = EventStreams(events, settings.limits)
 
@@ -89,10 +87,9 @@ def create_app(
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
-    credentials = CREDENTIALS if settings.token else []
-    common: dict[str, Any] = {"dependencies": [Depends(not_stored), *credentials], "responses": errors(401, 403, 429)}
+    dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
-        app.include_router(router, **common)
+        app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
     app.include_router(liveness, responses=errors(403))
     if mount_panel is not None:
         mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
@@ -100,7 +97,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: Peers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
     peers.start()
     yield
     await drain()

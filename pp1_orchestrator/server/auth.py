@@ -37,11 +37,6 @@ HARDENING: Mapping[str, str] = {
 """Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
 
 
-def is_watching(method: str, path: str) -> bool:
-    """Whether a request only reads, or starts or ends a viewer's own session."""
-    return method in SAFE_METHODS or path.startswith(WATCHING)
-
-
 class AccessGuard:
     """ASGI middleware around the whole application."""
 
@@ -50,8 +45,7 @@ class AccessGuard:
         self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
         self._tokens = settings.tokens()
         self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
-        self._rate = settings.limits.guesses
-        self._guesses = Buckets(self._rate, settings.limits.clients)
+        self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -90,10 +84,11 @@ class AccessGuard:
         bearer, cookie, offered = _credentials(scope, headers)
         is_guess = bool(bearer or cookie or offered)
         if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
-            return too_often("wrong tokens", self._rate, wait_s)
+            return too_often("wrong tokens", self._guesses.rate, wait_s)
         may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
         if may_change is not None:
-            return None if may_change or is_watching(method, path) else error_reply(ONLY_WATCH, 403)
+            may = may_change or method in SAFE_METHODS or path.startswith(WATCHING)
+            return None if may else error_reply(ONLY_WATCH, 403)
         if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
             return _set_session_cookie(offered, scope)
         if is_guess:

@@ -24,10 +24,8 @@ class _Client:
 class ControlLease:
     """The holder and the clients that wait. Not thread-safe: use it from one event loop.
 
-    Args:
-        lease_s: the holder and waiting clients are dropped when they have not renewed for this long.
-        max_waiting: how many clients may wait.
-        on_change: called with the reason and the new state when the holder or the waiting clients change.
+    lease_s: a client that has not renewed for this long is dropped. max_waiting: how many clients may wait. on_change:
+    called with the reason and the new state when the holder or the waiting clients change.
     """
 
     def __init__(

@@ -46,11 +46,8 @@ class Buckets:
     """Token buckets by client. Above `clients` of them, the least recently used is dropped. Not thread-safe."""
 
     def __init__(self, rate: Rate, clients: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._clients, self._now = rate, clients, now
+        self.rate, self._clients, self._now = rate, clients, now
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._tokens)
 
     def wait_s(self, client: str) -> float:
         """Take a token. Returns 0, or the seconds until the next token if there is none."""
@@ -68,11 +65,11 @@ class Buckets:
         return self._until_one(self._left(client, self._now()))
 
     def _left(self, client: str, now: float) -> float:
-        tokens, at_s = self._tokens.get(client, (float(self._rate.burst), now))
-        return min(self._rate.burst, tokens + (now - at_s) * self._rate.per_s)
+        tokens, at_s = self._tokens.get(client, (float(self.rate.burst), now))
+        return min(self.rate.burst, tokens + (now - at_s) * self.rate.per_s)
 
     def _until_one(self, tokens: float) -> float:
-        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s
+        return 0.0 if tokens >= 1 else (1 - tokens) / self.rate.per_s
 
 
 def too_often(what: str, rate: Rate, wait_s: float) -> Response:
@@ -86,12 +83,11 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, limits: Limits, on_limited: Callable[[Limited], None]) -> None:
         self._app, self._on_limited = app, on_limited
-        self._rates: Mapping[Limited, Rate] = {
-            "offers": limits.offers,
-            "prompts": limits.prompt_updates,
-            "changes": limits.changes,
+        self._buckets: Mapping[Limited, Buckets] = {
+            "offers": Buckets(limits.offers, limits.clients),
+            "prompts": Buckets(limits.prompt_updates, limits.clients),
+            "changes": Buckets(limits.changes, limits.clients),
         }
-        self._buckets = {kind: Buckets(rate, limits.clients) for kind, rate in self._rates.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = LIMITED.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
@@ -99,4 +95,4 @@ class RateLimit:
         if kind is None or wait_s == 0:
             return await self._app(scope, receive, send)
         self._on_limited(kind)
-        await too_often(kind, self._rates[kind], wait_s)(scope, receive, send)
+        await too_often(kind, self._buckets[kind].rate, wait_s)(scope, receive, send)

@@ -10,6 +10,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
@@ -43,6 +44,8 @@ class BodyLimit:
             body = await asyncio.wait_for(self._read(scope, receive), self._limits.body_s)
         except RequestError as error:
             return await error_reply(str(error), error.status)(scope, receive, send)
+        except ClientDisconnect:
+            return await error_reply("the client went away", 400)(scope, receive, send)
         except TimeoutError:
             reply = error_reply(f"the body did not arrive within {self._limits.body_s:g} s", 408)
             return await reply(scope, receive, send)
@@ -57,14 +60,10 @@ class BodyLimit:
         declared = Headers(scope=scope).get("content-length", "0")
         self._check(int(declared) if declared.isdecimal() else 0)
         body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise RequestError("the client went away", status=400)
-            body += message.get("body", b"")
+        async for part in Request(scope, receive).stream():
+            body += part
             self._check(len(body))
-            if not message.get("more_body", False):
-                return bytes(body)
+        return bytes(body)
 
     def _check(self, size: int) -> None:
         if size > self._limits.body_bytes:

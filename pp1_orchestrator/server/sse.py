@@ -33,13 +33,9 @@ class EventStreams:
         """One for each open stream. Weak: a stream whose client leaves before it starts is only garbage-collected."""
         self._closing = False
 
-    @property
-    def count(self) -> int:
-        return len(self._wakes)
-
     def open(self) -> AsyncIterator[str]:
         """Events from now on, for a new client. Raises RequestError 503 when too many streams are open."""
-        if self.count >= self._limits.event_streams or self._closing:
+        if len(self._wakes) >= self._limits.event_streams or self._closing:
             raise RequestError(f"at most {self._limits.event_streams} event streams are open", status=503)
         wake = asyncio.Event()
         self._wakes.add(wake)  # here, because other clients may come before this stream starts

@@ -18,13 +18,7 @@ from pp1_orchestrator.types import DecodedChunk
 
 
 class ChunkDecoder:
-    """Decodes the chunks of one stream, in order.
-
-    Args:
-        encoder: for anchor frames; None where the context needs none.
-        pixel_format: what codecs get.
-        timer: measures decoding, so that a watchdog can notice a hang.
-    """
+    """Decodes the chunks of one stream, in order. encoder: for anchor frames. timer: lets a watchdog notice a hang."""
 
     def __init__(
         self,

@@ -24,9 +24,7 @@ REPEAT_WINDOW_S = 60.0
 class FailurePolicy:
     """Called under the lock of the pipeline.
 
-    Args:
-        limit: consecutive rejected epochs after which the mesh is considered broken; 1 allows none.
-        cut: asks for a new epoch, with its reason.
+    limit: rejected epochs in a row that make the mesh count as broken. cut: asks for a new epoch, with its reason.
     """
 
     def __init__(self, limit: int, cut: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from pp1_orchestrator.contract import Envelope, wire
 from pp1_orchestrator.contract.envelope import InferPlan
 from pp1_orchestrator.telemetry.records import ChunkRecord, UpdateRecord
 from pp1_orchestrator.transport.cuda_streams import StreamFence
-from pp1_orchestrator.types import PromptUpdate
+from pp1_orchestrator.types import DropReason, PromptUpdate
 
 
 @dataclass(slots=True)
@@ -23,10 +23,8 @@ class InFlightChunk:
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
     """The update that was asked for at this chunk."""
-    rejected: bool = False
-    """Not shown because it, or one before it in its epoch, is not finite."""
-    failed: bool = False
-    """The mesh could not make it."""
+    drop_reason: DropReason = "old_epoch"
+    """Why, if it is dropped."""
 
     @property
     def plan(self) -> InferPlan:

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-import time
 from collections import OrderedDict, deque
 
 import msgspec
@@ -93,18 +92,16 @@ class Receipts(BaseObserver):
 
 
 class Telemetry(BaseObserver):
-    """Feeds the metrics and the chunk log, and keeps when the last chunk was decoded."""
+    """Feeds the metrics and the chunk log."""
 
     def __init__(self, metrics: Metrics, chunk_log: ChunkLog) -> None:
         self._metrics, self._log = metrics, chunk_log
-        self.last_emit_s: float | None = None
 
     def dropped(self, chunk: InFlightChunk) -> None:
-        reason = "failed" if chunk.failed else "nan" if chunk.rejected else "old_epoch"
-        self._metrics.frames_dropped(reason, pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache))
+        frames = pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache)
+        self._metrics.frames_dropped(chunk.drop_reason, frames)
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        self.last_emit_s = time.monotonic()
         self._metrics.observe_chunk(chunk.record)
         self._log.add(chunk.record)
 
@@ -131,16 +128,12 @@ class Recording(BaseObserver):
         self._lock = threading.Lock()
         self._seed: int | None = None
         self._epoch = 0
-        self._count = 0
         self._dropped = 0
         self._newest = PromptUpdate()
         self._restarted = False
+        self.complete = True
         self.chunks = 0
         """Chunks planned so far."""
-
-    @property
-    def complete(self) -> bool:
-        return self._count <= KEPT_ENTRIES
 
     def entries(self) -> list[TimelineEntry]:
         with self._lock:
@@ -159,8 +152,8 @@ class Recording(BaseObserver):
         with self._lock:
             dropped, self._dropped = (self._dropped, 0) if cut == "hard" else (0, self._dropped)
             entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
+            self.complete &= len(self._entries) < KEPT_ENTRIES
             self._entries.append(entry)
-            self._count += 1
 
     def dropped(self, chunk: InFlightChunk) -> None:
         """Count it at the newest hard cut after it, which may be still to come."""

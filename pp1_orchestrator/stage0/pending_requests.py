@@ -24,7 +24,7 @@ class PendingRequests:
     """Joins the timeline with live requests. chunks: how many to make in all; None means until stopped."""
 
     def __init__(self, prompts: PromptQueue, timeline: Timeline, chunks: int | None) -> None:
-        self._prompts, self._timeline, self._chunks = prompts, timeline, chunks
+        self.prompts, self.timeline, self._chunks = prompts, timeline, chunks
         self._lock = threading.Lock()
         self._cut: str | None = None
         self._seed: int | None = None
@@ -39,7 +39,7 @@ class PendingRequests:
 
     def prefetch(self, chunk: int) -> None:
         """Have the planned prompts from this chunk on encoded early."""
-        self._prompts.prefetch(entry for entry in self._timeline.from_chunk(chunk) if entry.has_prompt)
+        self.prompts.prefetch(entry for entry in self.timeline.from_chunk(chunk) if entry.has_prompt)
 
     def exhausted(self, chunk: int) -> bool:
         """True when no chunk will ever be wanted again."""
@@ -54,29 +54,22 @@ class PendingRequests:
         A planned hard cut must wait, so that a script gives the same pixels with every overlap. So must an update that
         recomputes the history, which needs all of it.
         """
-        entry = self._timeline.at(chunk)
+        entry = self.timeline.at(chunk)
         if entry is None or not entry.has_prompt:
-            return self._prompts.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
+            return self.prompts.next_cut() == "recache" or (entry is not None and entry.cut == "hard")
         return entry.cut != "soft"
 
-    def drops(self, chunk: int) -> bool:
-        """True when the chunk is made only to be dropped, as the recorded run did."""
-        return self._timeline.drops(chunk)
-
     def take(self, chunk: int, head: int, settled: bool) -> ChunkRequest:
-        """Take all pending requests. A planned update goes first; a live one then waits for the next chunk.
+        """Take all pending requests for a chunk. A planned update goes first; a live one then waits for the next chunk.
 
-        Args:
-            chunk: the one that is being planned.
-            head: newest chunk whose result has reached rank 0.
-            settled: no chunk is with the mesh, so the whole history is here.
+        head: newest chunk whose result has reached rank 0. settled: no chunk is with the mesh: all history is here.
         """
-        entry = self._timeline.take(chunk)
+        entry = self.timeline.take(chunk)
         if entry is not None and entry.has_prompt:
-            update = self._prompts.prepare(entry, head, needed=chunk == 0)
+            update = self.prompts.prepare(entry, head, needed=chunk == 0)
             self.prefetch(chunk + 1)
         else:
-            update = self._prompts.take(settled)
+            update = self.prompts.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
         if entry is not None:

@@ -37,12 +37,7 @@ def all_finite(tensor: Tensor) -> Tensor:
 
 
 class ChunkPipeline:
-    """Plans and finishes chunks in order.
-
-    Args:
-        pack: encodes an envelope.
-        rejected_limit: consecutive rejected epochs after which the mesh is considered broken.
-    """
+    """Plans and finishes chunks in order. pack: encodes an envelope. rejected_limit: see `FailurePolicy`."""
 
     def __init__(
         self,
@@ -98,7 +93,7 @@ class ChunkPipeline:
         with self._lock:  # a chunk that is dropped meanwhile hands its updates to this one, before or after
             updates, self._deferred_updates = self._deferred_updates, []
             updates += [update.record] if update else []
-            fence, requested = StreamFence(encoded.device), update.update if update else None
+            fence, requested = StreamFence(encoded.header.device), update.update if update else None
             chunk = InFlightChunk(envelope, encoded, fence, record, updates, requested)
             record.update_ids = tuple(update.id for update in updates)
             self._unanswered.append(chunk)
@@ -117,9 +112,9 @@ class ChunkPipeline:
         result.fence.wait(result.message.tensors.values())
         latents = self._latents(result, chunk)
         self.head = chunk.index
-        if not chunk.failed:
+        if chunk.drop_reason != "failed":
             self.planner.learn(chunk.plan, result.message)
-        if latents is None or self._requests.drops(chunk.index):
+        if latents is None or self._requests.timeline.drops(chunk.index):
             self._drop(chunk)
             return None
         self.planner.history.add(latents)
@@ -138,9 +133,9 @@ class ChunkPipeline:
             return
         decoded = self.decoder.finish(received)
         with self._lock:
-            old = self._is_old(chunk)
-            chunk.rejected = not old and self.failures.rejects(received)
-            if old or chunk.rejected:
+            if not self._is_old(chunk) and self.failures.rejects(received):
+                chunk.drop_reason = "nan"
+            if self._is_old(chunk) or chunk.drop_reason == "nan":
                 self._drop(chunk)
                 return
             self._lead_s = chunk.record.emit_s - chunk.record.build_start_s
@@ -211,7 +206,7 @@ class ChunkPipeline:
             return accept(result.message, chunk.envelope, self.planner.cache_epoch)
         except ChunkError as error:
             self.failures.on_chunk_error(chunk.record, error)
-            chunk.failed = self._mesh_needs_reset = True
+            chunk.drop_reason, self._mesh_needs_reset = "failed", True
             return None
 
     def _drop(self, chunk: InFlightChunk) -> None:

@@ -3,6 +3,7 @@
 Nothing else touches a cache: the mesh does what the envelope says. One thread only.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -32,10 +33,6 @@ class ChunkSpec:
     bias: float
     """Weight of cached tokens between anchor and chunk."""
 
-    @property
-    def latents(self) -> tuple[int, int, int, int, int]:
-        return (1, self.frames, self.channels, *latent_size(self.height, self.width))
-
 
 class Planner:
     """Counts calls, chunks and epochs, and writes envelopes."""
@@ -45,7 +42,7 @@ class Planner:
     ) -> None:
         self._spec, self._context, self._routing, self.history = spec, context, routing, history
         self._conditioning = ConditioningSchedule()
-        self._call_id = 0
+        self._call_ids = itertools.count(1)
         self._start_frame = 0
         self._passes_owed = 0
         """Clean passes that the mesh still runs for the last chunk."""
@@ -91,40 +88,40 @@ class Planner:
 
     def plan(self) -> Envelope:
         """The next chunk's envelope. A target must have been set."""
-        change = self._conditioning.step(self.next_chunk)
+        spec, change = self._spec, self._conditioning.step(self.next_chunk)
         payload = Payload() if change is None else self._routing.payload(change[0], self._conditioning.epoch)
         context = self._context_frames(recache=change is not None and change[1].recache)
-        rebuild_passes = 0 if context is None else context.shape[1] // self._spec.frames
+        rebuild_passes = 0 if context is None else context.shape[1] // spec.frames
         plan = InferPlan(
             chunk_index=self.next_chunk,
-            height=self._spec.height,
-            width=self._spec.width,
-            latents_shape=self._spec.latents,
+            height=spec.height,
+            width=spec.width,
+            latents_shape=(1, spec.frames, spec.channels, *latent_size(spec.height, spec.width)),
             current_start_frame=self._start_frame,
             do_kv_recompute=context is not None,
             clean_pass=self._context.clean_pass,
-            denoising_steps=self._spec.steps,
-            expected_generator_calls=len(self._spec.steps) + rebuild_passes + self._passes_owed,
+            denoising_steps=spec.steps,
+            expected_generator_calls=len(spec.steps) + rebuild_passes + self._passes_owed,
             init_cache=self.fresh,
             reset_kv_cache=self.fresh,
             reset_crossattn_cache=change is not None,
             conditioning_epoch=self._conditioning.epoch,
             base_seed=self.seed,
-            kv_cache_attention_bias=self._spec.bias,
+            kv_cache_attention_bias=spec.bias,
             recipe=payload.recipe,
             return_embeds=payload.return_embeds,
         )
         tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
-        meta = PPEnvelopeV2(action=Action.INFER, call_id=self._take_call(), cache_epoch=self.cache_epoch, plan=plan)
+        meta = PPEnvelopeV2(action=Action.INFER, call_id=next(self._call_ids), cache_epoch=self.cache_epoch, plan=plan)
         self.next_chunk += 1
-        self._start_frame += self._spec.frames
+        self._start_frame += spec.frames
         self.fresh = False
         self._passes_owed = int(self._context.clean_pass)
         return Envelope(meta, tensors)
 
     def message(self, action: Action) -> Envelope:
         """A NOOP or SHUTDOWN."""
-        return Envelope(PPEnvelopeV2(action=action, call_id=self._take_call(), cache_epoch=self.cache_epoch))
+        return Envelope(PPEnvelopeV2(action=action, call_id=next(self._call_ids), cache_epoch=self.cache_epoch))
 
     def _context_frames(self, recache: bool) -> Tensor | None:
         """What the cache is rebuilt from: the context's own frames, or all kept latents under the new prompt."""
@@ -133,7 +130,3 @@ class Planner:
             if own is not None:
                 return own
         return torch.cat(list(self.history.newest), dim=1) if recache and self.history.chunks else None
-
-    def _take_call(self) -> int:
-        self._call_id += 1
-        return self._call_id

@@ -6,9 +6,9 @@ stream shows the old prompt until the new embedding is ready.
 
 import itertools
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -49,11 +49,12 @@ class PromptQueue:
         self._routing, self._events, self._metrics = routing, events, metrics
         self._too_long = too_long
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
-        self._pending: queue.SimpleQueue[QueuedUpdate | None] = queue.SimpleQueue()
-        """Updates to encode. None only wakes the worker."""
+        self._changed = threading.Condition()
+        """Guards all that follows; wakes the worker."""
+        self._pending: QueuedUpdate | None = None
+        """The newest live update, until it is being encoded."""
         self._ready: QueuedUpdate | None = None
-        self._planned: queue.SimpleQueue[ConditioningTarget] = queue.SimpleQueue()
+        self._planned: deque[ConditioningTarget] = deque()
         self._closed = False
         self.records: list[UpdateRecord] = []
         """The newest updates, oldest first."""
@@ -65,7 +66,10 @@ class PromptQueue:
     def accept(self, update: PromptUpdate, head: int) -> PromptReceipt:
         """Take a live update. Raises RequestError. head: newest chunk whose result has reached rank 0."""
         queued = self._enter(update, head)
-        self._pending.put(queued)
+        with self._changed:
+            replaced, self._pending = self._pending, queued
+            self._changed.notify()
+        self._supersede(replaced, queued)
         return PromptReceipt(queued.record.id, queued.record.truncated)
 
     def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> QueuedUpdate | None:
@@ -77,25 +81,26 @@ class PromptQueue:
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
-        planned: queue.SimpleQueue[ConditioningTarget] = queue.SimpleQueue()
+        planned: deque[ConditioningTarget] = deque()
         prompts = 0
         for update in itertools.islice(updates, PREFETCH_LIMIT):
             target = parse_update(update)
             prompts += len(target.terms)
             if prompts > PREFETCH_PROMPTS:
                 break
-            planned.put(target)
-        self._planned = planned
-        self._pending.put(None)
+            planned.append(target)
+        with self._changed:
+            self._planned = planned
+            self._changed.notify()
 
     def next_cut(self) -> Cut | None:
         """How the update that `take` would return treats the history."""
-        with self._lock:
+        with self._changed:
             return None if self._ready is None else self._ready.update.cut
 
     def take(self, settled: bool = True) -> QueuedUpdate | None:
         """Take the newest update that is ready. One with cut=recache stays until things are settled."""
-        with self._lock:
+        with self._changed:
             if self._ready is not None and self._ready.update.cut == "recache" and not settled:
                 return None
             ready, self._ready = self._ready, None
@@ -103,8 +108,9 @@ class PromptQueue:
 
     def close(self, timeout_s: float) -> None:
         """End the thread. One that still encodes after timeout_s ends with the process."""
-        self._closed = True
-        self._pending.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
@@ -114,7 +120,7 @@ class PromptQueue:
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
         record.truncated = any(self._too_long(term.text) for term in target.terms)
-        with self._lock:
+        with self._changed:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
         log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head, "prompt": text})
@@ -125,17 +131,22 @@ class PromptQueue:
 
     def _worker(self) -> None:
         """Encode live updates, and planned ones only while no live one waits."""
-        while not self._closed:
-            planned = self._planned
-            if self._pending.empty() and not planned.empty():
-                self._prefetch(planned.get())
-                continue
-            newest = self._newest_pending()
-            ready = None if newest is None else self._encode(newest)
-            if ready is not None:
-                with self._lock:
+        while (work := self._next()) is not None:
+            if isinstance(work, ConditioningTarget):
+                self._prefetch(work)
+            elif (ready := self._encode(work)) is not None:
+                with self._changed:
                     replaced, self._ready = self._ready, ready
                 self._supersede(replaced, ready)
+
+    def _next(self) -> QueuedUpdate | ConditioningTarget | None:
+        """Wait for something to encode. None when there will be nothing any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._pending or self._planned)
+            if self._closed:
+                return None
+            pending, self._pending = self._pending, None
+            return pending or self._planned.popleft()
 
     def _prefetch(self, target: ConditioningTarget) -> None:
         try:
@@ -155,16 +166,6 @@ class PromptQueue:
                 raise
             return None
         return replace(queued, text_ms=(time.monotonic() - start) * 1e3)
-
-    def _newest_pending(self) -> QueuedUpdate | None:
-        """Wait for something to do. Of several updates the newest is returned, and the others are superseded."""
-        newest = self._pending.get()
-        while not self._pending.empty():
-            item = self._pending.get()
-            if item is not None:
-                self._supersede(newest, item)
-                newest = item
-        return newest
 
     def _supersede(self, old: QueuedUpdate | None, new: QueuedUpdate) -> None:
         if old is not None:

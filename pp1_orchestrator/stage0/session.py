@@ -1,7 +1,4 @@
-"""A running stream: the thread that makes chunks, and what the API may ask of it.
-
-Knows nothing of processes: a supervisor watches the mesh and restarts it.
-"""
+"""A running stream: the thread that makes chunks, and what the API may ask of it. Knows nothing of processes."""
 
 import gc
 import logging
@@ -16,12 +13,10 @@ from pp1_orchestrator.contract import Action
 from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, public_line
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
-from pp1_orchestrator.stage0.observers import Receipts, Recording, Telemetry
+from pp1_orchestrator.stage0.observers import Receipts, Recording
 from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
-from pp1_orchestrator.stage0.prompt_queue import PromptQueue
-from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.validation import check_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
@@ -58,11 +53,8 @@ class SessionParts:
     supervisor: MeshSupervisor
     lifecycle: StreamLifecycle
     requests: PendingRequests
-    timeline: Timeline
-    prompts: PromptQueue
     recording: Recording
     receipts: Receipts
-    telemetry: Telemetry
     chunk_log: ChunkLog
     events: EventBus
 
@@ -98,7 +90,7 @@ class Session:
         self.failure: Exception | None = None
 
     def start(self) -> None:
-        self._parts.prompts.start()
+        self._parts.requests.prompts.start()
         self._parts.requests.prefetch(1)
         self._thread.start()
 
@@ -113,7 +105,7 @@ class Session:
         self._parts.lifecycle.enter("draining")
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        self._parts.prompts.close(max(0.0, end - time.monotonic()))
+        self._parts.requests.prompts.close(max(0.0, end - time.monotonic()))
         closed = self._overlap.close(max(0.0, end - time.monotonic()))
         return closed and not (self._thread.is_alive() or self._lost) and self.failure is None
 
@@ -122,7 +114,7 @@ class Session:
         self._parts.lifecycle.enter("stopped")
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
-        return self._parts.prompts.accept(update, self._parts.pipeline.head)
+        return self._parts.requests.prompts.accept(update, self._parts.pipeline.head)
 
     def control(self, command: Control) -> None:
         requests = self._parts.requests
@@ -136,13 +128,13 @@ class Session:
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         check_entries(entries)
-        soonest = self._parts.timeline.replace(entries, relative)
+        soonest = self._parts.requests.timeline.replace(entries, relative)
         self._parts.requests.prefetch(soonest)
         self._parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
         return soonest if relative else 0
 
     def timeline(self) -> list[TimelineEntry]:
-        return self._parts.timeline.from_chunk(self._parts.pipeline.planner.next_chunk)
+        return self._parts.requests.timeline.from_chunk(self._parts.pipeline.planner.next_chunk)
 
     def recording(self) -> list[TimelineEntry]:
         return self._parts.recording.entries()
@@ -158,25 +150,25 @@ class Session:
             "paused": parts.requests.paused,
             "epoch": parts.pipeline.planner.cache_epoch,
             "chunk": parts.pipeline.head,
-            "figures": recent_figures(parts.chunk_log, parts.prompts.records),
+            "figures": recent_figures(parts.chunk_log, parts.requests.prompts.records),
             "ranks": dict(self._info.ranks()),
             "failed": None if self.failure is None else public_line(self.failure),
         }
 
     def updates(self) -> list[UpdateRecord]:
         """The newest prompt updates, oldest first."""
-        return list(self._parts.prompts.records)
+        return list(self._parts.requests.prompts.records)
 
     def alive(self) -> bool:
         return self._info.stalled_on() is None
 
     def ready(self) -> bool:
-        last, state = self._parts.telemetry.last_emit_s, self._parts.lifecycle.state
-        if last is None or self.done.is_set() or not self.alive() or state not in ("starting", "ready"):
+        newest, state = self._parts.chunk_log.newest(1), self._parts.lifecycle.state
+        if not newest or self.done.is_set() or not self.alive() or state not in ("starting", "ready"):
             return False
         if self.paused:
             return True
-        return state == "ready" and time.monotonic() - last < self._info.chunk_deadline_s
+        return state == "ready" and time.monotonic() - newest[0].emit_s < self._info.chunk_deadline_s
 
     @property
     def paused(self) -> bool:

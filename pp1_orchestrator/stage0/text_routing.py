@@ -33,14 +33,10 @@ class Payload:
 
 
 class Routing(ABC):
-    """Where a prompt becomes an embedding.
-
-    Args:
-        encoder: where `home` is rank 0, otherwise None.
-    """
+    """Where a prompt becomes an embedding."""
 
     home: ClassVar[EncoderHome]
-    """Which rank holds the text encoder."""
+    """Which rank holds the text encoder. Only rank 0's is passed to `__init__`."""
     first_sends: ClassVar[PromptForm]
     known_sends: ClassVar[PromptForm]
     """What an envelope carries of a new prompt, and of one that was sent before."""
@@ -103,8 +99,7 @@ class HybridCache(Routing):
     """routing=hybrid_cache: a new prompt travels as a string, and the leader's result brings its embedding back.
 
     From then on rank 0 blends from its cache and sends the tensor, so no prompt makes the mesh wait twice. Rank 0 also
-    follows every recipe once it knows its prompts' embeddings, so that a transition can start from a blend that the
-    mesh made.
+    follows every recipe whose prompts it knows, so that a transition can start from a blend that the mesh made.
     """
 
     home: ClassVar[EncoderHome] = "leader"

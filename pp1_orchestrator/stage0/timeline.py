@@ -37,7 +37,7 @@ class Timeline:
             return self._entries.get(chunk)
 
     def drops(self, chunk: int) -> bool:
-        """True when the recorded run dropped this chunk."""
+        """True when this chunk is made only to be dropped, as the recorded run did."""
         with self._lock:
             return any(chunk in dropped for dropped in self._drops)
 

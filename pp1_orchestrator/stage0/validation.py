@@ -1,7 +1,4 @@
-"""The rules for updates, seeds and timeline entries. The API, scripts and timelines all go through here.
-
-The rules for prompts themselves are the contract's.
-"""
+"""The rules for updates, seeds and timeline entries, wherever they come from. Those for prompts are the contract's."""
 
 from collections.abc import Sequence
 

@@ -50,8 +50,7 @@ class MeshWatchdog(PollingThread):
     def close(self, grace_s: float = 0.0) -> None:
         """Stop watching. Call once, and before the mesh is ended on purpose.
 
-        Args:
-            grace_s: how long to wait for a process that is about to end.
+        grace_s: how long to wait for a process that is about to end.
         """
         self._thread.join(grace_s)
         os.close(self._closing)

@@ -66,7 +66,7 @@ class Supervisor:
         self,
         settings: Settings,
         config: WanConfig,
-        layout: type[Layout],
+        layout: Callable[[Settings, WanConfig], Layout],
         metrics: Metrics,
         events: EventBus,
         folder: Path | None,
@@ -74,7 +74,6 @@ class Supervisor:
         rules = settings.supervision
         self._settings, self._config, self._layout = settings, config, layout
         self._metrics, self._events, self._folder = metrics, events, folder
-        self._restartable = rules.restarts > 0 and layout.restarts
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._pause_s = 0.0
         self._start_failure: MeshFailure | None = None
@@ -84,7 +83,9 @@ class Supervisor:
         self._closed = False
         self._watchdog: MeshWatchdog | None = None
         self.generation = 0
-        self.mesh: Mesh = layout(settings, config).start(folder, self.generation)
+        first = layout(settings, config)
+        self._restartable = rules.restarts > 0 and first.restarts
+        self.mesh: Mesh = first.start(folder, self.generation)
 
     def connect(self) -> MeshLink:
         """Wait for the current mesh. Raises what `Mesh.connect` raises; MeshError for a mesh that hangs."""

@@ -60,7 +60,7 @@ class ProcessWatchdog(PollingThread):
         if self.stalled_on is None:
             self.stalled_on = line
             _log_with_stacks(line, self._folder, "hang")
-            self._detector.restart(time.monotonic())  # dumping takes time
+            self._detector.suspended_s(time.monotonic())  # dumping took time: no suspension
         if overdue.waited_s >= self._longest_s:
             self._exit(line)
         return True

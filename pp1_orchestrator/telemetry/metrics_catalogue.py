@@ -132,5 +132,5 @@ CATALOGUE = (
 
 def epoch_reason(words: str) -> EpochReason:
     """The label for an event's reason, which may name an update: a label needs few values."""
-    known: dict[str, EpochReason] = {reason: reason for reason in EPOCH_REASONS}
-    return known.get(words.split(" ", 1)[0], "other")
+    first = words.split(" ", 1)[0]
+    return first if first in EPOCH_REASONS else "other"

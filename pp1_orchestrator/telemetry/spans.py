@@ -89,8 +89,7 @@ class _Pending(NamedTuple):
 class SpanRecorder:
     """Records one rank's spans and flow points. Thread-safe; each list keeps its newest `limit` entries.
 
-    Args:
-        clock: of the device that the rank computes on; None for the host.
+    clock: of the device that the rank computes on; None for the host.
     """
 
     def __init__(self, rank: int, limit: int = DEFAULT_LIMIT, clock: DeviceClock | None = None) -> None:
@@ -133,16 +132,16 @@ class SpanRecorder:
         """Record a span that has ended; `time.monotonic_ns` nanoseconds."""
         self._keep(self._spans, Span(phase, start_ns, max(start_ns, end_ns), ids))
 
-    def flow_out(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
-        """Record that an arrow starts here and now, in the thread's open span, or in `phase` at `at_ns`.
+    def flow(
+        self, end: Literal["out", "in"], kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None
+    ) -> None:
+        """Record that an arrow starts or ends here and now, in the thread's open span, or in `phase` at `at_ns`.
 
         Where no span is open, it starts in the rank's last one and ends in the next one.
         """
-        self._flow("out", kind, call_id, phase, at_ns)
-
-    def flow_in(self, kind: str, call_id: int, *, phase: str | None = None, at_ns: int | None = None) -> None:
-        """Record that the arrow of this kind and call_id ends here; see `flow_out`."""
-        self._flow("in", kind, call_id, phase, at_ns)
+        at_ns = time.monotonic_ns() if at_ns is None else at_ns
+        phase = phase or next(reversed(self._open.phases), None)
+        self._keep(self._flows, FlowPoint(kind, call_id, end, phase, at_ns))
 
     def snapshot(self) -> TracePart:
         """A copy of what is kept now."""
@@ -159,11 +158,6 @@ class SpanRecorder:
             unfinished.replace(path)
         except OSError as error:
             log.warning("a part of the trace can't be written: %s", error)
-
-    def _flow(self, end: Literal["out", "in"], kind: str, call_id: int, phase: str | None, at_ns: int | None) -> None:
-        at_ns = time.monotonic_ns() if at_ns is None else at_ns
-        phase = phase or next(reversed(self._open.phases), None)
-        self._keep(self._flows, FlowPoint(kind, call_id, end, phase, at_ns))
 
     def _add_reached(self) -> None:
         """A device reaches the ends in their order."""

@@ -25,8 +25,7 @@ _TRACKS_A_RANK = 1000
 def merge_trace(folder: Path, fps: float) -> Path:
     """Merge the parts in `folder` into trace.json, remove them, and return its path. An unreadable part is left out.
 
-    Args:
-        fps: of the shown video. A chunk is late when it took longer than its frames are shown.
+    fps: of the shown video. A chunk is late when it took longer than its frames are shown.
     """
     paths = sorted(folder.glob(f"*{PART_SUFFIX}"))
     parts = [part for part in map(_read, paths) if part is not None]

@@ -15,8 +15,7 @@ def override(target: Target, **methods: Callable[..., Any]) -> Target:
 def delayed(target: Target, method: str, seconds: Callable[..., float]) -> Target:
     """`target` with a `method` that first sleeps.
 
-    Args:
-        seconds: takes the method's positional arguments and returns how long to sleep.
+    seconds: takes the method's positional arguments and returns how long to sleep.
     """
     call = getattr(target, method)
 

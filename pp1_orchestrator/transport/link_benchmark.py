@@ -3,8 +3,8 @@
 Knows backends and devices, and nothing of what will be sent.
 """
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import fmean, median
@@ -94,11 +94,8 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
                 if rank == 0:
                     seconds[size].append(time.perf_counter() - start)
 
-    threads = [threading.Thread(target=member, args=(rank,), daemon=True) for rank in range(ranks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(ranks) as pool:
+        list(pool.map(member, range(ranks)))  # raises a member's error
     return [seconds[size] for size in sizes]
 
 

@@ -30,10 +30,8 @@ class Overdue:
 class ResponseTimer:
     """Times every wait for an answer. One thread waits; any thread may read; one watchdog may exclude time.
 
-    Args:
-        usual_s: limit of a wait, or MEDIAN_FACTOR times the median of the newest answers if that is more.
-        longest_s: upper bound of the limit, and the limit itself for the first answers.
-        warm: how many answers are the first ones.
+    usual_s: limit of a wait, or MEDIAN_FACTOR times the median of the newest answers if that is more. longest_s: upper
+    bound of the limit, and the limit itself for the first `warm` answers.
     """
 
     def __init__(self, usual_s: float, longest_s: float, warm: int) -> None:

@@ -21,7 +21,6 @@ RING_BYTES = 1 << 23
 """More than an embedding and a window of latents take at 14B sizes."""
 PIECE_BYTES = 1 << 18
 """Bytes that are published at once: the peer begins to read a large tensor before all of it is written."""
-WRITTEN, TAKEN = 0, 1
 
 
 def attach(group: dist.ProcessGroup, limit_s: float, peer: str) -> SharedMemory | None:
@@ -34,7 +33,7 @@ class _Ring:
 
     def __init__(self, memory: SharedMemory, direction: int) -> None:
         self.memory = memory
-        self.written, self.taken = 2 * direction + WRITTEN, 2 * direction + TAKEN
+        self.written, self.taken = 2 * direction, 2 * direction + 1
         self.done = 0
         self._bytes = memory.data.view(2, RING_BYTES)[direction]
 

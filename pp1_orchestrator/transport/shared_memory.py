@@ -48,10 +48,8 @@ def attach(
 ) -> SharedMemory | None:
     """Share memory. Called by all ranks of the group at the same time. None on all of them if one of them can't.
 
-    Args:
-        data_bytes: takes memory only where it is used, unless `populate` reserves all of it.
-        limit_s: limit of one wait for a peer.
-        peers: how errors name the other ranks.
+    data_bytes: takes memory only where it is used, unless `populate` reserves all of it. limit_s: limit of one wait
+    for a peer. peers: how errors name the other ranks.
     """
     nbytes = counters * COUNTER_BYTES + data_bytes
     with contextlib.ExitStack() as files:
@@ -59,9 +57,7 @@ def attach(
         files.callback(os.close, wake_fd)
         files.callback(os.close, own_wake)
         os.set_blocking(wake_fd, False)
-        offered = _new_memory(nbytes) if group.rank() == 0 else -1
-        if offered >= 0:
-            files.callback(os.close, offered)
+        offered = _new_memory(nbytes, files) if group.rank() == 0 else -1
         ranks = [_PeerHandles(*row) for row in _exchange(group, [os.getpid(), offered, own_wake])]
         shared = None
         if ranks[0].memory >= 0:
@@ -77,19 +73,17 @@ def attach(
         return SharedMemory(memory, counters, peer_wakes, polled, files.pop_all(), limit_s, peers)
 
 
-def _new_memory(nbytes: int) -> int:
+def _new_memory(nbytes: int, files: contextlib.ExitStack) -> int:
     """A file descriptor of unnamed memory; -1 if it can't be made."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return -1
-    with contextlib.ExitStack() as undo:
-        try:
-            offered = os.memfd_create("pp1")
-            undo.callback(os.close, offered)
-            os.truncate(offered, nbytes)
-        except OSError as error:
-            log.warning("no memory can be shared, so all ranks use sockets, which are slower: %s", error)
-            return -1
-        undo.pop_all()
+    try:
+        offered = os.memfd_create("pp1")
+        files.callback(os.close, offered)
+        os.truncate(offered, nbytes)
+    except OSError as error:
+        log.warning("no memory can be shared, so all ranks use sockets, which are slower: %s", error)
+        return -1
     return offered
 
 

@@ -25,7 +25,7 @@ def test_two_ranks_make_what_one_makes(capfd):
 def test_a_killed_rank_is_seen_and_the_stream_goes_on(capfd):
     lost_rank.main(["--set", "layout=cpu", "stream.height=64", "stream.width=64", "--chunks", "9", "--rank", "2"])
     told = re.search(
-        r"seen after (\S+) s, another mesh up after (\S+) s, frames again after (\S+) s", capfd.readouterr().out
+        r"detected after (\S+) s, new mesh up after (\S+) s, frames again after (\S+) s", capfd.readouterr().out
     )
     assert told is not None
     seen, up, again = map(float, told.groups())

@@ -6,11 +6,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pp1_orchestrator.app.stream import check_models
+from pp1_orchestrator.app import stream
+from pp1_orchestrator.app.strategy_registry import Registry
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from tests.planning.factories import settings
 
 TINY = settings().model.folder
+
+
+def check_models(made: Settings) -> None:
+    stream.check_models(made, Registry(made))
 
 
 @pytest.fixture

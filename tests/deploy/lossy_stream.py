@@ -19,7 +19,7 @@ from pp1_orchestrator.models.text.umt5 import CachedEncoder, TextEncoder
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.types import PromptUpdate
-from tests.media.numbered_frames import SIZE, chunk
+from tests.media.numbered_frames import SIZE, chunk, subscribe, unsubscribe
 from tests.server.conftest import Listening, build
 from tests.telemetry.factories import run
 
@@ -69,9 +69,9 @@ class LossyStream:
         self._book.accept(PromptUpdate(prompt="a red circle"), 0)
 
     async def _watch(self) -> None:
-        queue = self._broadcaster.subscribe(PACKETS)
+        queue = subscribe(self._broadcaster, PACKETS)
         await asyncio.to_thread(self._stop.wait)
-        self._broadcaster.unsubscribe(queue)
+        unsubscribe(self._broadcaster, queue)
 
     def _produce(self) -> None:
         index = 0

@@ -59,7 +59,7 @@ def scraping(ports: Sequence[int], folder: Path, rules: Path) -> Iterator[Promet
         yield Prometheus(f"http://{address}")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(WAIT_S)
 
 
 def wait_for(condition: Callable[[], object], missing: Callable[[], object] = lambda: "it never came true") -> None:

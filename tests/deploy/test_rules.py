@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="there 
 
 
 def promtool(*words: str, cwd=FOLDER) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *words], cwd=cwd, capture_output=True, text=True, timeout=60)
+    return subprocess.run(["promtool", *words], cwd=cwd, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.media_settings import VideoSettings
-from tests.media.numbered_frames import SIZE, Counted, numbered
+from tests.media.numbered_frames import SIZE, Counted, numbered, subscribe
 
 FPS, SECONDS = 24, 20
 SHARED_S = 2.5
@@ -15,7 +15,7 @@ SHARED_S = 2.5
 def test_a_storm_of_requests_is_one_keyframe_a_second_for_all():
     async def scene():
         broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS, keyframe_every_s=100), Counted())
-        storming, other = broadcaster.subscribe(FPS * SECONDS), broadcaster.subscribe(FPS * SECONDS)
+        storming, other = subscribe(broadcaster, FPS * SECONDS), subscribe(broadcaster, FPS * SECONDS)
         for n in range(FPS * SECONDS):
             for _ in range(5):
                 broadcaster.request_keyframe()

@@ -75,13 +75,16 @@ def test_a_lost_mesh_has_no_successor_while_its_chunk_is_being_decoded():
 
 
 def test_results_of_a_lost_mesh_that_wait_for_the_decoder_are_not_waited_for():
-    slow = ("overlap=decode_thread", "overlap.d_out=4", "debug.decode_s=1", "deadlines.stop=3")
+    """Only what is being decoded is, and perhaps one more that is taken up before the loss is seen."""
+    decode_s = min(6.0, scaled(1))  # longer than a chunk takes to be made
+    slow = ("overlap=decode_thread", "overlap.d_out=4", f"debug.decode_s={decode_s}", f"deadlines.stop={3 * decode_s}")
     with open_stream(*CHOICES, *slow) as run:
         run.session.start()
         wait_for(run, lambda: len(run.kept.planned_chunks) - len(run.sink.chunks) > 5)
+        shown = len(run.sink.chunks)
         kill_leader(run)
         wait_for(run, lambda: run.session.state()["epoch"] == 1)
-        assert len(run.sink.chunks) < 3
+        assert len(run.sink.chunks) <= shown + 2
         wait_for(run, lambda: restarts(run) == 1 and run.session.state()["state"] == "starting")
 
 

@@ -1,11 +1,8 @@
-"""Starts the program as a user does, and talks to it over HTTP."""
+"""Starts the program with its command line, and talks to it over HTTP."""
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.system.program import free_port
+from tests.system import warm
+from tests.system.program import end_by_force, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 LIMIT_S = 400.0
 """For one wait. It is only reached when the program hangs or the machine is overloaded."""
 QUIET_S = 0.5
@@ -27,15 +24,7 @@ class Program:
 
     def __init__(self, *options: str, log: Path) -> None:
         self._log = log
-        with log.open("w") as sink:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pp1_orchestrator", *options],
-                cwd=ROOT,
-                env=ENVIRONMENT,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = warm.start(list(options), log, log)
 
     @property
     def log(self) -> str:
@@ -54,9 +43,7 @@ class Program:
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        end_by_force(self._process)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT_S
@@ -79,7 +66,7 @@ class Server(Program):
         headers = {} if body is None else {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

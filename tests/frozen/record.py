@@ -3,6 +3,7 @@
 PART: digests, bench, serve, settings, wire; all of them by default.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ PARTS = ("digests", "bench", "serve", "settings", "wire")
 
 
 def main(parts: list[str]) -> None:
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # as in tests
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if {"digests", "bench"} & set(parts):

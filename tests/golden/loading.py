@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pp1_orchestrator.app.strategy_registry import CONTEXTS, check
+from pp1_orchestrator.app.strategy_registry import CONTEXTS, Registry, check
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.loading.stage0_models import load_encoder, load_vae_parts
@@ -84,7 +84,7 @@ def make_settings(*options: str) -> tuple[Settings, WanConfig]:
     fixed = ("run=bench", "layout=inline", "model.dtype=float32")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         settings = load_settings(compose("config", [*fixed, *options]))
-    return settings, check(settings, {"bench"})
+    return settings, check(settings, {"bench"})[0]
 
 
 def model_options(golden: Golden, path: Path, latent_size: tuple[int, int] = (6, 8)) -> list[str]:
@@ -176,7 +176,7 @@ def anchored(chunks: int, previous: Tensor, anchor: Tensor | None) -> Tensor | N
 def load_vae(*options: str) -> tuple[StreamingDecoder, FrameEncoder]:
     """The decoder, and the encoder of single frames."""
     settings, config = make_settings(*options)
-    decoder, encoder, _ = load_vae_parts(settings, config, CPU, with_encoder=True)
+    decoder, encoder, _ = load_vae_parts(settings, config, Registry(settings).decoder, CPU, with_encoder=True)
     assert encoder is not None
     return decoder, encoder
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import torch
 
+from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk
 
@@ -25,6 +26,18 @@ def numbered(number: int, size: int = SIZE, background: tuple[int, int, int] = (
 def read_number(rgb: np.ndarray) -> int:
     height, width = rgb.shape[0] // 4, rgb.shape[1] // BITS
     return sum(1 << bit for bit in range(BITS) if rgb[height, bit * width + width // 2].mean() > 125)
+
+
+def subscribe(broadcaster: Broadcaster, limit: int) -> PacketQueue:
+    """The queue of a viewer that is connected."""
+    queue = PacketQueue(limit, broadcaster.on_overflow)
+    broadcaster.resume(queue)
+    return queue
+
+
+def unsubscribe(broadcaster: Broadcaster, queue: PacketQueue) -> None:
+    queue.close()
+    broadcaster.pause(queue)
 
 
 def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), epoch: int = 0) -> DecodedChunk:

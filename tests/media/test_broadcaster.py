@@ -12,7 +12,7 @@ from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import CODECS, LiveEncoder
 from pp1_orchestrator.media.frames import to_yuv420p
 from pp1_orchestrator.media.media_settings import Codec, VideoSettings
-from tests.media.numbered_frames import SIZE, Counted, numbered, read_number
+from tests.media.numbered_frames import SIZE, Counted, numbered, read_number, subscribe, unsubscribe
 
 
 def video(codec: Codec = "vp8", **options) -> VideoSettings:
@@ -117,7 +117,7 @@ class TestBroadcaster:
     def test_eight_viewers_get_the_same_packets(self):
         async def scene():
             broadcaster = Broadcaster(video(), Counted())
-            queues = [broadcaster.subscribe(64) for _ in range(8)]
+            queues = [subscribe(broadcaster, 64) for _ in range(8)]
             await show_all(broadcaster, range(20))
             await asyncio.sleep(0)
             return [drain(queue) for queue in queues]
@@ -132,12 +132,12 @@ class TestBroadcaster:
             metrics = Counted()
             broadcaster = Broadcaster(video(), metrics)
             await show_all(broadcaster, range(5))
-            queue = broadcaster.subscribe(64)
+            queue = subscribe(broadcaster, 64)
             await show_all(broadcaster, range(5, 8))
             await asyncio.sleep(0)
-            broadcaster.unsubscribe(queue)
+            unsubscribe(broadcaster, queue)
             await show_all(broadcaster, range(8, 12))
-            late = broadcaster.subscribe(64)
+            late = subscribe(broadcaster, 64)
             await show_all(broadcaster, range(24, 26))
             await asyncio.sleep(0)
             return broadcaster._encoder._pts, drain(late)
@@ -150,7 +150,7 @@ class TestBroadcaster:
     def test_a_late_viewer_and_an_asking_one_get_a_keyframe_but_a_storm_gets_one(self):
         async def scene():
             broadcaster = Broadcaster(video(keyframe_every_s=100, keyframe_throttle_s=0.5), Counted())
-            queue = broadcaster.subscribe(200)
+            queue = subscribe(broadcaster, 200)
             for n in range(48):
                 broadcaster.request_keyframe()
                 broadcaster.show(numbered(n), n / 16)
@@ -163,7 +163,7 @@ class TestBroadcaster:
         async def scene():
             metrics = Counted()
             broadcaster = Broadcaster(video(keyframe_every_s=100), metrics)
-            slow, quick = broadcaster.subscribe(8), broadcaster.subscribe(200)
+            slow, quick = subscribe(broadcaster, 8), subscribe(broadcaster, 200)
             for n in range(40):
                 broadcaster.show(numbered(n), n / 16)
                 await asyncio.sleep(0)

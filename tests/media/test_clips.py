@@ -88,16 +88,17 @@ def test_a_clip_ends_by_itself_at_its_limits(tmp_path, limits, ended):
 
 @pytest.mark.parametrize("state", ["ready", "failed"])
 def test_a_clip_that_ended_by_itself_holds_no_frame_and_misses_none(tmp_path, state):
-    """From the moment it ends, before `on_end` returns."""
+    """From the moment it ends, before `on_change` returns."""
     path, ended, told = tmp_path / "c1.mp4", threading.Event(), threading.Event()
     if state == "failed":
         path.mkdir()
 
-    def on_end(_) -> None:
-        ended.set()
-        assert told.wait(120)
+    def on_change(clip) -> None:
+        if clip.state != "recording":
+            ended.set()
+            assert told.wait(120)
 
-    writer = ClipWriter("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_end)
+    writer = ClipWriter("c1", path, VIDEO, ClipLimits(1.0, 10_000_000, 2), on_change)
     shown = []
     for second in range(90):
         if second == 20:
@@ -116,10 +117,11 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
     """Its thread is held where it says that the file is complete."""
     told = threading.Event()
 
-    def on_end(_) -> None:
-        told.wait(120)
+    def on_change(clip) -> None:
+        if clip.state != "recording":
+            told.wait(120)
 
-    writer = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_end)
+    writer = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_change)
     writer.stop("stopped")
     assert caplog.messages == ["clip c1 is not finished after 0.2 s; is its disk there?"]
     told.set()

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import av
@@ -72,8 +74,32 @@ def test_a_disk_that_hangs_is_given_up(tmp_path):
             recorder.close()
     finally:
         os.close(reader)
-    recorder._thread.join(20)
+    recorder._thread.join(120)
     assert not recorder._thread.is_alive()
+
+
+def test_a_producer_that_waits_for_room_hears_of_a_failure(tmp_path):
+    """The pipe takes nothing until the queue is full; then it breaks, long before it counts as hanging."""
+    path, errors = tmp_path / "stream.mp4", []
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
+    recorder = Mp4Recorder(path, fps=16, height=SIZE, width=SIZE, stall_s=600.0)
+
+    def produce() -> None:
+        try:
+            for index in range(30):
+                recorder.put(chunk(index, frames=24))
+        except Stage0Error as error:
+            errors.append(str(error))
+
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
+    while not recorder._chunks.full():
+        time.sleep(0.01)
+    os.close(reader)
+    producer.join(60)
+    assert [error.startswith(f"{path} can't be written: ") for error in errors] == [True]
 
 
 def test_a_file_that_cannot_be_written_is_an_error_for_the_producer(tmp_path):

@@ -66,6 +66,12 @@ def test_the_link_is_probed(backend, method):
     assert probe.method == method
 
 
+def test_an_error_of_one_of_the_ranks_is_raised(monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-interface")
+    with pytest.raises(RuntimeError, match="no-such-interface"):
+        probe_link("gloo", CPU, 3, 100_000, work_s=1e-4)
+
+
 def test_messages_and_all_reduces_have_prices_of_their_own():
     assert LINK.messages(3, 10**6) == pytest.approx(3e-3 + 1e-3)
     assert LINK.all_reduces(3, 10**6) == pytest.approx(6e-3 + 1e-3)

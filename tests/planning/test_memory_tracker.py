@@ -9,7 +9,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
@@ -106,7 +106,7 @@ def passes(device):
 
 def decodes(device):
     """A steady chunk of the shipped decoder."""
-    vae = load_vae(settings().model.folder / "vae", CPU, torch.float32)
+    vae = load_vae(VaeSource(settings().model.folder / "vae"), CPU, torch.float32)
     decoder, state = make_decoder(vae.to(device)), DecodeState()
     latents = torch.zeros(3, 16, 16, 16, device=device)
     decoder.decode(latents, state)

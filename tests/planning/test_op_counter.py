@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
-from pp1_orchestrator.models.vae.load_vae import load_vae
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.op_counter import counting
@@ -98,7 +98,7 @@ def test_kinds_and_counts_of_operations():
 
 
 def decoders():
-    whole = load_vae(settings().model.folder / "vae", META, torch.float32, seed=0)
+    whole = load_vae(VaeSource(settings().model.folder / "vae", seed=0), META, torch.float32)
     with META:
         return WanDecoder(whole), DiffusersDecoder(whole)
 
@@ -124,7 +124,7 @@ def products(work):
 
 
 def test_a_decode_without_data_has_the_convolutions_of_a_real_one():
-    vae = load_vae(settings().model.folder / "vae", torch.device("cpu"), torch.float32)
+    vae = load_vae(VaeSource(settings().model.folder / "vae"), torch.device("cpu"), torch.float32)
     real, _ = decoded(WanDecoder(vae), "cpu")
     made, _ = decoded(decoders()[0], "meta")
     assert products(made) == products(real)

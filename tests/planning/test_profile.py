@@ -6,7 +6,7 @@ import torch
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
 from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
@@ -22,7 +22,7 @@ KREA = WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40, local_att
 
 @pytest.fixture(scope="module")
 def loaded_vae():
-    return load_vae(settings().model.folder / "vae", CPU, torch.float32)
+    return load_vae(VaeSource(settings().model.folder / "vae"), CPU, torch.float32)
 
 
 @pytest.mark.parametrize("layout", ["cpu", "inline"])

@@ -39,7 +39,7 @@ def test_a_spawned_rank_has_the_secret(store):
     publish(store, "fingerprint", 0, {"torch": "2"})
     rank = forkserver_context().Process(target=rank_joins, args=(store.port,))
     rank.start()
-    rank.join(60)
+    rank.join(240)
     assert rank.exitcode == 0
     assert fetch(store, "echo", 1) == {"torch": "2"}
 

@@ -8,6 +8,7 @@ import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -17,6 +18,7 @@ from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import VideoSettings
+from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
 from pp1_orchestrator.server.port import bind
@@ -45,7 +47,7 @@ def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> Clip
 
 def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.SimpleNamespace:
     events, metrics = EventBus(), Metrics()
-    stream, peers = MemoryStream(events), peers or CountedPeers()
+    stream, peers = MemoryStream(events), cast(WhepPeers, peers or CountedPeers())
     settings = ServerSettings(limits=limits, **options)
     clips = make_clips(CLIPS / str(next(NUMBERS)), events)
     app = create_app(stream, peers, clips, events, metrics.registry, settings, mount_panel, metrics.limited)
@@ -65,7 +67,7 @@ class Listening:
         self.server = HttpServer(app, LIMITS, started.set)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
-        assert started.wait(30)
+        assert started.wait(120)
 
     def stop(self, timeout_s: float = 120.0) -> bool:
         """True when it ended in time."""

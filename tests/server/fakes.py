@@ -71,7 +71,7 @@ class MemoryStream:
 
 
 class CountedPeers:
-    """Implements Peers without WebRTC: an offer is answered with itself."""
+    """Like WhepPeers, without WebRTC: an offer is answered with itself."""
 
     def __init__(self, places: int = 2) -> None:
         self.places = places

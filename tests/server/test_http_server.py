@@ -70,7 +70,10 @@ def test_a_signal_ends_serving_with_open_streams_and_the_caller_continues(number
         try:
             assert process.stdout.readline() == "started\n"
             url = f"http://127.0.0.1:{port}"
-            with httpx.stream("GET", f"{url}/api/events") as events, socket.create_connection(("127.0.0.1", port)):
+            with (
+                httpx.stream("GET", f"{url}/api/events", timeout=120) as events,
+                socket.create_connection(("127.0.0.1", port)),
+            ):
                 assert events.status_code == 200
                 with stopwatch() as watch:
                     process.send_signal(number)

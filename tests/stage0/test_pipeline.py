@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.stage0.observers import BaseObserver
+from pp1_orchestrator.stage0.overlap.strategies import Sync
 from pp1_orchestrator.stage0.pipeline import all_finite
 from pp1_orchestrator.types import Control, TimelineEntry
 from tests.system.in_process import open_stream
@@ -65,11 +66,11 @@ def test_a_timeline_applies_though_chunks_are_planned_while_it_is_put_in():
 
 
 def test_a_stream_that_cannot_be_opened_leaves_no_thread(monkeypatch):
-    class Refusing:
+    class Refusing(Sync):
         def __init__(self, parts) -> None:
             raise RuntimeError("no room for a thread")
 
-    monkeypatch.setattr("pp1_orchestrator.app.stream.OVERLAPS", {"sync": Refusing})
+    monkeypatch.setattr("pp1_orchestrator.app.strategy_registry.OVERLAPS", {"sync": Refusing})
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="no room for a thread"), open_stream("overlap=sync"):
         pass

@@ -8,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from pp1_orchestrator.app.bench import summarize
-from pp1_orchestrator.app.strategy_registry import check
+from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
@@ -78,7 +78,7 @@ def make_settings(*choices: str) -> tuple[Settings, WanConfig]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", ["run=bench", "layout=inline", "run.warmup_chunks=2", *choices])
     settings = load_settings(composed)
-    return settings, check(settings, {"bench", "serve"})
+    return settings, check(settings, {"bench", "serve"})[0]
 
 
 @contextlib.contextmanager
@@ -95,7 +95,8 @@ def open_stream(
     settings, config = make_settings(*SMALL, *choices)
     instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
     sink, kept = KeepingSink(), LatentsObserver()
-    stream = Stream(settings, config, list(script), instruments, sink, [digests, kept, *observers], trace_folder=out)
+    watchers, registry = [digests, kept, *observers], Registry(settings)
+    stream = Stream(settings, config, registry, list(script), instruments, sink, watchers, trace_folder=out)
     try:
         yield Run(stream, settings, instruments, digests, sink, kept)
     finally:

@@ -61,7 +61,7 @@ def program(tmp_path_factory) -> Iterator[Running]:
 def is_ready(program: Running) -> bool:
     if program.get("/healthz")[0] != 200:
         return False
-    return httpx.get(f"{url_of(program)}/readyz", headers=BEARER).status_code == 200
+    return httpx.get(f"{url_of(program)}/readyz", headers=BEARER, timeout=120).status_code == 200
 
 
 def url_of(program: Running) -> str:
@@ -88,7 +88,7 @@ def test_a_viewer_is_answered_by_a_server_whose_host_is_a_name(program):
     assert answer.status_code == 201, answer.text
     candidates = [line.split() for line in answer.text.splitlines() if line.startswith("a=candidate:")]
     assert {fields[4] for fields in candidates} == {"127.0.0.1"}
-    assert httpx.delete(url_of(program) + answer.headers["location"], headers=BEARER).is_success
+    assert httpx.delete(url_of(program) + answer.headers["location"], headers=BEARER, timeout=120).is_success
 
 
 def test_the_client_says_when_it_is_refused(program):
@@ -105,7 +105,7 @@ def test_the_script_goes_through_everything_and_what_is_said_fits_the_document(p
     heard = Heard(url_of(program))
     done = run_example(str(EXAMPLES / "curl.sh"), url_of(program))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    state = httpx.get(url_of(program) + "/api/state", headers=BEARER).json()
+    state = httpx.get(url_of(program) + "/api/state", headers=BEARER, timeout=120).json()
     assert StreamState(**state).figures.phases_ms is not None
     program.interrupt()
     notices = [EVENT.validate_python(event) for event in heard.all()]

@@ -25,7 +25,7 @@ def assert_ends(program, within_s=STOP_S):
 
 
 def assert_gone(family, port, memory_before):
-    _, left = psutil.wait_procs(family[1:], timeout=30)
+    _, left = psutil.wait_procs(family[1:], timeout=120)
     assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
     assert not is_listening(port)
     assert shared_memory() <= memory_before

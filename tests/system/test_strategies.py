@@ -110,7 +110,8 @@ def test_the_contexts_differ_from_each_other(in_context):
 def test_the_anchor_is_what_a_decoder_that_decodes_whole_chunks_would_give():
     """The monolithic order by hand: decode a whole chunk, take picture 3, encode it; then the pixels of all chunks."""
     _, run = run_script("context=recompute_anchor", "overlap=stage0_owned", chunks=5, script=SCRIPT[:1])
-    parts = run.settings, check(run.settings, {"bench"}), torch.device("cpu")
+    config, registry = check(run.settings, {"bench"})
+    parts = run.settings, config, registry.decoder, torch.device("cpu")
     decoder, encoder, _ = load_vae_parts(*parts, with_encoder=True)
     assert encoder is not None
     state = DecodeState()

@@ -35,7 +35,7 @@ class Warm:
         """The exit code, negative for a signal; None while it runs."""
         return int(self._status.read_text()) if self._status.exists() else None
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = 240) -> int:
         end = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() > end:

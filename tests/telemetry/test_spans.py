@@ -30,20 +30,20 @@ def test_a_span_is_recorded_when_its_body_raises():
 def test_a_flow_point_belongs_to_the_innermost_open_span():
     recorder = SpanRecorder(rank=0)
     with recorder.span("outer"), recorder.span("send"):
-        recorder.flow_out("envelope", 7)
+        recorder.flow("out", "envelope", 7)
     (flow,) = recorder.snapshot().flows
     assert (flow.kind, flow.call_id, flow.end, flow.phase) == ("envelope", 7, "out", "send")
 
 
 def test_a_flow_point_outside_of_any_span_has_no_phase():
     recorder = SpanRecorder(rank=0)
-    recorder.flow_out("envelope", 7)
+    recorder.flow("out", "envelope", 7)
     assert recorder.snapshot().flows[0].phase is None
 
 
 def test_a_flow_point_may_name_its_phase_and_time_afterwards():
     recorder = SpanRecorder(rank=1)
-    recorder.flow_in("envelope", 7, phase="recv", at_ns=123)
+    recorder.flow("in", "envelope", 7, phase="recv", at_ns=123)
     (flow,) = recorder.snapshot().flows
     assert (flow.phase, flow.at_ns, flow.end) == ("recv", 123, "in")
 
@@ -51,7 +51,7 @@ def test_a_flow_point_may_name_its_phase_and_time_afterwards():
 def test_open_spans_of_other_threads_are_not_ours():
     recorder = SpanRecorder(rank=0)
     with recorder.span("send"):
-        thread = threading.Thread(target=recorder.flow_out, args=("envelope", 1))
+        thread = threading.Thread(target=recorder.flow, args=("out", "envelope", 1))
         thread.start()
         thread.join()
     assert recorder.snapshot().flows[0].phase is None
@@ -72,7 +72,7 @@ def test_nothing_is_lost_between_threads():
     def record(name: str) -> None:
         for chunk in range(500):
             with recorder.span(name, chunk=chunk):
-                recorder.flow_out(name, chunk)
+                recorder.flow("out", name, chunk)
 
     threads = [threading.Thread(target=record, args=(f"phase {i}",)) for i in range(4)]
     for thread in threads:
@@ -87,7 +87,7 @@ def test_nothing_is_lost_between_threads():
 def test_the_part_file_holds_everything(tmp_path):
     recorder = SpanRecorder(rank=2)
     with recorder.span("mesh", call_id=4):
-        recorder.flow_in("envelope", 4)
+        recorder.flow("in", "envelope", 4)
     recorder.write_part(tmp_path)
     (path,) = tmp_path.iterdir()
     assert msgspec.json.decode(path.read_bytes(), type=TracePart) == recorder.snapshot()
@@ -96,7 +96,7 @@ def test_the_part_file_holds_everything(tmp_path):
 def test_a_recorder_that_is_off_keeps_nothing(tmp_path):
     recorder = NullSpanRecorder(0)
     with recorder.span("send", chunk=1), recorder.on_device("send", chunk=1):
-        recorder.flow_out("envelope", 1)
+        recorder.flow("out", "envelope", 1)
     recorder.add("decode", 1, 2, chunk=1)
     assert recorder.snapshot() == TracePart(0, [], [], 0)
     recorder.write_part(tmp_path)

@@ -23,15 +23,15 @@ def events(tmp_path):
         start, call = 1_000 * MS + chunk * 20 * MS, chunk + 1
         ids = {"chunk": chunk, "call_id": call, "epoch": 0}
         stage0.add("send", start, start + MS, **ids)
-        stage0.flow_out("envelope", call, phase="send", at_ns=start + 100)
+        stage0.flow("out", "envelope", call, phase="send", at_ns=start + 100)
         leader.add("recv", start + 1_000, start + 2 * MS, **ids)
-        leader.flow_in("envelope", call, phase="recv", at_ns=start + 2 * MS)
+        leader.flow("in", "envelope", call, phase="recv", at_ns=start + 2 * MS)
         for rank in (leader, follower):
             rank.add("denoise", start + 3 * MS, start + 9 * MS, **ids)
         leader.add("send", start + 10 * MS, start + 11 * MS, **ids)
-        leader.flow_out("result", call, phase="send", at_ns=start + 10 * MS)
+        leader.flow("out", "result", call, phase="send", at_ns=start + 10 * MS)
         stage0.add("recv", start + 10 * MS, start + 12 * MS, **ids)
-        stage0.flow_in("result", call, phase="recv", at_ns=start + 12 * MS)
+        stage0.flow("in", "result", call, phase="recv", at_ns=start + 12 * MS)
     for recorder in (follower, stage0, leader):
         recorder.write_part(tmp_path)
     trace = json.loads(merge_trace(tmp_path, FPS).read_text())
@@ -95,7 +95,7 @@ def test_every_arrow_end_lies_in_a_span_of_its_track(events):
 def test_an_arrow_with_one_end_is_left_out(tmp_path):
     recorder = SpanRecorder(0)
     with recorder.span("send"):
-        recorder.flow_out("envelope", 1)
+        recorder.flow("out", "envelope", 1)
     recorder.write_part(tmp_path)
     events = json.loads(merge_trace(tmp_path, FPS).read_text())["traceEvents"]
     assert not of(events, "s")
@@ -106,11 +106,11 @@ def test_an_arrow_beside_spans_joins_the_last_one_before_it_and_the_next_one_aft
     out = SpanRecorder(0)
     for phase, start in (("build", 0), ("send", 10 * MS), ("decode", 30 * MS)):
         out.add(phase, start, start + MS)
-    out.flow_out("envelope", 1, at_ns=12 * MS)
+    out.flow("out", "envelope", 1, at_ns=12 * MS)
     into = SpanRecorder(1)
     for phase, start in (("wait", 5 * MS), ("denoise", 20 * MS), ("context", 40 * MS)):
         into.add(phase, start, start + MS)
-    into.flow_in("envelope", 1, at_ns=13 * MS)
+    into.flow("in", "envelope", 1, at_ns=13 * MS)
     events = build_trace([out.snapshot(), into.snapshot()], FPS)["traceEvents"]
     tracks = {e["tid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
     (start,), (end,) = of(events, "s"), of(events, "f")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
-from pp1_orchestrator.models.vae.load_vae import load_vae
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
 from training.common import Schedule, load_weights
@@ -69,7 +69,7 @@ def test_from_nothing_to_a_loadable_model(vae_file: Path, tmp_path: Path) -> Non
     encoder = load_text_encoder(TextSource(out / "text_encoder", out / "tokenizer"), 48, CPU, torch.float32)
     assert encoder.encode(["a red circle"]).shape == (1, 48, 96)
     load_generator(out / "generator", read_config(out / "generator"), CPU, torch.float32)
-    vae: Any = load_vae(out / "vae", CPU, torch.float32)
+    vae: Any = load_vae(VaeSource(out / "vae"), CPU, torch.float32)
     assert len(vae.config.latents_std) == 16
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 import pp1_orchestrator
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.vae.base import DecodeState
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from tests.models.config_file import read_config
 from training.judge import Judge
@@ -33,7 +33,7 @@ def streamed() -> tuple[Tensor, Tensor, Tensor]:
     texts, scenes = zip(*(random_prompt(rng) for _ in range(2 * PROMPTS)), strict=True)
     text_encoder = load_text_encoder(TextSource(TINY / "text_encoder", TINY / "tokenizer"), 48, CPU, torch.float32)
     generator = load_generator(TINY / "generator", read_config(TINY / "generator"), CPU, torch.float32)
-    decoder = make_decoder(load_vae(TINY / "vae", CPU, torch.float32))
+    decoder = make_decoder(load_vae(VaeSource(TINY / "vae"), CPU, torch.float32))
     stream, states = BatchStream(generator), [DecodeState() for _ in range(PROMPTS)]
     embeds = text_encoder.encode(texts).clone()
     frames = []

@@ -1,5 +1,6 @@
 """Sums through shared memory: right each time, and no wait without an end."""
 
+import contextlib
 import os
 import resource
 
@@ -37,7 +38,8 @@ def test_where_no_memory_can_be_made_none_is_offered_and_no_file_stays_open():
     before = os.listdir("/proc/self/fd")
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        offered = _new_memory(1 << 20)
+        with contextlib.ExitStack() as files:
+            offered = _new_memory(1 << 20, files)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert offered == -1

@@ -34,7 +34,7 @@ def nobody_keeps_it(page, site):
     yield
     if page.page.inner_text(BUTTON) in ("Release", "Cancel"):
         page.page.click(BUTTON)
-    site.until(lambda: httpx.get(f"{site.url}api/lease").json()["holder"] is None)
+    site.until(lambda: httpx.get(f"{site.url}api/lease", timeout=120).json()["holder"] is None)
 
 
 def says(visit, text, button):
@@ -82,7 +82,7 @@ def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     says(page, "You have control", "Release")
     page.page.reload()
     says(page, "You have control", "Release")
-    refused = httpx.post(f"{site.url}api/prompt", json={"prompt": "a red circle"})
+    refused = httpx.post(f"{site.url}api/prompt", json={"prompt": "a red circle"}, timeout=120)
     assert (refused.status_code, "has control" in refused.json()["error"]) == (409, True)
     ask(page, "a red circle")
     page.wait_colour(RED)

@@ -78,7 +78,7 @@ def test_a_viewer_that_the_server_drops_comes_back_by_itself(page, site):
     page.wait_playing()
     site.until(lambda: site.peers.count == 1)
     (viewer_id,) = site.peers._viewers
-    assert httpx.delete(f"{site.url}whep/{viewer_id}").status_code == 200
+    assert httpx.delete(f"{site.url}whep/{viewer_id}", timeout=120).status_code == 200
     site.until(lambda: site.peers.count == 1 and viewer_id not in site.peers._viewers)
     page.wait_status("Live")
     ask(page, "a red circle")
@@ -130,7 +130,7 @@ def test_the_pages_framework_leaves_no_event_loop_open():
 
 def test_files_and_queues_of_the_pages_framework_are_not_there(site):
     for path in ("gradio_api/info", "gradio_api/file=/etc/passwd", "config", "gradio_api/proxy=http://127.0.0.1:1/"):
-        assert httpx.get(site.url + path).status_code == 404
+        assert httpx.get(site.url + path, timeout=120).status_code == 404
     for path in ("gradio_api/upload", "gradio_api/queue/join", "gradio_api/run/predict"):
-        assert httpx.post(site.url + path, content=b"{}").status_code == 404
-    assert httpx.post(site.url).status_code == 405
+        assert httpx.post(site.url + path, content=b"{}", timeout=120).status_code == 404
+    assert httpx.post(site.url, timeout=120).status_code == 405

@@ -64,7 +64,7 @@ def test_it_sends_a_token_or_shows_why_there_is_no_video(browser, token, plays):
 
 
 def viewers(url: str) -> int:
-    return httpx.get(f"{url}/api/state").json()["viewers"]
+    return httpx.get(f"{url}/api/state", timeout=120).json()["viewers"]
 
 
 def until(predicate) -> None:

@@ -9,24 +9,24 @@ from typing import Any
 
 import msgspec
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from pp1_orchestrator.models.checkpoints.reader import INDEX, Shape, Weights
 from pp1_orchestrator.models.wan.config import WanConfig
 
-STEM = "model"
-HEAD_DIM = 128
-"""The width of an attention head in every Wan2.1 transformer."""
+FILES = "model{suffix}.safetensors"
+HEAD_DIM, TEXT_LEN = 128, 512
+"""The width of an attention head and the tokens of a prompt in every Wan2.1 transformer."""
 STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 """Fields of WanConfig that are chosen for a stream and do not belong to the weights."""
 
 
 def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
-    """The sizes of a transformer from the shapes of its tensors, under our names.
+    """The sizes of a transformer from the shapes of its tensors, under our names. Raises ValueError for another model.
 
-    The number of heads does not show in any shape. It comes from a config.json beside `path`, or else from `HEAD_DIM`.
-    Raises ValueError when `path` holds no transformer.
+    The heads and a prompt's tokens show in no shape. They come from a config.json beside `path`, or else are Wan2.1's.
     """
     try:
         dim, in_dim, *patch = shapes["patch_embedding.weight"]
@@ -36,23 +36,21 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
         pixels, _ = shapes["head.head.weight"]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no Wan2.1 transformer: {error}") from error
+    beside = path.parent / "config.json"
+    config: dict[str, Any] = msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
     blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     return WanConfig(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_heads=_config_beside(path).get("num_heads", dim // HEAD_DIM),
+        num_heads=config.get("num_heads", dim // HEAD_DIM),
         num_layers=len(blocks),
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
         text_dim=text_dim,
+        text_len=config.get("text_len", TEXT_LEN),
         freq_dim=freq_dim,
         patch_size=(patch[0], patch[1], patch[2]),
     )
-
-
-def _config_beside(path: Path) -> dict[str, Any]:
-    beside = path.parent / "config.json"
-    return msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
 
 
 def write_converted(
@@ -66,25 +64,17 @@ def write_converted(
 ) -> list[Path]:
     """Writes a transformer, under our names, to an empty folder and returns the files.
 
-    Args:
-        dtype: None keeps the stored dtypes.
-        shard_bytes: the largest size of a file.
-        sources, made: what it was made from and how, for the manifest.
-
-    Raises FileExistsError when the folder is not empty.
+    dtype: None keeps the stored ones. shard_bytes: the largest size of a file. sources, made: what it was made from and
+    how, for the manifest. Raises FileExistsError when the folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
     names = _write_shards(weights, folder, dtype, shard_bytes)
-    _write_json(folder / "config.json", _config_json(config))
+    sizes = {key: value for key, value in msgspec.to_builtins(config).items() if key not in STREAM_OPTIONS}
+    _write_json(folder / "config.json", {"_class_name": "WanModel", "model_type": "t2v"} | sizes)
     write_manifest(folder, [*names, "config.json"], list(sources), made | {"torch": str(torch.__version__)})
     return sorted(folder.iterdir())
-
-
-def _config_json(config: WanConfig) -> dict[str, Any]:
-    sizes = {key: value for key, value in msgspec.to_builtins(config).items() if key not in STREAM_OPTIONS}
-    return {"_class_name": "WanModel", "model_type": "t2v"} | sizes
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -92,30 +82,15 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _write_shards(weights: Weights, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> list[str]:
-    """Returns the names of the files, with the index if there are several shards."""
-    shards = _plan_shards(weights, dtype, shard_bytes)
-    count = len(shards)
-    files: dict[str, str] = {}
-    for number, keys in enumerate(shards, 1):
-        name = f"{STEM}.safetensors" if count == 1 else f"{STEM}-{number:05}-of-{count:05}.safetensors"
+    """Returns the names of the files, with the index of several shards. Stored dtypes are counted as float32."""
+    counted = dtype or torch.float32
+    sizes = {key: torch.empty(shape, dtype=counted, device="meta") for key, shape in weights.shapes().items()}
+    shards = split_torch_state_dict_into_shards(sizes, filename_pattern=FILES, max_shard_size=shard_bytes)
+    for name, keys in shards.filename_to_tensors.items():
         save_file({key: weights.read(key, dtype=dtype) for key in keys}, folder / name, metadata={"format": "pt"})
-        files |= dict.fromkeys(keys, name)
-    if count == 1:
-        return [f"{STEM}.safetensors"]
-    _write_json(folder / f"{STEM}{INDEX}", {"metadata": {}, "weight_map": files})
-    return [*sorted(set(files.values())), f"{STEM}{INDEX}"]
-
-
-def _plan_shards(weights: Weights, dtype: torch.dtype | None, shard_bytes: int) -> list[list[str]]:
-    """Splits the keys, in order, into shards. Without a dtype, tensors are counted as float32."""
-    itemsize = (dtype or torch.float32).itemsize
-    shards: list[list[str]] = [[]]
-    free = shard_bytes
-    for key, shape in weights.shapes().items():
-        size = torch.Size(shape).numel() * itemsize
-        if shards[-1] and size > free:
-            shards.append([])
-            free = shard_bytes
-        shards[-1].append(key)
-        free -= size
-    return shards
+    names = sorted(shards.filename_to_tensors)
+    if not shards.is_sharded:
+        return names
+    index = FILES.format(suffix="") + INDEX.removeprefix(".safetensors")
+    _write_json(folder / index, {"metadata": {}, "weight_map": shards.tensor_to_filename})
+    return [*names, index]

@@ -1,10 +1,9 @@
-"""Downloads a file or a folder by name from the Hugging Face hub, if its package is installed.
-
-The results are plain files below the target folder: no cache remains and nothing is linked.
-"""
+"""Downloads a file or a folder from the Hugging Face hub, as plain files: no cache remains and nothing is linked."""
 
 import shutil
 from pathlib import Path
+
+from huggingface_hub import hf_hub_download, snapshot_download
 
 from pp1_orchestrator.errors import first_line
 
@@ -17,10 +16,6 @@ def fetch(source: str, target: Path) -> Path:
 
     Returns the new file or folder. Raises OSError with one line.
     """
-    try:
-        from huggingface_hub import hf_hub_download, snapshot_download
-    except ImportError as error:
-        raise OSError("huggingface-hub is not installed: pip install huggingface-hub") from error
     owner, repository, inside = source.split("/", 2)
     repo, partial = f"{owner}/{repository}", target.parent / PARTIAL_FOLDER / repository
     try:

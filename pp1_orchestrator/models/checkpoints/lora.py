@@ -1,7 +1,4 @@
-"""Low-rank adaptation: adds LoRA deltas to the matrices of a checkpoint while they are read.
-
-Does not know which names mean what.
-"""
+"""Low-rank adaptation: adds LoRA deltas to a checkpoint's matrices while they are read. Knows no names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

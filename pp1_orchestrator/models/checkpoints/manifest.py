@@ -30,10 +30,7 @@ class CachedDigest(msgspec.Struct, frozen=True):
 
 
 class DigestCache:
-    """SHA-256 digests by path, kept in the file `path`. If that can't be written, files are hashed each time.
-
-    So are files of less than `min_bytes`.
-    """
+    """SHA-256 digests by path, in the file `path`. Small files, and all where it can't be written, are hashed anew."""
 
     def __init__(self, path: Path, min_bytes: int = MIN_CACHED_BYTES) -> None:
         self._path, self._min_bytes = path, min_bytes

@@ -1,7 +1,6 @@
 """Random weights in given shapes, for running a model without its checkpoint.
 
-A tensor depends only on the seed, its name and the type of device. It is drawn whole before a part is taken, so ranks
-agree whatever their number.
+A tensor depends only on the seed, its name and the type of device. It is drawn whole, so any number of ranks agrees.
 """
 
 import hashlib

@@ -46,13 +46,9 @@ class Weights(ABC):
         rows: slice | None = None,
         dim: int = 0,
     ) -> Tensor:
-        """A contiguous copy of a tensor.
+        """A contiguous copy of a tensor, or of the part `rows` of dimension `dim`. dtype: None keeps the stored one.
 
         It is never a view of the file: the file may change, and a view of a part keeps the whole tensor in memory.
-
-        Args:
-            dtype: None keeps the stored dtype.
-            rows: reads only this part of dimension `dim`.
         """
         index = () if rows is None else (slice(None),) * dim + (rows,)
         tensor = self._tensor(key, index, device, dtype)

@@ -22,14 +22,10 @@ _MIN_SINE = 1e-3
 def blend(embeds: Tensor, weights: Sequence[float], method: BlendMethod) -> Tensor:
     """Blends embeds [N, L, D] with N weights into [1, L, D].
 
-    Only the proportions of the weights matter; if all are zero, they are equal. A prompt with all the weight is
-    returned bit for bit.
+    Only the proportions of the weights matter; all zero means equal. A prompt with all the weight stays bit for bit.
 
-    Args:
-        method: "linear" is the weighted sum, scaled to the weighted mean of the prompts' norms, because a sum of unlike
-            embeddings is shorter than they are. Norms are those of whole tensors. "slerp" interpolates between two
-            prompts token by token.
-
+    "linear" is the weighted sum, scaled to the weighted mean of the prompts' norms (of whole tensors), because a sum of
+    unlike embeddings is shorter than they are. "slerp" interpolates between two prompts token by token.
     Raises ValueError for a negative or infinite weight, a wrong number of weights, and slerp of more than two prompts.
     """
     shares = _shares(weights, len(embeds))
@@ -46,11 +42,9 @@ def blend(embeds: Tensor, weights: Sequence[float], method: BlendMethod) -> Tens
 def interpolate(source: Tensor, target: Tensor, fraction: float, method: BlendMethod) -> Tensor:
     """Interpolates from source to target, both [1, L, D]. Fractions 0 and 1 give the ends bit for bit.
 
-    Args:
-        method: "linear" is a straight line, without correcting the norm. "slerp" rotates the direction of each token
-            and interpolates its norm linearly. The distance to the target then falls all the way if the two tokens are
-            at most a right angle apart or equally long.
-
+    "linear" is a straight line, without correcting the norm. "slerp" rotates the direction of each token and
+    interpolates its norm linearly. The distance to the target then falls all the way if the two tokens are at most a
+    right angle apart or equally long.
     Raises ValueError when fraction is not in 0…1.
     """
     if not 0 <= fraction <= 1:

@@ -19,7 +19,7 @@ from pp1_orchestrator.models.checkpoints.reader import (
     shapes_of,
 )
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error, replace_linears
-from pp1_orchestrator.models.text.tokenizer import ByteTokenizer, FolderTokenizer, TextTokenizer, uses_bytes
+from pp1_orchestrator.models.text.tokenizer import FolderTokenizer, TextTokenizer, tokenize_bytes, uses_bytes
 from pp1_orchestrator.models.text.umt5 import TextEncoder
 from pp1_orchestrator.models.text.umt5_state_dict import ALIAS, hf_names
 
@@ -30,9 +30,7 @@ log = logging.getLogger(__name__)
 class TextSource:
     """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
-    Args:
-        config: used if there is no config.json beside the weights.
-        int8: whether the weights of linear layers are quantized.
+    config: for weights without a config.json beside them. int8: linear layers are quantized.
     """
 
     weights: Path
@@ -72,10 +70,7 @@ def check_text_encoder(source: TextSource) -> None:
 def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
-    """The encoder for prompts of `length` tokens, with its embeddings on `result`, or else on `device`.
-
-    Raises OSError and ValueError.
-    """
+    """The encoder for prompts of `length` tokens; embeddings go to `result`, else `device`. Raises as `make_umt5`."""
     return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
 
 
@@ -103,5 +98,5 @@ def _check_names(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str
 def _make_tokenizer(source: TextSource) -> TextTokenizer:
     if uses_bytes(source.tokenizer, random=source.seed is not None):
         log.warning("no tokenizer in %s: the bytes of a prompt are its tokens", source.tokenizer)
-        return ByteTokenizer()
+        return tokenize_bytes
     return FolderTokenizer(source.tokenizer)

@@ -2,9 +2,8 @@
 
 import html
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -25,12 +24,8 @@ def clean_prompt(text: str) -> str:
     return " ".join(plain.split())
 
 
-class TextTokenizer(Protocol):
-    """Makes each text exactly `length` tokens long."""
-
-    def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """Returns ids [N, length] and a mask [N, length]: 1 up to the end of each text and 0 beyond."""
-        ...
+TextTokenizer = Callable[[Sequence[str], int], tuple[Tensor, Tensor]]
+"""N texts, length -> ids [N, length] and a mask [N, length]: 1 up to the end of each text and 0 beyond."""
 
 
 class FolderTokenizer:
@@ -46,15 +41,13 @@ class FolderTokenizer:
         return batch.input_ids, batch.attention_mask
 
 
-class ByteTokenizer:
-    """One token per byte, for encoders with random weights."""
-
-    def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        ids = torch.full((len(texts), length), _PAD)
-        for row, text in zip(ids, texts, strict=True):
-            tokens = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
-            row[: len(tokens) + 1] = torch.tensor([*tokens, _END])
-        return ids, (ids != _PAD).long()
+def tokenize_bytes(texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+    """One token per byte, for encoders with random weights. A `TextTokenizer`."""
+    ids = torch.full((len(texts), length), _PAD)
+    for row, text in zip(ids, texts, strict=True):
+        tokens = [_FIRST_BYTE + byte for byte in text.encode()[: length - 1]]
+        row[: len(tokens) + 1] = torch.tensor([*tokens, _END])
+    return ids, (ids != _PAD).long()
 
 
 def uses_bytes(folder: Path, random: bool) -> bool:
@@ -65,10 +58,7 @@ def uses_bytes(folder: Path, random: bool) -> bool:
 class PromptLimit:
     """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe.
 
-    Args:
-        random: whether the encoder has random weights.
-        limit: tokens that the encoder reads, including the end token.
-
+    random: the encoder has random weights. limit: tokens that it reads, including the end token.
     Raises OSError without a tokenizer.
     """
 

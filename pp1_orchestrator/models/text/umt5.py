@@ -1,7 +1,4 @@
-"""Encodes prompts with UMT5 as Wan does, and caches the newest embeddings.
-
-An embedding has a fixed number of tokens L and is zero beyond the end of its prompt.
-"""
+"""Encodes prompts with UMT5 as Wan does, and caches embeddings: L tokens each, zero beyond the end of the prompt."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -43,16 +40,21 @@ class TextEncoder:
 
 
 class CachedEncoder:
-    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe.
+    """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe; a known one waits for no other.
 
     Each prompt is encoded alone, because an embedding must not depend on what else is in a batch.
     """
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
-        self._lock = threading.Lock()
-        self._encode = lru_cache(CACHE_SIZE)(lambda text: encode([text]))
+        self._encode, self._lock = encode, threading.Lock()
+        self._found: Callable[[str], list[Tensor]] = lru_cache(CACHE_SIZE)(lambda text: [])
+        """A prompt's embedding, in a list that is empty until it has been encoded."""
 
     def encode(self, text: str) -> Tensor:
         """Returns [1, L, text_dim]."""
-        with self._lock:  # the cache alone would let two threads encode the same prompt
-            return self._encode(text)
+        found = self._found(text)
+        if not found:
+            with self._lock:
+                if not found:
+                    found.append(self._encode([text]))
+        return found[0]

@@ -1,9 +1,10 @@
 """Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -31,12 +32,11 @@ _ENCODER = ("encoder.", "quant_conv.")
 class VaeSource:
     """Where a VAE comes from: a file or folder, or random weights if there is a seed.
 
-    Args:
-        widths: channels of each level, if no config.json beside the weights has them.
+    widths: channels of each level, for weights without a config.json beside them.
     """
 
     path: Path
-    widths: tuple[int, ...]
+    widths: tuple[int, ...] = ()
     seed: int | None = None
 
 
@@ -48,33 +48,24 @@ class VaeParts:
     frame_encoder: FrameEncoder | None
 
 
-class VaeLoader(Protocol):
+class VaeLoader(ABC):
     """Loads one kind of VAE. Raises OSError for missing files and ValueError for another model's files."""
 
+    @abstractmethod
     def check(self, source: VaeSource, with_encoder: bool) -> None:
         """Checks the files without reading a tensor."""
-        ...
 
+    @abstractmethod
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         """Loads the needed parts onto `device`."""
-        ...
 
 
 def load_vae(
-    path: Path,
-    device: torch.device,
-    dtype: torch.dtype,
-    seed: int | None = None,
-    *,
-    widths: Sequence[int] = (),
-    with_encoder: bool = True,
+    source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool = True
 ) -> AutoencoderKLWan:
-    """Loads a VAE, tensor by tensor. The arguments are those of `VaeSource`.
-
-    Raises OSError for missing files and ValueError for another model's files.
-    """
-    vae = _on_meta(path, widths, with_encoder)
-    weights = open_weights(path) if seed is None else RandomWeights(shapes_of(vae), seed)
+    """Loads a VAE, tensor by tensor. Raises OSError for missing files and ValueError for another model's files."""
+    vae = _on_meta(source, with_encoder)
+    weights = open_weights(source.path) if source.seed is None else RandomWeights(shapes_of(vae), source.seed)
     for name, stored in _check_names(vae, weights, with_encoder).items():
         set_weight(vae, name, weights.read(stored, device, dtype))
     return vae.eval()
@@ -91,11 +82,8 @@ def compile_decoder(
 ) -> None:
     """Compiles a decoder, if it can be, and runs it on all shapes of a stream, so that no chunk waits for the compiler.
 
-    Does not work in float32 on a CPU: the oneDNN convolutions there can't be traced.
-
-    Args:
-        frames, size: latent frames of a chunk, and their height and width.
-        in_parts: whether the first latent frame of a chunk is decoded apart from the others.
+    Does not work in float32 on a CPU: the oneDNN convolutions there can't be traced. frames, size: latent frames of a
+    chunk, and their height and width. in_parts: a chunk's first latent frame is decoded apart from the others.
     """
     if not isinstance(decoder, WanDecoder | TaehvDecoder):
         return
@@ -109,10 +97,10 @@ def compile_decoder(
             decoder.decode(part, state)
 
 
-def _on_meta(path: Path, widths: Sequence[int], with_encoder: bool) -> AutoencoderKLWan:
+def _on_meta(source: VaeSource, with_encoder: bool) -> AutoencoderKLWan:
     kind: Any = AutoencoderKLWan
     with torch.device("meta"):
-        vae = kind.from_config(_config(path, widths))
+        vae = kind.from_config(_config(source))
     if not with_encoder:
         vae.encoder = vae.quant_conv = None
     return vae
@@ -129,9 +117,9 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
     return names
 
 
-def _config(path: Path, widths: Sequence[int]) -> dict[str, Any]:
+def _config(source: VaeSource) -> dict[str, Any]:
     kind: Any = AutoencoderKLWan
-    folder = config_folder(path)
+    folder, widths = config_folder(source.path), source.widths
     if folder is not None:
         return kind.load_config(str(folder))
     if any(width % widths[0] for width in widths):
@@ -139,23 +127,22 @@ def _config(path: Path, widths: Sequence[int]) -> dict[str, Any]:
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}
 
 
-class WanVaeLoader:
+class WanVaeLoader(VaeLoader):
     """Wan's own VAE, and others with its blocks and other widths."""
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
-        vae = _on_meta(source.path, source.widths, with_encoder)
+        vae = _on_meta(source, with_encoder)
         _check_names(vae, open_weights(source.path), with_encoder)
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
-        vae = load_vae(source.path, device, dtype, source.seed, widths=source.widths, with_encoder=with_encoder)
+        vae = load_vae(source, device, dtype, with_encoder)
         return VaeParts(make_decoder(vae), WanFrameEncoder(vae).eval() if with_encoder else None)
 
 
-class TaehvLoader:
+class TaehvLoader(VaeLoader):
     """TAEHV. raw_latents: it was trained on latents with Wan's mean and deviation, not on normalised ones."""
 
-    def __init__(self, raw_latents: bool) -> None:
-        self._raw_latents = raw_latents
+    raw_latents: ClassVar[bool] = False
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
         TaehvWeights(open_weights(source.path), taehv_shapes(source.widths, with_encoder))
@@ -164,13 +151,19 @@ class TaehvLoader:
         shapes = taehv_shapes(source.widths, with_encoder)
         stored = open_weights(source.path) if source.seed is None else RandomWeights(shapes, source.seed)
         weights = TaehvWeights(stored, shapes, device, dtype)
-        encoder = TaehvFrameEncoder(weights, self._raw_latents).eval() if with_encoder else None
-        return VaeParts(TaehvDecoder(weights, self._raw_latents).eval(), encoder)
+        encoder = TaehvFrameEncoder(weights, self.raw_latents).eval() if with_encoder else None
+        return VaeParts(TaehvDecoder(weights, self.raw_latents).eval(), encoder)
 
 
-VAES: Mapping[str, VaeLoader] = {
-    "wan_vae": WanVaeLoader(),
-    "lightvae": WanVaeLoader(),
-    "taehv": TaehvLoader(raw_latents=False),
-    "lighttae": TaehvLoader(raw_latents=True),
+class LightTaeLoader(TaehvLoader):
+    """TAEHV of LightX2V."""
+
+    raw_latents: ClassVar[bool] = True
+
+
+VAES: Mapping[str, type[VaeLoader]] = {
+    "wan_vae": WanVaeLoader,
+    "lightvae": WanVaeLoader,
+    "taehv": TaehvLoader,
+    "lighttae": LightTaeLoader,
 }

@@ -154,8 +154,7 @@ class MemoryBlock(nn.Module):
 class Upsample(nn.Module):
     """Doubles height and width, and makes `frames` frames of each, as one convolution.
 
-    Args:
-        expand, weight: upstream's two convolutions, [frames · C, C, 1, 1] and [out, C, 3, 3], float32.
+    expand, weight: upstream's two convolutions, [frames · C, C, 1, 1] and [out, C, 3, 3], float32.
     """
 
     def __init__(self, expand: Tensor, weight: Tensor, frames: int, dtype: torch.dtype) -> None:

@@ -38,11 +38,7 @@ def fuse_block(block: Block, ops: EagerOps) -> None:
 class CompiledRunner(EagerRunner):
     """Fuses the model's blocks, for good, and compiles them at the first pass. Blocks are alike, so one is compiled.
 
-    Args:
-        ops: what lies between products, unless `fp8`.
-        attention: the kernel for the history; None for torch's choice.
-        fp8: quantize the blocks' products.
-        backend: torch.compile's.
+    ops: what lies between products, unless fp8 quantizes them. attention: the history's kernel; None for torch's.
     """
 
     def __init__(

@@ -4,8 +4,7 @@ import msgspec
 
 
 class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """chunk_frames, local_attn_size and sink_frames count latent frames. The window local_attn_size includes the chunk
-    that is being generated."""
+    """chunk_frames, sink_frames and local_attn_size (the window, with the newest chunk in it) count latent frames."""
 
     dim: int
     ffn_dim: int

@@ -14,12 +14,8 @@ from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 class KVCache:
     """Keys and values of every layer, [layers][B, capacity, H, D], and attention over them.
 
-    `attention` is the function used where all keys weigh the same; it may be replaced. Raises ValueError if the ring
-    (window − sink) is not a whole number of chunks.
-
-    Args:
-        latent_size: height and width of the latents.
-        degree: tensor-parallel ranks; each caches its own heads.
+    `attention` is the function used where all keys weigh the same; it may be replaced. Each of `degree` tensor-parallel
+    ranks caches its own heads. Raises ValueError if the ring (window − sink) is not a whole number of chunks.
     """
 
     def __init__(

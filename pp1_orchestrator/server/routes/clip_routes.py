@@ -1,14 +1,14 @@
 """Routes of clips: recording what viewers see, and downloading it."""
 
 import asyncio
-from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 from starlette.responses import FileResponse, Response
 
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, Responses, content, errors
 from pp1_orchestrator.server.requests import StrictRoute
@@ -17,21 +17,7 @@ COMMANDS: Any = {"start": {"value": {"action": "start"}}, "stop": {"value": {"ac
 FILE: Responses = {200: content("The file", MP4, format="binary"), 206: content("A part of it", MP4, format="binary")}
 
 
-class Clips(Protocol):
-    """Records clips and stores them (`media.clips.ClipRecorder`)."""
-
-    def start(self) -> types.Clip: ...
-
-    def stop(self) -> types.Clip: ...
-
-    def clips(self) -> list[types.Clip]: ...
-
-    def newest(self) -> types.Clip | None: ...
-
-    def file(self, name: str) -> Path | None: ...
-
-
-def clip_routes(clips: Clips, may_change: Any) -> APIRouter:
+def clip_routes(clips: ClipRecorder, may_change: Any) -> APIRouter:
     """The clips and their files."""
     router = APIRouter(route_class=StrictRoute, tags=["clips"])
 

@@ -12,10 +12,7 @@ from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.server.server_settings import Limits
 
 HEADER = "PP1-Lease"
-COMMANDS: Any = {
-    "take": {"value": {"action": "take", "name": "Ann"}},
-    "request": {"value": {"action": "request"}},
-}
+COMMANDS: Any = {"take": {"value": {"action": "take", "name": "Ann"}}, "request": {"value": {"action": "request"}}}
 HEIRS: Any = {"the client that has waited longest": {"value": {}}}
 OwnKey = Annotated[str | None, Header(alias=HEADER, description="Your key, if you have one")]
 HolderKey = Annotated[

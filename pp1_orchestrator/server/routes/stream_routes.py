@@ -6,12 +6,12 @@ from fastapi import APIRouter, Body
 
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.requests import StrictRoute
-from pp1_orchestrator.server.routes.clip_routes import Clips
-from pp1_orchestrator.server.routes.whep_routes import Peers
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
 PLAIN = {"prompt": "a red circle moving left on a blue background"}
@@ -24,7 +24,9 @@ PROMPTS: Any = {"prompt": {"value": PLAIN}, "blend": {"value": BLEND}}
 COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"action": "seed", "value": 7}}}
 
 
-def stream_routes(stream: StreamControl, peers: Peers, clips: Clips, lease: ControlLease, may_change: Any) -> APIRouter:
+def stream_routes(
+    stream: StreamControl, peers: WhepPeers, clips: ClipRecorder, lease: ControlLease, may_change: Any
+) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
     changes: dict[str, Any] = {"dependencies": [may_change], "responses": errors(409, *BODY_ERRORS)}

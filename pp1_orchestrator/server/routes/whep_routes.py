@@ -1,12 +1,13 @@
 """Routes of WHEP: an SDP offer in, an SDP answer out, and the address at which to end the session."""
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.openapi import SDP, content, errors
 from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.requests import StrictRoute
@@ -16,22 +17,7 @@ LOCATION = {"description": "Where to end the session", "required": True, "schema
 ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATION}}}
 
 
-class Peers(Protocol):
-    """Accepts viewers and disconnects them (`media.whep.WhepPeers`)."""
-
-    @property
-    def count(self) -> int: ...
-
-    def start(self) -> None: ...
-
-    async def offer(self, sdp: str, address: str) -> tuple[str, str]: ...
-
-    async def close(self, viewer_id: str) -> bool: ...
-
-    async def close_all(self) -> None: ...
-
-
-def whep_routes(peers: Peers) -> APIRouter:
+def whep_routes(peers: WhepPeers) -> APIRouter:
     """The two routes of WHEP."""
     router = APIRouter(route_class=StrictRoute, default_response_class=Response, tags=["video"])
 

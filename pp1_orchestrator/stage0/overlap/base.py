@@ -77,7 +77,7 @@ def note_sent(parts: OverlapParts, chunk: InFlightChunk, start_ns: int) -> None:
     ids = {"chunk": record.chunk_index, "call_id": record.call_id}
     parts.spans.add("wait for link", round(record.build_end_s * 1e9), start_ns, **ids)
     parts.spans.add("send", start_ns, end_ns, **ids)
-    parts.spans.flow_out("envelope", record.call_id, phase="send", at_ns=start_ns)
+    parts.spans.flow("out", "envelope", record.call_id, phase="send", at_ns=start_ns)
 
 
 def receive(parts: OverlapParts, chunk: InFlightChunk) -> Received:
@@ -87,5 +87,5 @@ def receive(parts: OverlapParts, chunk: InFlightChunk) -> Received:
     ids = {"chunk": record.chunk_index, "call_id": record.call_id}
     parts.spans.add("mesh", start, result.header_ns, **ids)
     parts.spans.add("recv", result.header_ns, result.done_ns, **ids)
-    parts.spans.flow_in("result", record.call_id, phase="recv", at_ns=result.header_ns)
+    parts.spans.flow("in", "result", record.call_id, phase="recv", at_ns=result.header_ns)
     return result

@@ -78,8 +78,7 @@ class LoopAhead(Overlap):
 class Stage0Owned(Overlap):
     """overlap=stage0_owned: a thread talks to the mesh, and envelope N+1 leaves before chunk N is decoded.
 
-    With d_in above 1 the next envelope already waits when a result comes. A prompt then takes effect d_in − 1 chunks
-    later.
+    With d_in above 1 the next envelope already waits when a result comes. A prompt takes effect d_in − 1 chunks later.
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
@@ -120,8 +119,7 @@ class Stage0Owned(Overlap):
 class DecodeThread(Overlap):
     """overlap=decode_thread: sending and receiving stay synchronous, and a thread decodes.
 
-    The next chunk is planned as soon as a result is in the decoder's queue. Where that plan needs pixels of this chunk,
-    it waits for those only.
+    The next chunk is planned once a result is in the decoder's queue, and the pixels that the plan needs are decoded.
     """
 
     queues: ClassVar[tuple[str, ...]] = ("d_out",)

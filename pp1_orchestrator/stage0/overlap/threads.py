@@ -39,11 +39,7 @@ class LinkThread:
     def submit(self, chunk: InFlightChunk) -> None:
         """Send a chunk's envelope. Waits while a heartbeat fills the queue, which the mesh has not received yet."""
         self._count(1)
-        while True:
-            try:
-                return self._outbox.put(chunk, timeout=POLL_S)
-            except queue.Full:
-                self._check_alive()
+        _put(self._outbox, chunk, self._check_alive)
 
     def post(self, message: wire.EncodedMessage) -> None:
         """Send a heartbeat. It is not needed when another one is still waiting."""
@@ -106,9 +102,10 @@ class DecoderThread:
     def submit(self, pipeline: ChunkPipeline, received: ReceivedChunk) -> None:
         """Have a chunk decoded. Waits for room, and for the pixels that the next plan needs."""
         prepared = threading.Event()
-        self._wait_until(lambda: self._offer((pipeline, received, prepared)))
-        if pipeline.decoder.needs_pixels:
-            self._wait_until(lambda: prepared.wait(POLL_S))
+        _put(self._jobs, (pipeline, received, prepared), self.check)
+        self._parts.queues.record(TO_DECODE, self._jobs.qsize())
+        while pipeline.decoder.needs_pixels and not prepared.wait(POLL_S):
+            self.check()
 
     def check(self) -> None:
         """Raises Stage0Error when decoding has failed."""
@@ -118,18 +115,6 @@ class DecoderThread:
     def close(self, timeout_s: float) -> bool:
         """End the thread after its current chunk; True when it ended in time. Chunks that wait are discarded."""
         return _end(self._thread, self._jobs, self._jobs, timeout_s)
-
-    def _offer(self, job: Job) -> bool:
-        try:
-            self._jobs.put(job, timeout=POLL_S)
-        except queue.Full:
-            return False
-        self._parts.queues.record(TO_DECODE, self._jobs.qsize())
-        return True
-
-    def _wait_until(self, done: Callable[[], bool]) -> None:
-        while not done():
-            self.check()
 
     def _run(self) -> None:
         try:
@@ -142,6 +127,15 @@ class DecoderThread:
                     pipeline.finish(received)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
             self._failure = error
+
+
+def _put(jobs: queue.Queue[Any], job: object, check: Callable[[], None]) -> None:
+    """Wait for room. `check` raises when the thread that takes the jobs has failed."""
+    while True:
+        try:
+            return jobs.put(job, timeout=POLL_S)
+        except queue.Full:
+            check()
 
 
 def _end(thread: threading.Thread, jobs: queue.Queue[Any], unwanted: queue.Queue[Any], timeout_s: float) -> bool:

@@ -22,12 +22,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def source(tmp_path):
-    """Self-Forcing's layout; four heads, as a config.json beside it says."""
+    """Self-Forcing's layout; four heads and 48 tokens, as a config.json beside it says."""
     state = dict(random_model().state_dict())
     (tmp_path / "source").mkdir()
     path = tmp_path / "source" / "self_forcing_dmd.pt"
     torch.save({"generator": made.other(state), "generator_ema": made.as_trained(state)}, path)
-    (path.parent / "config.json").write_text('{"num_heads": 4}')
+    (path.parent / "config.json").write_text('{"num_heads": 4, "text_len": 48}')
     return path, state
 
 
@@ -53,6 +53,7 @@ def test_what_was_converted_is_what_was_there(tmp_path, source, shard_gb, dtype)
     config = read_config(target)
     assert (config.dim, config.ffn_dim, config.num_heads) == (CONFIG.dim, CONFIG.ffn_dim, CONFIG.num_heads)
     assert (config.num_layers, config.in_dim, config.out_dim) == (CONFIG.num_layers, CONFIG.in_dim, CONFIG.out_dim)
+    assert config.text_len == 48
     assert (config.text_dim, config.freq_dim, config.patch_size) == (CONFIG.text_dim, CONFIG.freq_dim, (1, 2, 2))
 
 

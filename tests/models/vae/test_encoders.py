@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState
 from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
 from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
 from training import world
 from training.scene_scripts import random_scene
@@ -53,7 +53,7 @@ def theirs(vae, frame):
 
 @pytest.fixture(scope="module", params=["shipped", "wan_like"])
 def vae(request):
-    return load_vae(SHIPPED, CPU, torch.float32) if request.param == "shipped" else wan_like()
+    return load_vae(VaeSource(SHIPPED), CPU, torch.float32) if request.param == "shipped" else wan_like()
 
 
 def test_a_frame_is_encoded_as_diffusers_encodes_it(vae):
@@ -79,7 +79,7 @@ def test_sixteen_bit_weights_give_a_float32_latent_nearby():
 
 
 def test_a_drawn_frame_survives_encoding_and_decoding():
-    vae = load_vae(SHIPPED, CPU, torch.float32)
+    vae = load_vae(VaeSource(SHIPPED), CPU, torch.float32)
     encoder, decoder = WanFrameEncoder(vae), make_decoder(vae)
     for frame in drawn_frames(16):
         again = decoder.decode(encoder.encode(frame), DecodeState())[0]
@@ -92,7 +92,7 @@ def test_encoding_in_the_middle_of_a_stream_leaves_the_stream_alone(kind):
     latents = torch.randn(6, 16, 4, 4, generator=torch.Generator().manual_seed(3))
 
     def pixels(encode):
-        vae = load_vae(SHIPPED, CPU, torch.float32)
+        vae = load_vae(VaeSource(SHIPPED), CPU, torch.float32)
         decoder, encoder, state = kind(vae), WanFrameEncoder(vae), DecodeState()
         first = decoder.decode(latents[:3], state)
         if encode:

@@ -94,7 +94,7 @@ def saved(plain, tmp_path_factory):
 
 
 def loaded(path, with_encoder=False, kind="taehv", dtype=torch.float32):
-    return VAES[kind].load(VaeSource(path, WIDTHS), CPU, dtype, with_encoder)
+    return VAES[kind]().load(VaeSource(path, WIDTHS), CPU, dtype, with_encoder)
 
 
 def latents(frames: int = FRAMES, seed: int = 0) -> Tensor:
@@ -194,7 +194,7 @@ def test_a_compiled_decoder_gives_the_same_pixels_chunk_by_chunk(saved):
 
 def test_a_decoder_on_meta_says_what_it_would_hold():
     source = VaeSource(Path("none"), WIDTHS, seed=0)
-    decoder = VAES["taehv"].load(source, torch.device("meta"), torch.bfloat16, with_encoder=False).decoder
+    decoder = VAES["taehv"]().load(source, torch.device("meta"), torch.bfloat16, with_encoder=False).decoder
     assert isinstance(decoder, TaehvDecoder)
     assert {tensor.device.type for tensor in (*decoder.parameters(), *decoder.buffers())} == {"meta"}
     assert decoder.weight_bytes > 0

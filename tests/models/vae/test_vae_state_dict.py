@@ -79,7 +79,7 @@ def widths(base: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("layout", ["original", "original in safetensors", "diffusers"])
 def test_every_tensor_of_a_layout_finds_its_place(layout, vae, save):
     assert len(vae.state_dict()) == len(original(vae.state_dict())) == 194
-    loaded: Any = load_vae(save(layout, vae), CPU, torch.float32, widths=widths(BASE))
+    loaded: Any = load_vae(VaeSource(save(layout, vae), widths(BASE)), CPU, torch.float32)
     for name, tensor in vae.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
@@ -103,7 +103,7 @@ def test_the_original_names_are_those_of_the_file(vae):
 @pytest.mark.parametrize("layout", ["original", "diffusers"])
 def test_only_what_is_needed_is_kept_and_its_pixels_are_diffusers(layout, vae, save):
     source = VaeSource(save(layout, vae), widths(BASE))
-    parts = VAES["wan_vae"].load(source, CPU, torch.float32, with_encoder=False)
+    parts = VAES["wan_vae"]().load(source, CPU, torch.float32, with_encoder=False)
     assert parts.frame_encoder is None
     latents = torch.randn(3, 16, 4, 4, generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(vae.config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
@@ -115,7 +115,7 @@ def test_only_what_is_needed_is_kept_and_its_pixels_are_diffusers(layout, vae, s
 
 def test_the_encoder_comes_where_it_is_asked_for(vae, save):
     source = VaeSource(save("original", vae), widths(BASE))
-    encoder = VAES["wan_vae"].load(source, CPU, torch.float32, with_encoder=True).frame_encoder
+    encoder = VAES["wan_vae"]().load(source, CPU, torch.float32, with_encoder=True).frame_encoder
     assert encoder is not None
     assert encoder.encode(torch.zeros(3, 16, 16)).shape == (1, 16, 2, 2)
 
@@ -124,15 +124,15 @@ def test_a_file_without_the_half_that_nobody_needs_is_enough(vae, tmp_path):
     kept = {name: t for name, t in original(vae.state_dict()).items() if not name.startswith(("encoder.", "conv1."))}
     torch.save(kept, tmp_path / "decoder.pth")
     source = VaeSource(tmp_path / "decoder.pth", widths(BASE))
-    VAES["wan_vae"].load(source, CPU, torch.float32, with_encoder=False)
+    VAES["wan_vae"]().load(source, CPU, torch.float32, with_encoder=False)
     with pytest.raises(ValueError, match=r"missing: encoder\.conv_in\.weight"):
-        VAES["wan_vae"].load(source, CPU, torch.float32, with_encoder=True)
+        VAES["wan_vae"]().load(source, CPU, torch.float32, with_encoder=True)
 
 
 def test_lightvae_is_the_same_with_a_quarter_of_the_widths(save):
     light = wan_vae(LIGHT)
     source = VaeSource(save("original", light), widths(LIGHT))
-    decoder = VAES["lightvae"].load(source, CPU, torch.float32, with_encoder=False).decoder
+    decoder = VAES["lightvae"]().load(source, CPU, torch.float32, with_encoder=False).decoder
     latents = torch.randn(2, 16, 2, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(decoder.decode(latents, DecodeState()), make_decoder(light).decode(latents, DecodeState()))
 
@@ -144,7 +144,7 @@ def test_another_file_is_told_in_one_line(vae, tmp_path):
     kept["decoder.conv1.bias"] = torch.zeros(5)
     torch.save(kept | wrong, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="does not hold this VAE") as caught:
-        load_vae(tmp_path / "other.pth", CPU, torch.float32, widths=widths(BASE))
+        load_vae(VaeSource(tmp_path / "other.pth", widths(BASE)), CPU, torch.float32)
     line = str(caught.value)
     assert "\n" not in line
     assert "missing: encoder.conv_in.weight (8, 3, 3, 3, 3), encoder.conv_in.bias (8,), " in line
@@ -157,7 +157,7 @@ def test_random_weights_need_no_file_and_depend_on_the_seed(tmp_path):
     latents = torch.randn(2, 16, 2, 2, generator=torch.Generator().manual_seed(0))
     for name, wide in (("wan_vae", widths(4)), ("lightvae", widths(2)), ("taehv", (8, 4, 4, 4))):
         pixels = [
-            VAES[name]
+            VAES[name]()
             .load(VaeSource(tmp_path / "none", wide, seed=seed), CPU, torch.float32, with_encoder=False)
             .decoder.decode(latents, DecodeState())
             for seed in (1, 1, 2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import pp1_orchestrator
 from pp1_orchestrator.models.vae.base import DecodeState, StreamingDecoder
 from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
-from pp1_orchestrator.models.vae.load_vae import load_vae, make_decoder
+from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 
 SHIPPED = Path(pp1_orchestrator.__file__).parent / "models" / "tiny" / "vae"
@@ -25,7 +25,7 @@ cuts = st.sets(st.integers(1, FRAMES - 1))
 
 @pytest.fixture(scope="module")
 def vae() -> AutoencoderKLWan:
-    return load_vae(SHIPPED, torch.device("cpu"), torch.float32)
+    return load_vae(VaeSource(SHIPPED), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
