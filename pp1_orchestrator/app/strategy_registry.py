@@ -137,7 +137,7 @@ def _check_context(
     if not strategy.rebuilds:
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
             if value != 1:
-                raise ConfigError(f"context.{key}={value}: context={context.name} never rebuilds it; possible: 1")
+                raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds no cache; possible: 1")
     elif config.local_attn_size < 2 * config.chunk_frames:
         raise ConfigError(
             f"context={context.name}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "

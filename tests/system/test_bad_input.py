@@ -28,7 +28,7 @@ CASES = {
     ),
     "a bias for a cache that is never rebuilt": (
         ["context.attention_bias=0.3"],
-        "context.attention_bias=0.3: context=clean_pass never rebuilds the cache; possible: 1",
+        "context.attention_bias=0.3: context=clean_pass rebuilds no cache; possible: 1",
     ),
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
     "an added key": (["+serving.prot=1"], "serving.prot: no such key; `--cfg job` lists all of them"),
