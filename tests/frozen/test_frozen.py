@@ -46,8 +46,9 @@ def test_each_context_gives_a_video_of_its_own(digests):
 
 def test_digests(digests, bench):
     stored = expected.digests()
-    key = internals.machine_key()
-    if key not in stored:
-        pytest.skip(f"no digests are recorded for {key}; add them with {expected.RECORD} digests")
+    machine = internals.machine_key()
+    key = next((key for key in stored if machine.startswith(key)), None)
+    if key is None:
+        pytest.skip(f"no digests are recorded for {machine}; add them with {expected.RECORD} digests")
     now = stored | {key: capture.digest_values(digests, bench[0])}
     assert_unchanged("digests.json", {"digests.json": describe.as_json(now)})

@@ -21,6 +21,7 @@ from tests.system import warm
 from tests.system.log_privacy import LOG_PRIVACY
 
 START_S = 240
+SHARED_MEMORY = Path("/dev/shm")
 PORT_NUMBERS = itertools.count(37 * os.getpid())
 
 
@@ -173,6 +174,21 @@ def running(
 
 
 def shared_memory() -> set[str]:
-    """Shared-memory files and semaphores that Python or torch may leave behind."""
-    names = {path.name for path in Path("/dev/shm").iterdir()} if Path("/dev/shm").is_dir() else set()
-    return {name for name in names if name.startswith(("torch_", "psm_", "sem.", "gloo", "pym-"))}
+    """Shared-memory files and semaphores that Python or torch has left behind: no process that lives maps them."""
+    prefixes = ("torch_", "psm_", "sem.", "gloo", "pym-")
+    found = [path for path in SHARED_MEMORY.glob("*") if path.name.startswith(prefixes)]
+    inodes = {}
+    for path in found:
+        with contextlib.suppress(FileNotFoundError):
+            inodes[path.name] = str(path.stat().st_ino)
+    mapped = _mapped_inodes() if inodes else set()
+    return {name for name, inode in inodes.items() if inode not in mapped}
+
+
+def _mapped_inodes() -> set[str]:
+    """Of all files in shared memory. A semaphore's name in this list is not its own."""
+    inodes: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            inodes |= {line.split()[4] for line in maps.read_text().splitlines() if str(SHARED_MEMORY) in line}
+    return inodes

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, syn
 
 Scheme = Literal["light", "dark"]
 WAIT_S = 120.0
+WIDTH, HEIGHT = 960, 640
+"""Enough for the layout of a desktop. A browser without a GPU draws each frame pixel by pixel."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -79,7 +81,7 @@ class Visit:
         return self.page.inner_text(f'#pp1-receipt [data-step="{step}"].done span')
 
 
-def new_context(browser: Browser, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> BrowserContext:
+def new_context(browser: Browser, width: int = WIDTH, height: int = HEIGHT, scheme: Scheme = "light") -> BrowserContext:
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     context.set_default_timeout(WAIT_S * 1000)
     return context
@@ -91,6 +93,6 @@ def open_page(context: BrowserContext, url: str) -> Visit:
     return opened
 
 
-def visit(browser: Browser, url: str, width: int = 1440, height: int = 900, scheme: Scheme = "light") -> Visit:
+def visit(browser: Browser, url: str, width: int = WIDTH, height: int = HEIGHT, scheme: Scheme = "light") -> Visit:
     """A page in its own context, as from another computer."""
     return open_page(new_context(browser, width, height, scheme), url)
