@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz TARGET [--seconds N] [--engine atheris|hypothesis]`. Findings and new inputs stay in build/fuzz.
+"""`python -m tests.fuzz TARGET [--seconds N] [--engine E]`. Findings and new inputs stay in build/fuzz/TARGET.
 
 Exit codes: 0 nothing was found, 1 something was.
 """

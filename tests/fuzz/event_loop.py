@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fuzz.oracle import Finding
 
-WAIT_S = 120
+WAIT_S = 280
 TURNS = 10
 
 

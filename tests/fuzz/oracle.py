@@ -1,4 +1,4 @@
-"""What no input may do, whatever the target: take long, make the process grow, leave a thread or file, be logged as an error.
+"""What no input may do, whatever the target: take long, make the process grow, leave a thread or file, log an error.
 
 Knows no target.
 """

@@ -1,8 +1,8 @@
 """Datagrams at a viewer's UDP port while it watches: from a stranger, from its own address, and with valid SRTP.
 
-An input is a sequence of datagrams, each with a byte that says from whom, and two with its length. Whatever arrives, the
-viewer's transport goes on, or the viewer is closed and forgotten; another viewer gets every frame. Only packets with
-valid SRTP may end a viewer. What is sent because of one input has a limit.
+An input is a sequence of datagrams, each with a byte that says from whom, and two with its length. Whatever arrives,
+the viewer's transport goes on, or the viewer is closed and forgotten; another viewer still gets frames. Only packets
+with valid SRTP may end a viewer. What is sent because of one input has a limit.
 """
 
 import asyncio

@@ -1,11 +1,15 @@
-"""SDP offers: checked, and answered by a real connection, which is then closed. The only error is RequestError 400 or 413."""
+"""SDP offers: checked, and answered by a real connection, which is then closed.
+
+The only error is RequestError 400 or 413.
+"""
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
-from tests.fault.sdp_offers import mutants, seeds as real_offers
+from tests.fault.sdp_offers import mutants
+from tests.fault.sdp_offers import seeds as real_offers
 from tests.fuzz.event_loop import PersistentLoop
 from tests.fuzz.oracle import Finding, check_line
 from tests.media.numbered_frames import SIZE, Counted
