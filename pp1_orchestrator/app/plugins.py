@@ -77,7 +77,7 @@ def _import(where: str, path: str, base: type[T]) -> type[T]:
     module, _, name = path.partition(":")
     try:
         kind = getattr(import_module(module), name, None)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way; here that is one line
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(f"{where}: no module {error.name}; is it installed, or on PYTHONPATH?") from error
         raise ConfigError(f"{where}: importing {module} failed: {named_line(error)}") from error
