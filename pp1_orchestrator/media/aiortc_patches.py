@@ -3,6 +3,7 @@
 No other module reaches inside them. `tests/security/test_library_faults.py` shows each fault in the library as it is:
 when one of its tests fails, a patch is no longer needed.
 """
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging

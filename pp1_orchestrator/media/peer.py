@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 
-import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
@@ -17,6 +16,7 @@ from pp1_orchestrator.media.aiortc_patches import (
     refuse_other_media,
 )
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
+from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit
 
@@ -33,7 +33,7 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self._broadcaster, self._queue = broadcaster, PacketQueue(limit, broadcaster.on_overflow)
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> Packet:
         packet = await self._queue.get()
         if packet is None:
             raise MediaStreamError

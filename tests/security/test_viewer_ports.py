@@ -113,6 +113,19 @@ def test_a_flood_of_a_viewer_costs_the_others_nothing_and_fills_no_queue():
     assert attack(scene) <= QUEUED
 
 
+def test_what_waits_to_be_handled_is_bounded():
+    async def scene(watched):
+        watched.transport._recv_next = asyncio.Event().wait  # after one more, nothing is taken from the queue
+        for n in range(4 * QUEUED):
+            await watched.victim.transport._send_rtp(bytes(RtcpRrPacket(ssrc=1)))
+            if n % 8 == 0:
+                await asyncio.sleep(0.002)
+        await watched.other.wait_frames(len(watched.other.numbers) + FEW)
+        return watched.connection._queue.qsize()
+
+    assert attack(scene) == QUEUED
+
+
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_port_that_is_flooded_before_dtls_is_up_connects_its_viewer(attempt):
     async def flood(stranger):
