@@ -28,13 +28,13 @@ class Nobody:
 class Watched:
     """A stream in this process that is shown in real time, and all events of its updates."""
 
-    def __init__(self, *choices: str, fps: float = 16) -> None:
+    def __init__(self, *choices: str) -> None:
         settings, config = make_settings(*SMALL, "run.chunks=100000", *choices)
         self.instruments, self.acts = Instruments(0), Counter()
         self.heard = self.instruments.events.subscribe(lambda: None)
         self.events: list[dict] = []
         metrics, shown = self.instruments.metrics, self.instruments.receipts.shown
-        self.sink = PacedSink([Nobody()], fps, placeholder(64, 64), metrics, shown)
+        self.sink = PacedSink([Nobody()], settings.stream.fps, placeholder(64, 64), metrics, shown)
         registry = Registry(settings)
         self.stream = Stream(settings, config, registry, [], self.instruments, self.sink)
         self.session = self.stream.session
@@ -63,22 +63,6 @@ class Watched:
             assert self.session.failure is None, self.session.failure
             assert time.monotonic() < end, self.of(*FINAL, "accepted", "applied")
             time.sleep(0.01)
-
-    def applied(self, update: str) -> bool:
-        return any(event["update"] == update for event in self.of("applied"))
-
-
-def test_a_hard_cut_soon_after_an_update_is_applied_does_not_take_it_along():
-    """Showing a chunk takes a little longer than making it, 1.7 s. It then waits in the sink when the next is planned."""
-    with Watched("overlap=sync", "debug.decode_s=1.5", fps=6.5) as watched:
-        watched.wait_for(lambda: watched.session.state()["chunk"] >= 3)
-        for prompt in PROMPTS:
-            update = watched.session.update_prompt(PromptUpdate(prompt=prompt)).id
-            watched.wait_for(lambda update=update: watched.applied(update))
-            watched.session.control(Control("hard_cut"))
-            watched.wait_for(lambda update=update: update in watched.ends())
-        assert {event["event"] for event in watched.of(*FINAL)} == {"visible"}
-        assert set(watched.ends().values()) == {1}
 
 
 def one_act(watched: Watched, dice: random.Random) -> None:
