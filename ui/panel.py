@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 import gradio as gr
+from gradio.themes import Base
 
 from pp1_orchestrator.ui import markup
 
@@ -52,7 +53,7 @@ def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_step
 
 async def _mount(app: Any, blocks: gr.Blocks) -> None:
     """A coroutine, because without a running loop Gradio creates one for each of its locks and closes none of them."""
-    gr.mount_gradio_app(
+    gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
         app,
         blocks,
         path="/",
@@ -78,8 +79,8 @@ def _text(name: str) -> str:
     return (resources.files("pp1_orchestrator.ui") / name).read_text(encoding="utf-8")
 
 
-def _theme() -> gr.themes.Base:
-    return gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=MONO)
+def _theme() -> Base:
+    return Base(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=MONO)
 
 
 def _prompt(max_chars: int, mix: str) -> None:
