@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
+
+UNCHECKED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+"""An input may take long, and seeds are large."""
 
 ODD = [
     b"", b"\0", b"\xff" * 8, b"\x80", b" ", b"\r\n", b"\n\n", b":", b"=", b"-1", b"0", b"1e999", b"NaN", b"null", b"~",

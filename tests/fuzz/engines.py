@@ -132,14 +132,14 @@ def fuzz_with_hypothesis(name: str, seconds: float, folder: Path) -> int:
     """Rounds of examples, each with the next seed, until the time is over."""
     import hypothesis
 
-    from tests.fuzz.damage import damaged
+    from tests.fuzz.damage import UNCHECKED, damaged
 
     target = import_target(name)
     run = Run(guarded(target), seconds, folder)
     inputs = damaged(list(seeds(name, target).values()))
     rules = hypothesis.settings(
         database=None, deadline=None, max_examples=EXAMPLES, phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=UNCHECKED,
     )  # fmt: skip
     for number in itertools.count():
 

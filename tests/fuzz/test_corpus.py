@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 
 from tests.fuzz import engines
-from tests.fuzz.damage import damaged
+from tests.fuzz.damage import UNCHECKED, damaged
 from tests.fuzz.oracle import Guard
 
 DAMAGED = 20
@@ -32,7 +32,7 @@ def test_no_kept_input_is_a_finding(name):
 def _damage(guard: Guard, kept: list[bytes]) -> None:
     @hypothesis.settings(
         max_examples=DAMAGED, database=None, phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=UNCHECKED,
     )  # fmt: skip
     @hypothesis.given(damaged(kept))
     def examples(data: bytes) -> None:

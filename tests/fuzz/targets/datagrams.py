@@ -97,9 +97,10 @@ class Scene:
                     data = own._tx_srtp.protect_rtcp(data)
                 elif source == SRTP:
                     data = own._tx_srtp.protect(data)
-            except (pylibsrtp.Error, TypeError):  # no such packet can be protected
+            except (pylibsrtp.Error, TypeError, ValueError):  # no such packet can be protected
                 return
-            own.transport._connection._protocols[0].transport.sendto(data, self._address)
+            for protocol in own.transport._connection._protocols:  # none when it is being closed
+                protocol.transport.sendto(data, self._address)
 
     async def _check_target(self, may_end: bool) -> None:
         if self._dtls._task is not None and not self._dtls._task.done() and self._id in self._stream.peers._viewers:
