@@ -16,7 +16,7 @@ import msgspec
 from pp1_orchestrator.config.schema import LogSettings
 
 IDS = ("generation", "chunk", "call_id", "epoch", "update")
-PROMPT = "prompt"
+PROMPT, PASSES = "prompt", "passes"
 REPORT_EVERY_S = 60.0
 STRANGERS = (
     "aioice", "aiortc", "asyncio", "gradio", "py.warnings", "uvicorn",
@@ -67,7 +67,7 @@ class FileErrorReport:
 class FloodFilter(logging.Filter):
     """Lets few lines of one kind a minute through, of those that a stranger can cause. One for all handlers.
 
-    A kind is a place in the code, of an error also the place where it was raised: texts may be a client's. clock: seconds.
+    A kind is a place in the code, and that where an error was raised: texts may be a client's. clock: seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,9 +78,9 @@ class FloodFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(STRANGERS):
             return True
-        if not hasattr(record, "passes"):  # the next handler gets the same record
-            record.passes = self._count(record)
-        return record.passes
+        if PASSES not in record.__dict__:  # the next handler gets the same record
+            record.__dict__[PASSES] = self._count(record)
+        return record.__dict__[PASSES]
 
     def _count(self, record: logging.LogRecord) -> bool:
         kind, now_s = _kind_of(record), self._clock()

@@ -11,7 +11,6 @@ from pp1_orchestrator.server.connections import Connections, HttpConnection
 from pp1_orchestrator.server.listener import Listener, places
 from pp1_orchestrator.server.server_settings import Limits
 
-
 LATE_TICKS = 5
 """uvicorn ticks every 0.1 s."""
 

@@ -1,6 +1,6 @@
 """Accepts connections, a few in each round of the event loop, so that a crowd of new ones holds nothing else up.
 
-asyncio's own server accepts as many as its backlog has. When no descriptor is left, it tries as often and logs each try.
+asyncio's own server accepts as many as its backlog has. When no descriptor is left, it tries as often, and logs each.
 """
 
 import asyncio

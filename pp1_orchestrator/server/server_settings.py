@@ -23,6 +23,7 @@ class Limits:
     header_bytes: int = 16 * 1024
     header_s: int = 5
     event_streams: int = 32
+    event_streams_per_client: int = 16
     heartbeat_s: float = 5.0
     connections: int = 256
     """Fewer where the limit on open files is low."""

@@ -11,6 +11,7 @@ from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
@@ -42,6 +43,7 @@ def stream_routes(
         return stream.state() | {"viewers": peers.count, "clip": clips.newest(), "lease": lease.state()}
 
     @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **changes)
+    @limited("prompts")
     async def prompt(
         update: Annotated[schemas.PromptUpdate, Body(openapi_examples=PROMPTS)],
     ) -> schemas.PromptAccepted:
@@ -51,6 +53,7 @@ def stream_routes(
         return schemas.PromptAccepted(state="accepted", id=receipt.id, truncated=receipt.truncated)
 
     @router.post("/api/control", summary="Pause, resume, cut, or set the seed", **changes)
+    @limited("changes")
     async def control(
         command: Annotated[schemas.Control, Body(openapi_examples=COMMANDS)],
     ) -> schemas.ControlAccepted:
