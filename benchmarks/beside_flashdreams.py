@@ -35,7 +35,7 @@ class Theirs:
     """Makes chunk after chunk with FlashDreams' transformer."""
 
     def __init__(self, case: Case, device: torch.device) -> None:
-        from flashdreams.recipes.wan.transformer import wan21  # type: ignore[import-not-found]
+        from flashdreams.recipes.wan.transformer import wan21  # pyright: ignore[reportMissingImports]
 
         plain: Any = wan21
         plain.compile_module = torch.compile  # in the default mode

@@ -87,10 +87,10 @@ class Rows:
         keys = cache[:, self._tokens :]
         squares = None if ranks == 1 else fused_mean_square(torch.cat([q, k], -1), 2)
         here = torch.cat([x[..., -heads * self._head :] for x in (q, k)], -1)
-        parts = [weight[-heads * self._head :].contiguous() for weight in weights]
+        q_part, k_part = (weight[-heads * self._head :].contiguous() for weight in weights)
 
         def call() -> Tensor:
-            return qk_norm_rope_(here, squares, *parts, *cos_sin, EPS, 0, keys)
+            return qk_norm_rope_(here, squares, q_part, k_part, *cos_sin, EPS, 0, keys)
 
         whole = [root_mean(x, w).unflatten(-1, (-1, self._head)) for x, w in zip((q, k), weights, strict=True)]
         wanted = [rotate(x[:, :, -heads:], table) for x in whole]

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
+from gradio.themes import Base
 
 from pp1_orchestrator.ui import markup
 
@@ -62,7 +63,7 @@ def _files(prefix: str, folder: str) -> set[str]:
 
 async def _mount(app: Any, blocks: gr.Blocks) -> None:
     """A coroutine, because without a running loop Gradio creates one for each of its locks and closes none of them."""
-    gr.mount_gradio_app(
+    gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
         app,
         blocks,
         path="/",
@@ -88,8 +89,8 @@ def _text(name: str) -> str:
     return (resources.files("pp1_orchestrator.ui") / name).read_text(encoding="utf-8")
 
 
-def _theme() -> gr.themes.Base:
-    return gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=MONO)
+def _theme() -> Base:
+    return Base(primary_hue="indigo", neutral_hue="slate", radius_size="lg", font=FONT, font_mono=MONO)
 
 
 def _prompt(max_chars: int, mix: str) -> None:

@@ -77,7 +77,7 @@ def _import(where: str, path: str, base: type[T]) -> type[T]:
     module, _, name = path.partition(":")
     try:
         kind = getattr(import_module(module), name, None)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way; here that is one line
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ConfigError(f"{where}: no module {error.name}; is it installed, or on PYTHONPATH?") from error
         raise ConfigError(f"{where}: importing {module} failed: {named_line(error)}") from error
@@ -92,7 +92,7 @@ def _import(where: str, path: str, base: type[T]) -> type[T]:
 
 def _with_options(kind: type[T], group: str, chosen: ClassSettings) -> Callable[..., T]:
     """Makes an instance with the options of the configuration, checked, if the class has a struct `Options`."""
-    wanted: type[msgspec.Struct] | None = getattr(kind, "Options", None)
+    wanted: object = getattr(kind, "Options", None)
     if wanted is not None and not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
         raise ConfigError(f"{group}={chosen.name}: {kind.__module__}:{kind.__qualname__}.Options is no msgspec.Struct")
     names = [] if wanted is None else [field.encode_name for field in msgspec.structs.fields(wanted)]

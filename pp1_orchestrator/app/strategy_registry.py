@@ -114,7 +114,7 @@ def _check_routing(settings: Settings, strategy: type[Routing]) -> None:
     routing, home = settings.routing, strategy.home
     if routing.encoder != home:
         raise ConfigError(
-            f"routing.encoder={routing.encoder}: routing={routing.name} has it elsewhere; possible: {home}"
+            f"routing.encoder={routing.encoder}: routing={routing.name} encodes text elsewhere; possible: {home}"
         )
 
 
@@ -123,7 +123,7 @@ def _check_overlap(settings: Settings, strategy: type[Overlap]) -> None:
     for key in ("d_in", "d_out"):
         value = getattr(settings.overlap, key)
         if value != 1 and key not in strategy.queues:
-            raise ConfigError(f"overlap.{key}={value}: overlap={name} keeps one at a time; possible: 1")
+            raise ConfigError(f"overlap.{key}={value}: overlap={name} allows only one at a time; possible: 1")
 
 
 def _check_context(
@@ -137,7 +137,7 @@ def _check_context(
     if not strategy.rebuilds:
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
             if value != 1:
-                raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds nothing; possible: 1")
+                raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds no cache; possible: 1")
     elif config.local_attn_size < 2 * config.chunk_frames:
         raise ConfigError(
             f"context={context.name}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "
@@ -145,7 +145,7 @@ def _check_context(
         )
     elif context.recompute_every > 1 and context.attention_bias != 1:
         raise ConfigError(
-            f"context.attention_bias={context.attention_bias}: has no anchor between rebuilds; possible with "
+            f"context.attention_bias={context.attention_bias}: the cache has no anchor between rebuilds; possible with "
             f"context.recompute_every={context.recompute_every}: 1"
         )
 
@@ -161,10 +161,10 @@ def _check_fault(settings: Settings) -> None:
         raise ConfigError(f"debug.fault.rank={fault.rank}: no such rank of the mesh; possible: 1 to {ranks}")
     if fault.kind in ANSWER_FAULTS and fault.rank != LEADER:
         raise ConfigError(
-            f"debug.fault.rank={fault.rank}: {fault.kind} is done to the leader's answer; possible: {LEADER}"
+            f"debug.fault.rank={fault.rank}: {fault.kind} applies to the leader's answer; possible: {LEADER}"
         )
     if settings.layout.backend == "none" and fault.kind not in INLINE_FAULTS:
         possible = ", ".join(sorted({NO_FAULT, *INLINE_FAULTS}))
         raise ConfigError(
-            f"debug.fault.kind={fault.kind}: layout={settings.layout.name} has no rank to itself; possible: {possible}"
+            f"debug.fault.kind={fault.kind}: layout={settings.layout.name} has no mesh process; possible: {possible}"
         )

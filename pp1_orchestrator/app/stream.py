@@ -230,7 +230,7 @@ class Stream:
     def ranks(self) -> dict[str, Any]:
         """pid, device, state and memory of each rank."""
         memory, state = self.memory(), "down" if self.session.done.is_set() else "up"
-        own = {"pid": os.getpid(), "device": str(self._device), "state": state}
+        own: dict[str, Any] = {"pid": os.getpid(), "device": str(self._device), "state": state}
         return {
             rank: {**facts, "memory": {**memory.get(rank, {}), "resident": resident_bytes(facts["pid"])}}
             for rank, facts in {"0": own, **self._supervisor.mesh.ranks()}.items()

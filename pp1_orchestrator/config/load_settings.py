@@ -14,9 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, first_line
 
-OmegaConf.register_new_resolver("less_one", lambda number: int(number) - 1, replace=True)
+
+def _less_one(number: int | str) -> int:
+    return int(number) - 1
+
+
+OmegaConf.register_new_resolver("less_one", _less_one, replace=True)
 
 UNREADABLE = "can't be read as key=value; quote a value with special characters twice: \"key='a, b!'\""
+NO_SUCH_KEY = "{}: no such key; `--cfg job` lists all of them"
 
 
 def load_settings(composed: DictConfig) -> Settings:
@@ -37,9 +43,11 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
     assert match is not None
     problem, path = match.group(1), match.group(2) or ""
     problem = problem[:1].lower() + problem[1:]
+    if not prefix and (unknown := re.fullmatch(r"object contains unknown field `(.*)`", problem)):
+        return NO_SUCH_KEY.format(".".join(filter(None, [path, unknown[1]])))
     if not path and not prefix:
         return problem
-    value = plain
+    value: dict[str, Any] | list[Any] | None = plain
     for part in re.findall(r"[^.\[\]]+", path):
         if isinstance(value, dict):
             value = value.get(part)
@@ -47,7 +55,7 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
             value = value[int(part)]
     path = ".".join(filter(None, [prefix, path]))
     if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
-        return f"{path}: {problem}; text that looks like a number or a truth value is quoted: \"{path}='…'\""
+        return f"{path}: {problem}; quote text that looks like a number or a truth value: \"{path}='…'\""
     return f"{path}={value}: {problem}"
 
 
@@ -63,5 +71,5 @@ def one_line(error: BaseException) -> str:
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
         return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"
     if unknown := re.match(r"Could not override '(.+?)'", text):
-        return f"{unknown[1]}: no such key; `--cfg job` lists all of them"
+        return NO_SUCH_KEY.format(unknown[1])
     return text

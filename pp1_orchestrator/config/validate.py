@@ -5,6 +5,7 @@ Opens no weights. Each error is one line that names the key, the value and what 
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import msgspec
 import torch
@@ -39,7 +40,7 @@ def _check_config_json(model: ModelSettings, sizes: dict[str, int]) -> None:
     if model.weights != "checkpoint" or not path.is_file():
         return
     try:
-        beside = msgspec.json.decode(path.read_bytes(), type=dict)
+        beside = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     for key, value in sizes.items():

@@ -95,7 +95,7 @@ class Envelope:
     """
 
     meta: PPEnvelopeV2
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     @property
     def plan(self) -> InferPlan:
@@ -120,7 +120,7 @@ def _plan_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _size_problems(plan: InferPlan) -> list[str]:
-    problems = []
+    problems: list[str] = []
     if plan.height % SIZE_MULTIPLE or plan.width % SIZE_MULTIPLE:
         problems.append(f"size {plan.height}×{plan.width} is not a multiple of {SIZE_MULTIPLE}")
     size = latent_size(plan.height, plan.width)
@@ -130,7 +130,7 @@ def _size_problems(plan: InferPlan) -> list[str]:
 
 
 def _call_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
-    problems = []
+    problems: list[str] = []
     context, frames = tensors.get(CONTEXT_FRAMES), plan.latents_shape[1]
     if plan.do_kv_recompute != (context is not None):
         problems.append(f"{CONTEXT_FRAMES} must be present exactly when do_kv_recompute is set")

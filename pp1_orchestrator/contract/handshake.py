@@ -25,12 +25,12 @@ def make_fingerprint(settings: msgspec.Struct, versions: Mapping[str, str], chec
     return {"contract version": VERSION, **versions, "checkpoint": checkpoint} | _flat(shared, "")
 
 
-def _flat(value: Any, prefix: str) -> RankFingerprint:
+def _flat(value: dict[str, Any] | str | float | None, prefix: str) -> RankFingerprint:
     if not isinstance(value, dict):
         return {prefix: value}
     out: RankFingerprint = {}
     for key, inner in value.items():
-        out |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+        out |= _flat(inner, f"{prefix}.{key}" if prefix else key)
     return out
 
 

@@ -46,7 +46,7 @@ class Result:
     """
 
     meta: PPResultV2
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 def check_result(result: Result) -> None:

@@ -41,7 +41,7 @@ class TextRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
 def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
     """The rules that a blend of prompts breaks, one text each. The interface uses the same rules and texts."""
-    problems = []
+    problems: list[str] = []
     if not 1 <= len(terms) <= MAX_PROMPTS:
         problems.append(f"prompts has {len(terms)} entries; 1 to {MAX_PROMPTS} are possible")
     for term in terms:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pp1_orchestrator.contract import envelope as env
 from pp1_orchestrator.contract import result as res
 from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.typed_torch import integers
 
 ENVELOPE, RESULT = 1, 2
 """Kinds of messages, as the header names them."""
@@ -128,7 +129,7 @@ def pack_result(result: res.Result, device: torch.device | str = "cpu") -> Encod
 
 def read_header(header: Tensor) -> Header:
     """int64 [HEADER_FIELDS] to Header. Raises ContractError, before memory is allocated for the metadata."""
-    magic, kind, version, call_id, meta_bytes, tensor_count = header.tolist()
+    magic, kind, version, call_id, meta_bytes, tensor_count = integers(header)
     if magic != MAGIC or kind not in _KINDS:
         raise ContractError(f"not a message of this contract (magic {magic:#x}, kind {kind})")
     if version != env.VERSION:

@@ -17,7 +17,7 @@ ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 def read_topology(table: str) -> dict[GpuPair, str]:
     """Parse `nvidia-smi topo -m`: the kind of link (NV18, PIX, PHB, SYS …) by pair of the driver's GPU numbers."""
     rows = [ANSI_STYLE.sub("", line).split() for line in table.splitlines()]
-    head = next((row for row in rows if row and row[0] == "GPU0"), [])
+    head = next((row for row in rows if row and row[0] == "GPU0"), list[str]())
     columns = [int(name[3:]) for name in itertools.takewhile(lambda name: re.fullmatch(r"GPU\d+", name), head)]
     found: dict[GpuPair, str] = {}
     for row in rows:

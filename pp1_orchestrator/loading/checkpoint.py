@@ -1,7 +1,7 @@
 """Opens and checks checkpoints as settings say. Problems become one line that names the setting."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ def check_folder(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def as_config_error(settings: Settings) -> Iterator[None]:
+def as_config_error(settings: Settings) -> Generator[None]:
     """Checks the model's folder, then turns the errors of reading a checkpoint into ConfigError."""
     try:
         check_folder(settings.model.folder)

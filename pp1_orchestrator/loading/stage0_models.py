@@ -6,7 +6,7 @@ The leader loads its text encoder here, too. Other ranks do not import this modu
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
@@ -34,7 +34,7 @@ class LoadPhases:
         self.components: Components = {}
 
     @contextlib.contextmanager
-    def phase(self, name: str, device: torch.device) -> Iterator[Components]:
+    def phase(self, name: str, device: torch.device) -> Generator[Components]:
         """Times one part. The caller adds the bytes of its components to the dictionary that this yields."""
         start, parts = time.monotonic(), Components()
         yield parts
@@ -73,7 +73,8 @@ def load_vae_parts(
     if encoder is not None:
         parts["vae_encoder"] = encoder.weight_bytes
     if debug.decode_s:
-        decoder = delayed(decoder, "decode", lambda latents, _: debug.decode_s * len(latents) / config.chunk_frames)
+        decode_s = debug.decode_s / config.chunk_frames
+        decoder = delayed(decoder, "decode", lambda latents: decode_s * len(latents))
     if encoder is not None and debug.encode_s:
         encoder = delayed(encoder, "encode", lambda _: debug.encode_s)
     return with_stage0_fault(decoder, settings), encoder, parts

@@ -1,4 +1,5 @@
 """Patches of aiortc's private parts, where its public interface offers nothing. No other module reaches inside it."""
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Callable
 from typing import Any

@@ -8,10 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-import av
-
 from pp1_orchestrator.media.encoder import LiveEncoder
-from pp1_orchestrator.media.frames import Frame, to_yuv420p
+from pp1_orchestrator.media.frames import Frame, Packet, to_yuv420p
 from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.telemetry.metrics import Metrics
 
@@ -24,7 +22,7 @@ class PacketQueue:
 
     def __init__(self, limit: int, on_overflow: Callable[[int], None]) -> None:
         self._limit, self._on_overflow = limit, on_overflow
-        self._packets: deque[av.Packet] = deque()
+        self._packets: deque[Packet] = deque()
         self._available = asyncio.Event()
         self._closed = False
         self.needs_keyframe = True
@@ -32,7 +30,7 @@ class PacketQueue:
     def __len__(self) -> int:
         return len(self._packets)
 
-    def push(self, packet: av.Packet) -> None:
+    def push(self, packet: Packet) -> None:
         if len(self._packets) >= self._limit:
             dropped = len(self._packets)
             self.clear()
@@ -43,7 +41,7 @@ class PacketQueue:
         self._packets.append(packet)
         self._available.set()
 
-    async def get(self) -> av.Packet | None:
+    async def get(self) -> Packet | None:
         """The next packet; None once the queue is closed."""
         while not self._closed:
             if self._packets:
@@ -109,7 +107,7 @@ class Broadcaster:
         self._keyframe_wanted.clear()
         return True
 
-    def _fan_out(self, packets: list[av.Packet]) -> None:
+    def _fan_out(self, packets: list[Packet]) -> None:
         for packet in packets:
             for queue in self._queues:
                 queue.push(packet)

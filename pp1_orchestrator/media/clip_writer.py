@@ -77,8 +77,9 @@ class ClipWriter:
             log.warning("a clip's file could not be deleted: %s", error)
 
     def clip(self) -> Clip:
-        counts = {"seconds": round(self._ticks / CLOCK_RATE, 3), "frames": self._frames, "bytes": self._bytes}
-        return Clip(id=self._clip_id, state=self._state, ended=self._ended, **counts)
+        seconds = round(self._ticks / CLOCK_RATE, 3)
+        state, ended = self._state, self._ended
+        return Clip(id=self._clip_id, state=state, ended=ended, seconds=seconds, frames=self._frames, bytes=self._bytes)
 
     def _run(self) -> None:
         video = self._video

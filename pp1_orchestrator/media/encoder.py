@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
+from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, TIME_BASE, Codec, VideoSettings
 
 
@@ -39,12 +41,12 @@ class LiveEncoder:
         self._context = _open(settings)
         self._pts = -1
 
-    def encode(self, frame: av.VideoFrame, at_s: float, keyframe: bool) -> list[av.Packet]:
+    def encode(self, frame: av.VideoFrame, at_s: float, keyframe: bool) -> list[Packet]:
         """Packets with 90 kHz timestamps. frame: yuv420p of the stream's size. at_s: growing monotonic seconds."""
         self._pts = max(round(at_s * CLOCK_RATE), self._pts + 1)
         frame.pts, frame.time_base = self._pts, TIME_BASE
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE
-        packets = self._context.encode(frame)
+        packets = cast(list[Packet], self._context.encode(frame))  # pyright: ignore[reportUnknownMemberType]
         for packet in packets:
             packet.time_base = TIME_BASE
         return packets

@@ -1,5 +1,7 @@
 """Pixel frames as arrays, and their conversion to yuv420p for a codec."""
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import av
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +9,10 @@ import torch
 
 Frame = npt.NDArray[np.uint8]
 """[H, W, 3], RGB; or [3·H/2, W], the planes of yuv420p one below the other. Height and width are even."""
+if TYPE_CHECKING:
+    Packet: TypeAlias = av.Packet[av.VideoStream]
+else:
+    Packet = av.Packet  # generic for type checkers only
 FORMATS = {3: "rgb24", 2: "yuv420p"}
 """FFmpeg's name of a frame's format, by the number of dimensions."""
 PLACEHOLDER_RGB = (18, 20, 26)

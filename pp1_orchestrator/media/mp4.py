@@ -3,12 +3,12 @@
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
 from av.video.stream import VideoStream
 
-from pp1_orchestrator.media.frames import Frame, to_yuv420p
+from pp1_orchestrator.media.frames import Frame, Packet, to_yuv420p
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 """Fragments, written to disk immediately: the file plays even if the program is killed."""
@@ -37,20 +37,21 @@ class Mp4File:
     ) -> None:
         with self._container:
             if kind is None:
-                self._mux(self._stream.encode(None))
+                self._encode(None)
 
     def write(self, frame: Frame, pts: int) -> None:
         """pts: growing, in ticks of the time base."""
         video_frame = to_yuv420p(frame)
         video_frame.pts, video_frame.time_base = pts, self._time_base
-        self._mux(self._stream.encode(video_frame))
+        self._encode(video_frame)
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        packets = cast(list[Packet], self._stream.encode(frame))  # pyright: ignore[reportUnknownMemberType]
         self.bytes += sum(packet.size for packet in packets)
-        self._container.mux(packets)
+        self._container.mux(packets)  # pyright: ignore[reportUnknownMemberType]
 
     def _add_stream(self, rate: Fraction, height: int, width: int) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=rate, options=CODEC_OPTIONS)
+        stream: object = self._container.add_stream("libx264", rate=rate, options=CODEC_OPTIONS)  # pyright: ignore[reportUnknownMemberType]
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"

@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable
 
-import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from pp1_orchestrator.media.aiortc_patches import offer_addresses, on_keyframe_request, on_rtcp
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
+from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import PeerLimits
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class PacketTrack(MediaStreamTrack):
         super().__init__()
         self._broadcaster, self._queue = broadcaster, PacketQueue(limit, broadcaster.on_overflow)
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> Packet:
         packet = await self._queue.get()
         if packet is None:
             raise MediaStreamError

@@ -46,7 +46,7 @@ def make_generator(
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
         generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     if delay_s := settings.debug.mesh_s:
-        generator = delayed(generator, "denoise", lambda *_: delay_s)
+        generator = delayed(generator, "denoise", lambda _: delay_s)
     return with_work_fault(generator, shard.rank + LEADER, settings), components
 
 

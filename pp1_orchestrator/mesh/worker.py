@@ -7,7 +7,7 @@ Does what the envelope says and decides nothing. Knows nothing of ranks or messa
 import contextlib
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -121,7 +121,7 @@ class MeshWorker:
             return latents, self._timer.ms(start, self._timer.mark())
 
     @contextlib.contextmanager
-    def _traced(self, phase: str, chunk: int, **more: int) -> Iterator[None]:
+    def _traced(self, phase: str, chunk: int, **more: int) -> Generator[None]:
         with self._spans.span(phase, chunk=chunk, **more), self._spans.on_device(phase, chunk=chunk, **more):
             yield
 

@@ -20,6 +20,7 @@ from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.planning.op_benchmark import TimedOperation, synchronize, time_operations
 from pp1_orchestrator.planning.op_counter import KINDS, Kind, OpCounts, counting
 from pp1_orchestrator.planning.profile import ModelProfile, dtype_of
+from pp1_orchestrator.typed_torch import device_properties
 
 PART_S = 0.03
 """Time spent on repeating one part's operations."""
@@ -117,7 +118,7 @@ def calibrate(settings: Settings, profile: ModelProfile, probe: Callable[[float]
         device=settings.layout.device,
         torch_threads=torch.get_num_threads(),
         parallel_ranks=parallel_ranks(settings.layout.devices),
-        memory_bytes=psutil.virtual_memory().total if on_cpu else torch.cuda.get_device_properties(device).total_memory,
+        memory_bytes=psutil.virtual_memory().total if on_cpu else device_properties(device).total_memory,
         rates=rates,
         call_s=call_s,
         link=link,

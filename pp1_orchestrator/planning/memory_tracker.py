@@ -20,6 +20,11 @@ def in_blocks(nbytes: int) -> int:
     return -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
+def storage_key(storage: Any) -> int:
+    """What two tensors have in common that share their memory, as long as either is alive."""
+    return storage._cdata
+
+
 class MemoryTracker(TorchDispatchMode):
     """Bytes of storages that were allocated inside and are still alive: `current`, and the `peak` so far.
 
@@ -28,7 +33,7 @@ class MemoryTracker(TorchDispatchMode):
     """
 
     def __init__(self, device_type: str = "meta") -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.current = self.peak = 0
         self._device_type = device_type
         self._finalizers: dict[int, Any] = {}
@@ -37,13 +42,13 @@ class MemoryTracker(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         results = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.device.type == self._device_type]
         if results:
-            inputs = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+            inputs = {storage_key(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
             for tensor in results:
                 self._allocated(tensor.untyped_storage(), inputs)
         return out
 
     def _allocated(self, storage: torch.UntypedStorage, inputs: set[int]) -> None:
-        key = storage._cdata
+        key = storage_key(storage)
         if key in inputs or key in self._finalizers:
             return
         nbytes = in_blocks(storage.nbytes())

@@ -4,7 +4,7 @@ Modules run on the meta device, where a tensor has a shape and no data. FLOPs ar
 (`torch.utils.flop_counter`); bytes are those of an operation's operands and results. Knows nothing of time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from pp1_orchestrator.planning.memory_tracker import MemoryTracker
+from pp1_orchestrator.planning.memory_tracker import MemoryTracker, storage_key
 
 Kind = Literal["matmul", "attention", "conv", "other"]
 KINDS: tuple[Kind, ...] = ("matmul", "attention", "conv", "other")
@@ -53,7 +53,7 @@ class Operation:
 class OpCounts:
     """What was counted. `calls` includes views. Reductions are all-reduces over the mesh."""
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list[Operation])
     calls: int = 0
     reductions: int = 0
     reduction_bytes: int = 0
@@ -93,7 +93,7 @@ class _Recorder(TorchDispatchMode):
     """Gets every operation before the FLOP counter below it does."""
 
     def __init__(self, flops: FlopCounterMode) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.counts = OpCounts()
         self._flops = flops
         self._known: dict[Any, Operation] = {}
@@ -112,8 +112,8 @@ class _Recorder(TorchDispatchMode):
     def _is_view(self, func: Any, operands: list[Tensor], results: list[Tensor]) -> bool:
         if func._schema.is_mutable:
             return False
-        owned = {t.untyped_storage()._cdata for t in operands}
-        return all(t.untyped_storage()._cdata in owned for t in results)
+        owned = {storage_key(t.untyped_storage()) for t in operands}
+        return all(storage_key(t.untyped_storage()) in owned for t in results)
 
     def _add(self, func: Any, call: tuple[Any, Any], flops: int, nbytes: int) -> None:
         leaves, structure = tree_flatten(call)
@@ -137,7 +137,7 @@ _MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
 
 
 @contextmanager
-def counting(memory: MemoryTracker | None = None) -> Iterator[OpCounts]:
+def counting(memory: MemoryTracker | None = None) -> Generator[OpCounts]:
     """Count all operations inside, and follow their memory. The counts are complete when the context ends."""
     flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
     with torch.inference_mode(), flops, _Recorder(flops) as recorder, memory or nullcontext():

@@ -66,9 +66,9 @@ def select_device(device: torch.device, memory_share: float) -> None:
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-        index = torch.cuda.current_device() if device.index is None else device.index
+        index = torch.cuda.current_device() if device.index is None else device.index  # pyright: ignore[reportUnnecessaryComparison]
         torch.cuda.set_device(index)
-        torch.cuda.set_per_process_memory_fraction(memory_share, index)
+        torch.cuda.set_per_process_memory_fraction(memory_share, index)  # pyright: ignore[reportUnknownMemberType]
 
 
 def use_loopback_for_gloo() -> None:

@@ -6,7 +6,7 @@ A second signal ends the process immediately. Its mesh ends with it (`processes.
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -41,7 +41,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def on_signals(call: Callable[[], None]) -> Iterator[SignalState]:
+def on_signals(call: Callable[[], None]) -> Generator[SignalState]:
     """Inside, the first signal calls `call` in the main thread, and the second one ends the process."""
     state = SignalState()
 
@@ -60,7 +60,7 @@ def on_signals(call: Callable[[], None]) -> Iterator[SignalState]:
 
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
+def signals_blocked() -> Generator[None]:
     """Inside, signals are blocked, and stay so in processes that are started here: Ctrl-C reaches the whole group."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

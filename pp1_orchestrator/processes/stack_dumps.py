@@ -33,9 +33,9 @@ class StackReport:
     """
 
     folder: Path
-    stopped: list[int] = field(default_factory=list)
-    silent: list[int] = field(default_factory=list)
-    busy: dict[int, str] = field(default_factory=dict)
+    stopped: list[int] = field(default_factory=list[int])
+    silent: list[int] = field(default_factory=list[int])
+    busy: dict[int, str] = field(default_factory=dict[int, str])
 
 
 def write_on_signal(run_folder: Path, rank: int) -> None:

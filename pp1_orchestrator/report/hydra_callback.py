@@ -37,7 +37,8 @@ class SweepReport(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode is not RunMode.MULTIRUN:
             return
-        error = job_return._return_value if job_return.status is JobStatus.FAILED else None  # the property would raise
+        failed = job_return.status is JobStatus.FAILED
+        error: Any = vars(job_return)["_return_value"] if failed else None  # the property would raise
         reason = None if error is None else _reason(error)
         if error is not None:
             self._failed = True

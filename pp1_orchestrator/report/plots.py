@@ -2,6 +2,8 @@
 
 A style inside each SVG gives text and axes the reader's colour, so that one file fits a light and a dark page.
 """
+# matplotlib's functions pass keyword arguments on, without types.
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 

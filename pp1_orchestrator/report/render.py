@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -34,7 +35,8 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": _cell, "data_uri": _data_uri}
+    filters: dict[str, Any] = {"cell": _cell, "data_uri": _data_uri}
+    environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncIterator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -99,7 +99,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()

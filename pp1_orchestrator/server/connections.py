@@ -3,11 +3,15 @@
 Knows nothing of routes, except that health is answered when nothing else is.
 """
 
+import asyncio
 import logging
+from typing import Any
 
 import h11
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.auth import OPEN_PATHS
@@ -28,7 +32,7 @@ class Connections:
     """
 
     def __init__(self, limits: Limits, places: int) -> None:
-        self.limits, self._places = limits, places
+        self.limits, self._most = limits, places
         self._placed: dict[HttpConnection, str] = {}
         """Each connection with its client, oldest first."""
         self._spare: dict[HttpConnection, None] = {}
@@ -38,7 +42,7 @@ class Connections:
         share = None if is_loopback_host(client) else self.limits.connections_per_client
         own = [other for other, owner in self._placed.items() if owner == client]
         is_over_share = share is not None and len(own) >= share
-        if (is_over_share or len(self._placed) >= self._places) and not self.make_room(own if is_over_share else None):
+        if (is_over_share or len(self._placed) >= self._most) and not self.make_room(own if is_over_share else None):
             if len(self._spare) >= self.limits.spare_connections:
                 oldest = next(iter(self._spare))
                 self.remove(oldest)
@@ -56,7 +60,7 @@ class Connections:
             if (wait := connection.waits_since()) is not None
         ]
         if not waiting:
-            log.warning("all %d places for connections are taken: a new one may only ask for health", self._places)
+            log.warning("all %d places for connections are taken: a new one may only ask for health", self._most)
             return False
         log.warning("all places for connections are taken: those that have waited longest for their client make room")
         longest = min(waiting)[-1]
@@ -78,18 +82,18 @@ class HttpConnection(H11Protocol):
     """uvicorn's connection, with deadlines for what uvicorn waits for without an end: complete headers, the rest of a
     body that has been answered already, and a client that does not take its answer."""
 
-    def __init__(self, connections: Connections, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
+    def __init__(self, connections: Connections, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, state, app_state)
         self._connections = connections
         self._since_s = self.loop.time()
         """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
         self._blocked: tuple[float, int] | None = None
         """Since when the client has not taken its answer, and how many bytes of it were left then."""
 
-    def connection_made(self, transport) -> None:  # type: ignore[override, no-untyped-def]  # noqa: ANN001
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         if not self._connections.add(self, client_of({"client": self.client})):
-            self.app = only_health(self.app)  # type: ignore[assignment, arg-type]
+            self.app = only_health(self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
@@ -141,7 +145,7 @@ class HttpConnection(H11Protocol):
     @property
     def _is_idle(self) -> bool:
         """Nothing is being answered. The rest of a body may still come that nobody waits for."""
-        return self.cycle is None or self.cycle.response_complete
+        return not self.cycle or self.cycle.response_complete
 
 
 def only_health(app: ASGIApp) -> ASGIApp:

@@ -32,7 +32,7 @@ class ControlLease:
         self,
         lease_s: float,
         max_waiting: int,
-        on_change: Callable[[str, LeaseState], None] = lambda *_: None,
+        on_change: Callable[[str, LeaseState], None] = lambda _reason, _state: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lease_s, self._max_waiting, self._on_change, self._now = lease_s, max_waiting, on_change, now

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import uvicorn
 from fastapi import FastAPI
@@ -57,10 +57,9 @@ class HttpServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Captures none: the caller has handlers that call `stop`."""
         yield
 
     def _make_connection(self) -> HttpConnection:
-        state = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-        return HttpConnection(self._connections, **state)
+        return HttpConnection(self._connections, self.config, self.server_state, self.lifespan.state)

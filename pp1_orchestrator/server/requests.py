@@ -15,7 +15,7 @@ from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS
 from pp1_orchestrator.server.server_settings import Limits
 
-JSON_TYPES: Mapping[type, str] = {type(None): "null", list: "array", dict: "object"}
+JSON_TYPES: Mapping[object, str] = {type(None): "null", list: "array", dict: "object"}
 """Names of types; all others keep Python's name."""
 EXPECTED: Mapping[str, str] = {
     "string_type": "str",
@@ -88,7 +88,8 @@ def _check_length(length: int, longest: int) -> None:
 def explain(invalid: RequestValidationError) -> RequestError:
     """The first problem of a body in one line: where it is, the value, and what is allowed."""
     error = invalid.errors()[0]
-    kind, path, given, context = error["type"], error["loc"][1:], error.get("input"), error.get("ctx", {})
+    given: object = error.get("input")
+    kind, path, context = error["type"], error["loc"][1:], error.get("ctx", {})
     if kind == "missing" and not path:
         return RequestError("the body is missing", status=400)
     line, choices = error["msg"], context.get("choices")

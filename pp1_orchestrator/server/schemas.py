@@ -4,7 +4,7 @@ A model named like a type in `types` is its JSON form. Stage 0 has the rules abo
 entries; their bounds are only documented here. Knows nothing of routes.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
@@ -41,7 +41,8 @@ class _Body(Schema):
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
         """pydantic's own error for one does not list the known fields."""
-        for name in data if isinstance(data, dict) else ():
+        given: object = data
+        for name in cast(dict[str, Any], given) if isinstance(given, dict) else ():
             if name not in cls.model_fields:
                 context = {"name": name[:MAX_ECHO_CHARS], "choices": ", ".join(cls.model_fields)}
                 raise PydanticCustomError("unknown_field", "Object contains unknown field `{name}`", context)

@@ -45,5 +45,5 @@ class ReceivedChunk:
     """Whether the latents are finite: a bool on their device. Reading it waits for the device."""
     fence: StreamFence
     """For a thread that uses the tensors above on another stream."""
-    pixels: list[Tensor] = field(default_factory=list)
+    pixels: list[Tensor] = field(default_factory=list[Tensor])
     """What has been decoded so far, each [T, 3, H, W] in −1…1."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Result
@@ -27,7 +28,7 @@ PromptForm = Literal["text", "embeds"]
 class Payload:
     """What an envelope carries of a conditioning that the mesh does not have: a tensor, or a recipe to make it by."""
 
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     recipe: TextRecipe | None = None
     return_embeds: bool = False
 
@@ -123,7 +124,7 @@ class HybridCache(Routing):
     def learn(self, recipe: TextRecipe, result: Result) -> None:
         embeds = result.tensors.get(TEXT_EMBEDS)
         if embeds is not None:
-            for text, embedding in zip(recipe.texts, embeds.split(1), strict=True):
+            for text, embedding in zip(recipe.texts, torch.split(embeds, 1), strict=True):
                 self._known[text] = embedding.clone()
                 self._known.move_to_end(text)
                 if len(self._known) > CACHE_SIZE:

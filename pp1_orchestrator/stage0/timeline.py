@@ -86,7 +86,7 @@ def read_script(path: Path) -> Script:
     return entries
 
 
-def _listed(data: Any) -> Any:
+def _listed(data: dict[str, Any] | list[Any] | None) -> Any:
     """The list of entries. The API and the page wrap it in an object, under `entries`."""
     if isinstance(data, dict) and data.keys() == {"entries"}:
         data = data["entries"]

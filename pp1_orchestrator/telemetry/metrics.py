@@ -56,7 +56,7 @@ class Metrics:
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, and the overlap score of the recent ones."""
-        on_leader = {"mesh"} | ({"text"} if record.mesh_text_ms > 0 else set())
+        on_leader = {"mesh"} | ({"text"} if record.mesh_text_ms > 0 else set[str]())
         for phase, seconds in record.phases_s().items():
             self._phase.labels(phase, "1" if phase in on_leader else "0").observe(seconds)
         self._frames.inc(record.frames)

@@ -40,7 +40,7 @@ class Spec:
     kind: Literal["counter", "gauge", "histogram"]
     unit: str
     meaning: str
-    labels: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, str | tuple[str, ...]] = field(default_factory=dict[str, str | tuple[str, ...]])
     buckets: tuple[float, ...] = ()
 
     @property

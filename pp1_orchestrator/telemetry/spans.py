@@ -11,8 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -105,7 +104,7 @@ class SpanRecorder:
         """Guards `_pending` and `_clock`. Taken before `_lock`."""
 
     @contextlib.contextmanager
-    def span(self, phase: str, **ids: Scalar) -> Iterator[None]:
+    def span(self, phase: str, **ids: Scalar) -> Generator[None]:
         """Context manager that records one span, also when the body raises."""
         self._open.phases.append(phase)
         start_ns = time.monotonic_ns()
@@ -116,7 +115,7 @@ class SpanRecorder:
             self._open.phases.pop()
 
     @contextlib.contextmanager
-    def on_device(self, phase: str, **ids: Scalar) -> Iterator[None]:
+    def on_device(self, phase: str, **ids: Scalar) -> Generator[None]:
         """Context manager that also records the body's work on the device, once the device has finished it."""
         if self._clock is None:
             yield
@@ -175,8 +174,9 @@ class SpanRecorder:
 class NullSpanRecorder(SpanRecorder):
     """Records nothing."""
 
-    def span(self, phase: str, **ids: Scalar) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def span(self, phase: str, **ids: Scalar) -> Generator[None]:
+        yield
 
     def write_part(self, folder: Path) -> None:
         return None

@@ -12,15 +12,15 @@ def override(target: Target, **methods: Callable[..., Any]) -> Target:
     return cast(Target, _Override(target, methods))
 
 
-def delayed(target: Target, method: str, seconds: Callable[..., float]) -> Target:
+def delayed(target: Target, method: str, seconds: Callable[[Any], float]) -> Target:
     """`target` with a `method` that first sleeps.
 
-    seconds: takes the method's positional arguments and returns how long to sleep.
+    seconds: takes the method's first argument and returns how long to sleep.
     """
     call = getattr(target, method)
 
     def late(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(seconds(*args))
+        time.sleep(seconds(args[0]))
         return call(*args, **kwargs)
 
     return override(target, **{method: late})

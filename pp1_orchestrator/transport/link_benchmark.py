@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from pp1_orchestrator.transport import shared_all_reduce
 
@@ -71,7 +72,7 @@ def _copy_seconds(source: torch.device, target: torch.device, nbytes: int) -> fl
 
 def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[list[float]]:
     """Seconds of every all-reduce, by size. The sizes alternate."""
-    store = dist.HashStore()
+    store = HashStore()
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
 
     def member(rank: int) -> None:

@@ -9,24 +9,26 @@ has no communicator that a dead mesh could block.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed._functional_collectives import all_reduce
+from torch.distributed._functional_collectives import all_reduce  # pyright: ignore[reportUnknownVariableType]
 
 from pp1_orchestrator.errors import MeshError, PeerError
 from pp1_orchestrator.transport import ring_buffer, shared_all_reduce, shared_memory
 from pp1_orchestrator.transport.link import Channel
 from pp1_orchestrator.transport.ring_buffer import RingBufferChannel
 from pp1_orchestrator.transport.shared_memory import SharedMemory
+from pp1_orchestrator.transport.tcp_store import Store
 
+_dist: Any = dist  # for functions whose declarations leave types out
 STAGE0 = 0
 LEADER = 1
 MESSAGE_BACKEND = "gloo"
@@ -49,16 +51,16 @@ class Timeouts:
 class Topology:
     """This rank's groups. Every rank makes one, before anything else is sent."""
 
-    def __init__(self, store: dist.Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
+    def __init__(self, store: Store, rank: int, mesh_size: int, backend: str, timeouts: Timeouts) -> None:
         """backend: of the `sums` group. Raises PeerError if rank 0 or the leader is gone."""
         self.rank, self.mesh_size = rank, mesh_size
         self.backend, self.timeouts = backend, timeouts
         start, message = timedelta(seconds=timeouts.start), timedelta(seconds=timeouts.message)
         dist.init_process_group(MESSAGE_BACKEND, store=store, rank=rank, world_size=mesh_size + 1, timeout=start)
         members = list(range(LEADER, mesh_size + 1))
-        pp, mesh = dist.new_group([STAGE0, LEADER], timeout=message), dist.new_group(members, timeout=message)
+        pp, mesh = _dist.new_group([STAGE0, LEADER], timeout=message), _dist.new_group(members, timeout=message)
         own_sums = mesh_size > 1 and backend != MESSAGE_BACKEND
-        sums = dist.new_group(members, timeout=message, backend=backend) if own_sums else mesh
+        sums = _dist.new_group(members, timeout=message, backend=backend) if own_sums else mesh
         self._groups: dict[GroupName, object] = {"pp": pp, "mesh": mesh, "sums": sums}
         self.peer = LEADER if rank == STAGE0 else STAGE0
         self.pp_memory: SharedMemory | None = None
@@ -88,11 +90,11 @@ def forget_groups() -> None:
     with _forgetting:
         if dist.is_initialized():
             dist.destroy_process_group()
-        dist.distributed_c10d._world.group_count = 0  # names of new groups count it, and must be those of the peers
+        _dist.distributed_c10d._world.group_count = 0  # names of new groups count it, and must be those of the peers
 
 
 @contextmanager
-def _translate_peer_errors(peer: str) -> Iterator[None]:
+def _translate_peer_errors(peer: str) -> Generator[None]:
     """The backend's errors about a peer that has ended or is silent, as a PeerError of one line."""
     try:
         yield
@@ -123,7 +125,7 @@ class MeshShard:
             self._shared.all_reduce_(tensor)
             return tensor
         with _translate_peer_errors("a rank of the mesh"):
-            dist.all_reduce(tensor, group=self._sums)
+            _dist.all_reduce(tensor, group=self._sums)
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Knows nothing of processes, and does not act on a late answer.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -41,7 +41,7 @@ class ResponseTimer:
         self._excluded_s = 0.0
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
+    def timed(self) -> Generator[None]:
         """Context of one wait."""
         allowed_s = self._longest_s
         if self._warm <= 0 and self._durations_s:

@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from pp1_orchestrator.errors import PeerError
+from pp1_orchestrator.typed_torch import integers
 
 log = logging.getLogger(__name__)
 COUNTER_BYTES = 64
@@ -91,7 +92,7 @@ def _exchange(group: dist.ProcessGroup, own: list[int]) -> list[list[int]]:
     """The numbers of every rank, by rank. Calls the group's own method: torch need not know the group by name."""
     gathered = [torch.zeros(len(own), dtype=torch.int64) for _ in range(group.size())]
     group.allgather([gathered], [torch.tensor(own)]).wait()
-    return [numbers.tolist() for numbers in gathered]
+    return [integers(numbers) for numbers in gathered]
 
 
 def _open(

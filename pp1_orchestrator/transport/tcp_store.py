@@ -3,8 +3,8 @@
 import socket
 from datetime import timedelta
 
-from torch.distributed import PrefixStore, Store, TCPStore
-from torch.distributed.rendezvous import rendezvous
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+from torch.distributed.rendezvous import rendezvous  # pyright: ignore[reportUnknownVariableType]
 
 __all__ = ["Store", "host_store", "join_store", "torchrun_store"]
 

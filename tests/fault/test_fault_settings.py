@@ -17,7 +17,7 @@ from tests.config.test_conf import settings
         (["rank=0"], "debug.fault.rank=0: expected `int` >= 1"),
         (["chunk=-1"], "debug.fault.chunk=-1: expected `int` >= 0"),
         (["seconds=61"], "debug.fault.seconds=61: expected `float` <= 60.0"),
-        (["kind=drop", "rank=2"], "debug.fault.rank=2: drop is done to the leader's answer; possible: 1"),
+        (["kind=drop", "rank=2"], "debug.fault.rank=2: drop applies to the leader's answer; possible: 1"),
     ],
 )
 def test_a_fault_that_can_not_be_is_one_line(choices, line):
@@ -28,7 +28,7 @@ def test_a_fault_that_can_not_be_is_one_line(choices, line):
 
 @pytest.mark.parametrize("kind", ["kill", "corrupt"])
 def test_one_process_has_no_rank_to_lose(kind):
-    words = f"debug.fault.kind={kind}: layout=inline has no rank to itself; possible: "
+    words = f"debug.fault.kind={kind}: layout=inline has no mesh process; possible: "
     words += "device, device_lasting, hang_decoding, none, not_finite, oom, oom_twice, raise, sleep"
     with pytest.raises(ConfigError, match=words):
         check(settings("layout=inline", "debug=fault", f"debug.fault.kind={kind}"), MODES)

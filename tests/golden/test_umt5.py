@@ -34,10 +34,8 @@ def write_tokenizer(folder):
     end = word(TEXT["end"])
     vocabulary = {word(number): number for number in range(ENCODER["vocab"])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=word(2)))
-    tokenizer.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]  a setter without a type
-    tokenizer.post_processor = TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
-        single=f"$A {end}", special_tokens=[(end, TEXT["end"])]
-    )
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(single=f"$A {end}", special_tokens=[(end, TEXT["end"])])
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {"pad_token": word(TEXT["pad"]), "eos_token": end, "padding_side": "right"}
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **named}))

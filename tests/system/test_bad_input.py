@@ -20,17 +20,18 @@ CASES = {
     ),
     "a queue where there is none": (
         ["overlap=sync", "overlap.d_in=2"],
-        "overlap.d_in=2: overlap=sync keeps one at a time; possible: 1",
+        "overlap.d_in=2: overlap=sync allows only one at a time; possible: 1",
     ),
     "an encoder in the wrong place": (
         ["routing=mesh_encoder", "routing.encoder=rank0"],
-        "routing.encoder=rank0: routing=mesh_encoder has it elsewhere; possible: leader",
+        "routing.encoder=rank0: routing=mesh_encoder encodes text elsewhere; possible: leader",
     ),
     "a bias for a cache that is never rebuilt": (
         ["context.attention_bias=0.3"],
-        "context.attention_bias=0.3: context=clean_pass rebuilds nothing; possible: 1",
+        "context.attention_bias=0.3: context=clean_pass rebuilds no cache; possible: 1",
     ),
     "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
+    "an added key": (["+serving.prot=1"], "serving.prot: no such key; `--cfg job` lists all of them"),
     "a value that needs quotes": (
         ["layout.mesh_device=cuda:{index}"],
         "layout.mesh_device=cuda:{index}: can't be read as key=value; quote a value with special characters twice: "
@@ -43,7 +44,7 @@ CASES = {
     ),
     "a text that looks like a number": (
         ["serving.token=123456"],
-        "serving.token: expected `str | null`, got `int`; text that looks like a number or a truth value is quoted: "
+        "serving.token: expected `str | null`, got `int`; quote text that looks like a number or a truth value: "
         "\"serving.token='…'\"",
     ),
     "one of a list": (["model.steps=[a]"], "model.steps[0]=a: expected `float`, got `str`"),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
 from pp1_orchestrator.models.checkpoints.reader import INDEX, Shape, Weights
@@ -37,7 +37,7 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no Wan2.1 transformer: {error}") from error
     beside = path.parent / "config.json"
-    config: dict[str, Any] = msgspec.json.decode(beside.read_bytes(), type=dict) if beside.is_file() else {}
+    config: dict[str, Any] = msgspec.json.decode(beside.read_bytes(), type=dict[str, Any]) if beside.is_file() else {}
     blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     return WanConfig(
         dim=dim,

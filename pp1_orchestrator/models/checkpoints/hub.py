@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download  # pyright: ignore[reportUnknownVariableType]
 
 from pp1_orchestrator.errors import first_line
 

@@ -8,7 +8,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -149,7 +149,8 @@ def read_index(path: Path) -> dict[str, str]:
 def open_safetensors(path: Path) -> Any:
     """Opens a safetensors file and reads its header. Raises ValueError for a damaged file or another format."""
     try:
-        return safe_open(str(path), framework="pt").__enter__()
+        opened: Any = safe_open(str(path), framework="pt")
+        return opened.__enter__()
     except SafetensorError as error:
         raise ValueError(f"{path} is no whole safetensors file ({error})") from error
 
@@ -181,7 +182,12 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path} is damaged, or in torch's old format, which can't be read in parts")
     try:
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
-    except (RuntimeError, EOFError, KeyError, torch.serialization.pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        torch.serialization.pickle.UnpicklingError,  # pyright: ignore[reportPrivateImportUsage]
+    ) as error:
         reason = first_line(error)
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
@@ -189,7 +195,7 @@ def _unpickle(path: Path) -> Any:
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     if not isinstance(value, Mapping):
         return
-    for key, item in value.items():
+    for key, item in cast(Mapping[str, Any], value).items():
         if isinstance(item, Tensor):
             yield f"{prefix}{key}", item
         else:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pp1_orchestrator.contract.text_recipe import BlendMethod, TextRecipe
 from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.typed_torch import vector_norm
 
 # Below this sine, the arc is a straight line to float32 precision, or its plane is undefined (antiparallel tokens).
 _MIN_SINE = 1e-3
@@ -77,8 +78,8 @@ def _upcast(x: Tensor) -> Tensor:
 def _weighted_sum(embeds: Tensor, shares: Sequence[float]) -> Tensor:
     weights = torch.tensor(shares, dtype=embeds.dtype, device=embeds.device)
     mixed = torch.einsum("n,nld->ld", weights, embeds)[None]
-    norm = torch.linalg.vector_norm(mixed)
-    wanted = torch.dot(weights, torch.linalg.vector_norm(embeds, dim=(1, 2)))
+    norm = vector_norm(mixed)
+    wanted = torch.dot(weights, vector_norm(embeds, dim=(1, 2)))
     return torch.where(norm > 0, mixed * (wanted / norm), mixed)
 
 
@@ -87,9 +88,9 @@ def _slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 
     The angle comes from the sum and difference of the directions, because acos is inexact for small angles in float32.
     """
-    norm_a, norm_b = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (a, b))
+    norm_a, norm_b = (vector_norm(x, dim=-1, keepdim=True) for x in (a, b))
     unit_a, unit_b = a / norm_a, b / norm_b
-    apart, together = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (unit_a - unit_b, unit_a + unit_b))
+    apart, together = (vector_norm(x, dim=-1, keepdim=True) for x in (unit_a - unit_b, unit_a + unit_b))
     angle = 2 * torch.atan2(apart, together)
     sine = torch.sin(angle)
     direction = (torch.sin((1 - t) * angle) * unit_a + torch.sin(t * angle) * unit_b) / sine

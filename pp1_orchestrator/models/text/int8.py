@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pp1_orchestrator.typed_torch import vector_norm
+
 INT8_MAX = 127
 
 
@@ -29,8 +31,8 @@ class Int8Linear(nn.Module):
         quantized = (wide / scale[:, None]).round_().to(torch.int8)
         self.weight = nn.Parameter(quantized, requires_grad=False)
         self.scale = nn.Parameter(scale.to(weight.dtype), requires_grad=False)
-        norm = wide.norm()
-        self.error = float((quantized * self.scale.float()[:, None] - wide).norm() / norm) if norm > 0 else 0.0
+        norm = vector_norm(wide)
+        self.error = float(vector_norm(quantized * self.scale.float()[:, None] - wide) / norm) if norm > 0 else 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
@@ -39,7 +41,7 @@ class Int8Linear(nn.Module):
 def replace_linears(module: nn.Module) -> None:
     """Replaces every linear layer without a bias by an empty `Int8Linear`, in place."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Linear) and child.bias is None:
+        if isinstance(child, nn.Linear) and child.bias is None:  # pyright: ignore[reportUnnecessaryComparison]
             setattr(module, name, Int8Linear(child.in_features, child.out_features, child.weight.device))
         else:
             replace_linears(child)

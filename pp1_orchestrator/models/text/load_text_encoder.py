@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
@@ -56,7 +57,7 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
             layer.quantize(tensor)
         else:
             set_weight(model, name, tensor)
-    model.set_input_embeddings(model.shared)
+    model.set_input_embeddings(model.shared)  # pyright: ignore[reportUnknownMemberType]
     if source.int8:
         log.info("text encoder in int8: relative error of its weights up to %.2g", largest_error(model))
     return model
@@ -76,7 +77,8 @@ def load_text_encoder(
 
 def _on_meta(source: TextSource) -> UMT5EncoderModel:
     folder = config_folder(source.weights)
-    config = source.config if folder is None else UMT5Config.from_pretrained(str(folder), local_files_only=True)
+    kind: Any = UMT5Config
+    config = source.config if folder is None else kind.from_pretrained(str(folder), local_files_only=True)
     if config is None:
         raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     with torch.device("meta"):

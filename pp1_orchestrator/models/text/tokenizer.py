@@ -4,6 +4,7 @@ import html
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -32,7 +33,8 @@ class FolderTokenizer:
     """The tokenizer in a folder. Raises OSError when there is none."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        loader: Any = AutoTokenizer  # it has no types
+        self._tokenizer: Any = loader.from_pretrained(str(folder), local_files_only=True)
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         batch = self._tokenizer(

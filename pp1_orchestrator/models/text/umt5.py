@@ -39,6 +39,10 @@ class TextEncoder:
         return (hidden * mask[..., None].to(hidden.dtype)).to(self._result)
 
 
+def _not_encoded(_: str) -> list[Tensor]:
+    return []
+
+
 class CachedEncoder:
     """Calls `TextEncoder.encode` once for each of the newest prompts. Thread-safe; a known one waits for no other.
 
@@ -47,7 +51,7 @@ class CachedEncoder:
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:
         self._encode, self._lock = encode, threading.Lock()
-        self._found: Callable[[str], list[Tensor]] = lru_cache(CACHE_SIZE)(lambda text: [])
+        self._found = lru_cache(CACHE_SIZE)(_not_encoded)
         """A prompt's embedding, in a list that is empty until it has been encoded."""
 
     def encode(self, text: str) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pp1_orchestrator.typed_torch import custom_op
+
 
 @dataclass(slots=True)
 class DecodeState:
@@ -18,7 +20,7 @@ class DecodeState:
     A fresh state starts a stream, whose first latent frame decodes to one pixel frame instead of four.
     """
 
-    entries: list[Tensor | None] = field(default_factory=list)
+    entries: list[Tensor | None] = field(default_factory=list[Tensor | None])
     started: bool = False
 
     @property
@@ -31,7 +33,11 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("pp1::clone_channels_last", mutates_args=())
+def _empty_channels_last(frames: Tensor) -> Tensor:
+    return torch.empty_like(frames, memory_format=torch.channels_last)
+
+
+@custom_op("pp1::clone_channels_last", _empty_channels_last)
 def clone_channels_last(frames: Tensor) -> Tensor:
     """A copy of some frames, channels last.
 
@@ -39,11 +45,6 @@ def clone_channels_last(frames: Tensor) -> Tensor:
     part of in memory until the next chunk.
     """
     return frames.clone(memory_format=torch.channels_last)
-
-
-@clone_channels_last.register_fake
-def _(frames: Tensor) -> Tensor:
-    return torch.empty_like(frames, memory_format=torch.channels_last)
 
 
 class ConvCache:

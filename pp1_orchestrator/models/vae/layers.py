@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, scaled_dot_product_attention, silu
 
+from pp1_orchestrator.typed_torch import vector_norm
+
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A convolution that keeps height and width, with the same kernel for any number of frames.
@@ -33,7 +35,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        norm = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
+        norm = vector_norm(wide, dim=1, keepdim=True).clamp_min_(1e-12)
         y = (wide / norm).to(x.dtype).mul_(self.gain)
         if not self.activate:
             return y

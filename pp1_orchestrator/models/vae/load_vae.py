@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownVariableType]
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
@@ -87,7 +87,7 @@ def compile_decoder(
     """
     if not isinstance(decoder, WanDecoder | TaehvDecoder):
         return
-    decoder.compile(dynamic=False, backend=backend)
+    decoder.compile(dynamic=False, backend=backend)  # pyright: ignore[reportUnknownMemberType]
     state = DecodeState()
     latents = decoder.mean.new_zeros((frames, decoder.mean.shape[1], *size))
     for _ in range(2):
@@ -111,7 +111,7 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
     shapes = weights.shapes()
     names = {key: key for key in shapes}
     if "decoder.conv1.weight" in names:  # Wan's own layout. The converter passes values through, here the names.
-        names = convert_wan_vae_to_diffusers(names)
+        names = cast(dict[str, str], convert_wan_vae_to_diffusers(names))
     names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
     check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in names.items()})
     return names

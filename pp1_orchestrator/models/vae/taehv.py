@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu_
 
@@ -161,7 +161,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.frames, self.out = frames, weight.shape[0]
         phases = torch.tensor(_PHASES, dtype=weight.dtype, device=weight.device)
-        by_frame = expand[..., 0, 0].unflatten(0, (frames, -1))
+        by_frame = torch.unflatten(expand[..., 0, 0], 0, (frames, -1))
         merged = torch.einsum("ocij,fcd,ali,bmj->fabodlm", weight, by_frame, phases, phases)
         self.weight = nn.Parameter(channels_last(merged.flatten(0, 3).to(dtype)), requires_grad=False)
 

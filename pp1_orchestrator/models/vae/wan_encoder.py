@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, WanResample, WanResidualBlock
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    AutoencoderKLWan,
+    WanAttentionBlock,
+    WanResample,
+    WanResidualBlock,
+)
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ def preferred_kernels(device: torch.device) -> Callable[[], AbstractContextManag
     Wan's shapes on Hopper, but not torch's first choice."""
     if device.type != "cuda":
         return nullcontext
-    return partial(sdpa_kernel, _FASTEST_FIRST, set_priority=True)
+    prefer = cast(Callable[..., AbstractContextManager[object]], sdpa_kernel)
+    return partial(prefer, _FASTEST_FIRST, set_priority=True)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -121,7 +123,7 @@ class Attention(nn.Module):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, S, C] -> [B, S, H, D]; H follows from the width, so a shard has fewer heads."""
-        return x.unflatten(-1, (-1, self.head_dim))
+        return torch.unflatten(x, -1, (-1, self.head_dim))
 
 
 class SelfAttention(Attention):

@@ -54,7 +54,9 @@ class CompiledRunner(EagerRunner):
         super().__init__(model, cache)
 
         def compiled(function: Callable[..., Any]) -> Any:
-            return torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
+            return torch.compile(  # pyright: ignore[reportUnknownMemberType]
+                function, fullgraph=True, dynamic=False, backend=backend
+            )
 
         for block in model.block_list():
             fuse_block(block, ops)

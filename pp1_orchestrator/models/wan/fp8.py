@@ -11,13 +11,14 @@ from pp1_orchestrator.models.wan.attention import FusedSelfAttention
 from pp1_orchestrator.models.wan.model import Block
 from pp1_orchestrator.models.wan.ops.quantize import Fp8Ops, Fp8Rows, quantize_rowwise, quantize_rowwise_ref
 from pp1_orchestrator.models.wan.tensor_parallel import RowParallelLinear
+from pp1_orchestrator.typed_torch import scaled_mm
 
 
 @torch.library.custom_op("pp1::fp8_linear_out", mutates_args=("out",))
 def fp8_linear_out(x: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor, out: Tensor) -> None:
     """`ops.linear.linear_out` in 8 bits: x [S, K] with scale [S, 1], weight [N, K] with weight_scale [1, N]."""
     flat = out.view(-1, weight.shape[0])
-    torch._scaled_mm(x, weight.t(), scale, weight_scale, bias, None, out.dtype, True, out=flat)
+    scaled_mm(x, weight.t(), scale, weight_scale, bias, None, out.dtype, True, out=flat)
 
 
 class Fp8Linear(nn.Module):
@@ -35,16 +36,16 @@ class Fp8Linear(nn.Module):
 
     def forward(self, x: Fp8Rows) -> Tensor:
         rows, scale = (part.flatten(0, -2) for part in x)
-        out = torch._scaled_mm(
+        out = scaled_mm(
             rows, self.weight.t(), scale, self.scale, bias=self.bias, out_dtype=self._dtype, use_fast_accum=True
         )
-        return out.unflatten(0, x[0].shape[:-1])
+        return torch.unflatten(out, 0, x[0].shape[:-1])
 
 
 class Fp8LinearOut(Fp8Linear):
     """The same, written to a given tensor [B, S, H, D]."""
 
-    def forward(self, x: Fp8Rows, out: Tensor) -> None:  # type: ignore[override]  # the result's place is given
+    def forward(self, x: Fp8Rows, out: Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # the result's place is given
         rows, scale = (part.flatten(0, -2) for part in x)
         assert self.bias is not None
         fp8_linear_out(rows, scale, self.weight, self.scale, self.bias, out)

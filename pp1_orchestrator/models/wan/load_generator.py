@@ -29,7 +29,7 @@ def read_part(
     """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
     whole = shapes_of(model)
-    state = {}
+    state: State = {}
     for name, shape in shapes_of(parallelize(model, place, plan)).items():
         split = [dim for dim, size in enumerate(shape) if size != whole[name][dim]]
         if split:

@@ -148,7 +148,7 @@ class CausalWanModel(nn.Module):
         """[B] times in 0…1000 -> [B, C] for the head and [B, 6, C] for the blocks."""
         sinusoid = timestep_embedding(timestep, self.config.freq_dim)
         time = self.time_embedding(sinusoid.to(self.patch_embedding.weight.dtype))
-        return time, self.time_projection(time).unflatten(-1, (6, -1))
+        return time, torch.unflatten(self.time_projection(time), -1, (6, -1))
 
     def embed_text(self, embeds: Tensor) -> list[KeyValue]:
         """[B, L, text_dim] -> every block's text keys and values. Needed once per prompt."""

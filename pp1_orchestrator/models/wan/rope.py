@@ -45,7 +45,7 @@ def rope_table(
 
 def rotate(x: Tensor, table: RopeTable) -> Tensor:
     """Rotate interleaved pairs of x [..., S, H, D] by the table's angles, in float32 -> x's type."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(torch.unflatten(x.float(), -1, (-1, 2)))
     return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
 
 

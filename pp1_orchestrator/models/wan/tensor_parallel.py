@@ -73,7 +73,7 @@ class ShardedMeanSquare(MeanSquare):
         self._shard = shard
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.over_ranks(torch.cat(super().forward(*tensors), dim=-1)).split(1, dim=-1))
+        return torch.split(self.over_ranks(torch.cat(super().forward(*tensors), dim=-1)), 1, dim=-1)
 
     def over_ranks(self, means: Tensor) -> Tensor:
         return self._shard.all_reduce(means) / self._shard.degree

@@ -4,6 +4,7 @@ for one test."""
 import copy
 import os
 import shutil
+from typing import Any, cast
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_a_generator_that_was_warmed_up_has_no_text():
 def test_the_fused_product_is_a_linear_layer_and_gelu():
     x, weight, bias = torch.randn(1, 5, 8), torch.randn(12, 8), torch.randn(12)
     torch.testing.assert_close(linear_gelu(x, weight, bias), gelu(linear(x, weight, bias), approximate="tanh"))
-    torch.library.opcheck(linear_gelu, (x, weight, bias))
+    torch.library.opcheck(cast(Any, linear_gelu), (x, weight, bias))
 
 
 def small_vae(dtype):
@@ -99,7 +100,7 @@ def test_what_a_compiled_layer_remembers_keeps_nothing_else_in_memory():
     assert kept is not None
     assert torch.equal(kept, frames[-2:])
     assert kept.untyped_storage().nbytes() == kept.nbytes
-    torch.library.opcheck(clone_channels_last, (frames[-2:],))
+    torch.library.opcheck(cast(Any, clone_channels_last), (frames[-2:],))
 
 
 def test_a_decoder_lies_where_its_weights_do():

@@ -123,20 +123,20 @@ def test_norms_and_rounding_of_rows():
 
 def test_a_row_of_which_only_a_part_is_here_is_normalised_by_the_whole_rows_mean():
     """Each rank holds half of q's and k's rows; the mean of both ranks' means is the whole rows'."""
-    qk, weights = spread(1, 8, 128), [spread(64, seed=n) for n in (1, 2)]
+    qk, weights = spread(1, 8, 128), (spread(64, seed=1), spread(64, seed=2))
     table = rope_cos_sin(rope_table(16, 6, 1, 2, 4, torch.device("cpu")))
     whole_keys = torch.zeros(1, 8, 4, 16, dtype=qk.dtype)
     whole = qk_norm_rope_(qk, None, *weights, *table, 1e-6, 0, whole_keys)
     q, k = qk.chunk(2, -1)
     halves = [torch.cat([q[..., part], k[..., part]], -1) for part in (slice(0, 32), slice(32, 64))]
-    squares = sum(fused_mean_square(half, 2) for half in halves) / 2
+    squares = torch.stack([fused_mean_square(half, 2) for half in halves]).mean(0)
     torch.testing.assert_close(squares, fused_mean_square(qk, 2))
     for rank, half in enumerate(halves):
-        mine, heads = [weight.chunk(2)[rank] for weight in weights], slice(2 * rank, 2 * rank + 2)
+        (mine_q, mine_k), heads = (weight.chunk(2)[rank] for weight in weights), slice(2 * rank, 2 * rank + 2)
         for rows, start in ((half, 0), (qk, 32 * rank)):  # what is here of a row, and what is kept of it
             keys = torch.zeros(1, 8, 2, 16, dtype=qk.dtype)
             torch.testing.assert_close(
-                qk_norm_rope_(rows, squares, *mine, *table, 1e-6, start, keys), whole[:, :, heads]
+                qk_norm_rope_(rows, squares, mine_q, mine_k, *table, 1e-6, start, keys), whole[:, :, heads]
             )
             torch.testing.assert_close(keys, whole_keys[:, :, heads])
 

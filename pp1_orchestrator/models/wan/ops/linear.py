@@ -8,17 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
+from pp1_orchestrator.typed_torch import addmm_activation, custom_op
 
-@torch.library.custom_op("pp1::linear_gelu", mutates_args=())
+
+def _empty_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@custom_op("pp1::linear_gelu", _empty_product)
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """gelu(x·Wᵀ + b), tanh form. On CUDA the product's epilogue applies it, which saves a pass over the result."""
     if x.is_cuda:
-        out = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
-        return out.unflatten(0, x.shape[:-1])
+        out = addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
+        return torch.unflatten(out, 0, x.shape[:-1])
     return gelu(linear(x, weight, bias), approximate="tanh")
-
-
-linear_gelu.register_fake(lambda x, weight, bias: x.new_empty(*x.shape[:-1], weight.shape[0]))
 
 
 @torch.library.custom_op("pp1::linear_out", mutates_args=("out",))

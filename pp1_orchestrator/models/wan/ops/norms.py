@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from pp1_orchestrator.models.wan.rope import rope_complex, rotate
+from pp1_orchestrator.typed_torch import custom_op
 
 ProductInput = Tensor | tuple[Tensor, Tensor]
 """What a block's matrix products take, [..., C]: rows in the model's type, or `quantize.Fp8Rows`."""
@@ -61,7 +62,11 @@ def gated_add_float(x: Tensor, change: Tensor, gate: Tensor | None) -> Tensor:
     return gated_add_ref(x.float(), change.float(), None if gate is None else gate.float())
 
 
-@torch.library.custom_op("pp1::layer_norm", mutates_args=())
+def empty_as(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
+
+
+@custom_op("pp1::layer_norm", empty_as)
 def fused_layer_norm(x: Tensor, scale: Tensor, shift: Tensor, scale_offset: float, eps: float) -> Tensor:
     """`layer_norm_ref`, computed in float32 and rounded once."""
     if x.is_cuda:
@@ -74,10 +79,7 @@ def fused_layer_norm(x: Tensor, scale: Tensor, shift: Tensor, scale_offset: floa
     return layer_norm_float(x, scale, shift, scale_offset, eps).to(x.dtype)
 
 
-fused_layer_norm.register_fake(lambda x, *_: torch.empty_like(x))
-
-
-@torch.library.custom_op("pp1::add_layer_norm", mutates_args=())
+@custom_op("pp1::add_layer_norm", lambda *tensors: (empty_as(*tensors), empty_as(*tensors)))
 def fused_add_layer_norm(
     x: Tensor, change: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
 ) -> tuple[Tensor, Tensor]:
@@ -92,13 +94,14 @@ def fused_add_layer_norm(
     return total, layer_norm_float(total, scale, shift, scale_offset, eps).to(x.dtype)
 
 
-fused_add_layer_norm.register_fake(lambda x, *_: (torch.empty_like(x), torch.empty_like(x)))
+def _empty_parts(x: Tensor, parts: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], parts, dtype=torch.float32)
 
 
-@torch.library.custom_op("pp1::mean_square", mutates_args=())
+@custom_op("pp1::mean_square", _empty_parts)
 def fused_mean_square(x: Tensor, parts: int) -> Tensor:
     """x [..., N·C] -> the mean squares of each of its N equal parts, [..., N] float32."""
-    rows = x.unflatten(-1, (parts, -1))
+    rows = torch.unflatten(x, -1, (parts, -1))
     if x.is_cuda:
         from pp1_orchestrator.models.wan.ops import triton_kernels
 
@@ -108,10 +111,11 @@ def fused_mean_square(x: Tensor, parts: int) -> Tensor:
     return mean_square_ref(rows).squeeze(-1)
 
 
-fused_mean_square.register_fake(lambda x, parts: x.new_empty(*x.shape[:-1], parts, dtype=torch.float32))
+def _empty_columns(x: Tensor, mean_square: Tensor | None, weight: Tensor, *_: object) -> Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight))
 
 
-@torch.library.custom_op("pp1::rms_norm", mutates_args=())
+@custom_op("pp1::rms_norm", _empty_columns)
 def fused_rms_norm(x: Tensor, mean_square: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:
     """`rms_norm_ref` of the columns of x [..., C] from `start` on, as many as weight [c] has -> [..., c].
 
@@ -120,16 +124,13 @@ def fused_rms_norm(x: Tensor, mean_square: Tensor | None, weight: Tensor, eps: f
     if x.is_cuda:
         from pp1_orchestrator.models.wan.ops import triton_kernels
 
-        out = x.new_empty(*x.shape[:-1], len(weight))
+        out = _empty_columns(x, mean_square, weight)
         triton_kernels.rms_norm(x, mean_square, weight, eps, start, out)
         return out
     return _rms_norm_columns(x, mean_square, weight, eps, start).to(x.dtype)
 
 
-fused_rms_norm.register_fake(lambda x, mean_square, weight, *_: x.new_empty(*x.shape[:-1], len(weight)))
-
-
-@torch.library.custom_op("pp1::qk_norm_rope", mutates_args=("keys",))
+@custom_op("pp1::qk_norm_rope", lambda *tensors: empty_as(tensors[-1]), mutates_args=("keys",))
 def qk_norm_rope_(
     qk: Tensor,
     mean_square: Tensor | None,
@@ -154,15 +155,12 @@ def qk_norm_rope_(
         triton_kernels.qk_norm_rope(qk, mean_square, (q_weight, k_weight), (cos, sin), eps, start, (out, keys))
         return out
     table = rope_complex((cos, sin))
-    means = (None, None) if mean_square is None else mean_square.split(1, -1)
+    means = (None, None) if mean_square is None else torch.split(mean_square, 1, -1)
     rows = zip(qk.chunk(2, -1), means, (q_weight, k_weight), strict=True)
     normed = (_rms_norm_columns(x, mean, weight, eps, start).view(keys.shape) for x, mean, weight in rows)
     q, k = (rotate(x, table).to(keys.dtype) for x in normed)
     keys.copy_(k)
     return q
-
-
-qk_norm_rope_.register_fake(lambda *tensors: torch.empty_like(tensors[-1]))
 
 
 def _rms_norm_columns(x: Tensor, mean_square: Tensor | None, weight: Tensor, eps: float, start: int) -> Tensor:

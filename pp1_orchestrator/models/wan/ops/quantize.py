@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, gated_add_float, layer_norm_float
+from pp1_orchestrator.models.wan.ops.norms import Affine, EagerOps, empty_as, gated_add_float, layer_norm_float
+from pp1_orchestrator.typed_torch import custom_op
 
 FP8 = torch.float8_e4m3fn
 FP8_MAX = torch.finfo(FP8).max
@@ -25,7 +26,11 @@ def quantize_rowwise_ref(rows: Tensor) -> Fp8Rows:
     return (wide / scale).to(FP8), scale
 
 
-@torch.library.custom_op("pp1::quantize_rowwise", mutates_args=())
+def _empty_rows(rows: Tensor, *_: object) -> Fp8Rows:
+    return torch.empty_like(rows, dtype=FP8), rows.new_empty((*rows.shape[:-1], 1), dtype=torch.float32)
+
+
+@custom_op("pp1::quantize_rowwise", _empty_rows)
 def quantize_rowwise(rows: Tensor, apply_gelu: bool) -> tuple[Tensor, Tensor]:
     """`quantize_rowwise_ref` of rows [..., C], or of their gelu in its tanh form."""
     if rows.is_cuda:
@@ -37,10 +42,7 @@ def quantize_rowwise(rows: Tensor, apply_gelu: bool) -> tuple[Tensor, Tensor]:
     return quantize_rowwise_ref(gelu(rows.float(), approximate="tanh") if apply_gelu else rows)
 
 
-quantize_rowwise.register_fake(lambda rows, *_: _empty_rows(rows))
-
-
-@torch.library.custom_op("pp1::layer_norm_quantize", mutates_args=())
+@custom_op("pp1::layer_norm_quantize", _empty_rows)
 def fused_layer_norm_quantize(
     x: Tensor, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
 ) -> tuple[Tensor, Tensor]:
@@ -54,10 +56,7 @@ def fused_layer_norm_quantize(
     return quantize_rowwise_ref(layer_norm_float(x, scale, shift, scale_offset, eps))
 
 
-fused_layer_norm_quantize.register_fake(lambda x, *_: _empty_rows(x))
-
-
-@torch.library.custom_op("pp1::add_layer_norm_quantize", mutates_args=())
+@custom_op("pp1::add_layer_norm_quantize", lambda *tensors: (empty_as(*tensors), *_empty_rows(*tensors)))
 def fused_add_layer_norm_quantize(
     x: Tensor, change: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, scale_offset: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,13 +69,6 @@ def fused_add_layer_norm_quantize(
         return total, *outs
     total = gated_add_float(x, change, gate).to(x.dtype)
     return total, *quantize_rowwise_ref(layer_norm_float(total, scale, shift, scale_offset, eps))
-
-
-fused_add_layer_norm_quantize.register_fake(lambda x, *_: (torch.empty_like(x), *_empty_rows(x)))
-
-
-def _empty_rows(rows: Tensor) -> Fp8Rows:
-    return torch.empty_like(rows, dtype=FP8), rows.new_empty((*rows.shape[:-1], 1), dtype=torch.float32)
 
 
 class Fp8Ops(EagerOps):

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
+from pp1_orchestrator.typed_torch import device_properties
+
 AttentionKernel = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """q [P, S, H, D] over k, v [P, K, H, D] -> [P, H, S, D], and the log-sum-exps of the scores, [P, H, S, 1]."""
 TILE = 128  # queries in one tile of either kernel
@@ -52,12 +54,12 @@ class SplitKVAttention:
     def __init__(
         self, device: torch.device, kernel: AttentionKernel, merge: Callable[[Tensor, Tensor], Tensor] = merge_splits
     ) -> None:
-        self._processors = torch.cuda.get_device_properties(device).multi_processor_count
+        self._processors = device_properties(device).multi_processor_count
         self._kernel, self._merge = kernel, merge
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         splits = num_splits(q.shape[1], k.shape[1], q.shape[2], self._processors)
-        keys, values = (x.unflatten(1, (splits, -1))[0] for x in (k, v))
+        keys, values = (torch.unflatten(x, 1, (splits, -1))[0] for x in (k, v))
         outs, log_sums = self._kernel(q.expand(splits, -1, -1, -1), keys, values)
         return outs.transpose(1, 2).flatten(2) if splits == 1 else self._merge(outs, log_sums)
 
@@ -93,7 +95,7 @@ def _has_cudnn(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
 
 
 def _flash_kernel() -> AttentionKernel:
-    from flash_attn.cute import flash_attn_func  # type: ignore[import-not-found]
+    from flash_attn.cute import flash_attn_func
 
     def flash(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         outs, log_sums = flash_attn_func(q, k, v, return_lse=True)

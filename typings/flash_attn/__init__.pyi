@@ -1,0 +1,1 @@
+"""FlashAttention-4; the package itself exports nothing that we use."""
