@@ -30,4 +30,4 @@ def fuzz_one(data: bytes) -> None:
     try:
         validate(load_settings(compose("config", [line for line in overrides if line])), KNOWN)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        check_line(ConfigError(one_line(error)))
+        check_line(ConfigError(one_line(error)), len(data))

@@ -16,7 +16,7 @@ def fuzz_one(data: bytes) -> None:
     try:
         entries = read_script(PATH)
     except ConfigError as error:
-        check_line(error)
+        check_line(error, len(data))
         return
     write_script(entries, COPY, "written again")
     if repr(read_script(COPY)) != repr(entries):
