@@ -148,6 +148,9 @@ class StreamControl(Protocol):
         """Accept an update. Raises RequestError."""
         ...
 
+    def end_updates(self) -> None:
+        """Report every update that is not visible yet as failed, and accept no other: the stream is about to end."""
+
     def control(self, command: Control) -> None:
         """Raises RequestError."""
 

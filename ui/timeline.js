@@ -107,8 +107,10 @@ window.pp1.Timeline = class {
     this.draw();
   }
 
+  // What a recording dropped is for a replay from the start; a running stream drops nothing on purpose.
   async run() {
-    await window.pp1.request("PUT", "/api/timeline", { entries: this.read() });
+    const entries = this.read().map(({ dropped: _, ...entry }) => entry);
+    await window.pp1.request("PUT", "/api/timeline", { entries });
   }
 
   async loadRecording() {

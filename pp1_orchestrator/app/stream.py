@@ -39,12 +39,13 @@ from pp1_orchestrator.processes.process_tuning import (
 from pp1_orchestrator.stage0.context_policies import LatentHistory
 from pp1_orchestrator.stage0.decoder import ChunkDecoder
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
-from pp1_orchestrator.stage0.observers import BaseObserver, Receipts, Recording, Telemetry
+from pp1_orchestrator.stage0.observers import BaseObserver, Recording, Telemetry
 from pp1_orchestrator.stage0.overlap.base import Overlap, OverlapParts
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
+from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
@@ -123,7 +124,7 @@ class StreamBuilder:
     ) -> SessionParts:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
-        prompts = PromptQueue(self._routing, instruments.events, instruments.metrics, self._limit.exceeded)
+        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
         history = LatentHistory(self._history_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)

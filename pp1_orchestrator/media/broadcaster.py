@@ -71,6 +71,11 @@ class Broadcaster:
         self._keyframe_wanted = threading.Event()
         self._keyframe_at_s = float("-inf")
 
+    @property
+    def bitrate(self) -> int:
+        """Of the stream, bits a second."""
+        return self._settings.bitrate
+
     def show(self, frame: Frame, at_s: float) -> None:
         loop = self._loop
         if loop is None or not self._queues:

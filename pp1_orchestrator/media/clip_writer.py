@@ -33,7 +33,7 @@ class ClipLimits:
 class ClipWriter:
     """`add` may be called from one thread, everything else from any.
 
-    on_change: called with the clip when it begins, and on the writer's thread when it has ended.
+    on_change: called on the writer's thread with the clip when it begins and when it has ended.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class ClipWriter:
         self._state: Literal["recording", "ready", "failed"] = "recording"
         self._ended: str | None = None
         self._frames = self._bytes = self._ticks = 0
-        on_change(self.clip())
         self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
         self._thread.start()
 
@@ -82,6 +81,7 @@ class ClipWriter:
         return Clip(id=self._clip_id, state=state, ended=ended, seconds=seconds, frames=self._frames, bytes=self._bytes)
 
     def _run(self) -> None:
+        self._on_change(self.clip())
         video = self._video
         try:
             with Mp4File(self.path, video.fps, video.height, video.width, TIME_BASE, INDEXED) as file:

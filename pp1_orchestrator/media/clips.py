@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pp1_orchestrator.errors import RequestError
@@ -18,6 +18,7 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import Clip
 
 log = logging.getLogger(__name__)
+NOT_NOW = "clips can't be written at this moment"
 
 
 class ClipRecorder:
@@ -50,10 +51,18 @@ class ClipRecorder:
         with self._lock:
             if self._current is not None and (current := self._current.clip()).state == "recording":
                 raise RequestError(f"clip {current.id} is being recorded; stop it first", status=409)
-            self._make_room()
+            excess = list(self._writers.items())[: len(self._writers) - self._limits.kept + 1]
+            self._check_room([writer.path for _, writer in excess])
+            clip_id = f"c{self._count + 1}"
+            path = self._folder / f"{clip_id}.mp4"
+            try:
+                writer = ClipWriter(clip_id, path, self._video, self._limits, self._on_change)
+            except RuntimeError as error:  # no thread can be started
+                raise RequestError(NOT_NOW, status=503) from error
             self._count += 1
-            clip_id = f"c{self._count}"
-            writer = ClipWriter(clip_id, self._folder / f"{clip_id}.mp4", self._video, self._limits, self._on_change)
+            for name, old in excess:  # only now: a clip that is refused changes nothing
+                del self._writers[name]
+                old.discard()
             if self._last_frame is not None:
                 writer.add(self._last_frame, time.monotonic())
             self._writers[clip_id] = self._current = writer
@@ -91,15 +100,13 @@ class ClipRecorder:
         if writer is not None:
             writer.stop("stopped")
 
-    def _make_room(self) -> None:
-        """Delete the oldest clips, and check that another one fits on the disk."""
-        while len(self._writers) >= self._limits.kept:
-            self._writers.pop(next(iter(self._writers))).discard()
+    def _check_room(self, excess: Sequence[Path]) -> None:
+        """Check that another clip fits on the disk when these files are deleted. Raises RequestError 503."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self._folder).free
+            free = shutil.disk_usage(self._folder).free + sum(path.stat().st_size for path in excess if path.is_file())
         except OSError as error:
             log.warning("no clip can be recorded: %s", error)
-            raise RequestError("clips can't be written at this moment", status=503) from error
+            raise RequestError(NOT_NOW, status=503) from error
         if free < self._limits.bytes:
             raise RequestError(f"a clip may need {self._limits.bytes} bytes; the disk has {free} left", status=503)

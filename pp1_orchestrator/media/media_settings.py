@@ -33,12 +33,16 @@ class PeerLimits:
     viewers_per_address: int = 4
     """Loopback is exempt: tunnels and proxies end there."""
     offers_pending: int = 8
+    connecting: int = 8
+    """Viewers that got an answer and were not heard from yet."""
     offer_bytes: int = 16 * 1024
     media_sections: int = 4
     candidates: int = 32
     packets_queued: int = 32
     """A viewer that is further behind skips to the next keyframe."""
     connect_s: float = 10.0
+    yield_s: float = 2.0
+    """A viewer that has not connected within this time gives its place to the next offer, if there is no other."""
     rest_s: float = 3.5
     """A viewer without a receiver report for this long gets nothing until it sends one. Viewers send one about every
     second, and some are lost."""

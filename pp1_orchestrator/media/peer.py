@@ -8,10 +8,17 @@ from collections.abc import Callable
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from pp1_orchestrator.media.aiortc_patches import offer_addresses, on_keyframe_request, on_rtcp
+from pp1_orchestrator.media.aiortc_patches import (
+    guard_transports,
+    limit_retransmissions,
+    on_keyframe_request,
+    on_rtcp,
+    refuse_other_media,
+)
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit
 
 log = logging.getLogger(__name__)
 CLOSE_S = 2.0
@@ -61,25 +68,36 @@ class Viewer:
         addresses: list[str] | None,
         on_gone: Callable[[], None],
     ) -> None:
-        self._limits, self._on_gone = limits, on_gone
+        self._limits, self._addresses, self._on_gone = limits, addresses, on_gone
         self._heard = False
         self._since_s = time.monotonic()
         """When it was last heard from; before that, when it was made."""
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = PacketTrack(broadcaster, limits.packets_queued)
-        transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
+        self._transceiver = transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
         codecs = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.mimeType == mime or c.name == "rtx"]
         transceiver.setCodecPreferences(codecs)  # has no effect after the remote description is set
-        offer_addresses(transceiver.sender, addresses)
         on_keyframe_request(transceiver.sender, broadcaster.request_keyframe)
         on_rtcp(transceiver.sender, self._on_heard)
+        limit_retransmissions(transceiver.sender, RetransmissionLimit(broadcaster.bitrate))
         self._connection.on("connectionstatechange", self._state_changed)
 
     async def answer(self, offer: str) -> str:
         """The answer to a checked offer. Raises any exception of aiortc's for an offer that it can't answer."""
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        refuse_other_media(self._connection, self._transceiver)
+        guard_transports(self._connection, self._addresses, DatagramLimit(), self._on_gone)  # before a port is opened
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription.sdp
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has ever been heard from."""
+        return self._heard
+
+    def may_yield(self, now_s: float) -> bool:
+        """Whether it has had time to connect, and has not."""
+        return not self._heard and now_s - self._since_s >= self._limits.yield_s
 
     def is_gone(self, now_s: float, suspended_s: float) -> bool:
         """Whether it did not connect in time, or has been silent for too long.

@@ -35,7 +35,7 @@ class WhepPeers:
         """Each viewer with its address."""
         self._pending: list[str] = []
         """Addresses of the offers that are being answered."""
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
     @property
@@ -52,9 +52,12 @@ class WhepPeers:
 
         address: the client's, for the limit on viewers per address.
         """
-        self._check_limits(address)
+        yielding = self._check_limits(address)
         offer = filter_offer(sdp, self._limits, self._policy)
         check_description(offer)
+        if yielding is not None:
+            log.info("viewer %s has not connected and gives way", yielding[:6])
+            self._close_soon(yielding)
         self._pending.append(address)
         try:
             return await self._admit(offer, address)
@@ -63,10 +66,9 @@ class WhepPeers:
 
     async def close(self, viewer_id: str) -> bool:
         """Remove a viewer; False when there is none with this id."""
-        viewer, _ = self._viewers.pop(viewer_id, (None, ""))
+        viewer = self._remove(viewer_id)
         if viewer is None:
             return False
-        self._metrics.viewers(self.count)
         await viewer.close()
         return True
 
@@ -79,16 +81,28 @@ class WhepPeers:
             self._reaper = None
         await asyncio.gather(*(self.close(viewer_id) for viewer_id in list(self._viewers)), *self._tasks)
 
-    def _check_limits(self, address: str) -> None:
-        limits = self._limits
-        taken = [*self._pending, *(taken_by for _, taken_by in self._viewers.values())]
+    def _check_limits(self, address: str) -> str | None:
+        """The viewer that has to give way for another one at this address, if any. Raises RequestError 503."""
+        limits, taken = self._limits, [*self._pending, *(holder for _, holder in self._viewers.values())]
+        connecting = [viewer_id for viewer_id, (viewer, _) in self._viewers.items() if not viewer.is_connected]
         if len(self._pending) >= limits.offers_pending:
             raise self._refusal("pending", f"{limits.offers_pending} offers are being answered; try again")
-        if len(taken) >= limits.viewers:
-            raise self._refusal("viewers", f"all {limits.viewers} viewer places are taken")
         if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
-            raise self._refusal("address", line)
+            return self._oldest([each for each in connecting if self._viewers[each][1] == address], "address", line)
+        if len(taken) >= limits.viewers:
+            return self._oldest(connecting, "viewers", f"all {limits.viewers} viewer places are taken")
+        if len(self._pending) + len(connecting) >= limits.connecting:
+            return self._oldest(connecting, "pending", f"{limits.connecting} viewers are connecting; try again")
+        return None
+
+    def _oldest(self, connecting: list[str], limit: Limited, line: str) -> str:
+        """The first of these viewers that has had its time to connect. Raises the refusal if there is none."""
+        now = time.monotonic()
+        for viewer_id in connecting:
+            if self._viewers[viewer_id][0].may_yield(now):
+                return viewer_id
+        raise self._refusal(limit, line)
 
     def _refusal(self, limit: Limited, line: str) -> RequestError:
         self._metrics.limited(limit)
@@ -112,11 +126,19 @@ class WhepPeers:
         self._metrics.viewers(self.count)
         return viewer_id, answer
 
+    def _remove(self, viewer_id: str) -> Viewer | None:
+        viewer, _ = self._viewers.pop(viewer_id, (None, ""))
+        if viewer is not None:
+            self._metrics.viewers(self.count)
+        return viewer
+
     def _close_soon(self, viewer_id: str) -> None:
-        """Close a viewer in a new task, since its own callbacks can't wait for that."""
-        task = asyncio.ensure_future(self.close(viewer_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Remove a viewer, and close it in a new task, since its own callbacks can't wait for that."""
+        viewer = self._remove(viewer_id)
+        if viewer is not None:
+            task = asyncio.ensure_future(viewer.close())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _reap(self) -> None:
         detector = SuspendDetector(self._limits.reap_every_s, time.monotonic())

@@ -72,6 +72,7 @@ def create_app(
     liveness = liveness_routes(stream)
 
     async def drain() -> None:
+        stream.end_updates()  # first, so that clients hear of it
         streams.close_all()
         await peers.close_all()
 

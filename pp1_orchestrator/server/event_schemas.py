@@ -54,7 +54,7 @@ class Visible(_Event):
 
 
 class Superseded(_Event):
-    """A newer update replaced this one before any chunk used it."""
+    """A newer update replaced this one before anybody saw it."""
 
     event: Literal["superseded"]
     update: str
@@ -62,7 +62,7 @@ class Superseded(_Event):
 
 
 class Failed(_Event):
-    """An update could not be encoded. Without `update`: the stream has ended."""
+    """An update could not be encoded, or the stream ended before it was seen. Without `update`: the stream failed."""
 
     event: Literal["failed"]
     reason: str

@@ -87,7 +87,8 @@ class PromptUpdate(_Update):
 class TimelineEntry(_Update):
     """A change at a chunk: an update, a seed, a hard cut, or several of them.
 
-    dropped: how many chunks a live run generated and dropped before it; a replay does the same.
+    dropped: how many chunks a live run generated and dropped before it; a replay with run.script does the same, and a
+    running stream refuses it.
     """
 
     chunk: Count

@@ -57,11 +57,15 @@ class EventStreams:
         subscription = self._bus.subscribe(wake_from_any_thread)
         try:
             yield OPENING
-            while not self._closing:
+            while True:
                 wake.clear()
+                closing = self._closing  # before the events are read: what was published by then is still sent
                 events = subscription.drain()
                 if events:
                     yield "".join(map(as_sse, events))
+                if closing:
+                    return
+                if events:
                     continue
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), self._limits.heartbeat_s)

@@ -1,22 +1,19 @@
-"""Observers of chunks: receipts of prompt updates, metrics, the recording, digests. None of them decides anything."""
+"""Observers of chunks: metrics, the recording, digests. None of them decides anything."""
 
 import hashlib
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 
 import msgspec
 from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import pixel_frames
-from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.failures import FAILED, RESTART
 from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
+from pp1_orchestrator.telemetry.records import ChunkLog
 from pp1_orchestrator.types import DecodedChunk, PromptUpdate, TimelineEntry
 
-WAITING_LIMIT = 256
-"""Updates that are decoded and not shown yet."""
 KEPT_ENTRIES = 10_000
 
 
@@ -37,58 +34,6 @@ class BaseObserver:
 
     def epoch_changed(self, epoch: int, reason: str) -> None:
         """A new epoch has begun."""
-
-
-class Receipts(BaseObserver):
-    """Reports when each prompt update is applied and when it becomes visible."""
-
-    def __init__(self, events: EventBus, metrics: Metrics) -> None:
-        self._events, self._metrics = events, metrics
-        self._waiting: OrderedDict[str, UpdateRecord] = OrderedDict()
-        self._first_shown_s: float | None = None
-        self.prompt = ""
-        """The newest update that was applied."""
-        self.truncated = False
-        """The text encoder reads only the beginning of it."""
-
-    def planned(self, chunk: InFlightChunk) -> None:
-        for update in chunk.updates:
-            if update.applied_chunk is None:
-                self._metrics.prompt_update("applied")
-            update.applied_chunk = chunk.index
-            self.prompt, self.truncated = update.prompt, update.truncated
-            self._events.publish("applied", update=update.id, chunk=chunk.index, epoch=chunk.record.cache_epoch)
-
-    def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
-        for update in chunk.updates:
-            update.applied_chunk, update.emitted_s = chunk.index, decoded.decoded_at_s
-            self._metrics.prompt_to_pixels(update.emitted_s - update.accepted_s, chunk.index - update.accepted_chunk)
-            self._waiting[update.id] = update
-            if len(self._waiting) > WAITING_LIMIT:
-                self._waiting.popitem(last=False)
-
-    def epoch_changed(self, epoch: int, reason: str) -> None:
-        self._events.publish("epoch", epoch=epoch, reason=reason)
-        self._metrics.epoch_changed(epoch, reason)
-
-    def shown(self, chunk: DecodedChunk, shown_at_s: float) -> None:
-        """A chunk's first frame goes out; called from the sink's thread. media_s counts from the first frame shown."""
-        if self._first_shown_s is None:
-            self._first_shown_s = shown_at_s
-        media_s = round(shown_at_s - self._first_shown_s, 3)
-        for update_id in chunk.update_ids:
-            update = self._waiting.pop(update_id, None)
-            if update is None:
-                continue
-            self._metrics.prompt_update("visible")
-            self._events.publish(
-                "visible",
-                update=update_id,
-                chunk=chunk.chunk_index,
-                media_s=media_s,
-                latency_ms=round((shown_at_s - update.accepted_s) * 1e3, 1),
-                latency_chunks=chunk.chunk_index - update.accepted_chunk,
-            )
 
 
 class Telemetry(BaseObserver):

@@ -67,6 +67,8 @@ class PendingRequests:
         entry = self.timeline.take(chunk)
         if entry is not None and entry.has_prompt:
             update = self.prompts.prepare(entry, head, needed=chunk == 0)
+            if update is not None:
+                self.prompts.pass_over(update)
             self.prefetch(chunk + 1)
         else:
             update = self.prompts.take(settled)

@@ -85,11 +85,16 @@ class ChunkPipeline:
             return None
         start = time.monotonic_ns()
         request = self._requests.take(index, self.head, settled=not self._unanswered)
-        self._apply(request)
-        envelope = self.planner.plan()
-        encoded = self._pack(envelope)
-        record = self._record(start, request, envelope.meta.call_id, encoded)
         update = request.update
+        try:
+            self._apply(request)
+            envelope = self.planner.plan()
+            encoded = self._pack(envelope)
+        except Exception:
+            with self._lock:  # a new mesh shows the update, if there is to be one
+                self._deferred_updates += [update.record] if update else []
+            raise
+        record = self._record(start, request, envelope.meta.call_id, encoded)
         with self._lock:  # a chunk that is dropped meanwhile hands its updates to this one, before or after
             updates, self._deferred_updates = self._deferred_updates, []
             updates += [update.record] if update else []

@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from pp1_orchestrator.errors import named_line, public_line
-from pp1_orchestrator.event_bus import EventBus
+from pp1_orchestrator.errors import RequestError, named_line, public_line
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
+from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.text_routing import Routing
 from pp1_orchestrator.stage0.validation import label, parse_update
-from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.telemetry.records import UpdateRecord
 from pp1_orchestrator.types import Cut, PromptReceipt, PromptUpdate
 
@@ -45,15 +44,16 @@ class PromptQueue:
     too_long: whether the text encoder reads only the beginning of a prompt.
     """
 
-    def __init__(self, routing: Routing, events: EventBus, metrics: Metrics, too_long: Callable[[str], bool]) -> None:
-        self._routing, self._events, self._metrics = routing, events, metrics
-        self._too_long = too_long
+    def __init__(self, routing: Routing, receipts: Receipts, too_long: Callable[[str], bool]) -> None:
+        self._routing, self._receipts, self._too_long = routing, receipts, too_long
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
         """Guards all that follows; wakes the worker."""
         self._pending: QueuedUpdate | None = None
         """The newest live update, until it is being encoded."""
         self._ready: QueuedUpdate | None = None
+        self._passed_over = False
+        """A planned update has taken the chunk for which `_ready` waited."""
         self._planned: deque[ConditioningTarget] = deque()
         self._closed = False
         self.records: list[UpdateRecord] = []
@@ -65,11 +65,14 @@ class PromptQueue:
 
     def accept(self, update: PromptUpdate, head: int) -> PromptReceipt:
         """Take a live update. Raises RequestError. head: newest chunk whose result has reached rank 0."""
-        queued = self._enter(update, head)
+        queued, open_ = self._enter(update, head)
+        if not open_:
+            raise RequestError("the stream is ending; no update is taken", status=503)
         with self._changed:
             replaced, self._pending = self._pending, queued
             self._changed.notify()
-        self._supersede(replaced, queued)
+        if replaced is not None:
+            self._receipts.superseded(replaced.record, queued.record)
         return PromptReceipt(queued.record.id, queued.record.truncated)
 
     def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> QueuedUpdate | None:
@@ -77,7 +80,7 @@ class PromptQueue:
 
         Returns None when it can't be encoded. needed: raise the reason instead, as there is nothing else to show.
         """
-        return self._encode(self._enter(update, head), needed)
+        return self._encode(self._enter(update, head)[0], needed)
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
@@ -103,8 +106,21 @@ class PromptQueue:
         with self._changed:
             if self._ready is not None and self._ready.update.cut == "recache" and not settled:
                 return None
-            ready, self._ready = self._ready, None
+            ready, self._ready, self._passed_over = self._ready, None, False
             return ready
+
+    def pass_over(self, planned: QueuedUpdate) -> None:
+        """A planned update goes first. A live one that waits for the second time is replaced by it.
+
+        Otherwise a timeline with an update for every chunk would keep it waiting for ever.
+        """
+        with self._changed:
+            waited, replaced = self._passed_over, self._ready
+            self._passed_over = replaced is not None and not waited
+            if replaced is None or not waited:
+                return
+            self._ready = None
+        self._receipts.superseded(replaced.record, planned.record)
 
     def close(self, timeout_s: float) -> None:
         """End the thread. One that still encodes after timeout_s ends with the process."""
@@ -114,8 +130,8 @@ class PromptQueue:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _enter(self, update: PromptUpdate, head: int) -> QueuedUpdate:
-        """Give an update its id and record, and report it."""
+    def _enter(self, update: PromptUpdate, head: int) -> tuple[QueuedUpdate, bool]:
+        """Give an update its id and record, and report it. False where nothing is reported any more."""
         target = parse_update(update)
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
@@ -124,10 +140,7 @@ class PromptQueue:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
         log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head, "prompt": text})
-        self._metrics.prompt_update("accepted")
-        truncated = {"truncated": True} if record.truncated else {}
-        self._events.publish("accepted", update=record.id, prompt=text, chunk=head, **truncated)
-        return QueuedUpdate(record, update, target)
+        return QueuedUpdate(record, update, target), self._receipts.accepted(record)
 
     def _worker(self) -> None:
         """Encode live updates, and planned ones only while no live one waits."""
@@ -136,8 +149,9 @@ class PromptQueue:
                 self._prefetch(work)
             elif (ready := self._encode(work)) is not None:
                 with self._changed:
-                    replaced, self._ready = self._ready, ready
-                self._supersede(replaced, ready)
+                    replaced, self._ready, self._passed_over = self._ready, ready, False
+                if replaced is not None:
+                    self._receipts.superseded(replaced.record, ready.record)
 
     def _next(self) -> QueuedUpdate | ConditioningTarget | None:
         """Wait for something to encode. None when there will be nothing any more."""
@@ -160,15 +174,8 @@ class PromptQueue:
             self._routing.prepare([term.text for term in queued.target.terms])
         except Exception as error:  # whatever an encoder raises, the stream keeps what it shows
             log.error("update %s could not be encoded", record.id, extra={"update": record.id}, exc_info=error)
-            self._metrics.prompt_update("failed")
-            self._events.publish("failed", update=record.id, reason=public_line(error))
+            self._receipts.failed(record, public_line(error))
             if needed:
                 raise
             return None
         return replace(queued, text_ms=(time.monotonic() - start) * 1e3)
-
-    def _supersede(self, old: QueuedUpdate | None, new: QueuedUpdate) -> None:
-        if old is not None:
-            old.record.superseded = True
-            self._metrics.prompt_update("superseded")
-            self._events.publish("superseded", update=old.record.id, by=new.record.id)

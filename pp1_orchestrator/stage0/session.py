@@ -13,11 +13,12 @@ from pp1_orchestrator.contract import Action
 from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, public_line
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
-from pp1_orchestrator.stage0.observers import Receipts, Recording
+from pp1_orchestrator.stage0.observers import Recording
 from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
-from pp1_orchestrator.stage0.validation import check_entries, check_seed
+from pp1_orchestrator.stage0.receipts import Receipts
+from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
@@ -25,6 +26,8 @@ from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, Timelin
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
 RECENT_CHUNKS = 20
+ENDED = "the stream has ended"
+"""Why an update that is not visible by then never will be."""
 
 
 class MeshSupervisor(Protocol):
@@ -116,6 +119,9 @@ class Session:
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
         return self._parts.requests.prompts.accept(update, self._parts.pipeline.head)
 
+    def end_updates(self) -> None:
+        self._parts.receipts.end(ENDED)
+
     def control(self, command: Control) -> None:
         requests = self._parts.requests
         if command.action == "seed":
@@ -127,7 +133,7 @@ class Session:
         self._parts.events.publish("control", action=command.action, value=command.value)
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        check_entries(entries)
+        check_live_entries(entries)
         soonest = self._parts.requests.timeline.replace(entries, relative)
         self._parts.requests.prefetch(soonest)
         self._parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
@@ -184,6 +190,7 @@ class Session:
         except SystemExit as error:  # a plug-in's: Python would end the thread without a word, and the run with code 0
             self._fail(Stage0Error(f"a part of the stream has called sys.exit: {named_line(error)}"))
         finally:
+            self.end_updates()
             self.done.set()
 
     def _fail(self, error: Exception) -> None:

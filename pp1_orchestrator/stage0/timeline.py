@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from pp1_orchestrator.errors import ConfigError, RequestError
-from pp1_orchestrator.stage0.validation import check_entries
+from pp1_orchestrator.stage0.validation import MAX_CHUNK, check_entries
 from pp1_orchestrator.types import TimelineEntry
 
 Script = list[TimelineEntry]
@@ -50,6 +50,8 @@ class Timeline:
             soonest = self._taken + 2  # the next one may be being planned right now
             if relative:
                 entries = [msgspec.structs.replace(entry, chunk=entry.chunk + soonest) for entry in entries]
+                if entries and (last := max(entry.chunk for entry in entries)) > MAX_CHUNK:
+                    raise RequestError(f"chunk {last - soonest} after chunk {soonest} is {last}; at most {MAX_CHUNK}")
             elif entries and (first := min(entry.chunk for entry in entries)) < soonest:
                 raise RequestError(f"chunk {first} is past; the next that can be planned is {soonest}")
             past = range(soonest - PAST_CHUNKS, soonest)

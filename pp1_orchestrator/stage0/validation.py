@@ -10,6 +10,8 @@ from pp1_orchestrator.types import MAX_SEED, MAX_TRANSITION_STEPS, PromptUpdate,
 MAX_ENTRIES = 10_000
 MAX_CHUNK = 2**31 - 1
 """More than a decade of chunks."""
+MAX_DROPPED = 32
+"""A cut drops what is in flight. With the largest queues (overlap.d_in, overlap.d_out) that is less."""
 
 
 def parse_update(update: PromptUpdate) -> ConditioningTarget:
@@ -52,6 +54,14 @@ def check_entries(entries: Sequence[TimelineEntry]) -> None:
             raise RequestError(f"chunk {entry.chunk}: {error}") from error
 
 
+def check_live_entries(entries: Sequence[TimelineEntry]) -> None:
+    """`check_entries` for a running stream, in which no chunk is made only to be dropped."""
+    check_entries(entries)
+    for entry in entries:
+        if entry.dropped:
+            raise RequestError(f"chunk {entry.chunk}: dropped is {entry.dropped}; only run.script can drop chunks")
+
+
 def check_seed(seed: int | None) -> int:
     """Raises RequestError for what is no seed."""
     if seed is None or not 0 <= seed <= MAX_SEED:
@@ -68,5 +78,5 @@ def _check_entry(entry: TimelineEntry) -> None:
         raise RequestError("changes nothing: give prompt, prompts, seed or cut")
     if entry.seed is not None:
         check_seed(entry.seed)
-    if not 0 <= entry.dropped <= entry.chunk or (entry.dropped and entry.cut != "hard"):
-        raise RequestError(f"dropped is {entry.dropped}; it counts chunks before a hard cut")
+    if not 0 <= entry.dropped <= min(entry.chunk, MAX_DROPPED) or (entry.dropped and entry.cut != "hard"):
+        raise RequestError(f"dropped is {entry.dropped}; it counts chunks before a hard cut, at most {MAX_DROPPED}")

@@ -17,6 +17,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.text.umt5 import CachedEncoder, TextEncoder
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
+from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.types import PromptUpdate
 from tests.media.numbered_frames import SIZE, chunk, subscribe, unsubscribe
@@ -41,7 +42,9 @@ class LossyStream:
         self._broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, FPS), self.metrics)
         self._sink = PacedSink([self._broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
         self._book = PromptQueue(
-            Rank0Encoder(CachedEncoder(damaged_encoder().encode)), parts.events, self.metrics, too_long=lambda _: False
+            Rank0Encoder(CachedEncoder(damaged_encoder().encode)),
+            Receipts(parts.events, self.metrics),
+            too_long=lambda _: False,
         )
         self._book.start()
         self._haste, self._stop = threading.Event(), threading.Event()

@@ -26,6 +26,7 @@ from tests.timing import stopwatch
 HOME = "http://127.0.0.1:7860"
 SELDOM = Rate(0.001, 3)
 FLOOD = 1000
+WAIT_S = 120
 REFUSED_S = 0.1
 """On an idle machine."""
 
@@ -164,7 +165,7 @@ async def refusal(peers: WhepPeers, address: str) -> str:
 
 def test_one_viewer_too_many_is_told_so_and_a_place_that_is_left_is_free_again():
     async def scene():
-        async with listening(PeerLimits(viewers=2)) as peers:
+        async with listening(PeerLimits(viewers=2, yield_s=WAIT_S)) as peers:
             first, _ = await peers.offer(seeds()[0])
             await peers.offer(seeds()[0])
             assert await refusal(peers, "127.0.0.1") == "all 2 viewer places are taken"
@@ -180,7 +181,7 @@ def test_one_viewer_too_many_is_told_so_at_once():
     """By the whole server, with its own peers."""
     figures = Counted()
     broadcaster = Broadcaster(VideoSettings(SIZE, SIZE, 24), figures)
-    peers = WhepPeers(broadcaster, "vp8", PeerLimits(viewers=1), CandidatePolicy("127.0.0.1"), figures)
+    peers = WhepPeers(broadcaster, "vp8", PeerLimits(viewers=1, yield_s=WAIT_S), CandidatePolicy("127.0.0.1"), figures)
     server = Listening(build(peers).app)
     took_s = []
     with httpx.Client(base_url=server.url, headers={"Content-Type": "application/sdp"}, timeout=120) as client:
@@ -199,7 +200,7 @@ def test_no_address_takes_all_places():
     figures = Counted()
 
     async def scene():
-        async with listening(PeerLimits(viewers=8, viewers_per_address=2), figures) as peers:
+        async with listening(PeerLimits(viewers=8, viewers_per_address=2, yield_s=WAIT_S), figures) as peers:
             crowd = [(await peers.offer(seeds()[0], "10.0.0.1"))[0] for _ in range(2)]
             assert await refusal(peers, "10.0.0.1") == "all 2 viewer places of one address are taken"
             with pytest.raises(RequestError, match="must start with v="):

@@ -3,6 +3,7 @@
 import threading
 import time
 import weakref
+from typing import NamedTuple
 
 import av
 import pytest
@@ -16,6 +17,16 @@ from tests.media.numbered_frames import SIZE, Counted, numbered, read_number
 FPS = 16
 VIDEO = VideoSettings(SIZE, SIZE, FPS)
 PLENTY = ClipLimits(seconds=60, bytes=10_000_000, kept=2)
+
+
+class Usage(NamedTuple):
+    """As of a disk."""
+
+    free: int
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 class Scene:
@@ -159,6 +170,30 @@ def test_a_disk_without_room_refuses_and_a_file_that_cannot_be_written_fails_alo
     scene.recorder.start()
     scene.recorder.close()
     assert scene.told[-1] == ("c2", "ready", "stopped")
+
+
+@pytest.mark.parametrize("reason", ["disk", "threads"])
+def test_a_clip_that_is_refused_costs_none_of_those_that_are_kept(tmp_path, monkeypatch, reason):
+    scene = Scene(tmp_path)
+    scene.recorder.show(numbered(1), scene.now)
+    for _ in range(2):
+        scene.recorder.start()
+        scene.recorder.stop()
+    before, told = scene.recorder.clips(), list(scene.told)
+    with monkeypatch.context() as patched:
+        if reason == "disk":
+            patched.setattr("shutil.disk_usage", lambda _: Usage(free=PLENTY.bytes - before[0].bytes - 1))
+        else:
+            patched.setattr("threading.Thread.start", no_thread)
+        with pytest.raises(RequestError) as refused:
+            scene.recorder.start()
+    assert refused.value.status == 503
+    assert (scene.recorder.clips(), scene.told) == (before, told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c1.mp4", "c2.mp4"]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free=PLENTY.bytes - before[0].bytes))
+    assert scene.recorder.start().id == "c3"  # there is room: the oldest makes some
+    scene.recorder.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c2.mp4", "c3.mp4"]
 
 
 def test_a_file_that_is_behind_costs_frames_and_never_the_pacer(tmp_path):

@@ -1,6 +1,7 @@
 """A WHEP viewer made of aiortc, over loopback, without HTTP: it makes an offer, takes an answer and decodes frames."""
 
 import asyncio
+import time
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -13,15 +14,17 @@ WAIT_S = 120
 
 
 class Client:
-    """`numbers`: what is read from each decoded frame by `read`, in order of arrival."""
+    """`numbers`: what is read from each decoded frame by `read`, in order of arrival; `at_s`: when it arrived."""
 
     def __init__(self, read) -> None:
         self.numbers: list = []
+        self.at_s: list[float] = []
         self._read = read
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._reading: asyncio.Task | None = None
         self._connection.on("track", self._start)
         transceiver = self._connection.addTransceiver("video", direction="recvonly")
+        self.transport = transceiver.receiver.transport
         self._receiver: Any = transceiver.receiver
         hooks.offer_addresses(transceiver.sender, LOOPBACK)
 
@@ -69,5 +72,6 @@ class Client:
             while True:
                 frame = await track.recv()
                 self.numbers.append(self._read(frame.to_ndarray(format="rgb24")))
+                self.at_s.append(time.monotonic())
         except MediaStreamError:
             return

@@ -4,7 +4,7 @@ import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
-from pp1_orchestrator.stage0.validation import check_entries, check_seed, parse_update
+from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, parse_update
 from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
 
 
@@ -18,7 +18,7 @@ class MemoryStream:
         self.entries: list[TimelineEntry] = []
         self.is_ready = self.is_alive = True
         self.life = "ready"
-        self.paused = False
+        self.paused = self.ended = False
         self._ids = itertools.count(1)
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
@@ -33,6 +33,9 @@ class MemoryStream:
         self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3, **cut)
         return PromptReceipt(update_id, **cut)
 
+    def end_updates(self) -> None:
+        self.ended = True
+
     def control(self, command: Control) -> None:
         if command.action == "seed":
             check_seed(command.value)
@@ -42,7 +45,7 @@ class MemoryStream:
         self.events.publish("control", action=command.action, value=command.value)
 
     def set_timeline(self, entries, relative: bool) -> int:
-        check_entries(entries)
+        check_live_entries(entries)
         self.entries = list(entries)
         return 5 if relative else 0
 

@@ -73,6 +73,18 @@ def test_events_arrive_in_order_from_any_thread(listening, parts):
         assert follower.events[1][2]["chunk"] == 5
 
 
+def test_what_happens_when_the_server_ends_is_still_sent(listening, parts, monkeypatch):
+    def end_updates() -> None:
+        parts.events.publish("failed", update="u1", reason="the stream has ended")
+
+    monkeypatch.setattr(parts.stream, "end_updates", end_updates)
+    follower = Follower(listening.url)
+    follower.wait_for(lambda f: f.comments)
+    assert listening.stop()
+    assert follower.ended.wait(120)
+    assert [(name, event["update"]) for _, name, event in follower.events[:1]] == [("failed", "u1")]
+
+
 def test_a_silent_stream_sends_heartbeats(listening):
     follower = Follower(listening.url)
     follower.wait_for(lambda f: len(f.comments) >= 3)

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
+from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.text_routing import Rank0Encoder
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.telemetry.metrics import Metrics
@@ -47,7 +49,8 @@ class QueueWithEncoder:
         self.subscription = self.bus.subscribe(lambda: None)
         self.metrics = Metrics()
         routing = Rank0Encoder(CachedEncoder(self.encoder.encode))
-        self.queue = PromptQueue(routing, self.bus, self.metrics, lambda text: len(text) > LONG)
+        self.receipts = Receipts(self.bus, self.metrics)
+        self.queue = PromptQueue(routing, self.receipts, lambda text: len(text) > LONG)
         self.queue.start()
 
     def count(self, outcome: str) -> float | None:
@@ -179,6 +182,33 @@ def test_planned_prompts_are_encoded_before_their_time_but_after_live_ones():
     live = requests.take(6, 5, settled=True).update
     assert live is not None
     assert live.record.prompt == "live"  # it had to wait for a chunk of its own
+    fixture.queue.close(5.0)
+
+
+def test_a_timeline_with_an_update_for_every_chunk_keeps_no_live_one_waiting():
+    fixture = QueueWithEncoder()
+    fixture.encoder.may.set()
+    timeline = Timeline([TimelineEntry(chunk=chunk, prompt=f"planned {chunk}") for chunk in range(10)])
+    requests = PendingRequests(fixture.queue, timeline, None)
+    fixture.queue.accept(PromptUpdate(prompt="live"), 0)
+    wait_for(lambda: fixture.queue.next_cut() is not None)
+    taken = [requests.take(chunk, chunk - 1, settled=True).update for chunk in range(3)]
+    assert [update.record.prompt for update in taken if update] == ["planned 0", "planned 1", "planned 2"]
+    assert [update for kind, update in fixture.events() if kind == "superseded"] == ["u1"]
+    assert fixture.queue.next_cut() is None
+    fixture.queue.close(5.0)
+
+
+def test_after_the_end_of_the_stream_updates_are_refused_and_what_is_planned_is_not_reported():
+    fixture = QueueWithEncoder()
+    fixture.encoder.may.set()
+    fixture.queue.accept(PromptUpdate(prompt="a"), 0)
+    fixture.receipts.end("the stream has ended")
+    with pytest.raises(RequestError, match="the stream is ending") as refused:
+        fixture.queue.accept(PromptUpdate(prompt="b"), 0)
+    assert refused.value.status == 503
+    assert fixture.queue.prepare(PromptUpdate(prompt="c"), 0) is not None
+    assert fixture.events() == [("accepted", "u1"), ("failed", "u1")]
     fixture.queue.close(5.0)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pp1_orchestrator.errors import ConfigError, RequestError
 from pp1_orchestrator.stage0.timeline import Timeline, read_script, write_script
-from pp1_orchestrator.stage0.validation import check_entries, label, parse_update
+from pp1_orchestrator.stage0.validation import MAX_CHUNK, check_entries, check_live_entries, label, parse_update
 from pp1_orchestrator.types import PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 
 BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
@@ -43,11 +43,27 @@ def test_what_cannot_be_shown_is_one_line_that_names_it(update, words):
         (TimelineEntry(chunk=2, cut="recache"), "recache needs a prompt"),
         (TimelineEntry(chunk=2, prompt="a", dropped=1), "dropped is 1"),
         (TimelineEntry(chunk=2, cut="hard", dropped=3), "dropped is 3"),
+        (TimelineEntry(chunk=10**6, cut="hard", dropped=33), "dropped is 33; .* at most 32"),
     ],
 )
 def test_an_entry_that_cannot_be_run_is_named(entry, words):
     with pytest.raises(RequestError, match=words):
         check_entries([TimelineEntry(chunk=1, prompt="a"), entry])
+
+
+def test_a_running_stream_drops_no_chunks():
+    entry = TimelineEntry(chunk=1000, cut="hard", dropped=1)
+    check_entries([entry])
+    with pytest.raises(RequestError, match=r"chunk 1000: dropped is 1; only run\.script can drop chunks"):
+        check_live_entries([entry])
+
+
+def test_what_counts_from_the_next_chunk_stays_in_the_range_of_chunks():
+    timeline = Timeline([TimelineEntry(chunk=5, prompt="a")])
+    timeline.take(0)
+    with pytest.raises(RequestError, match="chunk 2147483647 after chunk 2 is 2147483649; at most 2147483647"):
+        timeline.replace([TimelineEntry(chunk=MAX_CHUNK, prompt="a")], relative=True)
+    assert [entry.chunk for entry in timeline.from_chunk(0)] == [5]
 
 
 def test_a_blend_is_named_by_its_weights():

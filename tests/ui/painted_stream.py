@@ -18,7 +18,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.stage0.validation import check_entries, label, parse_update
+from pp1_orchestrator.stage0.validation import check_live_entries, label, parse_update
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
 from tests.server.conftest import make_clips
@@ -80,8 +80,11 @@ class PaintedStream:
             self.paused = command.action == "pause"
         self.events.publish("control", action=command.action, value=command.value)
 
+    def end_updates(self) -> None:
+        """A restart of the server does not end it."""
+
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
-        check_entries(entries)
+        check_live_entries(entries)
         soonest = self._planned.replace(entries, relative)
         first = soonest if relative else 0
         self.events.publish("timeline", entries=len(entries), first_chunk=first)

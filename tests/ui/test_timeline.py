@@ -82,7 +82,7 @@ def test_the_form_adds_a_whole_blend(table, site):
     planned(site, 0)
 
 
-def test_an_exported_file_can_be_imported(table, tmp_path):
+def test_an_exported_file_can_be_imported(table, site, tmp_path):
     entries = [
         {"chunk": 0, "prompt": "a red circle", "transition": {"method": "slerp", "steps": 5}},
         {"chunk": 6, "prompts": [{"text": "a", "weight": 2}, {"text": "b", "weight": 1}], "blend": "slerp"},
@@ -97,6 +97,11 @@ def test_an_exported_file_can_be_imported(table, tmp_path):
     assert download.value.suggested_filename == "timeline.json"
     download.value.save_as(tmp_path / "timeline.json")
     assert json.loads((tmp_path / "timeline.json").read_text()) == {"entries": entries}
+    table.page.click("#pp1-run")
+    planned(site, 3)  # a running stream drops no chunks: that part of a recording is left out
+    assert [entry.dropped for entry in site.stream.timeline()] == [0, 0, 0]
+    table.page.click("#pp1-clear")
+    planned(site, 0)
     assert table.complaints == []
 
 

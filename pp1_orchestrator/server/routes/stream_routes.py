@@ -41,7 +41,9 @@ def stream_routes(
         """Configuration, prompt, seed, figures and processes."""
         return stream.state() | {"viewers": peers.count, "clip": clips.newest(), "lease": lease.state()}
 
-    @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **changes)
+    prompts: dict[str, Any] = changes | {"responses": errors(409, 503, *BODY_ERRORS)}
+
+    @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **prompts)
     async def prompt(
         update: Annotated[schemas.PromptUpdate, Body(openapi_examples=PROMPTS)],
     ) -> schemas.PromptAccepted:
