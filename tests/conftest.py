@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("again", range(times))
 
 
-FIRST = ("ui", "fault", "system", "frozen", "media")
+FIRST = ("chaos", "ui", "fault", "system", "frozen", "media")
 """Folders whose tests run long. They come first: no worker is left with one when the others have nothing to do."""
 
 

@@ -8,8 +8,11 @@ from typing import Any
 __all__ = ["mount_panel"]
 
 
-def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
-    """Add the page at `/` to a FastAPI application that has its own routes already. The numbers bound the form."""
+def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> set[str]:
+    """Add the page at `/` to a FastAPI application that has its own routes already. The numbers bound the form.
+
+    Returns the paths of the page's files.
+    """
     from pp1_orchestrator.ui.panel import mount
 
-    mount(app, max_prompts, max_prompt_chars, max_transition_steps)
+    return mount(app, max_prompts, max_prompt_chars, max_transition_steps)

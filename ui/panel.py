@@ -3,9 +3,11 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
 from gradio.themes import Base
 
 from pp1_orchestrator.ui import markup
@@ -44,11 +46,19 @@ def build(max_prompts: int, max_prompt_chars: int, max_transition_steps: int) ->
     return blocks
 
 
-def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
-    """Add the page at `/`, without sharing, API pages, files, statistics or anything from the internet."""
+def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> set[str]:
+    """Add the page at `/`, without sharing, API pages, files, statistics or anything from the internet.
+
+    Returns the paths of its files.
+    """
     with ThreadPoolExecutor(1) as thread:  # a loop may be running in this thread
         blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
         thread.submit(asyncio.run, _mount(app, blocks)).result()
+    return _files("/assets", BUILD_PATH_LIB) | _files("/static", STATIC_PATH_LIB)
+
+
+def _files(prefix: str, folder: str) -> set[str]:
+    return {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in Path(folder).rglob("*") if path.is_file()}
 
 
 async def _mount(app: Any, blocks: gr.Blocks) -> None:

@@ -3,6 +3,7 @@
 python -m benchmarks.chaos                       # all of them, printed
 python -m benchmarks.chaos --out benchmarks/CHAOS.md
 python -m benchmarks.chaos --smoke               # two kills and a short flood
+python -m benchmarks.chaos --schedules 200       # random schedules of faults instead; --first: the first seed
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks.chaos.report import (
     table,
 )
 from benchmarks.chaos.scene import CHOICES, Scene, scene
+from benchmarks.chaos.schedules import broken, play
 from benchmarks.chaos.shutdowns import kill_rank0, kill_while_draining
 from benchmarks.machine import describe
 
@@ -87,11 +89,31 @@ def run(smoke: bool) -> str:
     return document(about, tables)
 
 
+def run_schedules(seeds: range) -> int:
+    """Play them on one program, and print a line for each. 1 when an invariant did not hold."""
+    wrong = 0
+    with tempfile.TemporaryDirectory() as name, scene(Path(name) / "mesh") as found:
+        for seed in seeds:
+            found.settle()
+            played = play(found, seed)
+            lines = broken(found, played)
+            wrong += bool(lines)
+            sys.stdout.write(f"seed {seed}: {'; '.join(lines) or 'held'} ({', '.join(played.acts)})\n")
+            sys.stdout.flush()
+        code, left = found.end()
+    sys.stdout.write(f"{len(seeds) - wrong} of {len(seeds)} held; exit code {code}, left: {left or 'nothing'}\n")
+    return int(wrong > 0 or code != 0 or bool(left))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="two kills and a short flood")
+    parser.add_argument("--schedules", type=int, metavar="N", help="so many random schedules instead")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="of the first schedule")
     parser.add_argument("--out", type=Path, help="a file for the tables")
     options = parser.parse_args()
+    if options.schedules:
+        sys.exit(run_schedules(range(options.first, options.first + options.schedules)))
     text = run(options.smoke)
     sys.stdout.write(text)
     if options.out is not None:

@@ -10,7 +10,7 @@ from pp1_orchestrator.app.bench import write_results
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.errors import ConfigError, Stage0Error
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
@@ -20,7 +20,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.processes.process_tuning import tune_gc
+from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
 from pp1_orchestrator.processes.signals import on_signals
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
@@ -34,10 +34,14 @@ from pp1_orchestrator.types import Clip
 from pp1_orchestrator.ui import mount_panel
 
 log = logging.getLogger(__name__)
+LEAST_FILES = 256
+"""Open files of rank 0: some 60 of its own, ten for each rank and each viewer's sockets, the rest for connections."""
 
 
 def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
     """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
+    if (files := raise_file_limit()) < LEAST_FILES:
+        raise ConfigError(f"ulimit -n: {files} open files are too few to serve; at least {LEAST_FILES} must be allowed")
     instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
     web = Web(settings, instruments, out)
     with ExitStack() as opened:

@@ -16,8 +16,15 @@ import msgspec
 from pp1_orchestrator.config.schema import LogSettings
 
 IDS = ("generation", "chunk", "call_id", "epoch", "update")
-PROMPT = "prompt"
+PROMPT, PASSES = "prompt", "passes"
 REPORT_EVERY_S = 60.0
+STRANGERS = (
+    "aioice", "aiortc", "asyncio", "gradio", "py.warnings", "uvicorn",
+    "pp1_orchestrator.media", "pp1_orchestrator.server", "pp1_orchestrator.stage0.prompt_queue",
+)  # fmt: skip
+"""Loggers of code that clients can make log."""
+LINES_A_MINUTE = 60
+"""Of one kind below WARNING; above it is one."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -55,6 +62,48 @@ class FileErrorReport:
         if now_s - self._last_s >= REPORT_EVERY_S and sys.__stderr__ is not None:
             self._last_s = now_s
             sys.__stderr__.write(f"{self._path} can't be written: {error}\n")
+
+
+class FloodFilter(logging.Filter):
+    """Lets few lines of one kind a minute through, of those that a stranger can cause. One for all handlers.
+
+    A kind is a place in the code, and that where an error was raised: texts may be a client's. clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._counts: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(STRANGERS):
+            return True
+        if PASSES not in record.__dict__:  # the next handler gets the same record
+            record.__dict__[PASSES] = self._count(record)
+        return record.__dict__[PASSES]
+
+    def _count(self, record: logging.LogRecord) -> bool:
+        kind, now_s = _kind_of(record), self._clock()
+        since_s, count = self._counts.get(kind, (now_s, 0))
+        if now_s - since_s >= REPORT_EVERY_S:
+            since_s, count = now_s, 0
+        self._counts[kind] = since_s, count + 1
+        return count < (1 if record.levelno >= logging.WARNING else LINES_A_MINUTE)
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[object, ...]:
+    link = record.exc_info[2] if record.exc_info else None
+    raised = None
+    while link is not None:
+        raised, link = (link.tb_frame.f_code.co_filename, link.tb_lineno), link.tb_next
+    return record.pathname, record.lineno, raised
+
+
+def limit_floods() -> None:
+    """Install one `FloodFilter` for all handlers."""
+    flood_filter = FloodFilter()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(flood_filter)
 
 
 def limit_file_errors() -> None:

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import resource
+import sys
 from collections.abc import Iterable
 
 import psutil
@@ -15,6 +16,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """From malloc.h."""
 GC_THRESHOLDS = (700, 10, 2)
 """Python's are 700, 10, 10: full collections are more frequent, and short because the heap is frozen."""
+
+
+def raise_file_limit() -> int:
+    """Raise the limit on open files of this process, and of those that it starts, to the hard one. Returns it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def limit_threads(count: int) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,8 +20,8 @@ from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
 from pp1_orchestrator.server.path_allowlist import PathAllowlist
-from pp1_orchestrator.server.rate_limit import RateLimit
-from pp1_orchestrator.server.requests import BodyLimit, explain
+from pp1_orchestrator.server.rate_limit import RateLimits
+from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
@@ -35,7 +35,8 @@ from pp1_orchestrator.server.sse import EventStreams, event_routes
 from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
 
 log = logging.getLogger(__name__)
-MountPanel = Callable[[FastAPI, int, int, int], None]
+MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
+"""Adds the page, and returns the paths of its files."""
 
 
 def create_app(
@@ -81,9 +82,10 @@ def create_app(
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
-    app.add_middleware(PathAllowlist, routes=[route for router in (*routers, liveness) for route in router.routes])
-    app.add_middleware(BodyLimit, limits=settings.limits)
-    app.add_middleware(RateLimit, limits=settings.limits, on_limited=on_limited)
+    app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
+    files: set[str] = set()
+    routes = [route for router in (*routers, liveness) for route in router.routes]
+    app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
@@ -93,7 +95,7 @@ def create_app(
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
     app.include_router(liveness, responses=errors(403))
     if mount_panel is not None:
-        mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
+        files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
 
 

@@ -7,6 +7,7 @@ right one.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -23,8 +24,8 @@ COOKIE = "pp1_session"
 OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-WATCHING = "/whep"
-"""The only path at which the view token permits POST and DELETE: a viewer's own session."""
+WATCHING = re.compile("/whep(/[^/]+)?")
+"""The only paths at which the view token permits POST and DELETE: a viewer's own session."""
 ONLY_WATCH = "this token is for watching; to change anything, serving.token is needed"
 HARDENING: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -59,6 +60,8 @@ class AccessGuard:
             await send(message)
 
         refusal = self._refusal(scope)
+        if refusal is not None:
+            refusal.headers["Connection"] = "close"  # else one connection could ask again and again without a pause
         await (refusal or self._app)(scope, receive, hardened)
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -87,7 +90,7 @@ class AccessGuard:
             return too_often("wrong tokens", self._guesses.rate, wait_s)
         may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
         if may_change is not None:
-            may = may_change or method in SAFE_METHODS or path.startswith(WATCHING)
+            may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
         if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
             return _set_session_cookie(offered, scope)

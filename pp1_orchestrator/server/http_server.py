@@ -1,49 +1,18 @@
-"""Runs the application with uvicorn: a deadline for request headers, a quick shutdown, signals left to the caller."""
+"""Runs the application with uvicorn: connections of its own, a quick shutdown, signals left to the caller."""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from pp1_orchestrator.server.connections import Connections, HttpConnection
+from pp1_orchestrator.server.listener import Listener, places
 from pp1_orchestrator.server.server_settings import Limits
 
-
-class HeaderTimeoutProtocol(H11Protocol):
-    """Closes a connection whose headers are not complete within `timeout_keep_alive` seconds.
-
-    uvicorn applies this limit only between two requests; a connection that never sends one would stay open forever.
-    """
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        self._update_deadline()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._update_deadline()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_deadline()
-        super().connection_lost(exc)
-
-    def _update_deadline(self) -> None:
-        """Start the deadline while headers are incomplete, and cancel it when they are complete."""
-        if self.conn.their_state is not h11.IDLE:
-            self._cancel_deadline()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
-
-    def _cancel_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+LATE_TICKS = 5
+"""uvicorn ticks every 0.1 s."""
 
 
 class HttpServer(uvicorn.Server):
@@ -58,25 +27,32 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",
-                http=HeaderTimeoutProtocol,
+                log_config=None,
                 timeout_keep_alive=limits.header_s,
                 h11_max_incomplete_event_size=limits.header_bytes,
-                limit_concurrency=limits.connections,
                 timeout_graceful_shutdown=limits.shutdown_s,
             )
         )
-        self._app, self._on_started = app, on_started
+        self._app, self._limits, self._on_started = app, limits, on_started
 
     def stop(self) -> None:
         """Make the server end soon. Thread-safe."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
         if self.started:
+            self._connections = Connections(self._limits, places(self._limits.connections))
+            self._listener = Listener(sockets or [], self._make_connection, self._connections.make_room)
             self._on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LATE_TICKS == 0:
+            self._connections.end_late()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._listener.close()
         await self._app.state.drain()
         await super().shutdown(sockets)
 
@@ -84,3 +60,6 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """Captures none: the caller has handlers that call `stop`."""
         yield
+
+    def _make_connection(self) -> HttpConnection:
+        return HttpConnection(self._connections, self.config, self.server_state, self.lifespan.state)

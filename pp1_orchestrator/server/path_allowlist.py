@@ -1,6 +1,6 @@
 """An allowlist of paths. Gradio adds dozens of routes for uploads, files, proxies and queues; the page needs none."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
@@ -9,13 +9,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 
 PAGE_PATHS = frozenset({"/", "/theme.css", "/favicon.ico"})
-PAGE_PREFIXES = ("/assets/", "/static/")
 
 
 class PathAllowlist:
-    """ASGI middleware: 404 for paths that are neither the page's nor in `routes`, 405 for methods they do not have."""
+    """ASGI middleware: 404 for paths that are neither the page's nor in `routes`, 405 for methods they do not have.
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+    files: paths of the page's files.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], files: Set[str]) -> None:
+        self._files = files
         self._app, self._routes = app, [route for route in routes if isinstance(route, APIRoute)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,6 +34,6 @@ class PathAllowlist:
         await app(scope, receive, send)
 
     def _methods(self, path: str) -> set[str]:
-        if path in PAGE_PATHS or path.startswith(PAGE_PREFIXES):
+        if path in PAGE_PATHS or path in self._files:
             return {"GET", "HEAD"}
-        return {method for route in self._routes if route.path_regex.match(path) for method in route.methods or ()}
+        return {method for route in self._routes if route.path_regex.fullmatch(path) for method in route.methods or ()}

@@ -5,27 +5,19 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.server_settings import Limits, Rate
 from pp1_orchestrator.types import Limited
 
+Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
+MARK = "limited"
 NETWORK_BITS = 64
 """Prefix length of the IPv6 network that counts as one client: a client usually controls all of it."""
-LIMITED: Mapping[tuple[str, str], Limited] = {
-    ("POST", "/whep"): "offers",
-    ("POST", "/api/prompt"): "prompts",
-    ("POST", "/api/control"): "changes",
-    ("PUT", "/api/timeline"): "changes",
-    ("DELETE", "/api/timeline"): "changes",
-    ("POST", "/api/clips"): "changes",
-    ("POST", "/api/lease"): "changes",
-    ("DELETE", "/api/lease"): "changes",
-    ("POST", "/api/lease/handover"): "changes",
-}
 
 
 def client_of(scope: Scope) -> str:
@@ -78,21 +70,31 @@ def too_often(what: str, rate: Rate, wait_s: float) -> Response:
     return error_reply(line, 429, {"Retry-After": str(math.ceil(wait_s))})
 
 
-class RateLimit:
-    """ASGI middleware: 429 above a rate."""
+def limited(kind: Limited) -> Callable[[Endpoint], Endpoint]:
+    """Mark the function of a route: its rate is checked before anything of the request is read."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, on_limited: Callable[[Limited], None]) -> None:
-        self._app, self._on_limited = app, on_limited
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.__dict__[MARK] = kind
+        return endpoint
+
+    return mark
+
+
+class RateLimits:
+    """The rates of each client. on_limited: called for each request that is refused."""
+
+    def __init__(self, limits: Limits, on_limited: Callable[[Limited], None]) -> None:
+        self._on_limited = on_limited
         self._buckets: Mapping[Limited, Buckets] = {
             "offers": Buckets(limits.offers, limits.clients),
             "prompts": Buckets(limits.prompt_updates, limits.clients),
             "changes": Buckets(limits.changes, limits.clients),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = LIMITED.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        wait_s = self._buckets[kind].wait_s(client_of(scope)) if kind is not None else 0.0
-        if kind is None or wait_s == 0:
-            return await self._app(scope, receive, send)
+    def refusal(self, endpoint: object, scope: Scope) -> Response | None:
+        """429 if the client of a request has asked for this too often."""
+        kind: Limited | None = getattr(endpoint, MARK, None)
+        if kind is None or (wait_s := self._buckets[kind].wait_s(client_of(scope))) == 0:
+            return None
         self._on_limited(kind)
-        await too_often(kind, self._buckets[kind].rate, wait_s)(scope, receive, send)
+        return too_often(kind, self._buckets[kind].rate, wait_s)

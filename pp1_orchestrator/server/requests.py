@@ -9,12 +9,10 @@ import msgspec
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
+from pp1_orchestrator.server.responses import MAX_ECHO_CHARS
 from pp1_orchestrator.server.server_settings import Limits
 
 JSON_TYPES: Mapping[object, str] = {type(None): "null", list: "array", dict: "object"}
@@ -31,46 +29,16 @@ EXPECTED: Mapping[str, str] = {
 """pydantic's type errors, and the type that each of them asks for."""
 
 
-class BodyLimit:
-    """ASGI middleware: reads the whole body, with or without a declared length, or answers 413 or 408."""
-
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self._app, self._limits = app, limits
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            return await self._app(scope, receive, send)
-        try:
-            body = await asyncio.wait_for(self._read(scope, receive), self._limits.body_s)
-        except RequestError as error:
-            return await error_reply(str(error), error.status)(scope, receive, send)
-        except ClientDisconnect:
-            return await error_reply("the client went away", 400)(scope, receive, send)
-        except TimeoutError:
-            reply = error_reply(f"the body did not arrive within {self._limits.body_s:g} s", 408)
-            return await reply(scope, receive, send)
-        replay: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replayed() -> Message:
-            return replay.pop() if replay else await receive()
-
-        await self._app(scope, replayed, send)
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        declared = Headers(scope=scope).get("content-length", "0")
-        self._check(int(declared) if declared.isdecimal() else 0)
-        body = bytearray()
-        async for part in Request(scope, receive).stream():
-            body += part
-            self._check(len(body))
-        return bytes(body)
-
-    def _check(self, size: int) -> None:
-        if size > self._limits.body_bytes:
-            raise RequestError(f"the body is longer than {self._limits.body_bytes} bytes", status=413)
-
-
 class _StrictRequest(Request):
+    async def read(self, limits: Limits) -> None:
+        """Read the whole body, with or without a declared length. Raises RequestError 413, 408 or 400."""
+        try:
+            self._body = await asyncio.wait_for(self._read(limits.body_bytes), limits.body_s)
+        except ClientDisconnect:
+            raise RequestError("the client went away", status=400) from None
+        except TimeoutError:
+            raise RequestError(f"the body did not arrive within {limits.body_s:g} s", status=408) from None
+
     async def json(self) -> Any:
         """Unlike Python's own parser, msgspec refuses NaN and strings that can't be encoded as UTF-8."""
         try:
@@ -80,22 +48,41 @@ class _StrictRequest(Request):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HTTPException(400, f"the body is not JSON: {error}") from error
 
+    async def _read(self, longest: int) -> bytes:
+        declared, body = self.headers.get("content-length", "0"), bytearray()
+        _check_length(int(declared) if declared.isdecimal() else 0, longest)
+        async for part in self.stream():
+            body += part
+            _check_length(len(body), longest)
+        return bytes(body)
+
 
 class StrictRoute(APIRoute):
-    """A route whose body must be valid JSON, or of the media type of its `Body`, and declared as such (else 415)."""
+    """A route whose rate, body length and time are limited, and whose body must be valid JSON, or of the media type of
+    its `Body`, and declared as such (else 415). The limits hang on the route: no way of writing a path avoids them."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handle, endpoint = super().get_route_handler(), self.endpoint
         expected = getattr(self.body_field and self.body_field.field_info, "media_type", None)
 
         async def handle_strictly(request: Request) -> Response:
+            if (refusal := request.app.state.rates.refusal(endpoint, request.scope)) is not None:
+                return refusal
+            strict = _StrictRequest(request.scope, request.receive)
+            if request.method not in ("GET", "HEAD"):
+                await strict.read(request.app.state.limits)
             given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if expected is not None and given != expected:
                 what = f"is {given[:MAX_ECHO_CHARS]}" if given else "is missing"
                 raise RequestError(f"Content-Type {what}; it must be {expected}", status=415)
-            return await handle(_StrictRequest(request.scope, request.receive))
+            return await handle(strict)
 
         return handle_strictly
+
+
+def _check_length(length: int, longest: int) -> None:
+    if length > longest:
+        raise RequestError(f"the body is longer than {longest} bytes", status=413)
 
 
 def explain(invalid: RequestValidationError) -> RequestError:

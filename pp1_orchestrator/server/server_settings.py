@@ -23,8 +23,17 @@ class Limits:
     header_bytes: int = 16 * 1024
     header_s: int = 5
     event_streams: int = 32
+    event_streams_per_client: int = 16
     heartbeat_s: float = 5.0
     connections: int = 256
+    """Fewer where the limit on open files is low."""
+    connections_per_client: int = 64
+    """Loopback is not limited: a proxy there speaks for many."""
+    spare_connections: int = 16
+    """Beyond `connections`, for health alone."""
+    answer_s: float = 10.0
+    answer_bytes_s: float = 16 * 1024.0
+    """What has been written may wait for its client for `answer_s`, and for the time that it takes at this rate."""
     offers: Rate = Rate(2, 16)
     prompt_updates: Rate = Rate(2, 20)
     changes: Rate = Rate(5, 40)

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import Event, EventBus
 from pp1_orchestrator.server.openapi import EVENTS, Responses, content, errors
+from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.server_settings import Limits
 
 OPENING = "retry: 1000\n: the stream's events follow\n\n"
@@ -29,16 +30,20 @@ class EventStreams:
 
     def __init__(self, bus: EventBus, limits: Limits) -> None:
         self._bus, self._limits = bus, limits
-        self._wakes: WeakSet[asyncio.Event] = WeakSet()
-        """One for each open stream. Weak: a stream whose client leaves before it starts is only garbage-collected."""
+        self._wakes: WeakKeyDictionary[asyncio.Event, str] = WeakKeyDictionary()
+        """One for each open stream, with its client. Weak: a stream whose client leaves before it starts is only
+        garbage-collected."""
         self._closing = False
 
-    def open(self) -> AsyncIterator[str]:
-        """Events from now on, for a new client. Raises RequestError 503 when too many streams are open."""
+    def open(self, client: str = "") -> AsyncIterator[str]:
+        """Events from now on, for a new stream. Raises RequestError 503 when too many are open."""
+        share = self._limits.event_streams_per_client
+        if list(self._wakes.values()).count(client) >= share:
+            raise RequestError(f"at most {share} event streams of one address are open", status=503)
         if len(self._wakes) >= self._limits.event_streams or self._closing:
             raise RequestError(f"at most {self._limits.event_streams} event streams are open", status=503)
         wake = asyncio.Event()
-        self._wakes.add(wake)  # here, because other clients may come before this stream starts
+        self._wakes[wake] = client  # here, because other clients may come before this stream starts
         return self._stream(wake)
 
     def close_all(self) -> None:
@@ -72,7 +77,7 @@ class EventStreams:
                 if not wake.is_set():
                     yield HEARTBEAT
         finally:
-            self._wakes.discard(wake)
+            self._wakes.pop(wake, None)
             self._bus.unsubscribe(subscription)
 
 
@@ -81,12 +86,12 @@ def event_routes(streams: EventStreams) -> APIRouter:
     router = APIRouter(tags=["stream"])
 
     @router.get("/api/events", summary="Follow what happens", response_class=Response, responses=EVENT_STREAM)
-    async def follow() -> Response:
+    async def follow(request: Request) -> Response:
         """`event` names the kind of event. `data` is one line of JSON that fits the schema with that `event`:
         PromptAcceptedEvent, Applied, Visible, Superseded, Failed, ControlApplied, TimelineReplaced, LeaseChanged,
         ClipChanged, Epoch, RankState, Restarting or Restarted. Only events after the request are sent. A client that
         reads too slowly loses the oldest ones."""
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(streams.open(), media_type=EVENTS, headers=headers)
+        return StreamingResponse(streams.open(client_of(request.scope)), media_type=EVENTS, headers=headers)
 
     return router

@@ -57,14 +57,14 @@ def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.Simpl
 
 
 class Listening:
-    """An application that listens on 127.0.0.1, by default on a free port, in its own thread."""
+    """An application that listens, by default on 127.0.0.1 and a free port, in its own thread."""
 
-    def __init__(self, app, port: int = 0) -> None:
-        socket = bind("127.0.0.1", port)
+    def __init__(self, app, port: int = 0, limits: Limits = LIMITS, host: str = "127.0.0.1") -> None:
+        socket = bind(host, port)
         self.port = socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         started = threading.Event()
-        self.server = HttpServer(app, LIMITS, started.set)
+        self.server = HttpServer(app, limits, started.set)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
         assert started.wait(120)

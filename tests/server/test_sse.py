@@ -6,12 +6,14 @@ import contextlib
 import json
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import QUEUE_LIMIT, EventBus
+from pp1_orchestrator.server.server_settings import Limits
 from pp1_orchestrator.server.sse import OPENING, EventStreams
 from tests.server.conftest import LIMITS
 from tests.timing import stopwatch
@@ -119,6 +121,22 @@ def test_an_open_stream_counts_before_it_starts_and_not_after_it_is_collected():
         return len(streams._wakes)
 
     assert asyncio.run(scene()) == 0
+
+
+def test_no_address_holds_all_streams():
+    streams = EventStreams(EventBus(), replace(LIMITS, event_streams=4, event_streams_per_client=2))
+    crowd = [streams.open("10.0.0.1") for _ in range(2)]
+    with pytest.raises(RequestError, match="at most 2 event streams of one address are open"):
+        streams.open("10.0.0.1")
+    others = [streams.open("10.0.0.2") for _ in range(2)]
+    del crowd, others
+    assert streams.open("10.0.0.1")
+
+
+def test_the_shipped_share_leaves_places_for_others():
+    limits = Limits()
+    assert limits.event_streams_per_client <= limits.event_streams / 2
+    assert limits.connections_per_client <= limits.connections / 2
 
 
 def test_open_streams_end_when_the_server_does(listening):

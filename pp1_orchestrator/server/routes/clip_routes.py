@@ -1,16 +1,19 @@
 """Routes of clips: recording what viewers see, and downloading it."""
 
 import asyncio
-from typing import Annotated, Any
+import os
+from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Body
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import BODY_ERRORS, MP4, Responses, content, errors
+from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
 
 COMMANDS: Any = {"start": {"value": {"action": "start"}}, "stop": {"value": {"action": "stop"}}}
@@ -33,6 +36,7 @@ def clip_routes(clips: ClipRecorder, may_change: Any) -> APIRouter:
         dependencies=[may_change],
         responses=errors(409, 503, *BODY_ERRORS),
     )
+    @limited("changes")
     async def record(command: Annotated[schemas.ClipCommand, Body(openapi_examples=COMMANDS)]) -> types.Clip:
         """One clip is recorded at a time, as viewers see it: in real time, pauses included. The response to a stop is
         sent when the file is complete."""
@@ -43,8 +47,24 @@ def clip_routes(clips: ClipRecorder, may_change: Any) -> APIRouter:
     async def fetch(clip_id: str) -> Response:
         """An MP4 file. Range requests are supported, so that a player can seek."""
         path = clips.file(clip_id)
-        if path is None:
+        try:
+            file = None if path is None else await asyncio.to_thread(path.open, "rb")
+        except FileNotFoundError:  # deleted since
+            file = None
+        if file is None:
             raise RequestError("there is no such clip that is ready; /api/clips lists what there is", status=404)
-        return FileResponse(path, media_type=MP4, filename=f"pp1-{clip_id}.mp4")
+        return OpenFileResponse(file, media_type=MP4, filename=f"pp1-{clip_id}.mp4")
 
     return router
+
+
+class OpenFileResponse(FileResponse):
+    """Sends a file that is open already, to its end even if it is deleted meanwhile, and closes it."""
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(f"/dev/fd/{file.fileno()}", stat_result=os.fstat(file.fileno()), **options)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)

@@ -8,6 +8,7 @@ from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.server.server_settings import Limits
 
@@ -40,6 +41,7 @@ def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
         return lease.state()
 
     @router.post("", summary="Take control, ask for it, keep it", responses=errors(409, 503, *BODY_ERRORS))
+    @limited("changes")
     async def claim(
         command: Annotated[schemas.LeaseCommand, Body(openapi_examples=COMMANDS)], key: OwnKey = None
     ) -> schemas.Lease:
@@ -51,12 +53,14 @@ def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
         return act(key, _name(command.name, limits))
 
     @router.delete("", summary="Give control back", responses=errors(408, 409, 413, 429))
+    @limited("changes")
     async def release(key: OwnKey = None) -> schemas.LeaseState:
         """Also ends waiting for it. The client that has waited longest gets control."""
         lease.release(key)
         return lease.state()
 
     @router.post("/handover", summary="Hand control over", responses=errors(409, *BODY_ERRORS))
+    @limited("changes")
     async def hand_over(
         command: Annotated[schemas.HandOver, Body(openapi_examples=HEIRS)], key: OwnKey = None
     ) -> schemas.LeaseState:

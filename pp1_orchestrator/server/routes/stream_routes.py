@@ -11,6 +11,7 @@ from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
@@ -44,6 +45,7 @@ def stream_routes(
     prompts: dict[str, Any] = changes | {"responses": errors(409, 503, *BODY_ERRORS)}
 
     @router.post("/api/prompt", summary="Show something else", response_model_exclude_defaults=True, **prompts)
+    @limited("prompts")
     async def prompt(
         update: Annotated[schemas.PromptUpdate, Body(openapi_examples=PROMPTS)],
     ) -> schemas.PromptAccepted:
@@ -53,6 +55,7 @@ def stream_routes(
         return schemas.PromptAccepted(state="accepted", id=receipt.id, truncated=receipt.truncated)
 
     @router.post("/api/control", summary="Pause, resume, cut, or set the seed", **changes)
+    @limited("changes")
     async def control(
         command: Annotated[schemas.Control, Body(openapi_examples=COMMANDS)],
     ) -> schemas.ControlAccepted:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from pp1_orchestrator import types
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
+from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.types import StreamControl
 
@@ -27,6 +28,7 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
         return _entries(stream.timeline())
 
     @router.put("/api/timeline", summary="Plan changes", dependencies=[may_change], responses=errors(409, *BODY_ERRORS))
+    @limited("changes")
     async def plan(
         timeline: Annotated[schemas.TimelineBody, Body(openapi_examples=PLANS)],
     ) -> schemas.TimelineAccepted:
@@ -38,6 +40,7 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
     @router.delete(
         "/api/timeline", summary="Plan nothing", dependencies=[may_change], responses=errors(408, 409, 413, 429)
     )
+    @limited("changes")
     async def clear() -> schemas.TimelineCleared:
         """Removes all entries that have not been reached."""
         stream.set_timeline((), relative=True)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.openapi import SDP, content, errors
-from pp1_orchestrator.server.rate_limit import client_of
+from pp1_orchestrator.server.rate_limit import client_of, limited
 from pp1_orchestrator.server.requests import StrictRoute
 
 Offer = Annotated[bytes, Body(media_type=SDP), WithJsonSchema({"type": "string", "pattern": "^v="})]
@@ -22,6 +22,7 @@ def whep_routes(peers: WhepPeers) -> APIRouter:
     router = APIRouter(route_class=StrictRoute, default_response_class=Response, tags=["video"])
 
     @router.post("/whep", status_code=201, summary="Watch", responses=ANSWER | errors(400, 408, 413, 415, 429, 503))
+    @limited("offers")
     async def watch(request: Request, offer: Offer) -> Response:
         """WHEP: the body is a WebRTC offer to receive video. The answer has all candidates; there is no trickle ICE."""
         try:

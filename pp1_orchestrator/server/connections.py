@@ -1,0 +1,158 @@
+"""Who has a place on the server, how long a connection may wait for its client, and which one makes room for another.
+
+Knows nothing of routes, except that health is answered when nothing else is.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import h11
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.server.auth import OPEN_PATHS
+from pp1_orchestrator.server.rate_limit import client_of
+from pp1_orchestrator.server.responses import error_reply
+from pp1_orchestrator.server.server_settings import Limits
+
+log = logging.getLogger(__name__)
+CLOSE = {"Connection": "close"}
+
+
+class Connections:
+    """All open connections. Belongs to one event loop.
+
+    places: how many may be open. A new one above that takes the place of the connection that has waited longest for its
+    client: one without a request before one whose client does not read or send. If all others are being worked for, the
+    new one is asked for its health request only, and so are at most `limits.spare_connections` like it.
+    """
+
+    def __init__(self, limits: Limits, places: int) -> None:
+        self.limits, self._most = limits, places
+        self._placed: dict[HttpConnection, str] = {}
+        """Each connection with its client, oldest first."""
+        self._spare: dict[HttpConnection, None] = {}
+
+    def add(self, connection: "HttpConnection", client: str) -> bool:
+        """False if there is no place: the connection may only ask for health."""
+        share = None if is_loopback_host(client) else self.limits.connections_per_client
+        own = [other for other, owner in self._placed.items() if owner == client]
+        is_over_share = share is not None and len(own) >= share
+        if (is_over_share or len(self._placed) >= self._most) and not self.make_room(own if is_over_share else None):
+            if len(self._spare) >= self.limits.spare_connections:
+                oldest = next(iter(self._spare))
+                self.remove(oldest)
+                oldest.end()
+            self._spare[connection] = None
+            return False
+        self._placed[connection] = client
+        return True
+
+    def make_room(self, among: "list[HttpConnection] | None" = None) -> bool:
+        """End the connection that has waited longest. False if none waits."""
+        waiting = [
+            (*wait, number, connection)
+            for number, connection in enumerate(self._placed if among is None else among)
+            if (wait := connection.waits_since()) is not None
+        ]
+        if not waiting:
+            log.warning("all %d places for connections are taken: a new one may only ask for health", self._most)
+            return False
+        log.warning("all places for connections are taken: those that have waited longest for their client make room")
+        longest = min(waiting)[-1]
+        self.remove(longest)
+        longest.end()
+        return True
+
+    def remove(self, connection: "HttpConnection") -> None:
+        self._placed.pop(connection, None)
+        self._spare.pop(connection, None)
+
+    def end_late(self) -> None:
+        """End connections whose client has made the server wait too long. Call it a few times a second."""
+        for connection in [*self._placed, *self._spare]:
+            connection.end_if_late()
+
+
+class HttpConnection(H11Protocol):
+    """uvicorn's connection, with deadlines for what uvicorn waits for without an end: complete headers, the rest of a
+    body that has been answered already, and a client that does not take its answer."""
+
+    def __init__(self, connections: Connections, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, state, app_state)
+        self._connections = connections
+        self._since_s = self.loop.time()
+        """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
+        self._blocked: tuple[float, int] | None = None
+        """Since when the client has not taken its answer, and how many bytes of it were left then."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        if not self._connections.add(self, client_of({"client": self.client})):
+            self.app = only_health(self.app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        was_idle = self._is_idle
+        super().data_received(data)
+        if was_idle and not self._is_idle:
+            self._since_s = self.loop.time()
+
+    def on_response_complete(self) -> None:
+        self._since_s = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self._since_s = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._blocked = None
+        super().resume_writing()
+
+    def waits_since(self) -> tuple[bool, float] | None:
+        """Whether there is a request, and since when its client has been waited for. None if it is not waited for."""
+        if self._is_idle:
+            return False, self._since_s
+        if self.flow.write_paused or self.conn.their_state is h11.SEND_BODY:
+            return True, self._since_s
+        return None
+
+    def end(self) -> None:
+        """Close now, without waiting for the client to take what is left for it."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def end_if_late(self) -> None:
+        limits, now_s = self._connections.limits, self.loop.time()
+        if self.flow.write_paused or self.transport.is_closing():
+            self._blocked = self._blocked or (now_s, self.transport.get_write_buffer_size())
+            since_s, left_bytes = self._blocked
+            if now_s - since_s > limits.answer_s + left_bytes / limits.answer_bytes_s:
+                self.transport.abort()
+        elif self._is_idle and now_s - self._since_s > limits.header_s:
+            self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Nothing is being answered. The rest of a body may still come that nobody waits for."""
+        return not self.cycle or self.cycle.response_complete
+
+
+def only_health(app: ASGIApp) -> ASGIApp:
+    """503 for all other paths."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = error_reply("all connections of the server are in use", 503, CLOSE)
+        await (app if scope["path"] in OPEN_PATHS else refusal)(scope, receive, send)
+
+    return answer

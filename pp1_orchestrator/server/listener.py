@@ -1,0 +1,79 @@
+"""Accepts connections, a few in each round of the event loop, so that a crowd of new ones holds nothing else up.
+
+asyncio's own server accepts as many as its backlog has. When no descriptor is left, it tries as often, and logs each.
+"""
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import Callable
+
+import psutil
+
+log = logging.getLogger(__name__)
+BACKLOG = 1024
+ACCEPTS_A_ROUND = 16
+RETRY_S = 0.1
+SPARE_DESCRIPTORS = 96
+"""Kept for the program's own needs: a new mesh, viewers, clips, stack dumps."""
+DESCRIPTORS_A_CONNECTION = 3
+"""Its socket, a file that is sent, and room for error."""
+LEAST_PLACES = 8
+
+
+def places(wanted: int) -> int:
+    """How many connections may be open: `wanted`, or what the limit on open files leaves for them."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return wanted
+    free = limit - psutil.Process().num_fds() - SPARE_DESCRIPTORS
+    return min(wanted, max(LEAST_PLACES, free // DESCRIPTORS_A_CONNECTION))
+
+
+class Listener:
+    """Accepts from bound sockets until closed. It closes none of them.
+
+    make_room: called when no descriptor is left for a connection.
+    """
+
+    def __init__(
+        self, sockets: list[socket.socket], make: Callable[[], asyncio.Protocol], make_room: Callable[[], object]
+    ) -> None:
+        self._loop, self._make, self._make_room = asyncio.get_running_loop(), make, make_room
+        self._sockets = sockets
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+        for listener in sockets:
+            listener.setblocking(False)
+            listener.listen(BACKLOG)
+        self._resume()
+
+    def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._pause()
+
+    def _resume(self) -> None:
+        for listener in self._sockets:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _pause(self) -> None:
+        for listener in self._sockets:
+            self._loop.remove_reader(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_A_ROUND):
+            try:
+                accepted, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor or no memory is left
+                log.warning("no connection can be accepted: %s", error.strerror)
+                self._make_room()
+                self._pause()
+                self._retry = self._loop.call_later(RETRY_S, self._resume)
+                return
+            task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)

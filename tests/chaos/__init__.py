@@ -1,0 +1,1 @@
+"""Random schedules of faults, and what must hold after each."""
