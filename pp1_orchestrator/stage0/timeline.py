@@ -94,9 +94,8 @@ class _ScriptLoader(yaml.SafeLoader):
     """Takes no aliases: with them, a few hundred bytes can stand for any number of entries."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: yaml.Event = self.peek_event()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias", problem_mark=event.start_mark)
+        if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
+            raise yaml.YAMLError("an alias")
         return super().compose_node(parent, index)
 
 

@@ -71,11 +71,13 @@ def fuzz_one(data: bytes) -> None:
         (folder / name).write_bytes(content)
         options: list[Any] = ["--lora", folder / LORA] if name == LORA else []
         cache = DigestCache(Path(temporary, "digests.json"), min_bytes=0)
-        _try(lambda: check_folder(folder))
-        _try(lambda: check_manifest(source, digests=True))
-        _try(lambda: fingerprint(source, cache))
-        _try(lambda: _read_all(source))
-        _try(lambda: convert(parser().parse_args([str(part) for part in (source, Path(temporary, "to"), *options)])))
+        _check_refusal(lambda: check_folder(folder))
+        _check_refusal(lambda: check_manifest(source, digests=True))
+        _check_refusal(lambda: fingerprint(source, cache))
+        _check_refusal(lambda: _read_all(source))
+        _check_refusal(
+            lambda: convert(parser().parse_args([str(part) for part in (source, Path(temporary, "to"), *options)]))
+        )
 
 
 def _read_all(source: Path) -> None:
@@ -84,7 +86,7 @@ def _read_all(source: Path) -> None:
         weights.read(key)
 
 
-def _try(act: Callable[[], Any]) -> None:
+def _check_refusal(act: Callable[[], Any]) -> None:
     try:
         act()
     except (OSError, ValueError) as error:
