@@ -15,6 +15,7 @@ import pylibsrtp
 from aioice import stun
 from aiortc import rtp
 
+from pp1_orchestrator.media.media_settings import PeerLimits
 from tests.fuzz.event_loop import PersistentLoop
 from tests.fuzz.oracle import Finding
 from tests.media.test_whep import Stream
@@ -28,6 +29,8 @@ MOST, TURNS = 60, 5
 SENT_BYTES = 1_500_000 // 8 * 2
 """By one viewer's transport because of one input: its stream, and as much again, for a second."""
 WAIT_S = 120
+PATIENT = PeerLimits(connect_s=WAIT_S, rest_s=WAIT_S / 2, silent_s=WAIT_S)
+"""No viewer is ended because the machine is busy."""
 
 
 class Scene:
@@ -35,7 +38,7 @@ class Scene:
 
     def __init__(self) -> None:
         self._loop = PersistentLoop()
-        self._stream = Stream()
+        self._stream = Stream(PATIENT)
         self._context = self._stream.running()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._loop.run(self._start())
