@@ -2,7 +2,7 @@
 # Settings go in ARGS: make run ARGS="serving.port=7000 overlap=sync"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow lint types unit coverage docs package sbom clean
+.PHONY: help run test slow fuzz lint types unit coverage docs package sbom clean
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARGS ?=
@@ -22,6 +22,12 @@ test: ## set up, then lint, types and all tests but the slow ones
 slow: ## set up, then the tests that take long by their nature
 	@scripts/setup.sh test
 	@MARK=slow scripts/unit.sh $(PYTEST_ARGS)
+
+TARGET ?= offers
+SECONDS ?= 60
+fuzz: ## set up, then TARGET=… (a file in tests/fuzz/targets) under inputs without end, for SECONDS=…
+	@scripts/setup.sh test
+	@python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
 
 lint: ## style, formatting and import rules
 	@ruff check .

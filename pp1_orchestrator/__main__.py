@@ -82,6 +82,10 @@ def main() -> int:
     if "--version" in sys.argv[1:]:  # Hydra would tell its own
         sys.stdout.write(f"pp1_orchestrator {__version__}\n")
         return 0
+    try:
+        Path.cwd()
+    except OSError as error:
+        return report(ConfigError(f"the current folder can't be used: {error.strerror}"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
         sys.argv += NO_FOLDER

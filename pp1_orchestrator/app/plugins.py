@@ -3,17 +3,20 @@
 A module is imported only if an option of these settings stands for a class in it, and after all settings are checked.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Generic, TypeVar, get_type_hints
 
 import msgspec
 
 from pp1_orchestrator.config.load_settings import describe
 from pp1_orchestrator.config.schema import ClassSettings, Settings
+from pp1_orchestrator.config.validate import CLASS
 from pp1_orchestrator.errors import ConfigError, named_line
 
 ENTRY_POINTS = {
@@ -24,6 +27,8 @@ ENTRY_POINTS = {
     "stage0": "pp1_orchestrator.decoder",
 }
 """The group of entry points of each configuration group whose options stand for a class."""
+EXTRAS = re.compile(r"\s|\[.*")
+"""What an entry point may have beside `module:Class`: spaces, and extras of its package."""
 
 T = TypeVar("T")
 
@@ -69,11 +74,13 @@ def _installed(group: str) -> Mapping[str, list[str]]:
     """The classes of installed packages by the name of their option."""
     found: dict[str, list[str]] = {}
     for point in entry_points(group=ENTRY_POINTS[group]):
-        found.setdefault(point.name, []).append(point.value)
+        found.setdefault(point.name, []).append(EXTRAS.sub("", point.value))
     return found
 
 
 def _import(where: str, path: str, base: type[T]) -> type[T]:
+    if not CLASS.fullmatch(path):
+        raise ConfigError(f"{where}: expected package.module:Class")
     module, _, name = path.partition(":")
     try:
         kind = getattr(import_module(module), name, None)
@@ -93,15 +100,32 @@ def _import(where: str, path: str, base: type[T]) -> type[T]:
 def _with_options(kind: type[T], group: str, chosen: ClassSettings) -> Callable[..., T]:
     """Makes an instance with the options of the configuration, checked, if the class has a struct `Options`."""
     wanted: object = getattr(kind, "Options", None)
-    if wanted is not None and not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
-        raise ConfigError(f"{group}={chosen.name}: {kind.__module__}:{kind.__qualname__}.Options is no msgspec.Struct")
-    names = [] if wanted is None else [field.encode_name for field in msgspec.structs.fields(wanted)]
+    if wanted is None:
+        _check_names(group, chosen, [])
+        return kind
+    where = f"{group}={chosen.name}: {kind.__module__}:{kind.__qualname__}"
+    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        raise ConfigError(f"{where}.Options is no msgspec.Struct")
+    try:
+        signature(kind).bind_partial(options=None)
+    except TypeError as error:
+        raise ConfigError(f"{where} has Options, but its __init__ has no parameter options") from error
+    return partial(kind, options=_read_options(f"{where}.Options", wanted, group, chosen))
+
+
+def _read_options(where: str, wanted: type[msgspec.Struct], group: str, chosen: ClassSettings) -> msgspec.Struct:
+    try:
+        _check_names(group, chosen, [field.encode_name for field in msgspec.structs.fields(wanted)])
+        return msgspec.convert(chosen.options, wanted)
+    except ConfigError:
+        raise
+    except msgspec.ValidationError as error:
+        raise ConfigError(describe(str(error), chosen.options, f"{group}.options")) from error
+    except Exception as error:  # a type that can't be read, or anything that its __post_init__ raises
+        raise ConfigError(f"{where}: {named_line(error)}") from error
+
+
+def _check_names(group: str, chosen: ClassSettings, names: Sequence[str]) -> None:
     for name, value in chosen.options.items():
         if name not in names:
             raise ConfigError(f"{group}.options.{name}={value}: no such option; possible: {', '.join(names) or 'none'}")
-    if wanted is None:
-        return kind
-    try:
-        return partial(kind, options=msgspec.convert(chosen.options, wanted))
-    except msgspec.ValidationError as error:
-        raise ConfigError(describe(str(error), chosen.options, f"{group}.options")) from error

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import validate
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, named_line
 from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
@@ -82,7 +82,7 @@ class Registry:
         self.overlap: Part[Overlap] = find_part(settings, "overlap", Overlap, OVERLAPS)
         self.context: Part[ContextPolicy] = find_part(settings, "context", ContextPolicy, CONTEXTS)
         self.layout: Part[Layout] = find_part(settings, "layout", Layout, LAYOUTS)
-        self.decoder = find_part(settings, "stage0", VaeLoader, VAES).make()
+        self.decoder = _make_decoder(settings)
         check_traits(self.routing.kind, RoutingTraits)
         check_traits(self.overlap.kind, OverlapTraits)
         check_traits(self.context.kind, ContextTraits)
@@ -92,6 +92,16 @@ class Registry:
             {**CONTEXTS, settings.context.name: self.context.kind},
             {settings.stage0.name: self.decoder},
         )
+
+
+def _make_decoder(settings: Settings) -> VaeLoader:
+    part = find_part(settings, "stage0", VaeLoader, VAES)
+    try:
+        return part.make()
+    except (Exception, SystemExit) as error:  # foreign code may fail in any way
+        raise ConfigError(
+            f"stage0={settings.stage0.name}: {part.kind.__name__}() failed: {named_line(error)}"
+        ) from error
 
 
 def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Registry]:

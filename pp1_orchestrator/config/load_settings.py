@@ -65,8 +65,8 @@ def one_line(error: BaseException) -> str:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
     if isinstance(error, OverrideParseException):
-        known = "=" in (error.override or "")
-        return f"{error.override}: {UNREADABLE if known else 'not a setting; expected key=value, such as run=bench'}"
+        given = " ".join((error.override or "").split())
+        return f"{given}: {UNREADABLE if '=' in given else 'not a setting; expected key=value, such as run=bench'}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
         return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"

@@ -41,7 +41,7 @@ def _check_config_json(model: ModelSettings, sizes: dict[str, int]) -> None:
         return
     try:
         beside = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from error
     for key, value in sizes.items():
         if beside.get(key, value) != value:

@@ -38,7 +38,7 @@ def _table(title: str, first: str, *columns: str) -> Table:
 def _requirements(plan: Plan) -> Iterator[RenderableType]:
     needs = plan.requirements
     schedule = " ".join(f"{step.timestep:g} (σ {step.sigma:.3g})" for step in needs.schedule)
-    table = _table(f"What {plan.config['model']} requires (replaces prepare())", "what")
+    table = _table(f"What the model {plan.config['model']} needs", "what")
     table.add_column("value")
     table.add_row("input", f"{needs.input_frames} frames per chunk" if needs.input_frames else "none: text to video")
     table.add_row("size", f"{needs.height} × {needs.width} pixels; multiples of {needs.size_multiple}")

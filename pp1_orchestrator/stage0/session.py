@@ -186,13 +186,18 @@ class Session:
                 self._make_chunks_or_recover()
                 gc.collect()  # cycles with a lost mesh's errors keep its threads and sockets alive
         except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
-            self.failure = error
-            self._parts.lifecycle.enter("failed")
-            log.error("the stream has ended: %s", named_line(error))
-            self._parts.events.publish("failed", reason=public_line(error))
+            self._fail(error)
+        except SystemExit as error:  # a plug-in's: Python would end the thread without a word, and the run with code 0
+            self._fail(Stage0Error(f"a part of the stream has called sys.exit: {named_line(error)}"))
         finally:
             self.end_updates()
             self.done.set()
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self._parts.lifecycle.enter("failed")
+        log.error("the stream has ended: %s", named_line(error))
+        self._parts.events.publish("failed", reason=public_line(error))
 
     def _finished(self) -> bool:
         pipeline = self._parts.pipeline

@@ -77,15 +77,26 @@ def read_script(path: Path) -> Script:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"run.script={path}: can't be read: {reason}") from error
     try:
-        entries = msgspec.convert(_listed(yaml.safe_load(text)), Script)
-        check_entries(entries)
-    except yaml.YAMLError as error:
+        plain = yaml.load(text, _ScriptLoader)  # a kind of SafeLoader
+    except Exception as error:  # a file's boundary: PyYAML raises anything for a date or number that is none
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
-        raise ConfigError(f"run.script={path}: not valid YAML{line}") from error
+        raise ConfigError(f"run.script={path}: not valid YAML{line}, or YAML that a script can't have") from error
+    try:
+        entries = msgspec.convert(_listed(plain), Script)
+        check_entries(entries)
     except (msgspec.ValidationError, RequestError) as error:
-        raise ConfigError(f"run.script={path}: {error}") from error
+        raise ConfigError(f"run.script={path}: {' '.join(str(error).split())}") from error
     return entries
+
+
+class _ScriptLoader(yaml.SafeLoader):
+    """Takes no aliases: with them, a few hundred bytes can stand for any number of entries."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
 
 
 def _listed(data: dict[str, Any] | list[Any] | None) -> Any:

@@ -94,6 +94,22 @@ def test_one_name_of_two_packages_is_refused(installed):
         make_settings("overlap=cool")
 
 
+@pytest.mark.parametrize("written", ["my_parts.overlap : Cool", "my_parts.overlap:Cool [fast]"])
+def test_an_entry_may_have_spaces_and_extras(installed, written):
+    install(installed, "spaced", {"pp1_orchestrator.overlap": {"spaced": written}})
+    made, _ = make_settings("overlap.name=spaced")
+    assert Registry(made).overlap.kind.__name__ == "Cool"
+
+
+@pytest.mark.parametrize("written", ["my_parts.overlap", "my_parts.overlap:Cool.step", ".overlap:Cool", ""])
+def test_an_entry_that_names_no_class_is_refused_where_it_is_chosen(installed, written):
+    install(installed, "classless", {"pp1_orchestrator.overlap": {"classless": written}})
+    make_settings()
+    with pytest.raises(ConfigError) as refused:
+        make_settings("overlap.name=classless")
+    assert str(refused.value) == f"overlap=classless: {written}: expected package.module:Class"
+
+
 def test_a_class_in_the_yaml_counts_before_an_entry_point(installed):
     (installed / "my_parts" / "other.py").write_text(
         "from my_parts.overlap import Cool\nclass Other(Cool):\n    pass\n"

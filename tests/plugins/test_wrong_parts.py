@@ -16,7 +16,7 @@ PACKAGE = {
     "wrong_parts/syntax.py": "class\n",
     "wrong_parts/kinds.py": """
 import msgspec
-from pp1_orchestrator.plugin_api import Overlap, OverlapParts, Routing
+from pp1_orchestrator.plugin_api import Overlap, OverlapParts, Routing, WanVaeLoader
 
 class Other:
     pass
@@ -27,8 +27,34 @@ class Half(Overlap):
     pass
 
 class Fine(Overlap):
+    def __init__(self, parts, options=None):
+        super().__init__(parts)
     def step(self, pipeline):
         return False
+
+class Deaf(Fine):
+    def __init__(self, parts):
+        super().__init__(parts)
+    class Options(msgspec.Struct):
+        most: int = 3
+
+class Unread(Fine):
+    class Options(msgspec.Struct):
+        most: "Number" = 3
+
+class Mixed(Fine):
+    class Options(msgspec.Struct):
+        most: list[int] | set[int] = msgspec.field(default_factory=list)
+
+class Picky(Fine):
+    class Options(msgspec.Struct):
+        folder: str = "/nowhere"
+        def __post_init__(self):
+            raise FileNotFoundError(f"no folder {self.folder}")
+
+class Late(WanVaeLoader):
+    def __init__(self):
+        raise SystemExit("no licence")
 
 class Odd(Fine):
     hides_decode = "often"
@@ -188,6 +214,22 @@ CASES = {
         kind("Listed"),
         "overlap=mine: wrong_parts.kinds:Listed.Options is no msgspec.Struct",
     ),
+    "options that nobody takes": (
+        kind("Deaf"),
+        "overlap=mine: wrong_parts.kinds:Deaf has Options, but its __init__ has no parameter options",
+    ),
+    "options of an unknown type": (
+        kind("Unread"),
+        "overlap=mine: wrong_parts.kinds:Unread.Options: NameError: name 'Number' is not defined",
+    ),
+    "options that fail in a way of their own": (
+        kind("Picky"),
+        "overlap=mine: wrong_parts.kinds:Picky.Options: FileNotFoundError: no folder /nowhere",
+    ),
+    "a decoder that can't be made": (
+        kind("Late", group="stage0"),
+        "stage0=mine: Late() failed: SystemExit: no licence",
+    ),
     "a model that was trained for an unknown context": (
         ["model.context=mine"],
         "model.context=mine: neither built in nor a plug-in's; choices: "
@@ -207,6 +249,12 @@ def test_it_is_one_line(wrong, options, line):
     with pytest.raises(ConfigError) as refused:
         make_settings(*options)
     assert str(refused.value) == line
+
+
+def test_options_of_a_type_that_nothing_reads_are_one_line(wrong):
+    """The reader's own words end it, which may change."""
+    with pytest.raises(ConfigError, match=r"^overlap=mine: wrong_parts\.kinds:Mixed\.Options: TypeError: [^\n]*union"):
+        make_settings(*kind("Mixed"))
 
 
 def test_the_right_one_beside_them_is_taken(wrong):

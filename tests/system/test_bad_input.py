@@ -2,11 +2,14 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import psutil
 import pytest
 import torch
 
+from tests.documented import ROOT
 from tests.system.program import free_port, run_to_end
 from tests.timing import stopwatch
 
@@ -95,6 +98,18 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert done.returncode == 2, done.stderr
     line = f"hydra.run.dir: no run can leave its files in {taken}: File exists"
     assert done.stderr == f"configuration error: {line}\n"
+
+
+def test_a_current_folder_that_is_gone(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = 'cd "$1" && rmdir "$1" && exec "$2" -m pp1_orchestrator run=plan'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", gone, sys.executable], env=environment, capture_output=True, text=True
+    )
+    line = "the current folder can't be used: No such file or directory"
+    assert (done.returncode, done.stderr) == (2, f"configuration error: {line}\n")
 
 
 def test_a_taken_port(tmp_path):

@@ -5,7 +5,7 @@ One shard is in memory at a time. Our layout loads fastest, because nothing is r
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import torch
@@ -23,6 +23,13 @@ STREAM_OPTIONS = ("chunk_frames", "local_attn_size", "sink_frames")
 """Fields of WanConfig that are chosen for a stream and do not belong to the weights."""
 
 
+class _SizesBeside(msgspec.Struct, frozen=True):
+    """What a config.json says of the sizes that show in no shape."""
+
+    num_heads: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    text_len: Annotated[int, msgspec.Meta(ge=1)] = TEXT_LEN
+
+
 def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     """The sizes of a transformer from the shapes of its tensors, under our names. Raises ValueError for another model.
 
@@ -30,27 +37,40 @@ def infer_config(path: Path, shapes: Mapping[str, Shape]) -> WanConfig:
     """
     try:
         dim, in_dim, *patch = shapes["patch_embedding.weight"]
+        if len(patch) != 3:
+            raise ValueError(f"a patch has {len(patch)} dimensions, not 3")
         ffn_dim, _ = shapes["blocks.0.ffn.0.weight"]
         _, text_dim = shapes["text_embedding.0.weight"]
         _, freq_dim = shapes["time_embedding.0.weight"]
         pixels, _ = shapes["head.head.weight"]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no Wan2.1 transformer: {error}") from error
-    beside = path.parent / "config.json"
-    config: dict[str, Any] = msgspec.json.decode(beside.read_bytes(), type=dict[str, Any]) if beside.is_file() else {}
+    beside = _read_beside(path.parent / "config.json")
+    heads = max(1, dim // HEAD_DIM) if beside.num_heads is None else beside.num_heads
+    if not all(patch) or dim % heads:
+        raise ValueError(f"{path} holds no Wan2.1 transformer: patches of {patch}, {heads} heads of {dim} channels")
     blocks = {name.split(".")[1] for name in shapes if name.startswith("blocks.")}
     return WanConfig(
         dim=dim,
         ffn_dim=ffn_dim,
-        num_heads=config.get("num_heads", dim // HEAD_DIM),
+        num_heads=heads,
         num_layers=len(blocks),
         in_dim=in_dim,
         out_dim=pixels // torch.Size(patch).numel(),
         text_dim=text_dim,
-        text_len=config.get("text_len", TEXT_LEN),
+        text_len=beside.text_len,
         freq_dim=freq_dim,
         patch_size=(patch[0], patch[1], patch[2]),
     )
+
+
+def _read_beside(path: Path) -> _SizesBeside:
+    if not path.is_file():
+        return _SizesBeside()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_SizesBeside)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def write_converted(

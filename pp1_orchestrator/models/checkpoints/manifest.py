@@ -52,7 +52,7 @@ class DigestCache:
     def _read(self) -> dict[str, CachedDigest]:
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=dict[str, CachedDigest])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, RecursionError):
             return {}
 
     def _write(self, entries: dict[str, CachedDigest]) -> None:
@@ -147,10 +147,10 @@ def _entry(path: Path) -> FileEntry:
 def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"{path} is not a manifest ({error})") from error
     if manifest.schema != SCHEMA:
         raise ValueError(f"{path} has schema {manifest.schema}; {SCHEMA} can be read")
-    if outside := [name for name in manifest.files if Path(name).name != name]:
+    if outside := [name for name in manifest.files if Path(name).name != name or not name.isprintable()]:
         raise ValueError(f"{path} names {outside[0]!r}; only files beside it may be named")
     return manifest

@@ -26,6 +26,8 @@ PICKLES = (".pt", ".pth", ".bin")
 SECTION = "/"
 """Separates a pickle's section from the tensor's name: `generator_ema/model.head.head.bias`."""
 MAX_LISTED_KEYS = 5
+MAX_SECTIONS = 8
+"""Dictionaries inside each other in a pickle."""
 
 
 class Weights(ABC):
@@ -84,7 +86,7 @@ class PickledWeights(Weights):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._tensors = dict(_flatten(_unpickle(path)))
+        self._tensors = dict(_flatten(path, _unpickle(path)))
 
     def shapes(self) -> Mapping[str, Shape]:
         return {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
@@ -113,7 +115,13 @@ def open_weights(path: Path) -> Weights:
 
     Raises FileNotFoundError, and ValueError with one line that names the file.
     """
-    path = path.expanduser()
+    weights = _open_any(path.expanduser())
+    if unprintable := [key for key in weights.shapes() if not key.isprintable()]:
+        raise ValueError(f"{weights.path} holds a tensor with a name that can't be printed: {unprintable[0]!r}")
+    return weights
+
+
+def _open_any(path: Path) -> Weights:
     file = _only_file(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
@@ -136,10 +144,10 @@ def read_index(path: Path) -> dict[str, str]:
     """Maps each tensor to its file beside `path`. Raises ValueError when a file is elsewhere or missing."""
     try:
         index = msgspec.json.decode(path.read_bytes(), type=_Index)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"{path} is no index of weights ({error})") from error
     for part in sorted(set(index.weight_map.values())):
-        if Path(part).name != part or not part.endswith(".safetensors"):
+        if Path(part).name != part or not part.isprintable() or not part.endswith(".safetensors"):
             raise ValueError(f"{path} names {part!r}; only safetensors files beside it may be named")
         if not (path.parent / part).is_file():
             raise ValueError(f"{path} names {part}, which is not there")
@@ -178,12 +186,13 @@ def _only_file(folder: Path) -> Path:
 
 
 def _unpickle(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged, or in torch's old format, which can't be read in parts")
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is damaged, or in torch's old format, which can't be read in parts")
         return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
     except (
         RuntimeError,
+        zipfile.BadZipFile,
         EOFError,
         KeyError,
         torch.serialization.pickle.UnpicklingError,  # pyright: ignore[reportPrivateImportUsage]
@@ -192,14 +201,25 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
 
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _flatten(path: Path, value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     if not isinstance(value, Mapping):
         return
+    if prefix.count(SECTION) > MAX_SECTIONS:
+        raise ValueError(f"{path} holds more than {MAX_SECTIONS} dictionaries inside each other")
     for key, item in cast(Mapping[str, Any], value).items():
-        if isinstance(item, Tensor):
+        if not isinstance(item, Tensor):
+            yield from _flatten(path, item, f"{prefix}{key}{SECTION}")
+        elif _is_stored(item):
             yield f"{prefix}{key}", item
         else:
-            yield from _flatten(item, f"{prefix}{key}{SECTION}")
+            raise ValueError(f"{path} holds {f'{prefix}{key}'!r}, which is sparse, quantized, or larger than its data")
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether every element is in the file. A view can repeat a few of them to fill all memory."""
+    if tensor.layout is not torch.strided or tensor.device != CPU or tensor.is_quantized:
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def check_shapes(path: Path, model: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> None:

@@ -106,5 +106,8 @@ def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LoraDelt
     for module, both in halves.items():
         if both.keys() != {DOWN, UP}:
             raise ValueError(f"{lora.path} holds {next(iter(both.values()))} without its other half")
+        for key in both.values():
+            if len(keys[key]) != 2 or not all(keys[key]):
+                raise ValueError(f"{lora.path} holds {key} {keys[key]}, which is no matrix")
         rank = keys[both[DOWN]][0]
         yield f"{module}.weight", LoraDelta(lora, both[UP], both[DOWN], 1.0 if alpha is None else alpha / rank)

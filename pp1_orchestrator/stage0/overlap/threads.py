@@ -95,7 +95,7 @@ class DecoderThread:
     def __init__(self, parts: OverlapParts) -> None:
         self._parts = parts
         self._jobs: queue.Queue[Job | None] = queue.Queue(parts.d_out)
-        self._failure: Exception | None = None
+        self._failure: Exception | SystemExit | None = None
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
 
@@ -125,7 +125,7 @@ class DecoderThread:
                     pipeline.prepare(received)
                     prepared.set()
                     pipeline.finish(received)
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: it is raised again in the session's thread
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the thread's boundary: raised in the session's thread
             self._failure = error
 
 
