@@ -9,6 +9,7 @@ import pytest
 
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
+from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.types import Control, PromptUpdate, TimelineEntry, Transition
@@ -126,3 +127,22 @@ def test_a_stream_that_fails_ends_its_updates_too():
         assert broken.is_set()
         assert set(updates) <= watched.ends().keys()
         assert set(watched.ends().values()) == {1}
+
+
+def test_an_update_whose_plan_fails_is_shown_by_the_next_mesh():
+    with Watched("run.restarts=3", "supervision.pauses_s=[0]") as watched:
+        watched.wait_for(lambda: "u1" in watched.ends())
+        pipeline = watched.stream._pipeline
+        pack, broken = pipeline._pack, threading.Event()
+
+        def refuse_once(envelope):
+            if envelope.meta.plan is not None and envelope.tensors and not broken.is_set():
+                broken.set()
+                raise ContractError("this can't be sent")
+            return pack(envelope)
+
+        pipeline._pack = refuse_once
+        update = watched.session.update_prompt(PromptUpdate(prompt=PROMPTS[1])).id
+        watched.wait_for(lambda: update in watched.ends())
+        assert broken.is_set()
+        assert [event["event"] for event in watched.of(*FINAL) if event["update"] == update] == ["visible"]
