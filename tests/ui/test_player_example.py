@@ -19,8 +19,9 @@ PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
 TOKEN = "a token for the player"
 
 
-def mount_player(app, *_: int) -> None:
+def mount_player(app, *_: int) -> set[str]:
     app.add_api_route("/", lambda: FileResponse(PLAYER), response_class=FileResponse)
+    return set()
 
 
 @contextlib.contextmanager
