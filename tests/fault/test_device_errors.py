@@ -34,5 +34,5 @@ def test_one_that_lasts_uses_up_the_budget_and_names_the_device():
         words = rf"({rank_words(1)}), and no restart is left: 1 within 600 s are allowed; rank 1 is on cpu"
         assert re.fullmatch(words, failure), failure
         assert stream.session.state()["state"] == "failed"
-        assert [event["reason"] for event in stream.of("failed")] == [failure]
+        assert [event["reason"] for event in stream.of("failed") if "update" not in event] == [failure]
         assert len(stream.of("restarting")) == stream.restarts("error") == 1
