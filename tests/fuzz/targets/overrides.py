@@ -31,3 +31,8 @@ def fuzz_one(data: bytes) -> None:
         validate(load_settings(compose("config", [line for line in overrides if line])), KNOWN)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         check_line(ConfigError(one_line(error)), len(data))
+
+
+def close() -> None:
+    """Leave Hydra to whoever comes next in this process."""
+    GlobalHydra.instance().clear()
