@@ -13,6 +13,7 @@ from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.openapi import ERRORS
 from pp1_orchestrator.server.server_settings import ServerSettings
+from scripts.markdown import row
 
 Node = dict[str, Any]
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "api_reference.md"
@@ -52,7 +53,7 @@ def reference(document: Node) -> str:
     parts.append(EVENTS.rstrip())
     for name in sorted(events):
         parts += _schema(name, schemas[name])
-    rows = [_row(str(status), text) for status, text in ERRORS.items()]
+    rows = [row(str(status), text) for status, text in ERRORS.items()]
     parts += [ERRORS_HEAD.rstrip(), "\n".join(["| status | meaning |", "|---|---|", *rows])]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -95,7 +96,7 @@ def _schema(name: str, schema: Node) -> Iterator[str]:
         yield _flat(about)
     required = schema.get("required", ())
     rows = [
-        _row(f"`{field}`", _type(kind), "yes" if field in required else "no")
+        row(f"`{field}`", _type(kind), "yes" if field in required else "no")
         for field, kind in schema.get("properties", {}).items()
     ]
     if rows:
@@ -134,10 +135,6 @@ def _bounds(schema: Node, least: str, most: str, unit: str = "") -> str:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 if __name__ == "__main__":

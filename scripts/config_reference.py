@@ -9,6 +9,7 @@ from msgspec import inspect
 
 from pp1_orchestrator.config.schema import Settings
 from scripts.conf_files import CONF, ConfFile, defaults, options, read
+from scripts.markdown import row
 
 TARGET = CONF.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
@@ -35,7 +36,7 @@ def reference() -> str:
     parts = [HEAD, "## Groups\n", "| group | default | options | chooses |\n|---|---|---|---|"]
     for name, entry in groups.items():
         choices = ", ".join(f"`{option}`" for option in options(name))
-        parts.append(_row(f"[`{name}`](#{name})", f"`{entry.value}`", choices, entry.comment))
+        parts.append(row(f"[`{name}`](#{name})", f"`{entry.value}`", choices, entry.comment))
     for name, entry in groups.items():
         parts += ["", *_group(name, entry.value, types.pop(name))]
     parts += ["", "## Everything else\n", COLUMNS]
@@ -43,7 +44,7 @@ def reference() -> str:
     for name, kind in types.items():
         parts += _rows(name, kind, general)
     parts += ["", "## Named combinations\n", "| | |\n|---|---|"]
-    parts += [_row(f"`experiment={name}`", file.about) for name, file in options("experiment").items()]
+    parts += [row(f"`experiment={name}`", file.about) for name, file in options("experiment").items()]
     return "\n".join(parts) + "\n"
 
 
@@ -56,7 +57,7 @@ def _group(name: str, default: str, kind: inspect.Type) -> Iterator[str]:
     files = options(name)
     ordered = {default: files.pop(default)} | files
     yield f"## {name}\n"
-    about = [_row(f"`{name}={option}`", file.about) for option, file in ordered.items() if file.about]
+    about = [row(f"`{name}={option}`", file.about) for option, file in ordered.items() if file.about]
     if about:
         yield from ["| | |\n|---|---|", *about]
     rows = [row for field in _struct(kind).fields for row in _rows(field.encode_name, field.type, ordered, f"{name}.")]
@@ -75,11 +76,11 @@ def _rows(key: str, kind: inspect.Type, files: Mapping[str, ConfFile], prefix: s
             yield from _rows(f"{key}.{field.encode_name}", field.type, files, prefix)
         return
     if key in OF_PLUGINS:
-        yield _row(f"`{prefix}{key}`", _type(kind), "–", OF_PLUGINS[key])
+        yield row(f"`{prefix}{key}`", _type(kind), "–", OF_PLUGINS[key])
         return
     values = {option: f"`{file.entries[key].value}`" for option, file in files.items()}
     meanings = {option: file.entries[key].comment for option, file in files.items() if file.entries[key].comment}
-    yield _row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
+    yield row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
 
 
 def _by_option(texts: Mapping[str, str]) -> str:
@@ -125,10 +126,6 @@ def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
 def _struct(kind: inspect.Type) -> inspect.StructType:
     assert isinstance(kind, inspect.StructType), kind
     return kind
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 if __name__ == "__main__":
