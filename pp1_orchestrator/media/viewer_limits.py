@@ -42,13 +42,17 @@ class TokenBucket:
 
     def take(self, tokens: float = 1.0) -> bool:
         """Whether there were that many; if not, nothing is taken."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at_s) * self._per_s)
-        self._at_s = now
-        if self._tokens < tokens:
+        if self.wait_s(tokens) > 0:
             return False
         self._tokens -= tokens
         return True
+
+    def wait_s(self, tokens: float = 1.0) -> float:
+        """Seconds until there are that many; 0 if there are. Takes nothing."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at_s) * self._per_s)
+        self._at_s = now
+        return max(0.0, tokens - self._tokens) / self._per_s
 
 
 def kind_of(data: bytes) -> Kind | None:

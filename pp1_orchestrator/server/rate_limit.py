@@ -10,6 +10,7 @@ from typing import TypeVar
 from starlette.responses import Response
 from starlette.types import Scope
 
+from pp1_orchestrator.media.viewer_limits import TokenBucket
 from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.server_settings import Limits, Rate
 from pp1_orchestrator.types import Limited
@@ -39,29 +40,22 @@ class Buckets:
 
     def __init__(self, rate: Rate, clients: int, now: Callable[[], float] = time.monotonic) -> None:
         self.rate, self._clients, self._now = rate, clients, now
-        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._tokens: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
         """Take a token. Returns 0, or the seconds until the next token if there is none."""
-        now = self._now()
-        tokens = self._left(client, now)
-        is_free = tokens >= 1
-        self._tokens.pop(client, None)
-        self._tokens[client] = (tokens - is_free, now)
+        bucket = self._tokens.pop(client, None) or TokenBucket(self.rate.per_s, self.rate.burst, self._now)
+        self._tokens[client] = bucket
         if len(self._tokens) > self._clients:
             self._tokens.popitem(last=False)
-        return self._until_one(tokens)
+        if (wait_s := bucket.wait_s()) == 0:
+            bucket.take()
+        return wait_s
 
     def would_wait_s(self, client: str) -> float:
         """Like `wait_s`, without taking a token."""
-        return self._until_one(self._left(client, self._now()))
-
-    def _left(self, client: str, now: float) -> float:
-        tokens, at_s = self._tokens.get(client, (float(self.rate.burst), now))
-        return min(self.rate.burst, tokens + (now - at_s) * self.rate.per_s)
-
-    def _until_one(self, tokens: float) -> float:
-        return 0.0 if tokens >= 1 else (1 - tokens) / self.rate.per_s
+        bucket = self._tokens.get(client)
+        return 0.0 if bucket is None else bucket.wait_s()
 
 
 def too_often(what: str, rate: Rate, wait_s: float) -> Response:
