@@ -71,11 +71,12 @@ def accept(result: Result, envelope: Envelope, current_epoch: int) -> Tensor | N
         raise ContractError(f"result (call, chunk, epoch) {found} does not answer {expected}")
     if meta.cache_epoch != current_epoch:
         return None
-    if not meta.ok and meta.error_message.startswith(CHUNK_ERROR_PREFIX):
-        raise ChunkError(meta.error_message.removeprefix(CHUNK_ERROR_PREFIX))
+    reason = " ".join(meta.error_message.split())  # one line, whatever the rank wrote
+    if not meta.ok and reason.startswith(CHUNK_ERROR_PREFIX):
+        raise ChunkError(reason.removeprefix(CHUNK_ERROR_PREFIX))
     if not meta.ok:
-        kind = PeerError if meta.error_message.startswith(PEER_ERROR_PREFIX) else MeshError
-        raise kind(f"the mesh failed at chunk {meta.chunk_index}: {meta.error_message}")
+        kind = PeerError if reason.startswith(PEER_ERROR_PREFIX) else MeshError
+        raise kind(f"the mesh failed at chunk {meta.chunk_index}: {reason}")
     if meta.mesh_current_start_frame != plan.current_start_frame:
         raise ContractError(
             f"chunk {meta.chunk_index}: the mesh started at frame {meta.mesh_current_start_frame}, "

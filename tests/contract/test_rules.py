@@ -6,9 +6,9 @@ import torch
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result, wire
 from pp1_orchestrator.contract import envelope as env
 from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
-from pp1_orchestrator.contract.result import LATENTS_OUT, accept
+from pp1_orchestrator.contract.result import CHUNK_ERROR_PREFIX, LATENTS_OUT, accept
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
-from pp1_orchestrator.errors import ContractError, MeshError
+from pp1_orchestrator.errors import ChunkError, ContractError, MeshError
 from tests.contract.factories import EMBEDS, SHAPE, envelope_for_plan, plan_for, result_for_call
 
 FOUR, NINE = torch.zeros(1, 4, 16, 2, 4), torch.zeros(1, 9, 16, 2, 4)
@@ -73,6 +73,15 @@ def test_a_result_is_accepted_only_as_the_answer_to_its_envelope():
 
 def test_an_old_epochs_result_is_dropped_before_anything_else_is_looked_at():
     assert accept(result_for_call(ok=False, error_message="late"), envelope_for_plan(), 1) is None
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [(MeshError, ""), (ChunkError, CHUNK_ERROR_PREFIX)])
+def test_a_ranks_text_becomes_one_line(kind, prefix):
+    answer = result_for_call(ok=False, error_message=f"{prefix}first\nsecond\x0c  third\x85")
+    with pytest.raises(kind) as caught:
+        accept(answer, envelope_for_plan(), 0)
+    assert str(caught.value).endswith("first second third")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_failure_a_wrong_count_a_wrong_frame_and_a_wrong_shape_are_refused():

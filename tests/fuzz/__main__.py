@@ -6,6 +6,7 @@ Exit codes: 0 nothing was found, 1 something was.
 import argparse
 import logging
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -22,9 +23,11 @@ def main() -> int:
     parser.add_argument("target", choices=engines.NAMES)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--engine", choices=ENGINES, default="atheris" if engines.has_atheris() else "hypothesis")
+    parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     parser.add_argument("--folder", type=Path, default=Path("build/fuzz"))
     options = parser.parse_args()
-    return ENGINES[options.engine](options.target, options.seconds, (options.folder / options.target).resolve())
+    seed = options.seed or secrets.randbelow(1 << 31)
+    return ENGINES[options.engine](options.target, options.seconds, (options.folder / options.target).resolve(), seed)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def has_atheris() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def fuzz_with_atheris(name: str, seconds: float, folder: Path) -> int:
+def fuzz_with_atheris(name: str, seconds: float, folder: Path, seed: int) -> int:
     """Does not return: libFuzzer ends the process. It prints edges (`cov:`) and executions per second."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=list(INSTRUMENTED), exclude=list(LEFT_OUT)):
@@ -120,6 +120,7 @@ def fuzz_with_atheris(name: str, seconds: float, folder: Path) -> int:
             os._exit(run.finish())
 
     options = [f"-max_len={MOST_BYTES}", "-timeout=300", "-rss_limit_mb=0", "-len_control=0", "-use_value_profile=1"]
+    options.append(f"-seed={seed}")
     words = CORPUS.parent / "words" / f"{name}.dict"
     if words.is_file():
         options.append(f"-dict={words}")
@@ -128,7 +129,7 @@ def fuzz_with_atheris(name: str, seconds: float, folder: Path) -> int:
     raise AssertionError("atheris ends the process")
 
 
-def fuzz_with_hypothesis(name: str, seconds: float, folder: Path) -> int:
+def fuzz_with_hypothesis(name: str, seconds: float, folder: Path, seed: int) -> int:
     """Rounds of examples, each with the next seed, until the time is over."""
     import hypothesis
 
@@ -141,7 +142,7 @@ def fuzz_with_hypothesis(name: str, seconds: float, folder: Path) -> int:
         database=None, deadline=None, max_examples=EXAMPLES, phases=[hypothesis.Phase.generate],
         suppress_health_check=UNCHECKED,
     )  # fmt: skip
-    for number in itertools.count():
+    for number in itertools.count(seed):
 
         @hypothesis.seed(number)
         @rules
