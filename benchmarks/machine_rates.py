@@ -42,20 +42,13 @@ TEXT = [(TEXT_TOKENS, n, k) for n, k in TEXT_WIDTHS]
 SINGLE = [(1, 9216, 1536), (1, 30720, 5120)]
 SMALL = [(m, n, k) for m in (48, 192) for n, k in ((192, 192), (384, 192), (640, 192), (192, 640))]
 HEADS = (1, 3, 6, 12, 24, 40)
-KEYS = (
-    (2160, 2160),
-    (2160, 4320),
-    (2160, 7560),
-    (2160, 15120),
-    (4680, 4680),
-    (4680, 9360),
-    (4680, 16380),
-    (4680, 32760),
-)
-ATTENTION = [(heads, *sizes) for heads in HEADS for sizes in KEYS] + [
-    (heads, queries, TEXT_TOKENS) for heads in (3, 6, 10, 12, 20, 40) for queries in TOKENS
-]
-SMALL_ATTENTION = [(2, 192, 768), (4, 192, 768), (4, 192, 48)]
+KEYS = {2160: (2160, 4320, 5040, 7560, 15120), 4680: (4680, 8190, 9360, 16380, 32760)}
+"""By queries. A cache is also attended to in equal parts."""
+ATTENTION = [(128, heads, queries, keys) for heads in HEADS for queries, found in KEYS.items() for keys in found]
+ATTENTION += [(128, heads, queries, TEXT_TOKENS) for heads in (3, 6, 10, 12, 20, 40) for queries in TOKENS]
+OTHER_HEADS = [(64, 64, 512, 512), (384, 3, 2880, 2880), (384, 3, 6240, 6240), (384, 1, 2880, 2880)]
+SMALL_ATTENTION = [(48, 2, 192, 768), (48, 4, 192, 768), (48, 4, 192, 48)]
+CPU_ATTENTION = [(128, 2, 512, 512), (128, 2, 512, 2048)]
 CHANNELS = (96, 192, 384)
 GRIDS = ((3, 40, 72), (6, 80, 144), (12, 160, 288), (12, 320, 576))
 CONVOLUTIONS = [(f, i, c, h, w) for f, h, w in GRIDS for c in CHANNELS for i in (c, 3 * c) if h <= 80 or c <= 192]
@@ -98,13 +91,14 @@ def gpu_rates(watch: Stopwatch) -> dict[str, Any]:
     if torch.cuda.get_device_capability(device) >= (8, 9):
         by_type["float8_e4m3fn"] = table(micro.products(watch, FP8, [size for size in products if size[0] > 1]))
     by_type["float32"] = table(micro.products(watch, torch.float32, SMALL + ROUND[:6]))
-    attention = {"cudnn": {128: table(micro.attention(watch, half, 128, ATTENTION, cudnn))}}
+    attention = {"cudnn": {"bfloat16": table(micro.attention(watch, half, ATTENTION, cudnn))}}
     kernel = attention_kernel(device, half, 128)
     if flash_version() != NONE and kernel is not cudnn:
-        attention[FLASH] = {128: table(micro.attention(watch, half, 128, ATTENTION, kernel))}
-    wide = table(micro.attention(watch, half, 384, [(3, 2880, 2880), (3, 6240, 6240), (1, 2880, 2880)]))
-    small = table(micro.attention(watch, torch.float32, 48, SMALL_ATTENTION))
-    attention["torch"] = {384: wide, 64: table(micro.attention(watch, half, 64, [(64, 512, 512)])), 48: small}
+        attention[FLASH] = {"bfloat16": table(micro.attention(watch, half, ATTENTION, kernel))}
+    attention["torch"] = {
+        "bfloat16": table(micro.attention(watch, half, OTHER_HEADS)),
+        "float32": table(micro.attention(watch, torch.float32, SMALL_ATTENTION)),
+    }
     return {
         "launch_s": float(f"{micro.launch_seconds(watch):.3g}"),
         "products": by_type,
@@ -119,18 +113,22 @@ def gpu_rates(watch: Stopwatch) -> dict[str, Any]:
     }
 
 
-def cpu_rates(watch: Stopwatch) -> dict[str, Any]:
-    """The same on a CPU, at sizes that one can do."""
-    f32 = torch.float32
-    return {
-        "launch_s": 0.0,
-        "products": {"float32": table(micro.products(watch, f32, SMALL + ROUND[:2]))},
-        "convolutions": {"float32": table(micro.convolutions(watch, f32, SMALL_CONVOLUTIONS))},
-        "attention": {"torch": {48: table(micro.attention(watch, f32, 48, SMALL_ATTENTION))}},
+def cpu_rates(seconds: float) -> dict[str, Any]:
+    """The same on one core of the host, at sizes that it can do."""
+    watch, types = Stopwatch(torch.device("cpu"), seconds), {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    sizes = SMALL_ATTENTION + CPU_ATTENTION
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {
+        "call_s": float(f"{micro.call_seconds(watch.device):.3g}"),
+        "products": {name: table(micro.products(watch, kind, SMALL + ROUND[:2])) for name, kind in types.items()},
+        "convolutions": {n: table(micro.convolutions(watch, kind, SMALL_CONVOLUTIONS)) for n, kind in types.items()},
+        "attention": {"torch": {name: table(micro.attention(watch, kind, sizes)) for name, kind in types.items()}},
         "copies": table(micro.copies(watch, COPIES[:5])),
-        "rows": table(micro.rows(watch, f32, ROWS[:2])),
-        "passes": [],
+        "rows": table(micro.rows(watch, torch.float32, ROWS[:2])),
     }
+    torch.set_num_threads(threads)
+    return found
 
 
 def sum_rank(rank: int, ranks: int, port: int, seconds: list[float]) -> None:
@@ -174,41 +172,44 @@ def link_rates(gpus: int) -> dict[str, Any]:
     return {"ranks": gpus, "all_reduce": pairs}
 
 
-def host() -> dict[str, Any]:
-    """Messages between two processes of this host."""
+def host(seconds: float) -> dict[str, Any]:
+    """The host: its processor, and messages between two of its processes."""
     probe = probe_link("gloo", torch.device("cpu"), 2, 1 << 20, 1e-3)
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": platform.processor() or platform.machine(),
+        "name": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "message_s": float(f"{probe.message_s:.3g}"),
         "bytes_s": float(f"{probe.bytes_s:.3g}"),
+        "rates": cpu_rates(seconds),
     }
 
 
-def measured(name: str, device: torch.device, seconds: float) -> dict[str, Any]:
-    """The whole machine."""
-    watch = Stopwatch(device, seconds)
-    versions = f"torch {torch.__version__}, flash-attn-4 {flash_version()}, Python {platform.python_version()}"
-    source = f"measured {datetime.datetime.now(datetime.UTC).date()} by benchmarks.machine_rates, {versions}"
-    found: dict[str, Any] = {"name": name, "source": source, "gpus": 0, "host": host()}
-    common = {
-        "call_s": float(f"{micro.call_seconds(device):.3g}"),
-        "host_copy_bytes_s": float(f"{micro.host_copy_bytes_s(device):.3g}"),
-    }
-    if device.type != "cuda":
-        return found | {"device": {"name": "CPU", **common, **cpu_rates(watch)}}
+def gpu(device: torch.device, seconds: float) -> dict[str, Any]:
+    """One GPU: what it is, and its rates."""
     properties = device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
-    described = {
+    return {
         "name": properties.name,
         "capability": [properties.major, properties.minor],
         "processors": properties.multi_processor_count,
         "memory_bytes": total,
         "context_bytes": total - free - torch.cuda.memory_reserved(device),
+        "call_s": float(f"{micro.call_seconds(device):.3g}"),
+        "host_copy_bytes_s": float(f"{micro.host_copy_bytes_s(device):.3g}"),
+        "rates": gpu_rates(Stopwatch(device, seconds)),
     }
-    gpus = torch.cuda.device_count()
-    return found | {"gpus": gpus, "device": {**described, **common, **gpu_rates(watch)}, "link": link_rates(gpus)}
+
+
+def measured(name: str, device: torch.device, seconds: float) -> dict[str, Any]:
+    """The whole machine."""
+    versions = f"torch {torch.__version__}, flash-attn-4 {flash_version()}, Python {platform.python_version()}"
+    source = f"measured {datetime.datetime.now(datetime.UTC).date()} by benchmarks.machine_rates, {versions}"
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    found: dict[str, Any] = {"name": name, "source": source, "gpus": gpus, "host": host(min(seconds, 0.02))}
+    return found | ({"gpu": gpu(device, seconds), "link": link_rates(gpus)} if gpus else {})
 
 
 class _Flow(yaml.SafeDumper):

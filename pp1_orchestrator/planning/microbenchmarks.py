@@ -29,6 +29,9 @@ Rate = tuple[Sample, float]
 COLD_BYTES = 160 << 20
 """Operands that take turns are this large together: more than a cache holds."""
 MAX_TURNS = 32
+MIN_ROUNDS = 3
+TICK_S = 1e-9
+"""The shortest time that counts as more than nothing."""
 REPLAY_S = 4e-3
 """A graph holds about this much work."""
 
@@ -46,13 +49,16 @@ class Stopwatch:
         return self._on_gpu(calls) if self.device.type == "cuda" else self._on_cpu(calls)
 
     def _on_cpu(self, calls: Sequence[Call]) -> float:
-        best, end = math.inf, time.perf_counter() + self._seconds
-        while math.isinf(best) or time.perf_counter() < end:
+        """The shortest, by the processor's time where this thread does all the work: others may be busy meanwhile."""
+        clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+        best, rounds, end = math.inf, 0, clock() + self._seconds
+        while rounds < MIN_ROUNDS or clock() < end:
+            rounds += 1
             for call in calls:
-                start = time.perf_counter()
+                start = clock()
                 call()
-                best = min(best, time.perf_counter() - start)
-        return best
+                best = min(best, clock() - start)
+        return max(best, TICK_S)
 
     def _on_gpu(self, calls: Sequence[Call]) -> float:
         round_s = self._replayed(calls, rounds=1, replays=3)
@@ -114,17 +120,17 @@ def convolutions(watch: Stopwatch, dtype: torch.dtype, sizes: Iterable[Sample]) 
 
 
 def attention(
-    watch: Stopwatch, dtype: torch.dtype, head_dim: int, sizes: Iterable[Sample], kernel: AttentionKernel | None = None
+    watch: Stopwatch, dtype: torch.dtype, sizes: Iterable[Sample], kernel: AttentionKernel | None = None
 ) -> list[Rate]:
-    """FLOPs a second of attention by a kernel, or by torch's choice. sizes: heads, queries, keys."""
+    """FLOPs a second of attention by a kernel, or by torch's choice. sizes: width of a head, heads, queries, keys."""
     rates: list[Rate] = []
-    for heads, queries, keys in sizes:
+    for head_dim, heads, queries, keys in sizes:
         shape = (1, queries, heads, head_dim)
         q = torch.randn(shape, device=watch.device, dtype=dtype)
         k, v = (torch.randn(1, keys, heads, head_dim, device=watch.device, dtype=dtype) for _ in range(2))
         with preferred_kernels(watch.device)():
             seconds = watch([_attention_call(q, k, v, kernel)])
-        rates.append(((heads, queries, keys), 4 * heads * queries * keys * head_dim / seconds))
+        rates.append(((head_dim, heads, queries, keys), 4 * heads * queries * keys * head_dim / seconds))
     return rates
 
 
