@@ -21,7 +21,7 @@ from pp1_orchestrator.app.strategy_registry import STRATEGIES, Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import generator_config
-from pp1_orchestrator.planning.make_plan import peaks
+from pp1_orchestrator.planning.memory_plan import peaks
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.timeline import Script

@@ -67,7 +67,8 @@ def run_program(settings: Settings, out: Path) -> None:
         else:
             run_rank(settings, config, rank)
         return
-    _log_gpu_topology(settings)
+    if settings.run.name not in MESHLESS_MODES:
+        _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
     if settings.run.name not in MESHLESS_MODES:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
+
 Positive = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=1, le=8192)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -275,6 +277,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     overlap: OverlapSettings
     context: ContextSettings
     layout: LayoutSettings
+    machine: MachineSettings
     run: RunSettings
     debug: DebugSettings
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -284,4 +287,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     supervision: SupervisionSettings
     log: LogSettings
     plugins: PluginSettings
+    plan: PlanSettings
     trace: bool

@@ -21,6 +21,8 @@ VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
 PLUGIN_API = "pp1_orchestrator.plugin_api"
 """Our own module; an option may always name a class in it."""
+PLAN = "plan"
+DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 CLASS = re.compile(rf"({MODULE.pattern}):[^\W\d]\w*")
 
@@ -113,13 +115,24 @@ def _check_one_process(settings: Settings) -> None:
 
 def _check_compiled(settings: Settings) -> None:
     layout = settings.layout
-    if layout.fp8 and not (layout.compile and all(map(_has_fp8, layout.devices[1:]))):
+    has_fp8 = _machine_has_fp8 if settings.run.name == PLAN else _devices_have_fp8
+    if layout.fp8 and not (layout.compile and has_fp8(settings)):
         raise ConfigError(
             "layout.fp8=true: only with layout.compile=true on a CUDA device of capability 8.9 or more; possible: false"
         )
     split_over_gpus = layout.mesh_ranks > 1 and any(name.startswith("cuda") for name in layout.devices[1:])
     if layout.compile and split_over_gpus and layout.backend == "gloo":
         raise ConfigError("layout.backend=gloo: compiled passes on several GPUs need NCCL; possible: nccl")
+
+
+def _machine_has_fp8(settings: Settings) -> bool:
+    """Whether the planned GPUs have 8-bit floats. Those of machine=here are asked when it is planned for."""
+    on_gpus = all(name.startswith("cuda") for name in settings.layout.devices[1:])
+    return on_gpus and (settings.machine.gpus is None or settings.machine.fp8_tflops is not None)
+
+
+def _devices_have_fp8(settings: Settings) -> bool:
+    return all(map(_has_fp8, settings.layout.devices[1:]))
 
 
 def _has_fp8(device: str) -> bool:
@@ -133,6 +146,11 @@ def _check_devices(settings: Settings) -> None:
         raise ConfigError(
             f"layout.mesh_device={layout.mesh_device}: {unknown[0]} is not a placeholder; possible: {RANK}, {INDEX}"
         )
+    if settings.run.name == PLAN:  # it may be for another machine
+        for name in layout.devices:
+            if not DEVICE.fullmatch(name):
+                raise ConfigError(f"layout.device={name}: possible: cpu, cuda, cuda:0, cuda:1 …")
+        return
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     for rank, name in enumerate(layout.devices):
         if name not in here and not (name == "cuda" and len(here) > 1):

@@ -6,7 +6,9 @@ Knows a device and what was counted. How messages are timed is left to the calle
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
 
 import msgspec
 import psutil
@@ -17,9 +19,10 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import Block
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.planning.op_benchmark import TimedOperation, synchronize, time_operations
+from pp1_orchestrator.planning.op_benchmark import Batch, TimedOperation, synchronize, time_operations
 from pp1_orchestrator.planning.op_counter import KINDS, Kind, OpCounts, counting
-from pp1_orchestrator.planning.profile import ModelProfile, dtype_of
+from pp1_orchestrator.planning.part_profiles import dtype_of
+from pp1_orchestrator.planning.profile import ModelProfile
 from pp1_orchestrator.typed_torch import device_properties
 
 PART_S = 0.03
@@ -32,24 +35,35 @@ TINY_BLOCK = WanConfig(dim=16, ffn_dim=16, num_heads=1, num_layers=1)
 """So small that only calling its operations takes time."""
 
 
+class Watch(Protocol):
+    """Sees what is measured."""
+
+    def __call__(self, batches: Sequence[Batch], part: str) -> Iterable[Batch]: ...
+
+
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast one rank runs one part's operations; 0 for a kind that the part does not have."""
+    """How fast one rank runs one part's operations; 0 for a kind that the part does not have.
+
+    call_s: what an operation costs apart from its work, mostly Python's time.
+    """
 
     matmul_flops_s: float
     attention_flops_s: float
     conv_flops_s: float
     other_bytes_s: float
+    call_s: float = 0.0
 
 
 class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
-    """n bytes take message_s + n / bytes_s as a message, and sum_s + n / bytes_s as an all-reduce over the mesh.
+    """n bytes take message_s + n / bytes_s as a message, and sum_s + n / sum_bytes_s as an all-reduce over the mesh.
 
     sum_s includes the wait for the slowest rank, since it is measured between pieces of work.
     """
 
     message_s: float
-    sum_s: float
     bytes_s: float
+    sum_s: float
+    sum_bytes_s: float
     method: str
 
     def messages(self, count: int, nbytes: int) -> float:
@@ -58,22 +72,26 @@ class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
     def all_reduces(self, count: int, nbytes: int) -> float:
         """Seconds of `count` all-reduces with nbytes in total."""
-        return count * self.sum_s + nbytes / self.bytes_s
+        return count * self.sum_s + nbytes / self.sum_bytes_s
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The rates from which all times are predicted.
 
-    parallel_ranks: how many ranks can compute at the same time; None where each has its own device. memory_bytes: the
-    device's. call_s: the cost of one operation apart from its work, mostly Python's. calibration_s: how long this took.
+    source: when and how they were found. parallel_ranks: how many ranks can compute at the same time; None where each
+    has its own device. memory_bytes: the device's. context_bytes: of it, what each process on a GPU takes before it
+    holds anything. gpus: None where that was not asked. calibration_s: how long measuring took.
     """
 
+    name: str = "here"
+    source: str = "measured"
     device: str
     torch_threads: int
     parallel_ranks: int | None = msgspec.field(name="lanes")
     memory_bytes: int
+    context_bytes: int = 0
+    gpus: int | None = None
     rates: dict[str, Rates]
-    call_s: float
     link: LinkSpeed
     calibration_s: float
 
@@ -84,9 +102,9 @@ def product_seconds(work: OpCounts, rates: Rates) -> float:
     return sum(_seconds(work.flops_of(kind), getattr(rates, f"{kind}_flops_s")) for kind in products)
 
 
-def compute_seconds(work: OpCounts, rates: Rates, call_s: float) -> float:
+def compute_seconds(work: OpCounts, rates: Rates) -> float:
     """Time on one rank, without its all-reduces. Raises ValueError as `product_seconds` does."""
-    return product_seconds(work, rates) + _seconds(work.other_bytes, rates.other_bytes_s) + work.calls * call_s
+    return product_seconds(work, rates) + _seconds(work.other_bytes, rates.other_bytes_s) + work.calls * rates.call_s
 
 
 def _seconds(amount: int, rate: float) -> float:
@@ -95,23 +113,26 @@ def _seconds(amount: int, rate: float) -> float:
     return amount / rate if amount else 0.0
 
 
-def calibrate(settings: Settings, profile: ModelProfile, probe: Callable[[float], LinkSpeed]) -> Machine:
+def calibrate(
+    settings: Settings, profile: ModelProfile, probe: Callable[[float], LinkSpeed], watch: "Watch | None" = None
+) -> Machine:
     """Measure the layout's device, with this process's number of torch threads.
 
-    probe: measures the link. Gets the seconds that a mesh rank computes between two all-reduces.
+    probe: measures the link. Gets the seconds that a mesh rank computes between two all-reduces. watch: gets what is
+    measured, and the part that it is of, and gives it back one by one; may show progress, or raise.
     """
-    start = time.perf_counter()
+    start, seen = time.perf_counter(), watch or _unseen
     device, dtype = torch.device(settings.layout.device), dtype_of(settings)
     with torch.inference_mode():
         max_flops = _estimate_flops_s(device, dtype) * OPERATION_S
+        call_s = _measure_call_s(device, dtype)
         rates = {
-            part: _rates(time_operations(work.operations, device, max_flops, PART_S))
+            part: _rates(time_operations(work.operations, device, max_flops, PART_S, partial(seen, part=part)), call_s)
             for part, work in profile.work.items()
             if part != "context"  # has the generator's operations
         }
-        call_s = _measure_call_s(device, dtype)
     generator = profile.work["generator"]
-    between_s = compute_seconds(generator, rates["generator"], call_s) / (generator.reductions + 1)
+    between_s = compute_seconds(generator, rates["generator"]) / (generator.reductions + 1)
     link = probe(between_s)
     on_cpu = device.type == "cpu"
     return Machine(
@@ -120,10 +141,13 @@ def calibrate(settings: Settings, profile: ModelProfile, probe: Callable[[float]
         parallel_ranks=parallel_ranks(settings.layout.devices),
         memory_bytes=psutil.virtual_memory().total if on_cpu else device_properties(device).total_memory,
         rates=rates,
-        call_s=call_s,
         link=link,
         calibration_s=time.perf_counter() - start,
     )
+
+
+def _unseen(batches: Sequence[Batch], part: str) -> Iterable[Batch]:
+    return batches
 
 
 def parallel_ranks(devices: Sequence[str]) -> int | None:
@@ -138,13 +162,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _rates(timed: list[TimedOperation]) -> Rates:
+def _rates(timed: list[TimedOperation], call_s: float) -> Rates:
     def rate(kind: Kind) -> float:
         of_kind = [t for t in timed if t.operation.kind == kind]
         seconds = sum(t.seconds * t.scale * t.operation.count for t in of_kind)
         return sum(t.operation.amount * t.operation.count for t in of_kind) / seconds if of_kind else 0.0
 
-    return Rates(**{f"{kind}_{'bytes' if kind == 'other' else 'flops'}_s": rate(kind) for kind in KINDS})
+    by_kind = {f"{kind}_{'bytes' if kind == 'other' else 'flops'}_s": rate(kind) for kind in KINDS}
+    return Rates(**by_kind, call_s=call_s)
 
 
 def _estimate_flops_s(device: torch.device, dtype: torch.dtype) -> float:

@@ -22,8 +22,8 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of one chunk's phases, each on the rank that does it.
 
     clean_pass follows the result, recompute comes before denoising. overhead: of messages. decode_frames: latent frames
-    of a decode. anchored: the next envelope waits until one frame is decoded and encoded. The busy times are of all
-    mesh ranks together and of rank 0, without waits and added delays.
+    of a decode. anchored: the next envelope waits until one frame is decoded and encoded. one_gpu: rank 0 shares one
+    with a mesh rank. The busy times are of all mesh ranks together and of rank 0, without waits and added delays.
     """
 
     denoise: float
@@ -34,6 +34,7 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
     overhead: float = 0.0
     decode_frames: int = 3
     anchored: bool = False
+    one_gpu: bool = False
     mesh_busy: float = 0.0
     clean_pass_busy: float = 0.0
     stage0_busy: float = 0.0
@@ -57,6 +58,8 @@ def period_s(overlap: OverlapTraits, phases: Phases, one_process: bool, parallel
         hidden = max(p.clean_pass, p.decode, shared if p.clean_pass else 0.0)
         return p.recompute + p.denoise + hidden + p.encode + p.overhead
     shared = (p.mesh_busy + p.stage0_busy) / parallel_ranks if parallel_ranks else 0.0
+    if p.one_gpu:
+        shared = max(shared, p.mesh + p.decode + p.encode)
     mesh, stage0 = p.mesh, p.decode
     if p.anchored:
         mesh += p.decode / p.decode_frames + p.encode

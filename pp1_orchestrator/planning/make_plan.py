@@ -6,7 +6,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.loading.sources import text_device
+from pp1_orchestrator.planning.bounds import bounds_ms, limited_by
 from pp1_orchestrator.planning.calibrate import Machine, compute_seconds, product_seconds
 from pp1_orchestrator.planning.cost_model import (
     MessageBytes,
@@ -17,24 +17,14 @@ from pp1_orchestrator.planning.cost_model import (
     prompt_latency,
 )
 from pp1_orchestrator.planning.inputs_outputs import Requirements
-from pp1_orchestrator.planning.profile import ModelProfile, Part, dtype_of
+from pp1_orchestrator.planning.memory_plan import DeviceNeed, Placement, device_needs, peaks, placements, shares_gpu
+from pp1_orchestrator.planning.part_profiles import Part, dtype_of
+from pp1_orchestrator.planning.profile import ModelProfile
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
 TIE = 1.01
 """Periods closer than this count as equal: the prediction is not more exact."""
 SHOWN_PHASES = ("denoise", "clean_pass", "recompute", "decode", "encode", "overhead")
-STAGE0 = ("vae", "vae_encoder", "decode_cache")
-MESH = ("generator", "kv_cache", "text_cache")
-TEXT = ("text_encoder",)
-
-
-class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank. memory: bytes by component. peak: the most bytes in use, None for a mesh in rank 0's process."""
-
-    role: str
-    device: str
-    memory: dict[str, int]
-    peak: int | None = None
 
 
 class Flops(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,21 +37,32 @@ class Flops(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """plan.json. Placements are by rank, wire_bytes by routing, and predictions by overlap, for the steady state."""
+    """plan.json. Placements are by rank, wire_bytes by routing, and predictions by overlap, for the steady state.
 
-    schema: int = 1
+    bounds_ms: what a chunk's time on a mesh rank and on rank 0 is made of. limited_by: the most of it where it counts.
+    """
+
+    schema: int = 2
     config: dict[str, str]
     requirements: Requirements
     ranks: dict[str, Placement]
+    devices: list[DeviceNeed]
     wire_bytes: dict[str, MessageBytes]
     flops: Flops
     phases_ms: dict[str, float]
+    bounds_ms: dict[str, dict[str, float]]
+    limited_by: str
     text_ms: float
     predicted_period_ms: dict[str, float]
     prompt_to_pixels: dict[str, PromptLatency]
     recommended_overlap: str
     recommended_routing: str
     machine: Machine
+
+    @property
+    def fits(self) -> bool:
+        """Whether every device has room for its ranks."""
+        return all(need.spare >= 0 for need in self.devices)
 
     @property
     def memory(self) -> dict[str, dict[str, int]]:
@@ -92,15 +93,19 @@ def predict(settings: Settings, profile: ModelProfile, machine: Machine, strateg
         name: period_s(overlap, phases, one_process, machine.parallel_ranks)
         for name, overlap in strategies.overlaps.items()
     }
-    text = compute_seconds(profile.work["text"], machine.rates["text"], machine.call_s)
+    bounds = bounds_ms(settings, profile, machine, context)
+    text = compute_seconds(profile.work["text"], machine.rates["text"])
     stalls = strategies.routing(settings).home != "rank0"
     return Plan(
         config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
         requirements=profile.needs,
-        ranks=_placements(settings, profile, strategies),
+        ranks=placements(settings, profile, strategies),
+        devices=device_needs(settings, profile, strategies, machine),
         wire_bytes=wire,
         flops=_flops(settings, profile, machine, strategies),
         phases_ms={name: 1e3 * getattr(phases, name) for name in SHOWN_PHASES},
+        bounds_ms=bounds,
+        limited_by=limited_by(bounds, phases, strategies.overlap(settings)),
         text_ms=1e3 * text,
         predicted_period_ms={name: 1e3 * period for name, period in periods.items()},
         prompt_to_pixels={
@@ -113,40 +118,6 @@ def predict(settings: Settings, profile: ModelProfile, machine: Machine, strateg
     )
 
 
-def peaks(settings: Settings, profile: ModelProfile, strategies: Strategies, text_on_rank0: bool) -> dict[int, int]:
-    """The most bytes that each rank has in use on its device. A mesh in rank 0's process is part of rank 0's peak.
-
-    Rank 0 encodes prompts beside all its other work, the leader before a pass. Loading is left out: it ends before
-    there are caches. So are the libraries' own memory and an allocator's fragmentation.
-    """
-    with_text = {rank: _shares_text_device(settings, rank) for rank in range(settings.layout.mesh_ranks + 1)}
-    held = {
-        rank: sum(profile.components.get(name, 0) for name in names if with_text[rank] or name not in TEXT)
-        for rank, names in _components(settings, text_on_rank0).items()
-    }
-    text, decode = profile.activation_peak["text"], profile.activation_peak["decode"]
-    beside = text if text_on_rank0 and with_text[0] else 0
-    mesh = {rank: profile.activation_peak["generator"] for rank in held if rank}
-    if not text_on_rank0 and with_text[1]:
-        mesh[1] = max(mesh[1], text)
-    if settings.layout.backend == "none":
-        both = decode + mesh[1] if strategies.overlap(settings).threaded else max(decode, mesh[1])
-        return {0: sum(held.values()) + both + beside}
-    return {rank: held[rank] + mesh.get(rank, decode + beside) for rank in held}
-
-
-def _components(settings: Settings, text_on_rank0: bool) -> dict[int, tuple[str, ...]]:
-    """Names of the components that each rank holds."""
-    followers = dict.fromkeys(range(2, settings.layout.mesh_ranks + 1), MESH)
-    return {0: STAGE0 + TEXT if text_on_rank0 else STAGE0, 1: MESH if text_on_rank0 else MESH + TEXT, **followers}
-
-
-def _shares_text_device(settings: Settings, rank: int) -> bool:
-    """Whether a text encoder of this rank would be on the same device as its other models."""
-    device = torch.device(settings.layout.device_of(rank))
-    return text_device(settings, device) == device
-
-
 def _phases(
     settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies, wire: MessageBytes
 ) -> Phases:
@@ -154,7 +125,7 @@ def _phases(
     slowdown = max(1.0, ranks / machine.parallel_ranks) if machine.parallel_ranks else 1.0
 
     def compute(part: Part, rates: str) -> float:
-        return compute_seconds(profile.work[part], machine.rates[rates], machine.call_s)
+        return compute_seconds(profile.work[part], machine.rates[rates])
 
     def on_mesh(part: Part) -> float:
         work = profile.work[part]
@@ -175,25 +146,11 @@ def _phases(
         overhead=machine.link.messages(messages, wire.envelope + wire.result),
         decode_frames=profile.needs.chunk_latent_frames,
         anchored=anchored,
+        one_gpu=shares_gpu(settings.layout),
         mesh_busy=steps * ranks * compute("generator", "generator") + (context_busy if clean or rebuilds else 0.0),
         clean_pass_busy=context_busy if clean else 0.0,
         stage0_busy=decode + encode,
     )
-
-
-def _placements(settings: Settings, profile: ModelProfile, strategies: Strategies) -> dict[str, Placement]:
-    on_rank0 = strategies.routing(settings).home == "rank0"
-    peak = peaks(settings, profile, strategies, on_rank0)
-    roles = {0: "stage 0", 1: "leader"}
-    return {
-        str(rank): Placement(
-            role=roles.get(rank, "follower"),
-            device=settings.layout.device_of(rank),
-            memory={name: profile.components[name] for name in names if name in profile.components},
-            peak=peak.get(rank),
-        )
-        for rank, names in _components(settings, on_rank0).items()
-    }
 
 
 def _flops(settings: Settings, profile: ModelProfile, machine: Machine, strategies: Strategies) -> Flops:

@@ -5,7 +5,7 @@ Operations take turns, as in the model, so that caches are as cold as there. One
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
-from pp1_orchestrator.planning.op_counter import Operation, TensorShape, counting
+from pp1_orchestrator.planning.op_counter import Operation, RecordedCall, TensorShape, counting
 
 META = torch.device("meta")
 BATCH_BYTES = 48 << 20
@@ -38,14 +38,24 @@ class TimedOperation:
         return self.operation.amount / self.run.amount
 
 
+Batch = list[TimedOperation]
+
+
 def time_operations(
-    operations: Sequence[Operation], device: torch.device, max_flops: float, seconds: float
+    operations: Sequence[Operation],
+    device: torch.device,
+    max_flops: float,
+    seconds: float,
+    watch: Callable[[Sequence[Batch]], Iterable[Batch]] = iter,
 ) -> list[TimedOperation]:
-    """Time each operation, repeating them for about `seconds`. One that is too large and can't be cut is left out."""
+    """Time each operation, repeating them for about `seconds`. One that is too large and can't be cut is left out.
+
+    watch: goes through what is measured together, one after the other.
+    """
     cut = [TimedOperation(op, _cut_to_size(op, max_flops)) for op in operations]
     timed = [t for t in cut if t.run.nbytes <= MAX_OPERATION_BYTES]
     batches = list(_batches(timed))
-    for batch in batches:
+    for batch in watch(batches):
         _time_in_turns(batch, device, seconds / len(batches))
     return timed
 
@@ -83,8 +93,14 @@ def _batches(timed: Sequence[TimedOperation]) -> Iterator[list[TimedOperation]]:
 
 
 def _call(operation: Operation, device: torch.device) -> Callable[[], Any]:
-    args, kwargs = tree_unflatten([_with_data(leaf, device) for leaf in operation.arguments], operation.structure)
-    return lambda: operation.operator(*args, **kwargs)
+    call = _recorded(operation)
+    args, kwargs = tree_unflatten([_with_data(leaf, device) for leaf in call.arguments], call.structure)
+    return lambda: call.operator(*args, **kwargs)
+
+
+def _recorded(operation: Operation) -> RecordedCall:
+    assert operation.call is not None, "counts from a file can't be run"
+    return operation.call
 
 
 def _with_data(leaf: Any, device: torch.device) -> Any:
@@ -101,10 +117,11 @@ def _cut_to_size(operation: Operation, max_flops: float) -> Operation:
     """The operation, or the same product with every side cut until it is small enough. Only products can be cut."""
     side, small = MAX_SIDE, operation
     while small.flops > max_flops or (small.flops and small.nbytes > MAX_OPERATION_BYTES):
-        arguments = [_cut(leaf, side) for leaf in operation.arguments]
-        args, kwargs = tree_unflatten([_with_data(leaf, META) for leaf in arguments], operation.structure)
+        call = _recorded(operation)
+        arguments = [_cut(leaf, side) for leaf in call.arguments]
+        args, kwargs = tree_unflatten([_with_data(leaf, META) for leaf in arguments], call.structure)
         with counting() as counted:
-            operation.operator(*args, **kwargs)
+            call.operator(*args, **kwargs)
         small = counted.operations[0]
         side //= 2
     return small

@@ -4,9 +4,11 @@ Modules run on the meta device, where a tensor has a shape and no data. FLOPs ar
 (`torch.utils.flop_counter`); bytes are those of an operation's operands and results. Knows nothing of time.
 """
 
-from collections.abc import Callable, Generator
+import math
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -16,9 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from pp1_orchestrator.planning.fusion import FusedPasses
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker, storage_key
 
 Kind = Literal["matmul", "attention", "conv", "other"]
+OWN, FUSED = "pp1.", "fused pass"
+"""How names of this package's operators begin; the name of what a compiler makes."""
 KINDS: tuple[Kind, ...] = ("matmul", "attention", "conv", "other")
 
 
@@ -32,16 +37,30 @@ class TensorShape:
 
 
 @dataclass(slots=True)
-class Operation:
-    """`count` equal calls of an operator. The arguments are flattened, with a TensorShape in place of each tensor."""
+class RecordedCall:
+    """A call that can be made again. The arguments are flattened, with a TensorShape in place of each tensor."""
 
     operator: Callable[..., Any]
     arguments: list[Any]
     structure: TreeSpec
+
+
+@dataclass(slots=True)
+class Operation:
+    """`count` equal calls of an operator.
+
+    size: rows, columns and depth of a product or a convolution; width of a head, heads, queries and keys of attention;
+    the bytes of anything else. dtype: of the first operand. call: None for operations that were only counted.
+    """
+
+    name: str
     kind: Kind
     flops: int
     nbytes: int
+    size: tuple[int, ...]
+    dtype: str
     count: int = 0
+    call: RecordedCall | None = None
 
     @property
     def amount(self) -> int:
@@ -70,6 +89,29 @@ class OpCounts:
         """Bytes moved by operations that are not products: additions, norms, copies."""
         return sum(op.nbytes * op.count for op in self.operations if op.kind == "other")
 
+    def continued(self, other: "OpCounts", steps: int) -> "OpCounts":
+        """The counts `steps` times as far away as `other`, which has the same operations, in the same direction."""
+
+        def further(start: int, end: int) -> int:
+            return start + steps * (end - start)
+
+        if len(self.operations) != len(other.operations):
+            raise ValueError("these are not the same operations in other numbers")
+        pairs = zip(self.operations, other.operations, strict=True)
+        return OpCounts(
+            [replace(op, count=further(op.count, more.count)) for op, more in pairs],
+            further(self.calls, other.calls),
+            further(self.reductions, other.reductions),
+            further(self.reduction_bytes, other.reduction_bytes),
+        )
+
+    def fuse(self, passes: Iterable[int]) -> None:
+        """Put a compiler's passes over memory, of so many bytes, in place of what they do; own kernels stay."""
+        kept = [op for op in self.operations if op.kind != "other" or op.name.startswith(OWN)]
+        sizes = Counter(nbytes for nbytes in passes if nbytes)
+        fused = [Operation(FUSED, "other", 0, nbytes, (nbytes,), "", count) for nbytes, count in sizes.items()]
+        self.operations[:] = kept + fused
+
 
 def _kind(name: str, flops: int) -> Kind:
     if not flops:
@@ -77,6 +119,21 @@ def _kind(name: str, flops: int) -> Kind:
     if "conv" in name:
         return "conv"
     return "attention" if "attention" in name else "matmul"
+
+
+def _size(kind: Kind, flops: int, nbytes: int, operands: list[Tensor], results: list[Tensor]) -> tuple[int, ...]:
+    """`Operation.size`. A product's depth follows from its FLOPs, its rows from the operand that is as deep."""
+    if kind == "other":
+        return (nbytes,)
+    if kind == "attention":
+        (heads, queries, width), keys = operands[0].shape[-3:], operands[1].shape[-2]
+        return width, math.prod(operands[0].shape[:-3]) * heads, queries, keys
+    made = (results or operands[-1:])[0]  # some write to their last operand
+    depth = flops // (2 * made.numel())
+    if kind == "conv":
+        return made.numel() // made.shape[1], made.shape[1], depth
+    rows = next((t.numel() // depth for t in operands if t.dim() > 1 and t.shape[-1] == depth), made.numel())
+    return rows, made.numel() // rows, depth
 
 
 def _with_memory_format(func: Any, args: Any, out: Any) -> Any:
@@ -105,8 +162,7 @@ class _Recorder(TorchDispatchMode):
         self.counts.calls += 1
         operands, results = _tensors((args, kwargs)), _tensors(out)
         if operands and not self._is_view(func, operands, results):
-            nbytes = sum(t.nbytes for t in (*operands, *results))
-            self._add(func, (args, kwargs), self._flops.get_total_flops() - before, nbytes)
+            self._add(func, (args, kwargs), self._flops.get_total_flops() - before, operands, results)
         return out
 
     def _is_view(self, func: Any, operands: list[Tensor], results: list[Tensor]) -> bool:
@@ -115,15 +171,20 @@ class _Recorder(TorchDispatchMode):
         owned = {storage_key(t.untyped_storage()) for t in operands}
         return all(storage_key(t.untyped_storage()) in owned for t in results)
 
-    def _add(self, func: Any, call: tuple[Any, Any], flops: int, nbytes: int) -> None:
+    def _add(self, func: Any, call: tuple[Any, Any], flops: int, operands: list[Tensor], results: list[Tensor]) -> None:
         leaves, structure = tree_flatten(call)
         shapes = [
             TensorShape(tuple(leaf.shape), leaf.stride(), leaf.dtype) if isinstance(leaf, Tensor) else leaf
             for leaf in leaves
         ]
-        key = (str(func), tuple(repr(shape) for shape in shapes), str(structure))
+        name = str(func)
+        key = (name, tuple(repr(shape) for shape in shapes), str(structure))
         if key not in self._known:
-            self._known[key] = Operation(func, shapes, structure, _kind(str(func), flops), flops, nbytes)
+            kind, nbytes = _kind(name, flops), sum(t.nbytes for t in (*operands, *results))
+            size = _size(kind, flops, nbytes, operands, results)
+            dtype = str(operands[0].dtype).removeprefix("torch.")
+            recorded = RecordedCall(func, shapes, structure)
+            self._known[key] = Operation(name, kind, flops, nbytes, size, dtype, call=recorded)
             self.counts.operations.append(self._known[key])
         self._known[key].count += 1
 
@@ -133,15 +194,38 @@ def _convolution_flops(x_shape: Any, weight_shape: Any, *_: Any, out_shape: Any 
     return conv_flop_count(list(x_shape), list(weight_shape), list(out_shape))
 
 
-_MORE_FLOPS = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+def _linear_flops(x_shape: Any, weight_shape: Any, *_: Any, **__: Any) -> int:
+    """FLOPs of this package's products, whose weight is [N, K]."""
+    return 2 * math.prod(x_shape) * weight_shape[0]
+
+
+def _fp8_linear_flops(x_shape: Any, _: Any, weight_shape: Any, *__: Any, **___: Any) -> int:
+    """The same in 8 bits, with a scale after each operand."""
+    return 2 * math.prod(x_shape) * weight_shape[0]
+
+
+_MORE_FLOPS: dict[Any, Any] = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+_OWN_FLOPS = {"linear_gelu": _linear_flops, "linear_out": _linear_flops, "fp8_linear_out": _fp8_linear_flops}
+
+
+def _custom_flops() -> dict[Any, Any]:
+    """By operator. This package's are known once their modules have been imported."""
+    own = {getattr(torch.ops.pp1, name): flops for name, flops in _OWN_FLOPS.items() if hasattr(torch.ops.pp1, name)}
+    return _MORE_FLOPS | own
 
 
 @contextmanager
-def counting(memory: MemoryTracker | None = None) -> Generator[OpCounts]:
-    """Count all operations inside, and follow their memory. The counts are complete when the context ends."""
-    flops = FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS)
-    with torch.inference_mode(), flops, _Recorder(flops) as recorder, memory or nullcontext():
+def counting(memory: MemoryTracker | None = None, *, fused: bool = False) -> Generator[OpCounts]:
+    """Count all operations inside, and follow their memory. The counts are complete when the context ends.
+
+    fused: as a compiler would run them (`planning.fusion`).
+    """
+    flops, passes = FlopCounterMode(display=False, custom_mapping=_custom_flops()), FusedPasses()
+    followed = passes if fused else nullcontext()
+    with torch.inference_mode(), flops, _Recorder(flops) as recorder, memory or nullcontext(), followed:
         yield recorder.counts
+    if fused:
+        recorder.counts.fuse(passes.passes())
 
 
 class CountingShard:

@@ -17,8 +17,10 @@ def render(plan: Plan, strategies: Strategies) -> Group:
     sections = (
         _requirements(plan),
         _memory(plan),
+        _fits(plan),
         _routing(plan, strategies),
         _overlap(plan, strategies),
+        _bounds(plan),
         _machine(plan.machine),
     )
     parts: list[RenderableType] = []
@@ -73,6 +75,36 @@ def _memory(plan: Plan) -> Iterator[RenderableType]:
     )
 
 
+def _fits(plan: Plan) -> Iterator[RenderableType]:
+    table = _table("What fits", "device", "ranks", "needed", "room", "spare")
+    for need in plan.devices:
+        ranks = ", ".join(map(str, need.ranks))
+        spare = Text(signed(need.spare), style="" if need.spare >= 0 else "bold red")
+        table.add_row(need.device, ranks, decimal(need.needed), decimal(need.room), spare)
+    yield table
+    for need in plan.devices:
+        if not need.room:
+            yield Text(f"{need.device}: machine={plan.machine.name} has {plan.machine.gpus} GPUs.", style="bold red")
+        elif need.spare < 0:
+            yield Text(f"{need.device} is too small by {decimal(-need.spare)}.", style="bold red")
+    if plan.fits:
+        yield Text("Everything fits. On a GPU, the context of each process is included.")
+
+
+def signed(nbytes: int) -> str:
+    """With a minus where it is missing."""
+    return decimal(nbytes) if nbytes >= 0 else f"-{decimal(-nbytes)}"
+
+
+def _bounds(plan: Plan) -> Iterator[RenderableType]:
+    kinds = list(dict.fromkeys(kind for spent in plan.bounds_ms.values() for kind in spent))
+    table = _table("What a chunk's time is made of, ms", "on", *kinds)
+    for place, spent in plan.bounds_ms.items():
+        table.add_row(place, *(f"{spent[kind]:.1f}" if kind in spent else "" for kind in kinds))
+    yield table
+    yield Text(f"The limit: {plan.limited_by}.")
+
+
 def _routing(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
     columns = ("envelope", "new prompt", "known prompt", "result", "new prompt", "stalls the mesh")
     table = _table("2. Routing: bytes on the wire, by message", "routing", *columns)
@@ -109,18 +141,20 @@ def _overlap(plan: Plan, strategies: Strategies) -> Iterator[RenderableType]:
 
 
 def _machine(machine: Machine) -> Iterator[RenderableType]:
-    columns = ("GFLOP/s: matmul", "attention", "conv", "other GB/s")
-    table = _table(f"The machine, measured in {machine.calibration_s:.2f} s on {machine.device}", "part", *columns)
+    columns = ("GFLOP/s: matmul", "attention", "conv", "other GB/s", "µs per operation")
+    took = f" in {machine.calibration_s:.2f} s" if machine.calibration_s else ""
+    table = _table(f"The machine {machine.name}: {machine.device}", "part", *columns)
     for part, rates in machine.rates.items():
         speeds = (rates.matmul_flops_s, rates.attention_flops_s, rates.conv_flops_s, rates.other_bytes_s)
-        table.add_row(part, *(f"{speed / 1e9:.1f}" if speed else "" for speed in speeds))
+        called = f"{rates.call_s * 1e6:.1f}" if rates.call_s else ""
+        table.add_row(part, *(f"{speed / 1e9:.1f}" if speed else "" for speed in speeds), called)
     yield table
     link = machine.link
     parallel = "a device each" if machine.parallel_ranks is None else f"{machine.parallel_ranks} ranks at a time"
     yield Text(
-        f"{machine.torch_threads} torch thread(s) per rank, {parallel}; {machine.call_s * 1e6:.1f} µs per operation; "
-        f"a message {link.message_s * 1e6:.0f} µs, an all-reduce {link.sum_s * 1e6:.0f} µs, + "
-        f"{link.bytes_s / 1e9:.2f} GB/s ({link.method})."
+        f"Rates: {machine.source}{took}. {machine.torch_threads} torch thread(s) per rank, {parallel}; a message "
+        f"{link.message_s * 1e6:.0f} µs + {link.bytes_s / 1e9:.2f} GB/s, an all-reduce {link.sum_s * 1e6:.0f} µs + "
+        f"{link.sum_bytes_s / 1e9:.2f} GB/s ({link.method})."
     )
 
 

@@ -39,7 +39,6 @@ def machine(parallel_ranks: int | None = None, memory_bytes: int = 1 << 40) -> M
         parallel_ranks=parallel_ranks,
         memory_bytes=memory_bytes,
         rates=dict.fromkeys(("generator", "decode", "encode", "text"), rates),
-        call_s=0.0,
-        link=LinkSpeed(message_s=0.0, sum_s=0.0, bytes_s=1e6, method="assumed"),
+        link=LinkSpeed(message_s=0.0, sum_s=0.0, bytes_s=1e6, sum_bytes_s=1e6, method="assumed"),
         calibration_s=0.0,
     )

@@ -6,7 +6,8 @@ import torch
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.planning.cost_model import message_bytes
 from pp1_orchestrator.planning.inputs_outputs import requirements
-from pp1_orchestrator.planning.make_plan import peaks, predict, read_plan, write_plan
+from pp1_orchestrator.planning.make_plan import predict, read_plan, write_plan
+from pp1_orchestrator.planning.memory_plan import peaks
 from pp1_orchestrator.planning.profile import profile_model
 from tests.planning.factories import machine, settings, shipped, with_name
 

@@ -15,7 +15,7 @@ from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.rope import rope_table
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker, in_blocks
 from pp1_orchestrator.planning.op_counter import counting
-from pp1_orchestrator.planning.profile import META
+from pp1_orchestrator.planning.part_profiles import META
 from tests.planning.factories import settings, shipped
 
 CPU = torch.device("cpu")

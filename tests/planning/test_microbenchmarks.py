@@ -1,11 +1,15 @@
 """Microbenchmarks on this machine: a rate for each kind of work and size, and a machine's file."""
 
+import msgspec
 import pytest
 import torch
 import yaml
 
 from benchmarks import machine_rates
+from pp1_orchestrator.config.machine import MachineSettings
+from pp1_orchestrator.planning import measured_rates
 from pp1_orchestrator.planning import microbenchmarks as micro
+from pp1_orchestrator.planning.rate_tables import read_rates
 
 CPU = torch.device("cpu")
 WATCH = micro.Stopwatch(CPU, 0.0)
@@ -40,18 +44,27 @@ def test_the_least_that_copies_and_calls_cost():
 
 
 def test_sizes_of_a_split_block_are_among_the_products():
-    products = machine_rates.block_products()
+    products = measured_rates.block_products()
     assert len(set(products)) == len(products)
     assert {(2160, 10240, 5120), (2160, 5120, 6912), (4680, 768, 1536)} <= set(products)
 
 
-def test_a_machine_is_printed_as_a_file(monkeypatch, tmp_path):
-    monkeypatch.setattr(machine_rates, "ROUND", [])
-    monkeypatch.setattr(machine_rates, "COPIES", [1 << 16])
-    monkeypatch.setattr(machine_rates, "ROWS", [(48, 64)])
-    path = tmp_path / "mine.yaml"
-    machine_rates.main(["--name", "mine", "--device", "cpu", "--seconds", "0", "--out", str(path)])
-    found = yaml.safe_load(path.read_text())
-    assert (found["name"], found["gpus"]) == ("mine", 0)
-    assert found["source"].startswith("measured ")
-    assert found["host"]["rates"]["copies"][0][0] == 1 << 16
+def test_a_measured_machine_is_an_option_that_can_be_planned_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(measured_rates, "ROUND", [])
+    monkeypatch.setattr(measured_rates, "COPIES", [1 << 16])
+    monkeypatch.setattr(measured_rates, "ROWS", [(48, 64)])
+    machine_rates.main(["--name", "mine", "--device", "cpu", "--seconds", "0", "--out", str(tmp_path)])
+    found = msgspec.convert(yaml.safe_load((tmp_path / "machine" / "mine.yaml").read_text()), MachineSettings)
+    assert (found.name, found.gpus, found.gpu, found.rates) == ("mine", 0, None, None)
+    assert found.source.startswith("measured ")
+    assert found.host_rates is not None
+    rates = read_rates(found.host_rates)
+    assert rates.copies[0][0] == 1 << 16
+    assert rates.message_s is not None
+
+
+def test_a_links_figures_are_those_of_a_ring():
+    pairs = [(4096, 10e-6), (1 << 24, 110e-6), (1 << 26, 1.0)]
+    assert machine_rates.link_of(pairs, 2) == {"gb_s": pytest.approx(168), "latency_us": 10.0}
+    assert machine_rates.link_of(pairs, 4) == {"gb_s": pytest.approx(252), "latency_us": 10.0}
+    assert machine_rates.link_of([], 1) == {}

@@ -11,7 +11,8 @@ from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.op_counter import counting
-from pp1_orchestrator.planning.profile import META, profile_model
+from pp1_orchestrator.planning.part_profiles import META
+from pp1_orchestrator.planning.profile import profile_model
 from tests.planning.factories import settings
 
 SMALL = WanConfig(
@@ -120,7 +121,7 @@ def test_both_decoders_make_the_same_products_and_keep_as_much():
 
 def products(work):
     """Convolutions with the order of their operands in memory."""
-    return [(op.arguments[:2], op.count, op.flops) for op in work.operations if op.kind == "conv"]
+    return [(op.call.arguments[:2], op.count, op.flops) for op in work.operations if op.kind == "conv"]
 
 
 def test_a_decode_without_data_has_the_convolutions_of_a_real_one():

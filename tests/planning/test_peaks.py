@@ -4,8 +4,10 @@ import pytest
 
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.validate import generator_config
-from pp1_orchestrator.planning.make_plan import peaks, predict
-from pp1_orchestrator.planning.profile import ModelProfile, Part, profile_model
+from pp1_orchestrator.planning.make_plan import predict
+from pp1_orchestrator.planning.memory_plan import peaks
+from pp1_orchestrator.planning.part_profiles import Part
+from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from tests.planning.factories import machine, settings, shipped
 
 MIB = 1 << 20

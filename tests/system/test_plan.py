@@ -31,7 +31,15 @@ def test_a_plan_is_printed_and_written(tmp_path, weightless, layout, ranks):
     assert plan.memory.keys() == ranks
     assert plan.predicted_period_ms.keys() == {"sync", "stage0_owned", "loop_ahead", "decode_thread"}
     assert min(plan.predicted_period_ms.values()) > 0
-    for text in ("What the model tiny needs", "1. What runs where", "2. Routing", "3. Overlap", "measured in"):
+    for text in (
+        "What the model tiny needs",
+        "1. What runs where",
+        "2. Routing",
+        "3. Overlap",
+        "What fits",
+        "The limit",
+        "measured here",
+    ):
         assert text in done.stdout
     peak = next(line for line in done.stdout.splitlines() if "peak " in line)
     expected = [decimal(placement.peak) if placement.peak else "" for placement in plan.ranks.values()]

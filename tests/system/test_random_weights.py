@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from pp1_orchestrator.app.strategy_registry import STRATEGIES, check
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.planning import profile as modules
+from pp1_orchestrator.planning import part_profiles as modules
 from pp1_orchestrator.planning.profile import profile_model
 from tests.system.in_process import CONF, open_stream, run_script
 

@@ -1,0 +1,109 @@
+"""Measured rates by size, as `benchmarks.machine_rates` writes them, and rates at sizes in between.
+
+Sizes are compared by the logarithms of their numbers. Knows nothing of models, settings or of what a machine is.
+"""
+
+import math
+from functools import cache, cached_property
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import yaml
+
+from pp1_orchestrator.errors import ConfigError
+
+FOLDER = Path(__file__).with_name("rates")
+"""Files that ship with the program."""
+NEIGHBOURS = 4
+SCALE = 1e9
+"""Files hold 10⁹ FLOPs or bytes a second."""
+Rows = tuple[tuple[float, ...], ...]
+"""Of each size: its numbers, then the rate."""
+ByType = dict[str, Rows]
+"""By torch's name of the type."""
+
+
+class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One device. Sizes: of a product its rows, columns and depth; of a convolution its frames, inputs, outputs, height
+    and width; of attention the width of a head, heads, queries and keys; of a pass over memory the bytes it moves.
+
+    peaks_tflops, bandwidth_gb_s: by the vendor's datasheet. launch_s: of a kernel in a captured graph. call_s: what an
+    operation costs the host. rows: this package's kernels; passes: those of a compiler; copies: all others.
+    """
+
+    name: str
+    source: str
+    peaks_tflops: dict[str, float] = {}
+    bandwidth_gb_s: float | None = None
+    context_bytes: int = 0
+    launch_s: float = 0.0
+    call_s: float
+    message_s: float | None = None
+    message_bytes_s: float | None = None
+    products: ByType
+    convolutions: ByType
+    attention: dict[str, ByType]
+    copies: Rows
+    rows: Rows
+    passes: Rows = ()
+
+
+@cache
+def read_rates(name: str) -> RateTables:
+    """A file that ships with the program, or one's own. Raises ConfigError for one that can't be read."""
+    path = Path(name).expanduser()
+    path = path if path.suffix else FOLDER / f"{name}.yaml"
+    try:
+        return msgspec.convert(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader), RateTables)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        known = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
+        line = " ".join(str(error).split())
+        raise ConfigError(f"machine.rates={name}: {line}; choices: {known}, or a file of one's own") from error
+
+
+def convolution_rows(rows: Rows) -> Rows:
+    """Sizes of 3×3 convolutions as those of the products that they are."""
+    return tuple((f * h * w, outer, 9 * inner, rate) for f, inner, outer, h, w, rate in rows)
+
+
+class RateTable:
+    """Rates of one kind of work."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rates = {tuple(map(int, row[:-1])): row[-1] * SCALE for row in rows}
+
+    @cached_property
+    def _logs(self) -> list[tuple[tuple[float, ...], float]]:
+        return [(_logs(size), rate) for size, rate in self._rates.items()]
+
+    def rate(self, size: tuple[int, ...]) -> float:
+        """Measured at this size, or else a mean of those at the nearest sizes, weighted by their nearness."""
+        if size in self._rates:
+            return self._rates[size]
+        wanted = _logs(size)
+        near = sorted((math.dist(wanted, found), rate) for found, rate in self._logs)[:NEIGHBOURS]
+        weights = [1 / max(distance, 1e-9) ** 2 for distance, _ in near]
+        logs = sum(weight * math.log(rate) for weight, (_, rate) in zip(weights, near, strict=True))
+        return math.exp(logs / sum(weights))
+
+
+class BandwidthCurve:
+    """Bytes a second by the bytes that a pass moves, between the smallest and the largest that were measured."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._points = sorted((math.log(size), rate * SCALE) for size, rate in cast(list[tuple[float, float]], rows))
+
+    def rate(self, nbytes: int) -> float:
+        """By the nearest measured sizes on both sides."""
+        x, points = math.log(max(1, nbytes)), self._points
+        before = max((point for point in points if point[0] <= x), default=points[0])
+        after = min((point for point in points if point[0] >= x), default=points[-1])
+        if before[0] == after[0]:
+            return before[1]
+        share = (x - before[0]) / (after[0] - before[0])
+        return before[1] + share * (after[1] - before[1]) if 0 <= share <= 1 else before[1]
+
+
+def _logs(size: tuple[int, ...]) -> tuple[float, ...]:
+    return tuple(math.log(max(1, number)) for number in size)
