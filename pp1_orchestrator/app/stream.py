@@ -17,6 +17,7 @@ import torch
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
@@ -59,6 +60,10 @@ from pp1_orchestrator.types import FrameSink, TimelineEntry
 
 log = logging.getLogger(__name__)
 REJECTED_EPOCHS_LIMIT = 3
+WAITS_A_STEP = 4
+"""The longest waits of one step of an overlap: for a prompt's embedding, for the mesh, and twice for the decoder."""
+CHUNKS_SHOWN = 2
+"""And it may wait until so many chunks have been shown."""
 
 
 class Instruments:
@@ -101,6 +106,9 @@ class StreamBuilder:
         self._context = registry.context.make()
         self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
+        shown_s = CHUNKS_SHOWN * pixel_frames(config.chunk_frames, first=False) / settings.stream.fps
+        step_s = WAITS_A_STEP * deadlines.message + shown_s
+        self.progress_timer = ResponseTimer(step_s, step_s, warm=0)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", self._device) as parts:
             with_encoder = self._context.needs_pixels
@@ -150,6 +158,7 @@ class StreamBuilder:
             receipts=instruments.receipts,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
+            progress_timer=self.progress_timer,
         )
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
@@ -189,7 +198,8 @@ class Stream:
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
-            self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
+            self._pipeline = parts.pipeline
+            timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
             self.session = Session(parts, link, self._info())
             watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
             # Last, because it starts a thread.
