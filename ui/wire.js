@@ -14,9 +14,12 @@ window.pp1.key = {
   },
 };
 
+// The address of a path of the server, which may be below a path of a reverse proxy, as the page is.
+window.pp1.url = (path) => new URL(path.slice(1), document.baseURI).href;
+
 window.pp1.request = async (method, path, body) => {
   const { value: key } = window.pp1.key;
-  const response = await fetch(path, {
+  const response = await fetch(window.pp1.url(path), {
     method,
     cache: "no-store",
     headers: { ...(body !== undefined && { "Content-Type": "application/json" }), ...(key && { "PP1-Lease": key }) },
@@ -61,7 +64,7 @@ window.pp1.Events = class {
   }
 
   open() {
-    const source = new EventSource("/api/events");
+    const source = new EventSource(window.pp1.url("/api/events"));
     for (const [name, listeners] of this.listeners) {
       if (name === "open") continue;
       source.addEventListener(name, (message) => {
