@@ -52,9 +52,11 @@ window.pp1.attempt = async (box, action) => {
 // Calls listeners for the server's events. Opens the connection again when it breaks.
 window.pp1.Events = class {
   static RETRY_MS = 2000;
+  static READY_MS = 3000;
 
   constructor() {
     this.listeners = new Map();
+    this.source = null;
     this.onbroken = () => {};
   }
 
@@ -63,8 +65,18 @@ window.pp1.Events = class {
     this.listeners.set(name, [...(this.listeners.get(name) || []), listener]);
   }
 
+  // Resolves when the connection is open: what is changed from then on is heard of. Gives up after a while.
+  async ready() {
+    if (this.source?.readyState === EventSource.CLOSED) this.open();
+    const until = performance.now() + this.constructor.READY_MS;
+    while (this.source?.readyState === EventSource.CONNECTING && performance.now() < until) {
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
   open() {
-    const source = new EventSource(window.pp1.url("/api/events"));
+    clearTimeout(this.retry);
+    const source = (this.source = new EventSource(window.pp1.url("/api/events")));
     for (const [name, listeners] of this.listeners) {
       if (name === "open") continue;
       source.addEventListener(name, (message) => {
@@ -75,7 +87,9 @@ window.pp1.Events = class {
     source.onopen = () => (this.listeners.get("open") || []).forEach((listener) => listener());
     source.onerror = () => {
       this.onbroken();
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), this.constructor.RETRY_MS);
+      if (source.readyState === EventSource.CLOSED && source === this.source) {
+        this.retry = setTimeout(() => this.open(), this.constructor.RETRY_MS);
+      }
     };
     window.addEventListener("pagehide", () => source.close(), { once: true });
   }

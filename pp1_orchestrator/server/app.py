@@ -90,7 +90,7 @@ def create_app(
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
-    app.add_middleware(RootPath, root_path=settings.root_path)  # added last: runs first
+    app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)

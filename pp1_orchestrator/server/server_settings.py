@@ -63,11 +63,11 @@ class ServerSettings:
     port: int = 7860
     token: str | None = None
     view_token: str | None = None
-    root_path: str = ""
+    root_path: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.root_path and not is_root_path(self.root_path):
+        if self.root_path is not None and not is_root_path(self.root_path):
             raise ConfigError(
                 f"serving.root_path={self.root_path}: expected a path such as /pp1, without a slash at its end, whose "
                 f"first part is none of {', '.join(sorted(OWN_NAMES))}"
