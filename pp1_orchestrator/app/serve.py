@@ -48,7 +48,8 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, script:
         opened.callback(web.sink.close)
         stream = Stream(settings, config, registry, script, instruments, web.sink, trace_folder=trace_folder)
         opened.callback(stream.close)
-        monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events)
+        on_host = ("text_encoder",) if settings.text_encoder.device == "cpu" else ()
+        monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events, on_host)
         opened.callback(monitor.close)
         stream.session.start()
         web.serve(stream.session)
@@ -70,7 +71,9 @@ class Web:
     def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
+        self._server_settings = ServerSettings(
+            serving.host, serving.port, serving.token, serving.view_token, serving.root_path
+        )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
