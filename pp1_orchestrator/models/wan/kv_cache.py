@@ -43,16 +43,25 @@ class KVCache:
     def nbytes(self) -> int:
         return sum(t.nbytes for t in (*self._keys, *self._values))
 
-    def rebase(self, frame: int) -> None:
-        """Drop the history. Latent frame `frame` gets the first slot; earlier frames are refused from now on."""
-        if frame < 0 or frame % self.chunk:
-            raise ValueError(f"frame {frame} begins no chunk of {self.chunk} frames")
-        self._origin = frame
+    def rebase(self, frame: int, keep_sink: bool = False) -> None:
+        """Drop the history. Latent frame `frame` gets the first slot; earlier frames are refused from now on.
+
+        keep_sink: the sink's frames stay, and `frame` gets the first slot after them.
+        """
+        kept = self._sink if keep_sink else 0
+        if frame < kept or frame % self.chunk:
+            raise ValueError(f"frame {frame} begins no chunk of {self.chunk} frames after {kept} sink frames")
+        self._origin = frame - kept
         self._slot, self._valid = slice(0, 0), 0
 
-    def begin(self, start_frame: int, bias: float = 1.0) -> None:
+    def room(self, keep_sink: bool) -> int:
+        """Latent frames that can be written after `rebase` before the oldest of them are overwritten."""
+        return self.window - self._sink if keep_sink else self.window
+
+    def begin(self, start_frame: int, bias: float = 1.0, end_frame: int = 0) -> None:
         """Select the slots of the chunk that starts at latent frame `start_frame`. Repeated passes reuse them.
 
+        end_frame: the chunk also sees the frames after it that come before this one; they must fit the window.
         Until the next `begin`, ln(bias) is added to the scores of all keys between the first cached frame and this
         chunk. Raises ValueError for a bias after the ring has wrapped, since the first frame is overwritten then.
         """
@@ -71,7 +80,8 @@ class KVCache:
         ring = self.window - self._sink
         first = since if since < self.window else self._sink + (since - self._sink) % ring
         self._slot = slice(first * self._frame, (first + self.chunk) * self._frame)
-        self._valid = min(since + self.chunk, self.window) * self._frame
+        seen = max(since + self.chunk, end_frame - self._origin)
+        self._valid = min(seen, self.window) * self._frame
         self._bias = bias
 
     @property
