@@ -27,7 +27,8 @@ def _processes() -> list[Panel]:
         chart("Resident memory", "Of each rank's process. Growth over hours is a leak.", "bytes",
               Query(of(pp1.VRAM, component='="resident"'), "rank {{rank}}"), span=8),
         chart("CPU cores in use", "Of each rank's process. Ranks of one process show the same.", "none",
-              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}"), span=8),
+              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}"), Query(rate(pp1.MEDIA_CPU), "media process"),
+              Query(rate(pp1.ENCODE), "encoding"), span=8),
         chart("Version", "Of the program. Another line is another version.", "none",
               Query(of(pp1.BUILD), "{{version}}"), span=8),
     ]  # fmt: skip
@@ -39,4 +40,5 @@ def _wire() -> list[Panel]:
               Query(rate(pp1.WIRE, by="message"), "{{message}}")),
         chart("Bytes per chunk", "Envelopes are small unless they carry an embedding.", "bytes",
               Query(f"{rate(pp1.WIRE, by='message')} / on () group_left {chunks()}", "{{message}}")),
+        chart("Encoded video", "Once for all viewers; each gets it.", "Bps", Query(rate(pp1.ENCODED), "video")),
     ]  # fmt: skip

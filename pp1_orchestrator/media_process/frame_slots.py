@@ -4,6 +4,7 @@ The sender never waits: it drops a frame while all slots are taken. Memory and s
 left behind.
 """
 
+import contextlib
 import mmap
 import os
 import socket
@@ -15,7 +16,8 @@ import numpy as np
 
 from pp1_orchestrator.media.frames import Frame
 
-SLOTS = 4
+SLOTS = 16
+"""Memory is only taken by those that are used: by more than one while the media process gets too little time."""
 MESSAGE_BYTES = 64
 
 
@@ -39,7 +41,7 @@ class FrameSender:
         self._slots = np.frombuffer(mmap.mmap(self.memory, SLOTS * size), np.uint8).reshape(SLOTS, size)
         self._socket, self.remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
-        self._free = set(range(SLOTS))
+        self._free = list(range(SLOTS))
         self._lock = threading.Lock()
         """Held for as long as one frame is copied: the socket must not be closed under a sender."""
 
@@ -56,7 +58,7 @@ class FrameSender:
             try:
                 self._socket.send(msgspec.msgpack.encode(_Filled(slot, frame.ndim == 2, at_s)))
             except OSError:  # nobody reads: whoever watches the process will notice
-                self._free.add(slot)
+                self._free.append(slot)
                 return False
             return True
 
@@ -72,7 +74,8 @@ class FrameSender:
     def _reclaim(self) -> None:
         try:
             while number := self._socket.recv(1):
-                self._free |= {number[0]} & set(range(SLOTS))
+                if number[0] < SLOTS and number[0] not in self._free:
+                    self._free.append(number[0])
         except OSError:  # there is nothing to read, or nobody writes any more
             return
 
@@ -88,12 +91,17 @@ class FrameReceiver:
 
     def frames(self) -> Iterator[tuple[Frame, float]]:
         """Each frame with its time, until the sender has gone. It may be overwritten when the next one is asked for."""
-        while data := self._socket.recv(MESSAGE_BYTES):
+        while data := self._receive():
             filled = msgspec.msgpack.decode(data, type=_Filled)
             shape = (self._height * 3 // 2, self._width) if filled.planar else (self._height, self._width, 3)
             count = shape[0] * self._width * (1 if filled.planar else 3)
             yield self._slots[filled.slot, :count].reshape(shape), filled.at_s
-            try:
+            with contextlib.suppress(OSError):  # the sender has gone
                 self._socket.send(bytes([filled.slot]))
-            except OSError:
-                return
+
+    def _receive(self) -> bytes:
+        """The next message; none when the sender has gone."""
+        try:
+            return self._socket.recv(MESSAGE_BYTES)
+        except ConnectionError:  # it has gone before it read which slots are free
+            return b""
