@@ -45,7 +45,7 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, script:
     instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
     web = Web(settings, instruments, out)
     with ExitStack() as opened:
-        opened.callback(web.sink.close)
+        opened.callback(web.close)
         stream = Stream(settings, config, registry, script, instruments, web.sink, trace_folder=trace_folder)
         opened.callback(stream.close)
         monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events)
@@ -88,6 +88,12 @@ class Web:
         self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
         consumers, idle = [self._media.broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
+
+        self._media.prepare()  # it is ready before the models are
+
+    def close(self) -> None:
+        self._media.discard_spare()
+        self.sink.close()
 
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""

@@ -5,13 +5,16 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pp1_orchestrator.errors import ContractError, RequestError, first_line
+from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.media_process import control_messages as messages
 from pp1_orchestrator.media_process.control_messages import FromMedia, MessageStream, ToMedia
 from pp1_orchestrator.media_process.frame_slots import FrameSender
@@ -26,16 +29,41 @@ ANSWER_S = 10.0
 Reply = messages.Answer | messages.Refusal | messages.Closed
 
 
-def start_process(control: int, frames: FrameSender) -> subprocess.Popen[bytes]:
-    """Start a media process. Raises OSError. control: the file descriptor of its end of the socket."""
-    files = control, frames.remote.fileno(), frames.memory
+class StartedProcess(NamedTuple):
+    """A media process that waits for its first message: this end of its socket, and of its frames."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    frames: FrameSender
+
+    def discard(self) -> None:
+        """End it."""
+        self.control.close()
+        self.frames.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def start_process(video: VideoSettings) -> StartedProcess:
+    """Start a media process. Raises OSError."""
+    frames, (ours, theirs) = FrameSender(video.height, video.width), socket.socketpair()
+    files = theirs.fileno(), frames.remote.fileno(), frames.memory
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-m", MODULE, *map(str, files)],
-        pass_fds=files,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, *map(str, files)],
+            pass_fds=files,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except OSError:
+        ours.close()
+        frames.close()
+        raise
+    finally:
+        theirs.close()
+        frames.detach()
+    return StartedProcess(process, ours, frames)
 
 
 class MediaConnection:

@@ -1,11 +1,11 @@
 """Starts the media process, watches it, and replaces it when it ends or hangs. The stream goes on meanwhile.
 
-Viewers of a process that has failed are gone. Pages connect again when they hear of the new one.
+Viewers of a process that has failed are gone. Pages connect again when they hear of the new one. It is started ahead,
+because imports take longer than all else: it takes some 50 MB, and no time until it is needed.
 """
 
 import asyncio
 import logging
-import socket
 import time
 from dataclasses import dataclass
 
@@ -13,7 +13,13 @@ from pp1_orchestrator.errors import named_line
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media_process.control_messages import Start, Stop, from_media_decoder, open_messages
 from pp1_orchestrator.media_process.frame_slots import FrameSender
-from pp1_orchestrator.media_process.media_connection import MediaConnection, describe_end, gone, start_process
+from pp1_orchestrator.media_process.media_connection import (
+    MediaConnection,
+    StartedProcess,
+    describe_end,
+    gone,
+    start_process,
+)
 from pp1_orchestrator.media_process.remote_broadcaster import RemoteBroadcaster
 from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.supervision.supervisor import RestartBudget
@@ -24,6 +30,8 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.25
 STOP_S = 4.0
 """Closing all viewers takes less."""
+SPARE_S = 3.0
+"""From when a process is up until the next one is started ahead: viewers come first."""
 EXIT_S = 1.0
 """From the end of the connection to the end of the process."""
 
@@ -42,7 +50,7 @@ class MediaRules:
     restarts: int
     window_s: float = 60.0
     pauses_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0)
-    wait_s: float = 5.0
+    wait_s: float = 8.0
     waiting: int = 16
 
 
@@ -56,6 +64,9 @@ class MediaSupervisor:
         self.broadcaster = RemoteBroadcaster(start.video.bitrate, metrics)
         self._start_message, self._rules, self._metrics, self._events = start, rules, metrics, events
         self._restarts = 0
+        self._spare: StartedProcess | None = None
+        """Is ready to be the next one."""
+        self._later: asyncio.TimerHandle | None = None
         self._budget = RestartBudget(rules.restarts, rules.window_s, rules.pauses_s)
         self._connection: MediaConnection | None = None
         """Of a process that is up."""
@@ -73,6 +84,21 @@ class MediaSupervisor:
         """Of the media process, while it is up."""
         return None if self._connection is None else self._connection.process.pid
 
+    def prepare(self) -> None:
+        """Start a process ahead. It imports what it needs, and waits. Needs no event loop."""
+        if self._stopping or self._spare is not None:
+            return
+        try:
+            self._spare = start_process(self._start_message.video)
+        except OSError as error:
+            log.warning("no media process can be started ahead: %s", named_line(error))
+
+    def discard_spare(self) -> None:
+        """End what was started ahead. For the end of a program whose event loop has ended, or never ran."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.discard()
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._supervise())
 
@@ -85,6 +111,7 @@ class MediaSupervisor:
     async def close_all(self) -> None:
         """Also ends the process."""
         self._stopping = True
+        self.discard_spare()
         if self._task is None:
             return
         if self._connection is not None:
@@ -134,42 +161,40 @@ class MediaSupervisor:
 
     async def _run_one(self) -> tuple[RestartReason, str]:
         """One process, from its start to its end. Returns what ended it."""
-        video = self._start_message.video
-        frames = FrameSender(video.height, video.width)
         try:
-            connection = await self._open(frames)
+            started = self._take_started()
         except OSError as error:
-            frames.close()
             return "error", f"can't be started: {named_line(error)}"
+        connection = await self._connect(started)
         receiving, hang = asyncio.create_task(connection.run()), None
         try:
             hang = await self._watch(connection, receiving)
         finally:
             self._disconnect()
-            frames.close()
+            started.frames.close()
             await connection.end(EXIT_S if receiving.done() else 0.0)
             wrong = await receiving  # the socket is closed with the process
         if hang is not None:
             return "hang", hang
         return ("error", wrong) if wrong else ("death", describe_end(connection.process))
 
-    async def _open(self, frames: FrameSender) -> MediaConnection:
-        """Start a process. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        try:
-            process = start_process(theirs.fileno(), frames)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            frames.detach()
-        stream = await open_messages(ours, from_media_decoder())
+    def _take_started(self) -> StartedProcess:
+        """The one that was started ahead, if it is still there, or a new one. Raises OSError."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.process.poll() is None:
+            return spare
+        if spare is not None:
+            spare.discard()
+        return start_process(self._start_message.video)
+
+    async def _connect(self, started: StartedProcess) -> MediaConnection:
+        """Say to a started process what it is to do."""
+        stream = await open_messages(started.control, from_media_decoder())
 
         def admit() -> None:
-            self._admit(connection, frames)
+            self._admit(connection, started.frames)
 
-        connection = MediaConnection(process, stream, self.broadcaster, self._metrics, admit)
+        connection = MediaConnection(started.process, stream, self.broadcaster, self._metrics, admit)
         connection.send(self._start_message)
         return connection
 
@@ -192,6 +217,7 @@ class MediaSupervisor:
 
     def _admit(self, connection: MediaConnection, frames: FrameSender) -> None:
         self._connection, self._failed = connection, False
+        self._later = asyncio.get_running_loop().call_later(SPARE_S, self.prepare)
         self.broadcaster.connect(frames, connection.send)
         self._up.set()
         self._metrics.media_up(True)
@@ -201,6 +227,8 @@ class MediaSupervisor:
 
     def _disconnect(self) -> None:
         self._connection = None
+        if self._later is not None:
+            self._later.cancel()
         self.broadcaster.disconnect()
         self._up.clear()
         self._metrics.media_up(False)

@@ -79,7 +79,7 @@ DROPPED = Spec(
 TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")
 QUEUE = Spec(
     "pp1_queue_depth", "gauge", "entries", "Entries waiting in a bounded queue.",
-    {"queue": "`frames` and those of the chosen overlap"},
+    {"queue": "`frames`, `packets` of a viewer, and those of the chosen overlap"},
 )  # fmt: skip
 EPOCH = Spec("pp1_cache_epoch", "gauge", "epochs", "Number of KV cache resets so far.")
 EPOCHS = Spec(

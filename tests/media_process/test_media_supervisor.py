@@ -13,6 +13,7 @@ import pytest
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcaster import PacketQueue
 from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.media.numbered_frames import read_number
 from tests.media.test_broadcaster import decode
 from tests.media_process.media_stream import RULES, play
@@ -133,6 +134,30 @@ def test_a_failing_process_ends_in_a_clear_state_and_is_tried_again_later(caplog
     failures = [r.getMessage() for r in caplog.records if "was ended by SIGKILL" in r.getMessage()]
     assert len(failures) == 2
     assert "no restart is left" in failures[-1]
+
+
+def test_the_next_process_is_started_ahead(monkeypatch):
+    monkeypatch.setattr("pp1_orchestrator.supervision.media_supervisor.SPARE_S", 0.0)
+
+    def children():
+        return {child.pid for child in psutil.Process().children() if MODULE in child.cmdline()}
+
+    async def scene(stream):
+        pid = await stream.up()
+        await stream.until(lambda: len(children()) == 2)
+        (spare,) = children() - {pid}
+        await stream.kill(signal.SIGKILL)
+        assert stream.media.pid == spare
+        await stream.watch()
+        await stream.until(lambda: len(children()) == 2)
+        (dead,) = children() - {spare}
+        os.kill(dead, signal.SIGKILL)  # nobody needs it yet
+        await stream.kill(signal.SIGKILL)
+        assert stream.media.pid not in (pid, spare, dead)
+        await stream.watch()
+
+    play(scene)
+    assert children() == set()
 
 
 def test_an_offer_waits_for_a_process_that_starts():
