@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 def main(control: int, frames: int, memory: int) -> None:
     """Serve until rank 0 has had enough. Ctrl-C reaches the whole process group: rank 0 decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # rank 0 starts this process with signals blocked
     # Even if this process is stopped or hangs. Sent when the parent's thread ends: that is the one with the event loop.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.enable()

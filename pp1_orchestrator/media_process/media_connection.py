@@ -19,6 +19,7 @@ from pp1_orchestrator.media_process import control_messages as messages
 from pp1_orchestrator.media_process.control_messages import FromMedia, MessageStream, ToMedia
 from pp1_orchestrator.media_process.frame_slots import FrameSender
 from pp1_orchestrator.media_process.remote_broadcaster import RemoteBroadcaster
+from pp1_orchestrator.processes.signals import signals_blocked
 from pp1_orchestrator.telemetry.metrics import Metrics
 
 MODULE = "pp1_orchestrator.media_process"
@@ -49,13 +50,11 @@ def start_process(video: VideoSettings) -> StartedProcess:
     frames, (ours, theirs) = FrameSender(video.height, video.width), socket.socketpair()
     files = theirs.fileno(), frames.remote.fileno(), frames.memory
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-m", MODULE, *map(str, files)]
+    environment = {**os.environ, "PYTHONPATH": path}
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, *map(str, files)],
-            pass_fds=files,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        with signals_blocked():  # until it has handlers
+            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
     except OSError:
         ours.close()
         frames.close()
