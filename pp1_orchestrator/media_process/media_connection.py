@@ -25,8 +25,8 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
-ANSWER_S = 10.0
-"""Longer than an offer may take there."""
+ANSWER_S = 12.0
+"""Longer than an offer may take there, its turn included."""
 Reply = messages.Answer | messages.Refusal | messages.Closed
 
 

@@ -54,7 +54,6 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
         clip = program.post("/api/clips", {"action": "stop"})
         assert (clip["state"], clip["frames"] > 0) == ("ready", True)
         family = program.family()
-        print("FAM", [(p.pid, p.ppid(), p.cmdline()[-5:], p.create_time()) for p in family])
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(scaled(30)) == 0
         assert [process for process in family if process.is_running()] == []
