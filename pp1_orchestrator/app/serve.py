@@ -35,7 +35,7 @@ from pp1_orchestrator.ui import mount_panel
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
-"""Open files of rank 0: some 60 of its own, ten for each rank, the rest for connections. The media process has its own."""
+"""Open files of rank 0: some 60 of its own, ten for each rank, the rest for connections."""
 
 
 def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:

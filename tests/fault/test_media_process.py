@@ -30,7 +30,8 @@ def figure(program: Running, name: str) -> float:
 
 
 def wait_for_viewer(program: Running) -> None:
-    """A viewer comes and sees frames."""
+    """A viewer comes, as soon as it can, and sees frames."""
+    program.wait_until(lambda: figure(program, "pp1_media_up") == 1)
     with contextlib.closing(Watcher(f"http://127.0.0.1:{program.port}")) as viewer:
         program.wait_until(lambda: len(viewer.frames) > 12)
 
