@@ -71,7 +71,9 @@ class Web:
     def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
+        self._server_settings = ServerSettings(
+            serving.host, serving.port, serving.token, serving.view_token, serving.root_path
+        )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
         video = VideoSettings(
