@@ -138,6 +138,12 @@ window.pp1.Player = class {
     this.retry = setTimeout(() => this.open(), delay);
   }
 
+  // The server has dropped all viewers, and takes them again.
+  renew() {
+    this.failures = 0;
+    this.lost("The video restarts");
+  }
+
   drop() {
     clearInterval(this.watch);
     this.watch = null;

@@ -104,8 +104,8 @@ class StreamBuilder:
         self._supervisor, self._spans = supervisor, spans
         self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
         self._context = registry.context.make()
-        self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
-        self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
+        self._window_chunks = config.local_attn_size // config.chunk_frames
+        self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._window_chunks)
         shown_s = CHUNKS_SHOWN * pixel_frames(config.chunk_frames, first=False) / settings.stream.fps
         step_s = WAITS_A_STEP * deadlines.message + shown_s
         self.progress_timer = ResponseTimer(step_s, step_s, warm=0)
@@ -133,7 +133,7 @@ class StreamBuilder:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
         prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
-        history = LatentHistory(self._history_chunks)
+        history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
@@ -146,7 +146,8 @@ class StreamBuilder:
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
-        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
+        past = context.recompute_every, context.attention_bias, config.sink_frames, context.recache_mask
+        spec = ChunkSpec(*size, settings.model.steps, *past)
         planner = Planner(spec, settings.seed, self._context, self._routing, history)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),

@@ -136,10 +136,12 @@ class OverlapSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class ContextSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
-    """recompute_every: chunks between two rebuilds of the cache. attention_bias: see conf/context/."""
+    """recompute_every: chunks between two rebuilds of the cache. For the others see conf/context/."""
 
     recompute_every: Positive
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
+    recache_mask: Literal["causal", "bidirectional"]
+    rope: Literal["absolute", "relative"]
 
 
 class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -240,17 +242,19 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     answer: Seconds
     decode: Seconds
     loop: Seconds
+    media: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
 
 
 class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a failed mesh is restarted; see conf/config.yaml."""
+    """How often a failed mesh or media process is restarted; see conf/config.yaml."""
 
     restarts: Restarts
     window_s: Seconds
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+    media_restarts: Restarts
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

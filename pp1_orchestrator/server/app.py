@@ -16,7 +16,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -34,7 +33,14 @@ from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
+from pp1_orchestrator.types import (
+    MAX_PROMPT_CHARS,
+    MAX_PROMPTS,
+    MAX_TRANSITION_STEPS,
+    Limited,
+    StreamControl,
+    ViewerControl,
+)
 
 log = logging.getLogger(__name__)
 MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
@@ -43,7 +49,7 @@ MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
 
 def create_app(
     stream: StreamControl,
-    peers: WhepPeers,
+    peers: ViewerControl,
     clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
@@ -104,7 +110,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(peers: ViewerControl, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()
