@@ -138,10 +138,12 @@ class OverlapSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class ContextSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
-    """recompute_every: chunks between two rebuilds of the cache. attention_bias: see conf/context/."""
+    """recompute_every: chunks between two rebuilds of the cache. For the others see conf/context/."""
 
     recompute_every: Positive
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
+    recache_mask: Literal["causal", "bidirectional"]
+    rope: Literal["absolute", "relative"]
 
 
 class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -224,6 +226,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
     token: str | None
     view_token: str | None
+    root_path: str | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
@@ -241,17 +244,19 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     answer: Seconds
     decode: Seconds
     loop: Seconds
+    media: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
 
 
 class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a failed mesh is restarted; see conf/config.yaml."""
+    """How often a failed mesh or media process is restarted; see conf/config.yaml."""
 
     restarts: Restarts
     window_s: Seconds
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+    media_restarts: Restarts
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
