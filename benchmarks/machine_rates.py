@@ -162,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", default="mine", help="the machine's, and the files'")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
     parser.add_argument("--seconds", default=0.06, type=float, help="spent on each size")
-    parser.add_argument("--only", nargs="*", default=[], help="of a GPU's rates, such as: copies passes")
+    parser.add_argument("--only", nargs="*", default=[], help="of a GPU's rates, such as: copies rows")
     parser.add_argument("--out", type=Path, default=Path(), help="the folder to write to")
     options = parser.parse_args(words)
     start, folder, device = time.monotonic(), options.out / "machine", options.device

@@ -88,7 +88,8 @@ def _machine(settings: Settings) -> tuple[Settings, Tables]:
     kinds = {GPU} if gpus_of(settings.layout) else set[str]()
     link = _link_here("nccl", 2, MESSAGE_BYTES, COMPUTE_S, GPU) if kinds and torch.cuda.device_count() > 1 else None
     tables = tables_here(kinds, cache_folder() / "rates", partial(_link_here, "gloo", 2, MESSAGE_BYTES, COMPUTE_S))
-    return msgspec.structs.replace(settings, machine=describe_here(link)), tables
+    source = "; ".join(dict.fromkeys(table.source for table in tables.values()))
+    return msgspec.structs.replace(settings, machine=describe_here(source, link)), tables
 
 
 def _missing(settings: Settings) -> str:

@@ -49,7 +49,6 @@ class DeviceModel:
             "history": _by_type(_merged(kernels.get(traits.attention, torch_kernels))),
         }
         self._copies, self._rows = BandwidthCurve(tables.copies), BandwidthCurve(tables.rows)
-        self._passes = BandwidthCurve(tables.passes) if tables.passes else self._rows
 
     def rates(self, work: OpCounts, *, launched: bool) -> Rates:
         """The mean rate of each kind of work. launched: by Python, operation by operation; otherwise from a graph.
@@ -97,7 +96,7 @@ class DeviceModel:
     def _pass_seconds(self, name: str, nbytes: int) -> float:
         if not nbytes:
             return 0.0
-        curve = self._passes if name == FUSED else self._rows if name.startswith(OWN) else self._copies
+        curve = self._rows if name.startswith((OWN, FUSED)) else self._copies
         return max(self._tables.launch_s, nbytes / (curve.rate(nbytes) * self._memory * self._traits.workers))
 
 

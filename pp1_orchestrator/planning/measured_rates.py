@@ -39,7 +39,6 @@ SMALLER_DECODERS = [(12, 72, 24, 320, 576), (12, 144, 48, 160, 288), (12, 128, 6
 SMALL_CONVOLUTIONS = [(3, 96, 32, 16, 16), (6, 96, 32, 32, 32), (12, 48, 16, 64, 64), (12, 48, 16, 128, 128)]
 COPIES = [1 << shift for shift in (18, 20, 22, 24, 26, 28, 30)]
 ROWS = [(192, 192), (2160, 1536), (4680, 1536), (2160, 5120), (4680, 5120), (2160, 13824)]
-PASSES = [(3, 384, 40, 72), (6, 384, 80, 144), (12, 192, 160, 288), (12, 96, 320, 576), (12, 96, 480, 832)]
 WARM_UP_S = 4.0
 
 
@@ -79,7 +78,6 @@ def gpu_rates(watch: Stopwatch, only: Sequence[str]) -> dict[str, Any]:
         "attention": lambda: gpu_attention(watch),
         "copies": lambda: table(micro.copies(watch, COPIES)),
         "rows": lambda: table(micro.rows(watch, half, ROWS)),
-        "passes": lambda: table(micro.compiled_passes(watch, half, PASSES)),
     }
     end = time.monotonic() + WARM_UP_S
     while time.monotonic() < end:  # so that the first figures are at the power limit as well

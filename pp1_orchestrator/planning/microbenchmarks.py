@@ -10,17 +10,16 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
 
 from pp1_orchestrator.models.wan.attention import preferred_kernels
 from pp1_orchestrator.models.wan.ops.norms import fused_add_layer_norm
 from pp1_orchestrator.models.wan.ops.quantize import FP8, quantize_rowwise
 from pp1_orchestrator.models.wan.ops.split_kv_attention import AttentionKernel
-from pp1_orchestrator.typed_torch import scaled_mm, vector_norm
+from pp1_orchestrator.typed_torch import scaled_mm
 
 Call = Callable[[], object]
 Sample = tuple[int, ...]
@@ -160,31 +159,6 @@ def rows(watch: Stopwatch, dtype: torch.dtype, sizes: Iterable[Sample]) -> list[
         scale, shift, gate = (torch.randn(width, device=watch.device, dtype=dtype) for _ in range(3))
         call: Call = lambda x=x, c=change, g=gate, s=(scale, shift): fused_add_layer_norm(x, c, g, *s, 1, 1e-6)  # noqa: E731
         rates.append(((4 * x.nbytes,), 4 * x.nbytes / watch([call])))
-    return rates
-
-
-def stacked_norm(x: Tensor, past: Tensor, gain: Tensor) -> Tensor:
-    """What a compiled decoder does between two convolutions: norm over channels, activation, neighbours stacked."""
-    wide = x.float()
-    norm = (wide / vector_norm(wide, dim=1, keepdim=True).clamp_min(1e-12)).to(x.dtype)
-    frames = torch.cat([past, silu(norm * gain)])
-    stacked = torch.cat([frames[i : i + len(x)] for i in range(3)], dim=1)
-    return stacked.contiguous(memory_format=torch.channels_last)  # a convolution takes nothing else
-
-
-def compiled_passes(watch: Stopwatch, dtype: torch.dtype, sizes: Iterable[Sample]) -> list[Rate]:
-    """Bytes a second of `stacked_norm` after a compiler: read once, written three times. sizes: T, C, H, W."""
-    run: Any = torch.compile(stacked_norm, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
-    rates: list[Rate] = []
-    for frames, channels, height, width in sizes:
-        shape = (channels, height, width)
-        x, past = (
-            torch.randn(n, *shape, device=watch.device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-            for n in (frames, 2)
-        )
-        gain = torch.randn(1, channels, 1, 1, device=watch.device, dtype=dtype)
-        run(x, past, gain)
-        rates.append(((4 * x.nbytes,), 4 * x.nbytes / watch([lambda x=x, p=past, g=gain: run(x, p, g)])))
     return rates
 
 

@@ -29,7 +29,7 @@ class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     and width; of attention the width of a head, heads, queries and keys; of a pass over memory the bytes it moves.
 
     peaks_tflops, bandwidth_gb_s: by the vendor's datasheet. launch_s: of a kernel in a captured graph. call_s: what an
-    operation costs the host. rows: this package's kernels; passes: those of a compiler; copies: all others.
+    operation costs the host. rows: this package's kernels, and passes of a compiler; copies: all others.
     """
 
     name: str
@@ -46,7 +46,6 @@ class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     attention: dict[str, ByType]
     copies: Rows
     rows: Rows
-    passes: Rows = ()
 
 
 @cache

@@ -24,22 +24,20 @@ from pp1_orchestrator.typed_torch import device_properties
 
 CORE_S, GPU_S = 0.004, 0.01
 """Spent on each size."""
-GPU_PARTS = ("launch_s", "products", "convolutions", "attention", "copies", "rows")
-"""Passes of a compiler are left out: compiling takes a minute. Own kernels stand for them."""
 VERSION = 1
 """Of what is measured."""
 log = logging.getLogger(__name__)
 Measure = Callable[[], RateTables]
 
 
-def describe_here(link: LinkSpeed | None) -> MachineSettings:
-    """This machine as the settings of a machine. link: between its GPUs."""
+def describe_here(source: str, link: LinkSpeed | None) -> MachineSettings:
+    """This machine as the settings of a machine. source: of its rates. link: between its GPUs."""
     gpus = torch.cuda.device_count()
     properties = device_properties(torch.device(GPU, 0)) if gpus else None
     flash = bool(gpus) and attention_kernel(torch.device(GPU, 0), torch.bfloat16, 128) is not cudnn
     return MachineSettings(
         name="here",
-        source="measured here",
+        source=source,
         gpus=gpus,
         gpu=properties.name if properties else None,
         memory_gib=properties.total_memory / GIB if properties else None,
@@ -75,13 +73,13 @@ def _kept(kind: str, folder: Path, measure: Measure) -> RateTables:
     try:
         return msgspec.convert(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader), RateTables)
     except FileNotFoundError:
-        log.info("measuring this machine's %s once, for some seconds; kept in %s", kind, path)
+        log.log(logging.INFO if kind == GPU else logging.DEBUG, "measuring this machine's %s, once", kind)
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
         log.info("%s: %s; measuring anew", path, " ".join(str(error).split()))
     found, partial = measure(), path.with_suffix(f".{os.getpid()}")
-    if psutil.getloadavg()[0] > cores():
-        log.warning("this machine is busy (load %.1f): its rates are not kept", psutil.getloadavg()[0])
-        return found
+    load = psutil.getloadavg()[0]
+    if load > cores():  # a busy machine's rates are not kept
+        return msgspec.structs.replace(found, source=f"{found.source} while it was busy (load {load:.0f})")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial.write_text(yaml.dump(msgspec.to_builtins(found), sort_keys=False))
@@ -116,5 +114,5 @@ def _measure_gpu() -> RateTables:
     context = total - free - torch.cuda.memory_reserved(device)
     found = {"name": device_properties(device).name, "source": "measured here", "context_bytes": context}
     with torch.inference_mode():
-        rates = gpu_rates(Stopwatch(device, GPU_S), GPU_PARTS)
+        rates = gpu_rates(Stopwatch(device, GPU_S), ())
         return msgspec.convert({**found, "call_s": micro.call_seconds(device), **rates}, RateTables)

@@ -82,7 +82,8 @@ _CELLS: dict[str, Callable[[Summary], str]] = {
     "pixels": lambda s: s.pixels_sha256[:DIGEST_DIGITS],
 }
 _AFTER_PERIOD = 2
-PREDICTED = "predicted ms"
+PREDICTED, FAR = "predicted ms", 0.15
+"""A plan that is farther off than this share of the measured period is remarked upon."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -100,9 +101,17 @@ def build_table(jobs: Sequence[Job]) -> Table:
     return Table(tuple(columns), tuple((job, _cells(job, planned)) for job in jobs))
 
 
+def predicted_text(job: Job) -> str:
+    """The predicted period, with a remark if it is far from the measured one."""
+    text, period = number_text(job.predicted_ms, 1), job.measured and job.measured.phases_ms.period.p50
+    if job.predicted_ms is None or not period or abs(job.predicted_ms / period - 1) <= FAR:
+        return text
+    return f"{text} ({job.predicted_ms / period - 1:+.0%} off)"
+
+
 def _cells(job: Job, planned: bool) -> tuple[str, ...]:
     measured = job.measured
     cells = [NONE if measured is None else cell(measured) for cell in _CELLS.values()]
     if planned:
-        cells.insert(_AFTER_PERIOD, number_text(job.predicted_ms, 1))
+        cells.insert(_AFTER_PERIOD, predicted_text(job))
     return tuple(cells)

@@ -215,6 +215,14 @@ def test_a_predicted_period_stands_beside_the_measured_one(tmp_path):
     assert [row["predicted ms"] for row in rows.values()] == ["312.3", "–", "–"]
 
 
+def test_a_plan_that_is_far_off_is_remarked_upon(tmp_path):
+    period = summary("sync").phases_ms.period.p50
+    for number, share in enumerate((1.14, 1.2, 0.8)):
+        add_plan(add_job(tmp_path, number, f"seed={number}", measured=summary("sync")), {"sync": share * period})
+    cells = [row["predicted ms"] for row in table(report(tmp_path)[0]).values()]
+    assert cells == [f"{1.14 * period:.1f}", f"{1.2 * period:.1f} (+20% off)", f"{0.8 * period:.1f} (-20% off)"]
+
+
 def test_without_a_plan_there_is_no_column_for_it(written):
     assert "predicted" not in written[0]
 

@@ -1,0 +1,174 @@
+"""Plans for machines that are not here: against what was measured on them, and what fits."""
+
+import functools
+
+import msgspec
+import pytest
+
+from pp1_orchestrator.app.strategy_registry import STRATEGIES
+from pp1_orchestrator.config.machine import MachineSettings
+from pp1_orchestrator.config.options import read_option
+from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.planning.make_plan import Plan, predict
+from pp1_orchestrator.planning.planned_machine import planned_machine, tables_of
+from pp1_orchestrator.planning.profile_store import ProfileStore
+from pp1_orchestrator.planning.rate_tables import read_rates
+from pp1_orchestrator.planning.search import search
+from tests.planning.factories import settings
+
+STORE = ProfileStore(None)
+LARGE = ("model=krea_14b", "model.weights=random", "model.root=/nowhere", "model.steps=[1000,750,500,250]")
+"""With four steps, as it was measured."""
+WIDE = ("model=wan2_1_1_3b", "model.weights=random", "model.root=/nowhere")
+FAST = ("layout.compile=true", "machine=h200x4")
+BESIDE = "layout.mesh_device='cuda:{index}'"
+WITHIN, MEMORY_WITHIN = 0.1, 0.03
+MIB = 1 << 20
+
+
+@functools.cache
+def planned(*options: str) -> Plan:
+    made = settings(*options)
+    profile = STORE.profile(made, generator_config(made.model), STRATEGIES)
+    return predict(made, profile, planned_machine(made, profile, tables_of(made.machine)), STRATEGIES)
+
+
+def mesh_ms(plan: Plan) -> float:
+    return sum(plan.phases_ms[name] for name in ("denoise", "clean_pass", "recompute"))
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        ((*LARGE, "layout=gpu_1p1", *FAST), 469.7),
+        ((*LARGE, "layout=gpu_1p1", *FAST, "layout.fp8=true"), 316.3),
+        ((*LARGE, "layout=gpu_1p1", *FAST, "machine.attention=cudnn"), 501.4),
+        ((*WIDE, "layout=gpu_1p1", *FAST), 327.1),
+        ((*WIDE, "layout=gpu_1p1", *FAST, "layout.fp8=true"), 299.0),
+        ((*WIDE, "layout=gpu_1p1", *FAST, "machine.attention=cudnn"), 373.2),
+        ((*LARGE, "layout=gpu_1p2", *FAST, BESIDE), 361.5),
+    ],
+)
+def test_a_generator_takes_what_was_measured_on_an_h200(options, measured):
+    assert mesh_ms(planned(*options)) == pytest.approx(measured, rel=WITHIN)
+
+
+@pytest.mark.parametrize(("model", "measured"), [(LARGE, 52.8), (WIDE, 114.9)])
+def test_a_compiled_decode_takes_what_was_measured(model, measured):
+    assert planned(*model, "layout=gpu_1p1", *FAST).phases_ms["decode"] == pytest.approx(measured, rel=WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("options", "overlap", "measured"),
+    [
+        ((*WIDE, "layout=gpu_1p1"), "stage0_owned", 328.5),
+        ((*LARGE, "layout=gpu_1p1"), "stage0_owned", 506.2),
+        ((*LARGE, "layout=gpu_1p1"), "sync", 12e3 / 22.2),
+        ((*LARGE, "layout=gpu_1p2", BESIDE), "stage0_owned", 393.6),
+        ((*WIDE, "layout=inline", "layout.device=cuda"), "sync", 12e3 / 27.6),
+    ],
+)
+def test_a_period_is_what_was_measured_of_the_whole_system(options, overlap, measured):
+    assert planned(*options, *FAST).predicted_period_ms[overlap] == pytest.approx(measured, rel=WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        ((*WIDE, "layout=inline", "layout.device=cuda"), {"0": 29971}),
+        ((*WIDE, "layout=gpu_1p2", "stream.height=320", "stream.width=576"), {"0": 15772, "1": 2884, "2": 2884}),
+    ],
+)
+def test_memory_of_compiled_runs_is_what_was_measured(options, measured):
+    plan = planned(*options, *FAST)
+    found = {rank: placement.peak / MIB for rank, placement in plan.ranks.items() if placement.peak}
+    assert found == {rank: pytest.approx(mib, rel=MEMORY_WITHIN) for rank, mib in measured.items()}
+
+
+def test_what_does_not_fit_says_by_how_much():
+    plan = planned(*LARGE, "layout=gpu_1p1", "layout.compile=true", "machine=rtx4090x2")
+    needs = {need.device: need for need in plan.devices}
+    assert needs["cuda:0"].spare > 0
+    assert needs["cuda:1"].spare < 0
+    assert not plan.fits
+    assert needs["cuda:1"].needed > plan.ranks["1"].peak, "a GPU's context comes on top"
+
+
+def test_a_machine_with_too_few_gpus_is_planned_for_all_the_same():
+    plan = planned(*WIDE, "layout=gpu_1p2", "machine=h200x1", "layout.compile=true")
+    assert [need.room > 0 for need in plan.devices] == [True, False, False]
+    assert min(plan.predicted_period_ms.values()) > 0
+
+
+def test_a_datasheets_machine_reaches_the_shares_that_were_measured():
+    options = (*LARGE, "layout=gpu_1p1", "layout.compile=true")
+    h200, a100 = (planned(*options, f"machine={name}", "machine.attention=cudnn") for name in ("h200x2", "a100x4"))
+    ratio = a100.bounds_ms["mesh rank"]["products"] / h200.bounds_ms["mesh rank"]["products"]
+    assert ratio == pytest.approx(989.5 / 312, rel=0.01)
+
+
+def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
+    made = settings(*LARGE, "plan.target_fps=24", "plan.gpus=4", "machine=h200x4")
+
+    def predicted(asked, config, strategies) -> Plan:
+        profile = STORE.profile(asked, config, strategies)
+        return predict(asked, profile, planned_machine(asked, profile, tables_of(asked.machine)), strategies)
+
+    found = search(made, generator_config(made.model), STRATEGIES, predicted)
+    enough = found.enough
+    assert enough == found.candidates[: len(enough)]
+    assert [one.gpus for one in enough] == sorted(one.gpus for one in enough)
+    assert all(one.fps >= 24 and one.spare >= 0 for one in enough)
+    assert enough[0].options[0] == "layout=inline"
+    for one in enough:
+        assert settings(*LARGE, *(option.strip('"') for option in one.options)).layout.name == one.layout
+
+
+def test_a_search_needs_a_machine_with_gpus():
+    made = settings("plan.search=true")
+    with pytest.raises(ConfigError, match=r"^plan\.search=true: machine=here has no GPU"):
+        search(made, generator_config(made.model), STRATEGIES, lambda *_: planned())
+
+
+def test_unknown_files_and_options_are_one_line():
+    with pytest.raises(ConfigError, match=r"^machine\.rates=nothing: .*choices: h200, xeon"):
+        read_rates("nothing")
+    with pytest.raises(ConfigError, match=r"^plan\.fallback=nothing: not an option of machine; choices: a100x1, "):
+        read_option("machine", "nothing", MachineSettings, "plan.fallback")
+
+
+def test_counts_that_were_kept_are_those_of_a_new_count(tmp_path):
+    made = settings("layout=gpu_1p2", "layout.compile=true", "machine=h200x4")
+    config = generator_config(made.model)
+    first, kept = (ProfileStore(tmp_path).profile(made, config, STRATEGIES) for _ in range(2))
+    machines = [planned_machine(made, profile, tables_of(made.machine)) for profile in (first, kept)]
+    assert predict(made, kept, machines[1], STRATEGIES) == predict(made, first, machines[0], STRATEGIES)
+    for path in tmp_path.iterdir():
+        path.write_text("{")
+    assert ProfileStore(tmp_path).profile(made, config, STRATEGIES).components == first.components
+
+
+def test_a_deep_model_is_two_shallow_ones_continued():
+    from pp1_orchestrator.planning import part_profiles
+    from pp1_orchestrator.planning.inputs_outputs import requirements
+
+    made = settings("layout=gpu_1p2", "layout.compile=true")
+    config = generator_config(made.model)
+    needs = requirements(made, config)
+    whole = part_profiles._count_generator(made, config, needs)
+    assert config.num_layers > part_profiles.MAX_COUNTED_LAYERS
+    assert part_profiles.profile_mesh(made, config, needs).peaks == whole.peaks
+    assert part_profiles.profile_mesh(made, config, needs).components == whole.components
+    for part, counts in part_profiles.profile_mesh(made, config, needs).work.items():
+        assert [(op.name, op.count) for op in counts.operations] == [
+            (op.name, op.count) for op in whole.work[part].operations
+        ]
+        assert (counts.calls, counts.reductions) == (whole.work[part].calls, whole.work[part].reductions)
+
+
+def test_every_machine_names_rates_that_can_be_read():
+    made = settings()
+    for name in ("h200x1", "a100x4", "l40s", "rtx5090"):
+        there = read_option("machine", name, MachineSettings, "machine")
+        assert tables_of(msgspec.structs.replace(made, machine=there).machine).keys() == {"cuda", "cpu"}
