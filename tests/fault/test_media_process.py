@@ -54,10 +54,10 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
             assert not failed.is_running()
         clip = program.post("/api/clips", {"action": "stop"})
         assert (clip["state"], clip["frames"] > 0) == ("ready", True)
-        children = program.family()[1:]
+        children = {process: process.cmdline() for process in program.family()[1:]}
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(scaled(30)) == 0
-        assert [process for process in children if process.is_running()] == []
+        assert [words for process, words in children.items() if process.is_running()] == []
     assert program.log.count("restarting it in") == 2
     assert "Traceback" not in program.log
 
