@@ -7,7 +7,6 @@ import signal
 import psutil
 
 from benchmarks.chaos.watcher import Watcher
-from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.system.program import Running, running
 from tests.timing import scaled
 
@@ -16,20 +15,10 @@ GONE_S = 5
 """On an idle machine."""
 
 
-def media_processes(program: Running) -> list[psutil.Process]:
-    """The one that is up, and the one that was started ahead, if any."""
-    found = []
-    for process in psutil.Process(program.process.pid).children():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if MODULE in process.cmdline():
-                found.append(process)
-    return sorted(found, key=psutil.Process.create_time)
-
-
 def media_process(program: Running) -> psutil.Process:
     """The one that is up."""
     program.wait_until(lambda: figure(program, "pp1_media_up") == 1)
-    return media_processes(program)[0]
+    return program.media_processes()[0]
 
 
 def figure(program: Running, name: str) -> float:
@@ -61,7 +50,7 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
             assert not failed.is_running()
         clip = program.post("/api/clips", {"action": "stop"})
         assert (clip["state"], clip["frames"] > 0) == ("ready", True)
-        media = media_processes(program)
+        media = program.media_processes()
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(scaled(30)) == 0
         assert [process for process in media if process.is_running()] == []
