@@ -112,16 +112,16 @@ class MediaSupervisor:
         """Also ends the process."""
         self._stopping = True
         self.discard_spare()
-        task, self._task = self._task, None
+        (task, self._task), connection = (self._task, None), self._connection
         if task is None:
             return
-        if self._connection is None:
+        if connection is None:
             task.cancel()
         else:
-            self._connection.send(Stop())
-            await asyncio.wait([task], timeout=STOP_S)
-            if self._connection is not None:
-                self._connection.process.kill()
+            connection.send(Stop())
+            done, _ = await asyncio.wait([task], timeout=STOP_S)
+            if not done:
+                connection.process.kill()
         await asyncio.wait([task])
 
     async def _connected(self) -> MediaConnection:
