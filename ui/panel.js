@@ -28,7 +28,7 @@
 
   const pause = () => control(page.state?.paused ? "resume" : "pause");
   const cut = () => control("hard_cut");
-  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`));
+  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`, player.picture));
   const record = () => attempt(() => clip.toggle());
   const toggle = (id) => () => {
     const details = find(id);
@@ -129,10 +129,9 @@
   // ---- start ----
 
   // Connect to the video while the page is still being built.
-  const player = new window.pp1.Player((state, text) => {
-    if (state === page.player && text === page.playerText) return;
-    page.player = state;
-    page.playerText = text;
+  const player = new window.pp1.Player((state, text, transport = "") => {
+    if (state === page.player && text === page.playerText && transport === page.transport) return;
+    Object.assign(page, { player: state, playerText: text, transport });
     drawStatus();
   });
   player.open();

@@ -13,8 +13,8 @@ from gradio.themes import Base
 from pp1_orchestrator.ui import markup
 
 SCRIPTS = (
-    "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
-    "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
+    "wire", "dom", "words", "webrtc", "socket", "mse", "player", "compose", "receipts", "history", "timeline", "plan",
+    "charts", "trends", "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In order of dependency."""
 STYLES = ("panel", "compose", "timeline", "live")

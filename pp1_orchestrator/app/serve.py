@@ -18,6 +18,7 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
@@ -92,8 +93,11 @@ class Web:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
         policy = CandidatePolicy(self._address)
-        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
-        app = create_app(session, peers, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited)
+        video, limits = self._video, self._limits
+        peers = WhepPeers(self._broadcaster, video.codec, limits, policy, metrics, others=lambda: sockets.addresses)
+        sockets = SocketViewers(self._broadcaster, video, limits, metrics, lambda: peers.addresses)
+        parts = session, peers, self._clips, events, metrics.registry, settings
+        app = create_app(*parts, mount_panel, metrics.limited, sockets)
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played

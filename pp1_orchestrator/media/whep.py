@@ -8,6 +8,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster
@@ -27,10 +28,17 @@ class WhepPeers:
     """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
+        self,
+        broadcaster: Broadcaster,
+        codec: Codec,
+        limits: PeerLimits,
+        policy: CandidatePolicy,
+        metrics: Metrics,
+        others: Callable[[], list[str]] = list,
     ) -> None:
+        """others: the addresses of the viewers that come another way, and share the limits."""
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
-        self._limits, self._policy, self._metrics = limits, policy, metrics
+        self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
         self._pending: list[str] = []
@@ -42,6 +50,11 @@ class WhepPeers:
     def count(self) -> int:
         """Viewers that got an answer and have not been removed."""
         return len(self._viewers)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of all viewers and of the offers that are being answered, one for each place that is taken."""
+        return [*self._pending, *(address for _, address in self._viewers.values())]
 
     def start(self) -> None:
         """Begin to look for viewers that are gone. Needs a running event loop."""
@@ -83,7 +96,7 @@ class WhepPeers:
 
     def _check_limits(self, address: str) -> str | None:
         """The viewer that has to give way for another one at this address, if any. Raises RequestError 503."""
-        limits, taken = self._limits, [*self._pending, *(holder for _, holder in self._viewers.values())]
+        limits, taken = self._limits, [*self.addresses, *self._others()]
         connecting = [viewer_id for viewer_id, (viewer, _) in self._viewers.items() if not viewer.is_connected]
         if len(self._pending) >= limits.offers_pending:
             raise self._refusal("pending", f"{limits.offers_pending} offers are being answered; try again")

@@ -1,8 +1,8 @@
 """Access rules, the same for all routes and checked before routing.
 
-Four checks in this order: Host (against DNS rebinding), the token, what the token permits, and for requests that change
-something Origin (against forgery by other pages). A client that has sent too many wrong tokens gets 429 even for a
-right one.
+Four checks in this order: Host (against DNS rebinding), the token, what the token permits, and for WebSockets and for
+requests that change something Origin (against forgery by other pages). A client that has sent too many wrong tokens
+gets 429 even for a right one.
 """
 
 import hashlib
@@ -51,8 +51,6 @@ class AccessGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":
-            raise RuntimeError(f"a {scope['type']} connection is not served here")
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,7 +71,7 @@ class AccessGuard:
         if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
-        if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
+        if not _is_safe(scope) and origin is not None and _parts(origin).netloc != host:
             own, given = host[:MAX_ECHO_CHARS], origin[:MAX_ECHO_CHARS]
             line = f"Origin {given!r} may not change anything here; only pages of {own} may"
             return error_reply(line, 403)
@@ -83,7 +81,7 @@ class AccessGuard:
         """None if the request has a token that permits it. A page request with a token in its address gets a cookie."""
         if not self._tokens:
             return None
-        method, path, client = scope["method"], scope["path"], client_of(scope)
+        method, path, client = _method(scope), scope["path"], client_of(scope)
         bearer, cookie, offered = _credentials(scope, headers)
         is_guess = bool(bearer or cookie or offered)
         if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
@@ -97,6 +95,16 @@ class AccessGuard:
         if is_guess:
             self._guesses.wait_s(client)
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+
+def _method(scope: Scope) -> str:
+    """A request's method. A WebSocket begins with a GET."""
+    return scope.get("method", "GET")
+
+
+def _is_safe(scope: Scope) -> bool:
+    """Whether the browser keeps the answer from pages of other origins. It lets them open WebSockets and read those."""
+    return scope["type"] == "http" and scope["method"] in SAFE_METHODS
 
 
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:

@@ -17,20 +17,19 @@ RED, GREEN, BLUE = "r > 150 && g < 90", "g > 130 && r < 90", "b > 150 && r < 90"
 class PageServer:
     """`stop` and `start` are a restart of the server; the stream continues meanwhile."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.stream, self._limits = PaintedStream(), limits or Limits()
+    def __init__(self, limits: Limits | None = None, **options) -> None:
+        self.stream, self._limits, self._options = PaintedStream(), limits or Limits(), options
         with bind("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.start()
 
     def start(self, limits: PeerLimits | None = None) -> None:
-        self.peers = self.stream.make_peers(limits)
+        self.peers, self.sockets = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
-        settings = ServerSettings(port=self.port, limits=self._limits)
-        app = create_app(
-            self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
-        )
+        settings = ServerSettings(port=self.port, limits=self._limits, **self._options)
+        parts = self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
+        app = create_app(*parts, sockets=self.sockets)
         self.server = Listening(app, self.port)
 
     def stop(self) -> None:

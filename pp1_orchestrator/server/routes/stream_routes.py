@@ -1,5 +1,6 @@
 """Routes of the running stream: its state, prompts and commands."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -7,7 +8,6 @@ from fastapi import APIRouter, Body
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
@@ -26,7 +26,7 @@ COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"ac
 
 
 def stream_routes(
-    stream: StreamControl, peers: WhepPeers, clips: ClipRecorder, lease: ControlLease, may_change: Any
+    stream: StreamControl, viewer_count: Callable[[], int], clips: ClipRecorder, lease: ControlLease, may_change: Any
 ) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
@@ -40,7 +40,7 @@ def stream_routes(
     )
     async def state() -> dict[str, Any]:
         """Configuration, prompt, seed, figures and processes."""
-        return stream.state() | {"viewers": peers.count, "clip": clips.newest(), "lease": lease.state()}
+        return stream.state() | {"viewers": viewer_count(), "clip": clips.newest(), "lease": lease.state()}
 
     prompts: dict[str, Any] = changes | {"responses": errors(409, 503, *BODY_ERRORS)}
 
