@@ -32,7 +32,7 @@ from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
-from pp1_orchestrator.ui import mount_panel
+from pp1_orchestrator.ui import mount_panel, watch_page
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
@@ -72,7 +72,9 @@ class Web:
     def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
+        self._server_settings = ServerSettings(
+            serving.host, serving.port, serving.token, serving.view_token, serving.frame_ancestors
+        )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
         self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
@@ -98,7 +100,7 @@ class Web:
         peers = WhepPeers(self._broadcaster, video.codec, limits, policy, metrics, others=lambda: sockets.addresses)
         sockets = SocketViewers(self._broadcaster, video, limits, metrics, lambda: peers.addresses)
         parts = session, peers, self._clips, events, metrics.registry, settings
-        app = create_app(*parts, mount_panel, metrics.limited, sockets)
+        app = create_app(*parts, mount_panel, metrics.limited, sockets, watch_page())
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played

@@ -27,6 +27,7 @@ from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
+from pp1_orchestrator.server.routes.share_routes import share_routes
 from pp1_orchestrator.server.routes.socket_routes import socket_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
@@ -51,11 +52,13 @@ def create_app(
     mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
     sockets: SocketViewers | None = None,
+    watch_page: str = "",
 ) -> FastAPI:
     """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
+    watch_page: the page with the picture alone.
     """
     streams = EventStreams(events, settings.limits)
 
@@ -75,6 +78,7 @@ def create_app(
         clip_routes(clips, changes),
         lease_routes(lease, settings.limits),
         event_routes(streams),
+        share_routes(settings, watch_page),
         health_routes(stream, registry),
     )
     liveness = liveness_routes(stream)

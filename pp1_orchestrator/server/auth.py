@@ -9,10 +9,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,7 @@ from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import ServerSettings
 
 COOKIE = "pp1_session"
+MAY_CHANGE = "may_change"
 OPEN_PATHS = frozenset({"/healthz"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,10 +33,13 @@ HARDENING: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
+        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors "
     ),
 }
-"""Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
+"""Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin. Who may show a
+page in a frame is a setting."""
+PAGES = frozenset({"/", "/watch"})
+"""Where a browser gets a cookie for a token."""
 
 
 class AccessGuard:
@@ -43,6 +47,10 @@ class AccessGuard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
+        ancestors = " ".join(("'self'", *settings.frame_ancestors)) if settings.frame_ancestors else "'none'"
+        policy = HARDENING["Content-Security-Policy"] + ancestors
+        self._hardening = {**HARDENING, "Content-Security-Policy": policy}
+        self._framed = bool(settings.frame_ancestors)
         self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
         self._tokens = settings.tokens()
         self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
@@ -54,7 +62,7 @@ class AccessGuard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HARDENING)
+                MutableHeaders(scope=message).update(self._hardening)
             await send(message)
 
         refusal = self._refusal(scope)
@@ -88,13 +96,29 @@ class AccessGuard:
             return too_often("wrong tokens", self._guesses.rate, wait_s)
         may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
         if may_change is not None:
+            scope.setdefault("state", {})[MAY_CHANGE] = may_change
             may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
-        if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
-            return _set_session_cookie(offered, scope)
+        if method == "GET" and path in PAGES and _match(offered, self._tokens) is not None:
+            return self._set_session_cookie(offered, scope)
         if is_guess:
             self._guesses.wait_s(client)
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+    def _set_session_cookie(self, token: str, scope: Scope) -> Response:
+        """Redirect to the page without the token in its address."""
+        rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "token"]
+        response = RedirectResponse(scope["path"] + (f"?{urlencode(rest)}" if rest else ""), status_code=303)
+        secure = scope["scheme"] == "https"
+        # In a frame on a page of another origin, browsers send this kind of cookie only.
+        samesite = "none" if self._framed and secure else "lax"
+        response.set_cookie(COOKIE, _session_of(token), httponly=True, samesite=samesite, secure=secure)
+        return response
+
+
+def may_change(request: Request) -> bool:
+    """Whether the token of a request that was let in permits changes; without tokens everybody may."""
+    return getattr(request.state, MAY_CHANGE, True)
 
 
 def _method(scope: Scope) -> str:
@@ -113,13 +137,6 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
     bearer = credential if scheme.lower() == "bearer" else ""
     cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
     return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-
-
-def _set_session_cookie(token: str, scope: Scope) -> Response:
-    """Redirect to the page without the token in its address."""
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, _session_of(token), httponly=True, samesite="lax", secure=scope["scheme"] == "https")
-    return response
 
 
 def _parts(address: str) -> SplitResult:

@@ -1,9 +1,13 @@
 """Settings of the server: address, tokens and limits."""
 
+import re
 from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
+
+ORIGIN = re.compile(r"https?://(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+"""Of a web page, as Content-Security-Policy writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +56,27 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """token: permits everything; view_token: only reading and watching.
+    """token: permits everything; view_token: only reading and watching. frame_ancestors: origins whose pages may show
+    ours in a frame.
 
-    Raises ConfigError for a non-loopback host without a token, and for a view_token that restricts nobody.
+    Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, and what is no
+    origin.
     """
 
     host: str = "127.0.0.1"
     port: int = 7860
     token: str | None = None
     view_token: str | None = None
+    frame_ancestors: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        for origin in self.frame_ancestors:
+            if not ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"serving.frame_ancestors: {origin!r} is not an origin; expected one such as https://example.org, "
+                    "http://localhost:8000 or, for all names below one, https://*.example.org, without a path"
+                )
         if self.view_token and (not self.token or self.view_token == self.token):
             raise ConfigError(
                 "serving.view_token: without another serving.token everybody could change the stream; set both, and "

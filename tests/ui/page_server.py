@@ -6,7 +6,7 @@ from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, ServerSettings
-from pp1_orchestrator.ui import mount_panel
+from pp1_orchestrator.ui import mount_panel, watch_page
 from tests.server.conftest import Listening
 from tests.ui.browser import Visit
 from tests.ui.painted_stream import PaintedStream
@@ -29,7 +29,7 @@ class PageServer:
         registry = self.stream.metrics.registry
         settings = ServerSettings(port=self.port, limits=self._limits, **self._options)
         parts = self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
-        app = create_app(*parts, sockets=self.sockets)
+        app = create_app(*parts, sockets=self.sockets, watch_page=watch_page())
         self.server = Listening(app, self.port)
 
     def stop(self) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.auth import may_change as may_change_anything
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.rate_limit import limited
@@ -38,9 +39,10 @@ def stream_routes(
         response_model=schemas.StreamState,
         response_model_exclude_unset=True,
     )
-    async def state() -> dict[str, Any]:
+    async def state(request: Request) -> dict[str, Any]:
         """Configuration, prompt, seed, figures and processes."""
-        return stream.state() | {"viewers": viewer_count(), "clip": clips.newest(), "lease": lease.state()}
+        here = {"viewers": viewer_count(), "clip": clips.newest(), "lease": lease.state()}
+        return stream.state() | here | {"may_change": may_change_anything(request)}
 
     prompts: dict[str, Any] = changes | {"responses": errors(409, 503, *BODY_ERRORS)}
 
