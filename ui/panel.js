@@ -17,6 +17,7 @@
     attempt(async () => {
       const update = composer.read();
       composer.typed = false;
+      await events.ready();
       const { id } = await request("POST", "/api/prompt", update);
       receipts.follow(id, () => history.push(update));
     });

@@ -18,6 +18,8 @@ SCRIPTS = (
     "charts", "trends", "fullscreen", "share", "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In order of dependency."""
+ICON = '<link rel="icon" href="favicon.ico">'
+"""Without it, a browser asks the root of the origin, which may be a path above the page."""
 STYLES = ("panel", "compose", "timeline", "live", "viewer")
 FONT = (
     "Inter",
@@ -81,7 +83,7 @@ async def _mount(app: Any, blocks: gr.Blocks) -> None:
         mcp_server=False,
         theme=_theme(),
         css="\n".join(text(f"{name}.css") for name in STYLES),
-        head="".join(f"<script>{text(f'{name}.js')}</script>" for name in SCRIPTS),
+        head=ICON + "".join(f"<script>{text(f'{name}.js')}</script>" for name in SCRIPTS),
         favicon_path=str(resources.files("pp1_orchestrator.ui") / "favicon.svg"),
     )
 

@@ -16,7 +16,7 @@ window.pp1.Share = class {
     const { find, write, request, attempt } = window.pp1;
     write("#pp1-copy", "Copy");
     return attempt(find("#pp1-share-error"), async () => {
-      const page = new URL(".", document.baseURI).href;
+      const page = window.pp1.url("/");
       const { link, qr, note } = await request("GET", `/api/share?page=${encodeURIComponent(page)}`);
       this.link.value = link;
       find("#pp1-qr").src = qr;

@@ -23,7 +23,7 @@ window.pp1.Socket = class {
   }
 
   open() {
-    const address = new URL("ws/stream", document.baseURI);
+    const address = new URL(window.pp1.url("/ws/stream"));
     address.protocol = address.protocol.replace("http", "ws");
     const socket = (this.socket = new WebSocket(address));
     socket.binaryType = "arraybuffer";

@@ -36,7 +36,7 @@ window.pp1.WebRtc = class {
     await this.waitForCandidates(peer);
     this.addresses = peer.localDescription.sdp.includes("a=candidate:");
     if (this.closed) return;
-    const response = await fetch("whep", {
+    const response = await fetch(window.pp1.url("/whep"), {
       signal: AbortSignal.timeout(this.constructor.ANSWER_MS),
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
@@ -45,7 +45,7 @@ window.pp1.WebRtc = class {
     if (response.status !== 201) {
       throw Object.assign(new Error(await window.pp1.reason(response)), { full: response.status === 503 });
     }
-    const location = response.headers.get("Location");
+    const location = new URL(response.headers.get("Location"), response.url).href;
     if (this.closed) return this.leave(location);
     this.location = location;
     const sdp = await response.text();

@@ -73,7 +73,12 @@ class Web:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
         self._server_settings = ServerSettings(
-            serving.host, serving.port, serving.token, serving.view_token, serving.frame_ancestors
+            serving.host,
+            serving.port,
+            serving.token,
+            serving.view_token,
+            serving.root_path,
+            serving.frame_ancestors,
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair

@@ -223,6 +223,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     token: str | None
     view_token: str | None
     frame_ancestors: tuple[str, ...]
+    root_path: str | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]

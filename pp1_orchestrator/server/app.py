@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
@@ -24,6 +25,7 @@ from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimits
 from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
+from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
@@ -100,7 +102,9 @@ def create_app(
     unlisted = [] if sockets is None else [socket_routes(sockets)]  # OpenAPI has no WebSockets
     routes = [route for router in (*routers, *unlisted, liveness) for route in router.routes]
     app.add_middleware(PathAllowlist, routes=routes, files=files)
-    app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
+    app.add_middleware(AccessGuard, settings=settings)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
+    app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)

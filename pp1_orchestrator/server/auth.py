@@ -51,7 +51,8 @@ class AccessGuard:
         policy = HARDENING["Content-Security-Policy"] + ancestors
         self._hardening = {**HARDENING, "Content-Security-Policy": policy}
         self._framed = bool(settings.frame_ancestors)
-        self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
+        named = settings.loopback and not settings.token  # a page that rebinds a name of its own has no token for it
+        self._hosts = LOOPBACK_NAMES | {settings.host} if named else None
         self._tokens = settings.tokens()
         self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
         self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
@@ -75,7 +76,8 @@ class AccessGuard:
         host = headers.get("host", "")
         if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
             names = ", ".join(sorted(self._hosts))
-            return error_reply(f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}", 403)
+            line = f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}; any other name needs serving.token"
+            return error_reply(line, 403)
         if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
@@ -108,11 +110,13 @@ class AccessGuard:
     def _set_session_cookie(self, token: str, scope: Scope) -> Response:
         """Redirect to the page without the token in its address."""
         rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "token"]
-        response = RedirectResponse(scope["path"] + (f"?{urlencode(rest)}" if rest else ""), status_code=303)
+        root = scope.get("root_path", "")
+        response = RedirectResponse(root + scope["path"] + (f"?{urlencode(rest)}" if rest else ""), status_code=303)
         secure = scope["scheme"] == "https"
         # In a frame on a page of another origin, browsers send this kind of cookie only.
         samesite = "none" if self._framed and secure else "lax"
-        response.set_cookie(COOKIE, _session_of(token), httponly=True, samesite=samesite, secure=secure)
+        options = {"path": f"{root}/", "httponly": True, "samesite": samesite, "secure": secure}
+        response.set_cookie(COOKIE, _session_of(token), **options)
         return response
 
 

@@ -31,6 +31,9 @@ class HttpServer(uvicorn.Server):
                 ws_max_size=MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 ws_ping_interval=None,  # the viewers' reports tell more than an answered ping
+                proxy_headers=False,  # the application does it, for the proxies that it believes
+                forwarded_allow_ips=[],  # these two are not taken from the environment
+                workers=1,
                 log_config=None,
                 timeout_keep_alive=limits.header_s,
                 h11_max_incomplete_event_size=limits.header_bytes,

@@ -18,7 +18,8 @@ class PageServer:
     """`stop` and `start` are a restart of the server; the stream continues meanwhile."""
 
     def __init__(self, limits: Limits | None = None, **options) -> None:
-        self.stream, self._limits, self._options = PaintedStream(), limits or Limits(), options
+        """options: of ServerSettings."""
+        self.stream, self._options = PaintedStream(), {"limits": limits or Limits(), **options}
         with bind("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -27,7 +28,7 @@ class PageServer:
     def start(self, limits: PeerLimits | None = None) -> None:
         self.peers, self.sockets = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
-        settings = ServerSettings(port=self.port, limits=self._limits, **self._options)
+        settings = ServerSettings(port=self.port, **self._options)
         parts = self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
         app = create_app(*parts, sockets=self.sockets, watch_page=watch_page())
         self.server = Listening(app, self.port)

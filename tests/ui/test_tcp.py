@@ -23,7 +23,7 @@ HIDES_UDP = """
     window.udp = false;
     const strip = (sdp) => sdp.replace(/^a=candidate:.*\\r\\n/gm, ""), { fetch } = window;
     const { setRemoteDescription } = RTCPeerConnection.prototype;
-    const hides = (path) => path === "whep" && !window.udp;
+    const hides = (path) => String(path).endsWith("/whep") && !window.udp;
     window.fetch = (path, given) => fetch(path, hides(path) ? { ...given, body: strip(given.body) } : given);
     RTCPeerConnection.prototype.setRemoteDescription = function (answer) {
         return setRemoteDescription.call(this, window.udp ? answer : { ...answer, sdp: strip(answer.sdp) });

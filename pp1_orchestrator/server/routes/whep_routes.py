@@ -30,7 +30,7 @@ def whep_routes(peers: WhepPeers) -> APIRouter:
         except UnicodeDecodeError:
             raise RequestError("the offer is not UTF-8", status=400) from None
         viewer_id, answer = await peers.offer(sdp, client_of(request.scope))
-        return Response(answer, 201, {"Location": f"/whep/{viewer_id}"}, media_type=SDP)
+        return Response(answer, 201, {"Location": f"{request.scope['root_path']}/whep/{viewer_id}"}, media_type=SDP)
 
     @router.delete("/whep/{viewer_id}", summary="Stop watching", responses=errors(404, 408, 413))
     async def leave(viewer_id: str) -> Response:
