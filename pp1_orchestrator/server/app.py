@@ -4,20 +4,20 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.socket_viewers import SocketViewers
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -37,7 +37,14 @@ from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
+from pp1_orchestrator.types import (
+    MAX_PROMPT_CHARS,
+    MAX_PROMPTS,
+    MAX_TRANSITION_STEPS,
+    Limited,
+    StreamControl,
+    ViewerControl,
+)
 
 log = logging.getLogger(__name__)
 MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
@@ -46,7 +53,7 @@ MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
 
 def create_app(
     stream: StreamControl,
-    peers: WhepPeers,
+    peers: ViewerControl,
     clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
@@ -98,16 +105,11 @@ def create_app(
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    files: set[str] = set()
     unlisted = [] if sockets is None else [socket_routes(sockets)]  # OpenAPI has no WebSockets
-    routes = [route for router in (*routers, *unlisted, liveness) for route in router.routes]
-    app.add_middleware(PathAllowlist, routes=routes, files=files)
-    app.add_middleware(AccessGuard, settings=settings)
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
-    app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
-    for kind in (RequestError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _refused)
-    app.add_exception_handler(Exception, _failed)
+    files: set[str] = set()
+    _add_middleware(
+        app, settings, [route for router in (*routers, *unlisted, liveness) for route in router.routes], files
+    )
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
@@ -119,8 +121,19 @@ def create_app(
     return app
 
 
+def _add_middleware(app: FastAPI, settings: ServerSettings, routes: Sequence[BaseRoute], files: Set[str]) -> None:
+    """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
+    app.add_middleware(PathAllowlist, routes=routes, files=files)
+    app.add_middleware(AccessGuard, settings=settings)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
+    app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
+    for kind in (RequestError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(Exception, _failed)
+
+
 @contextlib.asynccontextmanager
-async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(peers: ViewerControl, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()
