@@ -97,7 +97,8 @@ class Closed(Struct, frozen=True, tag=True):
 class Figures(Struct, frozen=True, tag=True):
     """To rank 0, at least every `HEARTBEAT_S`: what is now, and what has been counted since the last ones.
 
-    addresses: of the viewers, one for each place that is taken. watched: whether anybody needs frames. busy: whether one is being worked on. frames: how many were.
+    addresses: of the viewers, one for each place that is taken. watched: whether anybody needs frames. busy:
+    whether one is being worked on. frames: how many were.
     """
 
     viewers: int = 0

@@ -35,7 +35,7 @@ from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
-from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.server_settings import Limits, ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
 from pp1_orchestrator.types import (
     MAX_PROMPT_CHARS,
@@ -69,12 +69,7 @@ def create_app(
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
     watch_page: the page with the picture alone.
     """
-    streams = EventStreams(events, settings.limits)
-
-    def publish_lease(reason: str, now: LeaseState) -> None:
-        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
-
-    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events)
     changes = may_change(lease)
 
     def viewer_count() -> int:
@@ -90,7 +85,6 @@ def create_app(
         share_routes(settings, watch_page),
         health_routes(stream, registry),
     )
-    liveness = liveness_routes(stream)
 
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
@@ -105,20 +99,24 @@ def create_app(
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    unlisted = [] if sockets is None else [socket_routes(sockets)]  # OpenAPI has no WebSockets
+    open_routers = [liveness_routes(stream), *([] if sockets is None else [socket_routes(sockets)])]
     files: set[str] = set()
-    _add_middleware(
-        app, settings, [route for router in (*routers, *unlisted, liveness) for route in router.routes], files
-    )
+    _add_middleware(app, settings, [route for r in (*routers, *open_routers) for route in r.routes], files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
-    for router in unlisted:
-        app.include_router(router)
-    app.include_router(liveness, responses=errors(403))
+    for router in open_routers:
+        app.include_router(router, responses=errors(403))
     if mount_panel is not None:
         files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
+
+
+def _make_lease(limits: Limits, events: EventBus) -> ControlLease:
+    def publish(reason: str, now: LeaseState) -> None:
+        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
+
+    return ControlLease(limits.lease_s, limits.lease_waiting, publish)
 
 
 def _add_middleware(app: FastAPI, settings: ServerSettings, routes: Sequence[BaseRoute], files: Set[str]) -> None:
