@@ -115,8 +115,8 @@ class AccessGuard:
         secure = scope["scheme"] == "https"
         # In a frame on a page of another origin, browsers send this kind of cookie only.
         samesite = "none" if self._framed and secure else "lax"
-        options = {"path": f"{root}/", "httponly": True, "samesite": samesite, "secure": secure}
-        response.set_cookie(COOKIE, _session_of(token), **options)
+        value, path = _session_of(token), f"{root}/"
+        response.set_cookie(COOKIE, value, path=path, httponly=True, samesite=samesite, secure=secure)
         return response
 
 
