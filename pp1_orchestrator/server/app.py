@@ -19,7 +19,7 @@ from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
-from pp1_orchestrator.server.path_allowlist import PathAllowlist
+from pp1_orchestrator.server.path_allowlist import PathAllowlist, answer_head
 from pp1_orchestrator.server.rate_limit import RateLimits
 from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
@@ -85,6 +85,7 @@ def create_app(
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     files: set[str] = set()
     routes = [route for router in (*routers, liveness) for route in router.routes]
+    answer_head(routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):

@@ -92,7 +92,7 @@ class AccessGuard:
         if may_change is not None:
             may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
-        if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
+        if method in ("GET", "HEAD") and path == "/" and _match(offered, self._tokens) is not None:
             return _set_session_cookie(offered, scope)
         if is_guess:
             self._guesses.wait_s(client)
