@@ -25,8 +25,7 @@ from pp1_orchestrator.media.sdp import (
 )
 from pp1_orchestrator.media.sdp_sections import OfferedSections
 from pp1_orchestrator.polling_thread import SuspendDetector
-from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.types import Limited
+from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
@@ -38,7 +37,12 @@ class WhepPeers:
     """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
+        self,
+        broadcaster: Broadcaster,
+        codec: Codec,
+        limits: PeerLimits,
+        policy: CandidatePolicy,
+        metrics: ViewerMetrics,
     ) -> None:
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
         self._limits, self._policy, self._metrics = limits, policy, metrics

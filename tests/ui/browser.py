@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, TimeoutError, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Playwright,
+    TimeoutError,
+    ViewportSize,
+    sync_playwright,
+)
 
 Scheme = Literal["light", "dark"]
 Name = Literal["chromium", "firefox"]
@@ -124,7 +132,8 @@ class Visit:
 
 
 def new_context(browser: Browser, width: int = WIDTH, height: int = HEIGHT, scheme: Scheme = "light") -> BrowserContext:
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    viewport: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, ignore_https_errors=True)
     context.set_default_timeout(WAIT_S * 1000)
     return context
 
