@@ -101,7 +101,7 @@ class AccessGuard:
             scope.setdefault("state", {})[MAY_CHANGE] = may_change
             may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
-        if method == "GET" and path in PAGES and _match(offered, self._tokens) is not None:
+        if method in ("GET", "HEAD") and path in PAGES and _match(offered, self._tokens) is not None:
             return self._set_session_cookie(offered, scope)
         if is_guess:
             self._guesses.wait_s(client)
