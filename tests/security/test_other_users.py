@@ -1,7 +1,6 @@
 """Another user of the machine: what of a running program they can read, write to, or talk to."""
 
 import contextlib
-import functools
 import os
 import socket
 import tempfile
@@ -9,17 +8,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import psutil
 import pytest
 
-from pp1_orchestrator.transport.tcp_store import join_store
 from pp1_orchestrator.ui import panel
 from tests.security.another_user import as_another_user, can_change_user
 from tests.system.program import Running, running, shared_memory
 
 TOKEN = "only-for-the-owner-of-this-stream"
-VISIT_S = 20
-"""Some ports answer nothing."""
 OF_A_PROCESS = ("environ", "mem", "maps", "cwd/", "root/", "fd/")
 pytestmark = pytest.mark.skipif(not can_change_user(), reason="only root can act as another user")
 
@@ -117,29 +112,6 @@ def test_the_server_wants_the_token(program: Running):
         return found
 
     assert as_another_user(statuses) == [401, 401, 401, 200]
-
-
-def test_the_ranks_store_tells_no_secret_and_what_is_written_there_changes_nothing(program: Running):
-    """Anybody on this machine can connect to it. Its values are signed; what nobody signed is not believed."""
-    rank0 = psutil.Process(program.process.pid)
-    listening = [c.laddr.port for c in rank0.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-
-    def visit(port: int) -> str | None:
-        try:
-            store = join_store(port, 1, 5)
-            told = store.get("fingerprint/1").decode()
-            for place in ("fingerprint/1", "loaded/1", "failed/1"):
-                store.set(place, "because I say so")
-        except (RuntimeError, ValueError):  # a port of something else
-            return None
-        return told
-
-    others = set(listening) - {program.port}
-    (told,) = filter(None, (as_another_user(functools.partial(visit, port), VISIT_S) for port in others))
-    assert TOKEN not in told
-    chunk = program.state(TOKEN)["chunk"]
-    program.wait_until(lambda: program.state(TOKEN)["chunk"] > chunk + 3)
-    assert program.state(TOKEN)["epoch"] == 0
 
 
 def test_a_name_in_the_folder_for_temporary_files_that_is_taken_disturbs_nobody(monkeypatch, tmp_path):
