@@ -25,10 +25,17 @@
   const apply = () =>
     attempt(async () => {
       const update = composer.read();
+<<<<<<< HEAD
       await send(update, () => {
         history.push(update);
         undo.push({ update });
       });
+=======
+      composer.typed = false;
+      await events.ready();
+      const { id } = await request("POST", "/api/prompt", update);
+      receipts.follow(id, () => history.push(update));
+>>>>>>> main
     });
 
   // isCue: only load it into the form.
@@ -172,7 +179,16 @@
     clip = new window.pp1.Clip();
     lease = new window.pp1.Lease(refresh);
     new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
+<<<<<<< HEAD
     for (const name of ["visible", "epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
+=======
+    events.on("visible", async ({ update }) => {
+      await refresh();
+      trends.addUpdate(update, page.state?.figures?.prompt_to_pixels_ms);
+    });
+    for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
+    events.on("media", ({ state }) => state === "up" && player.renew());
+>>>>>>> main
     listen();
     events.open();
     poll();

@@ -17,8 +17,7 @@ from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
 from pp1_orchestrator.polling_thread import SuspendDetector
-from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.types import Limited
+from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
@@ -30,7 +29,12 @@ class WhepPeers:
     """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
+        self,
+        broadcaster: Broadcaster,
+        codec: Codec,
+        limits: PeerLimits,
+        policy: CandidatePolicy,
+        metrics: ViewerMetrics,
     ) -> None:
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
         self._limits, self._policy, self._metrics = limits, policy, metrics
