@@ -40,6 +40,14 @@ def test_each_update_that_is_seen_becomes_a_bar(page):
     assert "123 ms" in (page.page.get_attribute("#pp1-chart-latency", "aria-label") or "")
 
 
+def test_the_page_connects_again_when_the_media_process_is_a_new_one(page, site):
+    page.page.evaluate("window.before = document.querySelector('video').srcObject")
+    site.stream.events.publish("media", state="restarting", reason="death", text="was ended by SIGSEGV")
+    site.stream.events.publish("media", state="up", reason=None, text="")
+    page.page.wait_for_function("![null, window.before].includes(document.querySelector('video').srcObject)")
+    page.wait_status("Live")
+
+
 def test_each_process_is_shown_with_state_and_memory(page, site):
     row = page.page.locator("#pp1-ranks li").first
     assert row.inner_text().split() == ["rank", "0", "cpu", "4.0", "MB", "process", "512", "MB"]
