@@ -1,8 +1,8 @@
 """Long streams of the shipped model with a sink: absolute and relative positions, judged by what is seen.
 
-    python -m benchmarks.sink_positions text FOLDER              # on any machine: prompts to embeddings
-    python -m benchmarks.sink_positions make FOLDER --device cuda  # the streams; the latents around the judged chunks stay
-    python -m benchmarks.sink_positions judge FOLDER             # on any machine: decodes and judges them
+    python -m benchmarks.sink_positions text FOLDER   # on any machine: prompts to embeddings
+    python -m benchmarks.sink_positions make FOLDER --device cuda   # keeps the latents around the judged chunks
+    python -m benchmarks.sink_positions judge FOLDER  # on any machine: decodes and judges them
 
 `make` also prints the milliseconds per chunk and the memory in use, and needs no packages but torch's and msgspec.
 """
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -39,9 +40,8 @@ def write_text(folder: Path) -> None:
     """The prompts, what they ask for, and their embeddings."""
     import random
 
-    from training.scene_scripts import random_prompt
-
     from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
+    from training.scene_scripts import random_prompt
 
     source = TextSource(TINY / "text_encoder", TINY / "tokenizer")
     encoder = load_text_encoder(source, _model()["sizes"]["text_len"], torch.device("cpu"), torch.float32)
@@ -54,7 +54,8 @@ def write_text(folder: Path) -> None:
 def make(folder: Path, device: torch.device, chunks: int) -> None:
     """All streams in both modes."""
     texts = torch.load(folder / "text.pt", weights_only=True)
-    sys.stdout.write(f"{describe()}\n\n| positions | stream | ms per chunk | MiB at chunk 100 | at the end |\n|---|---|---|---|---|\n")
+    columns = ("positions", "stream", "ms per chunk", "MiB at chunk 100", "at the end")
+    sys.stdout.write(f"{describe()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
     for number, text in enumerate(texts):
         for mode in MODES:
             kept, figures = _stream(mode, text[None], device, chunks)
@@ -63,7 +64,7 @@ def make(folder: Path, device: torch.device, chunks: int) -> None:
             sys.stdout.flush()
 
 
-def _model() -> dict:
+def _model() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "conf" / "model" / "tiny.yaml").read_text())
 
 
