@@ -17,12 +17,14 @@ import torch
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
     check_stage0_models,
     load_encoder,
+    load_prompt_guide,
     load_vae_parts,
     make_prompt_limit,
 )
@@ -59,6 +61,10 @@ from pp1_orchestrator.types import FrameSink, TimelineEntry
 
 log = logging.getLogger(__name__)
 REJECTED_EPOCHS_LIMIT = 3
+WAITS_A_STEP = 4
+"""The longest waits of one step of an overlap: for a prompt's embedding, for the mesh, and twice for the decoder."""
+CHUNKS_SHOWN = 2
+"""And it may wait until so many chunks have been shown."""
 
 
 class Instruments:
@@ -73,6 +79,7 @@ class Instruments:
 def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
     check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
+    load_prompt_guide(settings)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -101,6 +108,9 @@ class StreamBuilder:
         self._context = registry.context.make()
         self._window_chunks = config.local_attn_size // config.chunk_frames
         self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._window_chunks)
+        shown_s = CHUNKS_SHOWN * pixel_frames(config.chunk_frames, first=False) / settings.stream.fps
+        step_s = WAITS_A_STEP * deadlines.message + shown_s
+        self.progress_timer = ResponseTimer(step_s, step_s, warm=0)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", self._device) as parts:
             with_encoder = self._context.needs_pixels
@@ -124,7 +134,7 @@ class StreamBuilder:
     ) -> SessionParts:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
-        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
+        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.read_chars)
         history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
@@ -151,6 +161,7 @@ class StreamBuilder:
             receipts=instruments.receipts,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
+            progress_timer=self.progress_timer,
         )
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
@@ -176,7 +187,7 @@ class Stream:
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        self._settings, self._trace_folder = settings, trace_folder
+        self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
@@ -190,7 +201,8 @@ class Stream:
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
-            self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
+            self._pipeline = parts.pipeline
+            timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
             self.session = Session(parts, link, self._info())
             watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
             # Last, because it starts a thread.
@@ -243,5 +255,7 @@ class Stream:
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed}
         choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
+        choices["chunk_s"] = pixel_frames(self._config.chunk_frames, first=False) / settings.stream.fps
         limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
-        return SessionInfo(choices, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)
+        guide = load_prompt_guide(settings)
+        return SessionInfo(choices, guide, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)

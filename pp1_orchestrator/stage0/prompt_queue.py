@@ -41,11 +41,11 @@ class QueuedUpdate:
 class PromptQueue:
     """All updates of a run. `take` belongs to the session's thread; any thread may call the rest.
 
-    too_long: whether the text encoder reads only the beginning of a prompt.
+    read_chars: how many characters of a prompt the text encoder reads; None for all of them.
     """
 
-    def __init__(self, routing: Routing, receipts: Receipts, too_long: Callable[[str], bool]) -> None:
-        self._routing, self._receipts, self._too_long = routing, receipts, too_long
+    def __init__(self, routing: Routing, receipts: Receipts, read_chars: Callable[[str], int | None]) -> None:
+        self._routing, self._receipts, self._read_chars = routing, receipts, read_chars
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
         """Guards all that follows; wakes the worker."""
@@ -65,22 +65,24 @@ class PromptQueue:
 
     def accept(self, update: PromptUpdate, head: int) -> PromptReceipt:
         """Take a live update. Raises RequestError. head: newest chunk whose result has reached rank 0."""
-        queued, open_ = self._enter(update, head)
-        if not open_:
+        queued = self._enter(update, head)
+        if not self._receipts.accepted(queued.record):
             raise RequestError("the stream is ending; no update is taken", status=503)
         with self._changed:
             replaced, self._pending = self._pending, queued
             self._changed.notify()
         if replaced is not None:
             self._receipts.superseded(replaced.record, queued.record)
-        return PromptReceipt(queued.record.id, queued.record.truncated)
+        return PromptReceipt(queued.record.id, queued.record.truncated, queued.record.read_chars)
 
     def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> QueuedUpdate | None:
         """Encode a planned update in the caller's thread. Takes no time when it was prefetched.
 
         Returns None when it can't be encoded. needed: raise the reason instead, as there is nothing else to show.
         """
-        return self._encode(self._enter(update, head)[0], needed)
+        queued = self._enter(update, head)
+        self._receipts.accepted(queued.record)
+        return self._encode(queued, needed)
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
@@ -130,17 +132,18 @@ class PromptQueue:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _enter(self, update: PromptUpdate, head: int) -> tuple[QueuedUpdate, bool]:
-        """Give an update its id and record, and report it. False where nothing is reported any more."""
+    def _enter(self, update: PromptUpdate, head: int) -> QueuedUpdate:
+        """Give an update its id and record."""
         target = parse_update(update)
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
-        record.truncated = any(self._too_long(term.text) for term in target.terms)
+        read = (self._read_chars(term.text) for term in target.terms)
+        record.read_chars = next((chars for chars in read if chars is not None), None)
         with self._changed:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
         log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head, "prompt": text})
-        return QueuedUpdate(record, update, target), self._receipts.accepted(record)
+        return QueuedUpdate(record, update, target)
 
     def _worker(self) -> None:
         """Encode live updates, and planned ones only while no live one waits."""
