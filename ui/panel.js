@@ -95,7 +95,7 @@
     lease.draw(state.lease);
     plan.reached(state.chunk);
     history.setShown(state.prompt);
-    if (state.chunk >= 0 && !page.isFilled) await fillFromRecording();
+    if (state.chunk >= 0 && !page.isFilled) await fillFromHistory();
   };
 
   const poll = async () => {
@@ -114,15 +114,12 @@
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
 
-  // Fill history and form from what the stream has shown so far. A blend is not put into the form, which would hide most
-  // of it.
-  const fillFromRecording = async () => {
-    const { entries } = await request("GET", "/api/recording").catch(() => ({})); // tried again with the next state
-    if (!entries) return;
-    const shown = entries.filter((entry) => entry.prompt || entry.prompts?.length);
-    const newest = shown.at(-1);
-    if (!history.updates.length) shown.slice(-window.pp1.History.KEPT).forEach((entry) => history.push(plain(entry)));
-    if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
+  // Fill history and form with what the stream has shown so far, also before a restart of the program.
+  const fillFromHistory = async () => {
+    const { updates } = await request("GET", "/api/history").catch(() => ({})); // tried again with the next state
+    if (!updates) return;
+    if (!history.updates.length) updates.map(plain).reverse().forEach((update) => history.push(update));
+    if (updates.length && composer.free) composer.show(plain(updates[0]));
     page.isFilled = true;
   };
 

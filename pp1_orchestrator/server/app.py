@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,7 +32,14 @@ from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
+from pp1_orchestrator.types import (
+    MAX_PROMPT_CHARS,
+    MAX_PROMPTS,
+    MAX_TRANSITION_STEPS,
+    KnownClient,
+    Limited,
+    StreamControl,
+)
 
 log = logging.getLogger(__name__)
 MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
@@ -48,18 +55,20 @@ def create_app(
     settings: ServerSettings,
     mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
+    clients: Sequence[KnownClient] = (),
 ) -> FastAPI:
     """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
-    called for each request that a rate limit refuses.
+    called for each request that a rate limit refuses. clients: of the control lease in an earlier run;
+    `app.state.known_clients()` has those of this one.
     """
     streams = EventStreams(events, settings.limits)
 
     def publish_lease(reason: str, now: LeaseState) -> None:
         events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
 
-    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease, clients=clients)
     changes = may_change(lease)
     routers = (
         whep_routes(peers),
@@ -80,7 +89,7 @@ def create_app(
     lifespan = functools.partial(_lifespan, peers, drain)
     operation_id = operator.attrgetter("name")  # the function name in generated clients
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
-    app.state.drain = drain
+    app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     files: set[str] = set()

@@ -1,4 +1,4 @@
-"""Routes of the timeline: changes planned for later chunks, and the recording of past ones in the same form."""
+"""Routes of the timeline: changes planned for later chunks, and past ones: the recording, and the history."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -51,9 +51,18 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
         """A timeline that gives the same latents again when it is replayed from chunk 0."""
         return _entries(stream.recording())
 
+    @router.get("/api/history", summary="What was shown", response_model=schemas.History)
+    async def history() -> Response:
+        """The newest updates, each once, the newest first. Unlike a recording it outlasts the program."""
+        return _json({"updates": stream.history()})
+
     return router
 
 
 def _entries(entries: Sequence[types.TimelineEntry]) -> Response:
+    return _json({"entries": entries})
+
+
+def _json(content: Any) -> Response:
     """Encoded here: FastAPI would first validate each of thousands of entries."""
-    return Response(msgspec.json.encode({"entries": entries}), media_type="application/json")
+    return Response(msgspec.json.encode(content), media_type="application/json")
