@@ -116,7 +116,7 @@ class Web:
         self._known_clients = app.state.known_clients
 
         opened = ExitStack()
-        opened.callback(self._clips.close)  # a clip without its index can't be played
+        opened.callback(self._clips.close)  # a clip gets its index
 
         def started() -> None:
             log.info("the page is at http://%s:%d/", settings.host, settings.port)
