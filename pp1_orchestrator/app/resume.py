@@ -30,7 +30,7 @@ class StreamStart:
     script: Script
     history: Sequence[PromptUpdate] = ()
     clients: Sequence[KnownClient] = ()
-    locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, compare=False)
     """Open while this process runs the show, and with it that of the run which it continues."""
 
 

@@ -6,13 +6,14 @@ import threading
 
 import msgspec
 import pytest
+import yaml
 
 from pp1_orchestrator.app.resume import ShowKeeper, StreamStart, stream_start
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.stage0 import show_file
 from pp1_orchestrator.types import TimelineEntry
 from tests.stage0.test_show import SHOW, keep
-from tests.system.in_process import make_settings
+from tests.system.in_process import CONF, make_settings
 
 
 @pytest.fixture
@@ -84,12 +85,11 @@ def test_a_run_that_is_named_is_taken_or_refused(tmp_path, settings, old):
         begin(tmp_path, settings("run.resume=/nowhere"))
 
 
-@pytest.mark.parametrize("mode", ["bench", "plan", "fetch"])
-def test_only_serving_continues_a_show(mode):
-    chunks = ("run.chunks=1",) if mode == "bench" else ()
-    assert make_settings(f"run={mode}", *chunks)[0].run.resume == "never"
-    with pytest.raises(ConfigError, match=rf"run\.resume=auto: run={mode} continues no show; possible: never"):
-        make_settings(f"run={mode}", "run.resume=auto", *chunks)
+def test_only_serving_continues_a_show():
+    modes = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["resume"] for path in CONF.glob("run/*.yaml")}
+    assert modes == {"serve": "auto", "bench": "never", "plan": "never", "fetch": "never"}
+    with pytest.raises(ConfigError, match=r"^run\.resume=auto: run=bench continues no show; possible: never$"):
+        make_settings("run=bench", "run.resume=auto")
 
 
 def polled(keeper: ShowKeeper) -> None:
