@@ -1,8 +1,8 @@
 """docs/metrics.md, generated from the catalogue of metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pp1_orchestrator.telemetry.metrics_catalogue import CATALOGUE
+from pp1_orchestrator.telemetry.metrics_catalogue import CATALOGUE, PROCESS, Spec
 
 _HEAD = """\
 # Metrics
@@ -10,6 +10,11 @@ _HEAD = """\
 `GET /metrics` serves these metrics to Prometheus. `python -m deploy` generates this page from
 `pp1_orchestrator/telemetry/metrics_catalogue.py`. A label with a fixed list of values has all of them from the start,
 at 0. [Operating](operating.md) explains how to use the metrics.
+"""
+_PROCESS = """\
+## The process of rank 0
+
+These are the usual names for any program. On Linux only.
 """
 _BUCKETS = """\
 ## Buckets
@@ -20,15 +25,15 @@ Buckets are narrow where the times of real models are: 80 ms to 2 s for chunks, 
 
 def metrics_page() -> str:
     """The whole page."""
-    parts = (_HEAD, "\n".join(_table()) + "\n", _BUCKETS, "\n".join(_bucket_table()) + "\n")
-    return "\n".join(parts)
+    own, process, buckets = ("\n".join(lines) + "\n" for lines in (_table(CATALOGUE), _table(PROCESS), _bucket_table()))
+    return "\n".join((_HEAD, own, _PROCESS, process, _BUCKETS, buckets))
 
 
-def _table() -> Iterator[str]:
-    """The lines of a Markdown table of all metrics."""
+def _table(specs: Sequence[Spec]) -> Iterator[str]:
+    """The lines of a Markdown table of metrics."""
     yield "| metric | kind | unit | labels | meaning |"
     yield "|---|---|---|---|---|"
-    for spec in CATALOGUE:
+    for spec in specs:
         labels = "<br>".join(f"`{label}`: {_meant(values)}" for label, values in spec.labels.items()) or "–"
         yield f"| `{spec.name}` | {spec.kind} | {spec.unit} | {labels} | {spec.meaning} |"
 

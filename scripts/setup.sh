@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the project up: scripts/setup.sh [run|test|docs|package]. Quick when nothing has changed since the last time.
 #   run   .venv in the root with the pinned packages
-#   test  the same, and Chromium and Prometheus for the tests that need them
+#   test  the same, and Chromium, Prometheus and nginx for the tests that need them
 #   docs  the same as run, and MkDocs
 #   package  the same as run, and what builds and checks a release
 # PYTHON names the interpreter to take, otherwise the first fitting one on the PATH is taken.
@@ -106,17 +106,18 @@ get_chromium() {
     say "Chromium is missing and could not be installed: the tests in a browser will be skipped"
 }
 
-# Only the two binaries are wanted, not a service on this machine: the package is unpacked inside .venv.
-get_prometheus() {
-    local folder
-    if PATH="$PWD/.venv/bin:$PATH" command -v prometheus >/dev/null; then return; fi
-    say "fetching Prometheus for the metrics tests"
+# Only the binaries are wanted, not a service on this machine: the package is unpacked inside .venv.
+get_unpacked() {  # PACKAGE OPTION BINARY...: the option makes the first binary tell its version
+    local folder package=$1 option=$2
+    shift 2
+    if PATH="$PWD/.venv/bin:$PATH" command -v "$package" >/dev/null; then return; fi
+    say "fetching $package for the tests that need it"
     folder=$(mktemp -d)
-    if (cd "$folder" && fetch_deb prometheus && dpkg -x prometheus_*.deb . && ./usr/bin/prometheus --version) >/dev/null 2>&1
+    if (cd "$folder" && fetch_deb "$package" && dpkg -x "$package"_*.deb . && "./$1" "$option") >/dev/null 2>&1
     then
-        cp "$folder"/usr/bin/prometheus "$folder"/usr/bin/promtool .venv/bin/
+        (cd "$folder" && cp "$@" "$OLDPWD/.venv/bin/")
     else
-        say "Prometheus is missing and could not be fetched: the tests that scrape with it will be skipped"
+        say "$package is missing and could not be fetched: the tests that need it will be skipped"
     fi
     rm -rf "$folder"
 }
@@ -137,7 +138,9 @@ get_release_tools() {
 
 case $mode in
     run) install_packages ;;
-    test) install_packages; get_chromium; get_prometheus ;;
+    test) install_packages; get_chromium
+        get_unpacked prometheus --version usr/bin/prometheus usr/bin/promtool
+        get_unpacked nginx -v usr/sbin/nginx ;;
     docs) install_packages; get_mkdocs ;;
     package) install_packages; get_release_tools ;;
     *) stop "unknown mode '$mode': run, test, docs or package" ;;

@@ -29,7 +29,7 @@ window.pp1.Clip = class {
     if (!clip) return;
     const isReady = clip.state === "ready";
     const why = this.constructor.ENDED[clip.ended];
-    if (isReady) this.link.href = `/api/clips/${clip.id}`;
+    if (isReady) this.link.href = window.pp1.url(`/api/clips/${clip.id}`);
     else this.link.removeAttribute("href");
     this.link.title = isReady ? `Download this clip as MP4${why ? `; it ended early: ${why}` : ""}` : clip.ended || "";
     write(this.link, { recording: extent, ready: `Download · ${extent}`, failed: "The clip failed" }[clip.state]);

@@ -17,6 +17,7 @@
     attempt(async () => {
       const update = composer.read();
       composer.typed = false;
+      await events.ready();
       const { id } = await request("POST", "/api/prompt", update);
       receipts.follow(id, () => history.push(update));
     });
@@ -148,6 +149,7 @@
       trends.addUpdate(update, page.state?.figures?.prompt_to_pixels_ms);
     });
     for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
+    events.on("media", ({ state }) => state === "up" && player.renew());
     listen();
     events.open();
     poll();

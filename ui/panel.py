@@ -17,6 +17,8 @@ SCRIPTS = (
     "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In order of dependency."""
+ICON = '<link rel="icon" href="favicon.ico">'
+"""Without it, a browser asks the root of the origin, which may be a path above the page."""
 STYLES = ("panel", "compose", "timeline", "live")
 FONT = (
     "Inter",
@@ -80,7 +82,7 @@ async def _mount(app: Any, blocks: gr.Blocks) -> None:
         mcp_server=False,
         theme=_theme(),
         css="\n".join(_text(f"{name}.css") for name in STYLES),
-        head="".join(f"<script>{_text(f'{name}.js')}</script>" for name in SCRIPTS),
+        head=ICON + "".join(f"<script>{_text(f'{name}.js')}</script>" for name in SCRIPTS),
         favicon_path=str(resources.files("pp1_orchestrator.ui") / "favicon.svg"),
     )
 

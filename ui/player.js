@@ -57,7 +57,7 @@ window.pp1.Player = class {
     await this.waitForCandidates(peer);
     this.addresses = peer.localDescription.sdp.includes("a=candidate:");
     if (attempt !== this.attempt) return;
-    const response = await fetch("/whep", {
+    const response = await fetch(window.pp1.url("/whep"), {
       signal: AbortSignal.timeout(this.constructor.CONNECT_MS), // retry if the server does not respond
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
@@ -66,7 +66,7 @@ window.pp1.Player = class {
     if (response.status !== 201) {
       throw Object.assign(new Error(await window.pp1.reason(response)), { full: response.status === 503 });
     }
-    const location = response.headers.get("Location");
+    const location = new URL(response.headers.get("Location"), response.url).href;
     if (attempt !== this.attempt) return this.leave(location);
     this.full = false;
     this.location = location;
@@ -136,6 +136,12 @@ window.pp1.Player = class {
     this.onChange(full ? "full" : "lost", text);
     clearTimeout(this.retry);
     this.retry = setTimeout(() => this.open(), delay);
+  }
+
+  // The server has dropped all viewers, and takes them again.
+  renew() {
+    this.failures = 0;
+    this.lost("The video restarts");
   }
 
   drop() {

@@ -14,9 +14,12 @@ window.pp1.key = {
   },
 };
 
+// The address of a path of the server, which may be below a path of a reverse proxy, as the page is.
+window.pp1.url = (path) => new URL(path.slice(1), document.baseURI).href;
+
 window.pp1.request = async (method, path, body) => {
   const { value: key } = window.pp1.key;
-  const response = await fetch(path, {
+  const response = await fetch(window.pp1.url(path), {
     method,
     cache: "no-store",
     headers: { ...(body !== undefined && { "Content-Type": "application/json" }), ...(key && { "PP1-Lease": key }) },
@@ -49,9 +52,11 @@ window.pp1.attempt = async (box, action) => {
 // Calls listeners for the server's events. Opens the connection again when it breaks.
 window.pp1.Events = class {
   static RETRY_MS = 2000;
+  static READY_MS = 3000;
 
   constructor() {
     this.listeners = new Map();
+    this.source = null;
     this.onbroken = () => {};
   }
 
@@ -60,8 +65,18 @@ window.pp1.Events = class {
     this.listeners.set(name, [...(this.listeners.get(name) || []), listener]);
   }
 
+  // Resolves when the connection is open: what is changed from then on is heard of. Gives up after a while.
+  async ready() {
+    if (this.source?.readyState === EventSource.CLOSED) this.open();
+    const until = performance.now() + this.constructor.READY_MS;
+    while (this.source?.readyState === EventSource.CONNECTING && performance.now() < until) {
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
   open() {
-    const source = new EventSource("/api/events");
+    clearTimeout(this.retry);
+    const source = (this.source = new EventSource(window.pp1.url("/api/events")));
     for (const [name, listeners] of this.listeners) {
       if (name === "open") continue;
       source.addEventListener(name, (message) => {
@@ -72,7 +87,9 @@ window.pp1.Events = class {
     source.onopen = () => (this.listeners.get("open") || []).forEach((listener) => listener());
     source.onerror = () => {
       this.onbroken();
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), this.constructor.RETRY_MS);
+      if (source.readyState === EventSource.CLOSED && source === this.source) {
+        this.retry = setTimeout(() => this.open(), this.constructor.RETRY_MS);
+      }
     };
     window.addEventListener("pagehide", () => source.close(), { once: true });
   }

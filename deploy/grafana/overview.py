@@ -32,7 +32,7 @@ def _now() -> list[Panel]:
         figure("ready", "The answer of /readyz.", of(pp1.READY), bad_below=1),
         figure("ranks up", "Red while any rank is down.", f"avg({of(pp1.RANK_UP)})", "percentunit", 1),
         figure("viewers", "Connected now.", of(pp1.VIEWERS)),
-        figure("overlap score", "1: all of rank 0's work is hidden behind the mesh's.", of(pp1.SCORE)),
+        figure("overlap score", "0 to 1; 1: the shorter of rank 0's work and the mesh's costs no time.", of(pp1.SCORE)),
     ]
 
 
@@ -61,7 +61,10 @@ def _speed() -> list[Panel]:
             Query(mean(pp1.PHASE, "phase, rank"), "{{phase}} (rank {{rank}})"),
         ),
         chart(
-            "Overlap score", "Overlapped time by the time of the shorter stage.", "none", Query(of(pp1.SCORE), "score")
+            "Overlap score",
+            "Share of the shorter stage's time that is overlapped, 0 to 1.",
+            "none",
+            Query(of(pp1.SCORE), "score"),
         ),
     ]
 
@@ -111,4 +114,6 @@ def _health() -> list[Panel]:
               Query(of(pp1.PAUSED), "paused"), Query(of(pp1.STATE), "{{state}}"), span=8),
         chart("Requests refused by a limit", "Too many from one address, or no free place for a viewer.", "none",
               Query(increase(pp1.LIMITED, "limit"), "{{limit}}"), span=8),
+        chart("Media process", "1 while it can admit viewers, and its restarts in the window.", "none",
+              Query(of(pp1.MEDIA_UP), "up"), Query(increase(pp1.MEDIA_RESTARTS, "reason"), "{{reason}}"), span=8),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""run=serve: streams to viewers until stopped. Puts pacer, encoder, viewers, server and page together."""
+"""run=serve: streams to viewers until stopped. Puts pacer, media process, server and page together."""
 
 import asyncio
 import logging
@@ -15,14 +15,13 @@ from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Stage0Error
-from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.media.whep import WhepPeers
+from pp1_orchestrator.media_process.control_messages import Start
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
 from pp1_orchestrator.processes.signals import on_signals
@@ -32,6 +31,7 @@ from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.show import Show
+from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip, KnownClient
@@ -39,7 +39,7 @@ from pp1_orchestrator.ui import mount_panel
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
-"""Open files of rank 0: some 60 of its own, ten for each rank and each viewer's sockets, the rest for connections."""
+"""Open files of rank 0: some 60 of its own, ten for each rank, the rest for connections."""
 
 
 def run_serve(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
@@ -51,12 +51,13 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, start: 
     web = Web(settings, instruments, out, start.clients)
     with ExitStack() as opened:
         opened.callback(start.locks.close)
-        opened.callback(web.sink.close)
+        opened.callback(web.close)
         stream = Stream(settings, config, registry, start.script, instruments, web.sink, trace_folder=trace_folder)
         keeper = ShowKeeper(lambda: web.show(stream.session), settings.run.show, out, start.locks)
         opened.callback(keeper.close)  # after the stream: its last chunk counts
         opened.callback(stream.close)
-        monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events)
+        on_host = ("text_encoder",) if settings.text_encoder.device == "cpu" else ()
+        monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events, on_host)
         opened.callback(monitor.close)
         stream.session.start()
         web.serve(stream.session)
@@ -72,7 +73,7 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, start: 
 class Web:
     """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use.
 
-    sink: shows the stream in real time and encodes it once for all viewers. out: the run's folder, which gets clips.
+    sink: shows the stream in real time, to the media process and to clips. out: the run's folder, which gets clips.
     clients: of the control lease in the run that this one continues.
     """
 
@@ -82,11 +83,12 @@ class Web:
         self._clients, self._known_clients = clients, lambda: tuple(clients)
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
-        self._server_settings = ServerSettings(serving.host, serving.port, serving.token, serving.view_token)
+        self._server_settings = ServerSettings(
+            serving.host, serving.port, serving.token, serving.view_token, serving.root_path
+        )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
-        logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
-        self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
-        self._video = VideoSettings(
+        limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
+        video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
         )
         metrics.target_fps(stream.fps)
@@ -95,10 +97,18 @@ class Web:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
         clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
-        self._broadcaster = Broadcaster(self._video, metrics)
-        self._clips = ClipRecorder(out / "clips", self._video, clip_limits, metrics, on_clip)
-        consumers, idle = [self._broadcaster, self._clips], placeholder(stream.height, stream.width)
+        start = Start(video, limits, CandidatePolicy(self._address))
+        rules = MediaRules(settings.deadlines.message, settings.deadlines.media, settings.supervision.media_restarts)
+        self._media = MediaSupervisor(start, rules, metrics, instruments.events)
+        self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
+        consumers, idle = [self._media.broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
+
+        self._media.prepare()  # it is ready before the models are
+
+    def close(self) -> None:
+        self._media.discard_spare()
+        self.sink.close()
 
     def show(self, session: Session) -> Show | None:
         """What another run would need to continue; None before the first chunk."""
@@ -108,10 +118,16 @@ class Web:
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
-        policy = CandidatePolicy(self._address)
-        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
         app = create_app(
-            session, peers, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited, self._clients
+            session,
+            self._media,
+            self._clips,
+            events,
+            metrics.registry,
+            settings,
+            mount_panel,
+            metrics.limited,
+            self._clients,
         )
         self._known_clients = app.state.known_clients
 

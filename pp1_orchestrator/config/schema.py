@@ -228,6 +228,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
     token: str | None
     view_token: str | None
+    root_path: str | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
@@ -245,17 +246,19 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     answer: Seconds
     decode: Seconds
     loop: Seconds
+    media: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
 
 
 class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a failed mesh is restarted; see conf/config.yaml."""
+    """How often a failed mesh or media process is restarted; see conf/config.yaml."""
 
     restarts: Restarts
     window_s: Seconds
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+    media_restarts: Restarts
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

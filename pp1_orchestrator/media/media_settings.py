@@ -33,6 +33,10 @@ class PeerLimits:
     viewers_per_address: int = 4
     """Loopback is exempt: tunnels and proxies end there."""
     offers_pending: int = 8
+    """Offers that are being answered."""
+    offers_waiting: int = 16
+    """Offers that wait until fewer viewers are connecting, for at most `wait_s`."""
+    wait_s: float = 5.0
     connecting: int = 8
     """Viewers that got an answer and were not heard from yet."""
     offer_bytes: int = 16 * 1024

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import secrets
 import time
+from typing import NoReturn
 
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster
@@ -16,18 +17,24 @@ from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
 from pp1_orchestrator.polling_thread import SuspendDetector
-from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.types import Limited
+from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
+TURN_POLL_S = 0.02
+CLOSED = "the server is ending; no viewer is taken"
 
 
 class WhepPeers:
     """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
+        self,
+        broadcaster: Broadcaster,
+        codec: Codec,
+        limits: PeerLimits,
+        policy: CandidatePolicy,
+        metrics: ViewerMetrics,
     ) -> None:
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
         self._limits, self._policy, self._metrics = limits, policy, metrics
@@ -35,6 +42,11 @@ class WhepPeers:
         """Each viewer with its address."""
         self._pending: list[str] = []
         """Addresses of the offers that are being answered."""
+        self._waiting: list[str] = []
+        """Addresses of the offers that wait until fewer viewers are connecting."""
+        self._turns = asyncio.Lock()
+        """Held by the first of those that wait. Later ones come in order."""
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -50,9 +62,9 @@ class WhepPeers:
     async def offer(self, sdp: str, address: str = LOOPBACK) -> tuple[str, str]:
         """Admit a viewer; its id and the SDP answer. Raises RequestError 400, 413, or 503 when a limit is reached.
 
-        address: the client's, for the limit on viewers per address.
+        Waits while many others are connecting. address: the client's, for the limit on viewers per address.
         """
-        yielding = self._check_limits(address)
+        yielding = await self._turn(address)
         offer = filter_offer(sdp, self._limits, self._policy)
         check_description(offer)
         if yielding is not None:
@@ -73,7 +85,8 @@ class WhepPeers:
         return True
 
     async def close_all(self) -> None:
-        """Remove all viewers and stop looking for those that are gone."""
+        """Remove all viewers and stop looking for those that are gone. From now on no offer is taken."""
+        self._closed = True
         if self._reaper is not None:
             self._reaper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -81,32 +94,60 @@ class WhepPeers:
             self._reaper = None
         await asyncio.gather(*(self.close(viewer_id) for viewer_id in list(self._viewers)), *self._tasks)
 
-    def _check_limits(self, address: str) -> str | None:
-        """The viewer that has to give way for another one at this address, if any. Raises RequestError 503."""
-        limits, taken = self._limits, [*self._pending, *(holder for _, holder in self._viewers.values())]
-        connecting = [viewer_id for viewer_id, (viewer, _) in self._viewers.items() if not viewer.is_connected]
+    async def _turn(self, address: str) -> str | None:
+        """Wait until fewer viewers are connecting. Returns what `_check_places` does, and raises RequestError 503."""
+        self._check_places(address, self._waiting)
+        if len(self._waiting) >= self._limits.offers_waiting:
+            self._refuse("pending", f"{self._limits.offers_waiting} offers are waiting; try again")
+        self._waiting.append(address)
+        try:
+            async with asyncio.timeout(self._limits.wait_s), self._turns:
+                while self._is_busy() and not self._closed:
+                    await asyncio.sleep(TURN_POLL_S)  # time alone may end it: viewers give way after a while
+        except TimeoutError:
+            self._refuse("pending", "too many viewers are connecting; try again")
+        finally:
+            self._waiting.remove(address)
+        return self._check_places(address, [])
+
+    def _is_busy(self) -> bool:
+        """Whether too many viewers are connecting, none of which has to give way yet."""
+        limits, connecting = self._limits, self._connecting()
         if len(self._pending) >= limits.offers_pending:
-            raise self._refusal("pending", f"{limits.offers_pending} offers are being answered; try again")
+            return True
+        return len(self._pending) + len(connecting) >= limits.connecting and self._oldest(connecting) is None
+
+    def _check_places(self, address: str, before: list[str]) -> str | None:
+        """The viewer that has to give way for another one at this address, if any. Raises RequestError 503.
+
+        before: addresses of offers that come first.
+        """
+        if self._closed:
+            raise RequestError(CLOSED, status=503)
+        limits, connecting = self._limits, self._connecting()
+        taken = [*before, *self._pending, *(holder for _, holder in self._viewers.values())]
         if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
+            own = [viewer_id for viewer_id in connecting if self._viewers[viewer_id][1] == address]
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
-            return self._oldest([each for each in connecting if self._viewers[each][1] == address], "address", line)
+            return self._oldest(own) or self._refuse("address", line)
         if len(taken) >= limits.viewers:
-            return self._oldest(connecting, "viewers", f"all {limits.viewers} viewer places are taken")
+            return self._oldest(connecting) or self._refuse("viewers", f"all {limits.viewers} viewer places are taken")
         if len(self._pending) + len(connecting) >= limits.connecting:
-            return self._oldest(connecting, "pending", f"{limits.connecting} viewers are connecting; try again")
+            return self._oldest(connecting)
         return None
 
-    def _oldest(self, connecting: list[str], limit: Limited, line: str) -> str:
-        """The first of these viewers that has had its time to connect. Raises the refusal if there is none."""
-        now = time.monotonic()
-        for viewer_id in connecting:
-            if self._viewers[viewer_id][0].may_yield(now):
-                return viewer_id
-        raise self._refusal(limit, line)
+    def _connecting(self) -> list[str]:
+        """Viewers that got an answer and were not heard from yet, oldest first."""
+        return [viewer_id for viewer_id, (viewer, _) in self._viewers.items() if not viewer.is_connected]
 
-    def _refusal(self, limit: Limited, line: str) -> RequestError:
+    def _oldest(self, connecting: list[str]) -> str | None:
+        """The first of these viewers that has had its time to connect, if any."""
+        now = time.monotonic()
+        return next((each for each in connecting if self._viewers[each][0].may_yield(now)), None)
+
+    def _refuse(self, limit: Limited, line: str) -> NoReturn:
         self._metrics.limited(limit)
-        return RequestError(line, status=503)
+        raise RequestError(line, status=503)
 
     async def _admit(self, offer: str, address: str) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
@@ -115,13 +156,15 @@ class WhepPeers:
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
-            admitted = True
+            admitted = not self._closed
         except Exception as error:  # a request's boundary: aiortc raises anything for a bad offer
             log.info("an offer was refused: %s", named_line(error))
             raise RequestError(f"the offer can't be answered; it must take {self._mime}", status=400) from error
         finally:
             if not admitted:
                 await viewer.close()
+        if not admitted:
+            raise RequestError(CLOSED, status=503)
         self._viewers[viewer_id] = viewer, address
         self._metrics.viewers(self.count)
         return viewer_id, answer

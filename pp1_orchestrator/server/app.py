@@ -11,11 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -23,6 +23,7 @@ from pp1_orchestrator.server.path_allowlist import PathAllowlist
 from pp1_orchestrator.server.rate_limit import RateLimits
 from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
+from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
@@ -39,6 +40,7 @@ from pp1_orchestrator.types import (
     KnownClient,
     Limited,
     StreamControl,
+    ViewerControl,
 )
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
 
 def create_app(
     stream: StreamControl,
-    peers: WhepPeers,
+    peers: ViewerControl,
     clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
@@ -95,7 +97,9 @@ def create_app(
     files: set[str] = set()
     routes = [route for router in (*routers, liveness) for route in router.routes]
     app.add_middleware(PathAllowlist, routes=routes, files=files)
-    app.add_middleware(AccessGuard, settings=settings)  # added last: runs first
+    app.add_middleware(AccessGuard, settings=settings)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
+    app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
@@ -109,7 +113,7 @@ def create_app(
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(peers: ViewerControl, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()

@@ -43,7 +43,8 @@ class AccessGuard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
-        self._hosts = LOOPBACK_NAMES | {settings.host} if settings.loopback else None
+        named = settings.loopback and not settings.token  # a page that rebinds a name of its own has no token for it
+        self._hosts = LOOPBACK_NAMES | {settings.host} if named else None
         self._tokens = settings.tokens()
         self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
         self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
@@ -69,7 +70,8 @@ class AccessGuard:
         host = headers.get("host", "")
         if self._hosts is not None and _parts(f"//{host}").hostname not in self._hosts:
             names = ", ".join(sorted(self._hosts))
-            return error_reply(f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}", 403)
+            line = f"Host {host[:MAX_ECHO_CHARS]!r} is not served here; use {names}; any other name needs serving.token"
+            return error_reply(line, 403)
         if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
@@ -109,8 +111,10 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
 
 def _set_session_cookie(token: str, scope: Scope) -> Response:
     """Redirect to the page without the token in its address."""
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, _session_of(token), httponly=True, samesite="lax", secure=scope["scheme"] == "https")
+    home = f"{scope.get('root_path', '')}/"
+    response = RedirectResponse(home, status_code=303)
+    secure = scope["scheme"] == "https"
+    response.set_cookie(COOKIE, _session_of(token), path=home, httponly=True, samesite="lax", secure=secure)
     return response
 
 

@@ -27,6 +27,9 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 ws="none",
+                proxy_headers=False,  # the application does it, for the proxies that it believes
+                forwarded_allow_ips=[],  # these two are not taken from the environment
+                workers=1,
                 log_config=None,
                 timeout_keep_alive=limits.header_s,
                 h11_max_incomplete_event_size=limits.header_bytes,

@@ -61,7 +61,6 @@ def document(app: FastAPI) -> dict[str, Any]:
             version=pp1_orchestrator.__version__,
             description=DESCRIPTION,
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            servers=[{"url": "/"}],
             routes=app.routes,
             separate_input_output_schemas=False,
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """token: permits everything; view_token: only reading and watching.
+    """token: permits everything; view_token: only reading and watching. root_path: where a proxy serves the page.
 
-    Raises ConfigError for a non-loopback host without a token, and for a view_token that restricts nobody.
+    Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, and a root_path that
+    can't be one.
     """
 
     host: str = "127.0.0.1"
     port: int = 7860
     token: str | None = None
     view_token: str | None = None
+    root_path: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        if self.root_path is not None and not is_root_path(self.root_path):
+            raise ConfigError(
+                f"serving.root_path={self.root_path}: expected a path such as /pp1, without a slash at its end, whose "
+                f"first part is none of {', '.join(sorted(OWN_NAMES))}"
+            )
         if self.view_token and (not self.token or self.view_token == self.token):
             raise ConfigError(
                 "serving.view_token: without another serving.token everybody could change the stream; set both, and "

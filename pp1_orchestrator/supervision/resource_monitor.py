@@ -1,6 +1,6 @@
 """Once a second: the health of the stream and of its ranks, and what they use, as metrics; changed ranks as events."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import psutil
@@ -16,13 +16,19 @@ PERIOD_S = 1.0
 class ResourceMonitor(PollingThread):
     """Samples until closed.
 
-    ranks: returns pid, state and memory by rank.
+    ranks: returns pid, device, state and memory by rank. on_host: components in the host's memory on every rank.
     """
 
     def __init__(
-        self, session: Session, ranks: Callable[[], Mapping[str, Any]], metrics: Metrics, events: EventBus
+        self,
+        session: Session,
+        ranks: Callable[[], Mapping[str, Any]],
+        metrics: Metrics,
+        events: EventBus,
+        on_host: Collection[str] = (),
     ) -> None:
         self._session, self._ranks, self._metrics, self._events = session, ranks, metrics, events
+        self._on_host = {"resident", *on_host}
         self._states: dict[int, str] = {}
         self._cpu_s: dict[tuple[int, int], float] = {}
         self._sample()
@@ -41,7 +47,8 @@ class ResourceMonitor(PollingThread):
                 self._states[rank] = state
                 self._events.publish("rank", rank=rank, state=state)
             for component, count in facts["memory"].items():
-                self._metrics.vram(rank, component, count)
+                on_gpu = not facts["device"].startswith("cpu") and component not in self._on_host
+                self._metrics.memory(rank, component, count, on_gpu)
             self._count_cpu(rank, facts["pid"])
 
     def _count_cpu(self, rank: int, pid: int) -> None:

@@ -6,7 +6,14 @@ Each run has its own registry, so that several runs in one process do not collid
 import threading
 from collections import deque
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from pp1_orchestrator import __version__
 from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
@@ -14,6 +21,8 @@ from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
 from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
+
+disable_created_metrics()  # they would double the series of every counter and histogram
 
 
 class Metrics:
@@ -50,9 +59,13 @@ class Metrics:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
         self._restarts = counter(catalogue.RESTARTS)
-        self._vram = gauge(catalogue.VRAM)
+        self._encode_s, self._encoded_bytes = counter(catalogue.ENCODE), counter(catalogue.ENCODED)
+        self._media_up, self._media_restarts = gauge(catalogue.MEDIA_UP), counter(catalogue.MEDIA_RESTARTS)
+        self._media_cpu = counter(catalogue.MEDIA_CPU)
+        self._vram, self._host_memory = gauge(catalogue.VRAM), gauge(catalogue.HOST_MEMORY)
         self._cpu = counter(catalogue.CPU)
         gauge(catalogue.BUILD).labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
 
     def observe_chunk(self, record: ChunkRecord) -> None:
         """Count one decoded chunk: its frames, phases, period, and the overlap score of the recent ones."""
@@ -104,9 +117,25 @@ class Metrics:
     def viewers(self, count: int) -> None:
         self._viewers.set(count)
 
-    def limited(self, limit: Limited) -> None:
-        """Count one request that a limit refused."""
-        self._limited.labels(limit).inc()
+    def limited(self, limit: Limited, count: int = 1) -> None:
+        """Count requests that a limit refused."""
+        self._limited.labels(limit).inc(count)
+
+    def encoded(self, seconds: float, size: int) -> None:
+        """Video for viewers was encoded, which took `seconds`, into packets of `size` bytes."""
+        self._encode_s.inc(seconds)
+        self._encoded_bytes.inc(size)
+
+    def media_up(self, up: bool) -> None:
+        """Whether the media process can admit viewers."""
+        self._media_up.set(up)
+
+    def media_restarts(self, reason: RestartReason) -> None:
+        self._media_restarts.labels(reason).inc()
+
+    def media_cpu(self, seconds: float) -> None:
+        """CPU time that the media process has used since the previous call."""
+        self._media_cpu.inc(seconds)
 
     def rank_up(self, rank: int, up: bool) -> None:
         self._rank_up.labels(str(rank)).set(up)
@@ -118,9 +147,11 @@ class Metrics:
         for other in catalogue.STREAM_STATES:
             self._state.labels(other).set(other == state)
 
-    def vram(self, rank: int, component: str, count: int) -> None:
-        """Bytes that a component holds on its rank's device."""
-        self._vram.labels(str(rank), component).set(count)
+    def memory(self, rank: int, component: str, count: int, on_gpu: bool) -> None:
+        """Bytes that a component holds."""
+        if not on_gpu:
+            self._host_memory.labels(str(rank), component).set(count)
+        self._vram.labels(str(rank), component).set(count)  # also the host's, until 0.4
 
     def cpu(self, rank: int, seconds: float) -> None:
         """CPU time that a rank's process has used since the previous call."""

@@ -69,7 +69,7 @@ TO_PIXELS_IN_CHUNKS = Spec(
 )  # fmt: skip
 SCORE = Spec(
     "pp1_overlap_score", "gauge", "ratio",
-    f"Overlapped time by the time of the shorter stage, median of the last {SCORE_WINDOW} chunks. Can exceed 1.",
+    f"Share of the shorter stage's time that is overlapped, 0 to 1, median of the last {SCORE_WINDOW} chunks.",
 )  # fmt: skip
 FRAMES = Spec("pp1_frames_total", "counter", "frames", "Pixel frames decoded.")
 DROPPED = Spec(
@@ -79,7 +79,7 @@ DROPPED = Spec(
 TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")
 QUEUE = Spec(
     "pp1_queue_depth", "gauge", "entries", "Entries waiting in a bounded queue.",
-    {"queue": "`frames` and those of the chosen overlap"},
+    {"queue": "`frames`, `packets` of a viewer, and those of the chosen overlap"},
 )  # fmt: skip
 EPOCH = Spec("pp1_cache_epoch", "gauge", "epochs", "Number of KV cache resets so far.")
 EPOCHS = Spec(
@@ -114,9 +114,22 @@ RESTARTS = Spec(
     "pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh that were begun, by what it failed of.",
     {"reason": get_args(RestartReason)},
 )  # fmt: skip
+ENCODE = Spec("pp1_encode_seconds_total", "counter", "seconds", "Time of encoding video, once for all viewers.")
+ENCODED = Spec("pp1_encoded_bytes_total", "counter", "bytes", "Video encoded, once for all viewers.")
+MEDIA_UP = Spec("pp1_media_up", "gauge", "0 or 1", "1 while the media process can admit viewers, else 0.")
+MEDIA_RESTARTS = Spec(
+    "pp1_media_restarts_total", "counter", "restarts", "Restarts of the media process, by what it failed of.",
+    {"reason": get_args(RestartReason)},
+)  # fmt: skip
+MEDIA_CPU = Spec("pp1_media_cpu_seconds_total", "counter", "seconds", "CPU time of the media process.")
 VRAM = Spec(
-    "pp1_vram_bytes", "gauge", "bytes", "Memory that a component holds on its rank's device.",
-    {"rank": _RANK, "component": "what was loaded; `peak` of the device; `resident` of the process"},
+    "pp1_vram_bytes", "gauge", "bytes",
+    "Memory of a GPU that a component holds. Deprecated, until 0.4: the host's memory is here, too.",
+    {"rank": _RANK, "component": "what was loaded; `peak` of the GPU"},
+)  # fmt: skip
+HOST_MEMORY = Spec(
+    "pp1_host_memory_bytes", "gauge", "bytes", "Memory of the host that a component, or the rank's process, holds.",
+    {"rank": _RANK, "component": "what was loaded; `resident` of the process; `peak` of it, for a rank on a CPU"},
 )  # fmt: skip
 CPU = Spec(
     "pp1_cpu_seconds_total", "counter", "seconds",
@@ -126,8 +139,21 @@ BUILD = Spec("pp1_build_info", "gauge", "1", "Always 1. The label says what runs
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, CPU, BUILD,
+    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, ENCODE, ENCODED,
+    MEDIA_UP, MEDIA_RESTARTS, MEDIA_CPU, VRAM, HOST_MEMORY,
+    CPU, BUILD,
 )  # fmt: skip
+
+OPEN_FILES = Spec("process_open_fds", "gauge", "files", "Open file descriptors.")
+FILE_LIMIT = Spec("process_max_fds", "gauge", "files", "Limit on open file descriptors.")
+PROCESS = (
+    OPEN_FILES, FILE_LIMIT,
+    Spec("process_cpu_seconds_total", "counter", "seconds", "CPU time of the process."),
+    Spec("process_resident_memory_bytes", "gauge", "bytes", "Resident memory of the process."),
+    Spec("process_virtual_memory_bytes", "gauge", "bytes", "Virtual memory of the process."),
+    Spec("process_start_time_seconds", "gauge", "seconds", "Unix time of its start."),
+)  # fmt: skip
+"""Metrics of rank 0's process, which prometheus_client collects on Linux."""
 
 
 def epoch_reason(words: str) -> EpochReason:

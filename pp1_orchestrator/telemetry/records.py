@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pp1_orchestrator.telemetry.overlap_score import hidden_s
+from pp1_orchestrator.telemetry.overlap_score import hidden_ratio, hidden_s
 
 CHUNK_LIMIT = 100_000
 """Half a day at two chunks a second; some 60 MB."""
@@ -133,7 +133,7 @@ class ChunkLog:
         records = self.records()
         with path.open("wb") as out:
             for record, period_s in zip(records, periods_s(records), strict=True):
-                line = msgspec.structs.asdict(record) | _derived_ms(record, period_s)
+                line = msgspec.structs.asdict(record) | _derived(record, period_s)
                 out.write(msgspec.json.encode(line) + b"\n")
 
 
@@ -149,8 +149,8 @@ def periods_s(records: Sequence[ChunkRecord]) -> list[float | None]:
     return out
 
 
-def _derived_ms(record: ChunkRecord, period_s: float | None) -> dict[str, float | None]:
-    """Milliseconds; those that need a period are None without one."""
+def _derived(record: ChunkRecord, period_s: float | None) -> dict[str, float | None]:
+    """Milliseconds, and the ratio of the overlap score before it is cut to 1; None where a period is needed."""
     stage0_s, mesh_s = record.stage0_s, record.mesh_s
     return {
         "period_ms": None if period_s is None else 1e3 * period_s,
@@ -158,4 +158,5 @@ def _derived_ms(record: ChunkRecord, period_s: float | None) -> dict[str, float 
         "mesh_ms": 1e3 * mesh_s,
         "decode_ms": 1e3 * record.phases_s()["decode"],
         "hidden_ms": None if period_s is None else 1e3 * hidden_s(stage0_s, mesh_s, period_s),
+        "hidden_ratio": None if period_s is None else hidden_ratio(stage0_s, mesh_s, period_s),
     }

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.slow
 
 BOARDS = sorted((ROOT / "deploy/grafana/json").glob("*.json"))
 APPLY = {
-    "pp1_phase_seconds_count", "pp1_chunk_period_seconds_count", "pp1_vram_bytes", "pp1_overlap_score",
+    "pp1_phase_seconds_count", "pp1_chunk_period_seconds_count", "pp1_vram_bytes", "pp1_host_memory_bytes",
+    "pp1_overlap_score",
     "pp1_prompt_to_pixels_seconds_count", "pp1_prompt_to_pixels_chunks_count", "pp1_frames_total",
     "pp1_frames_dropped_total", "pp1_queue_depth", "pp1_cache_epoch", "pp1_viewers", "pp1_rank_up",
     "pp1_mesh_restarts_total", "pp1_target_fps", "pp1_epochs_total", "pp1_prompt_updates_total", "pp1_wire_bytes_total",

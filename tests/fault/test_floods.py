@@ -219,9 +219,11 @@ def test_no_address_takes_all_places():
 
 
 def test_too_many_offers_at_once_are_told_to_come_again():
+    limits = PeerLimits(offers_pending=3, offers_waiting=2)
+
     async def scene():
-        async with listening(PeerLimits(offers_pending=3)) as peers:
+        async with listening(limits) as peers:
             outcomes = await asyncio.gather(*(peers.offer(seeds()[0]) for _ in range(9)), return_exceptions=True)
             return [str(outcome) for outcome in outcomes if isinstance(outcome, RequestError)]
 
-    assert asyncio.run(scene()) == ["3 offers are being answered; try again"] * 6
+    assert asyncio.run(scene()) == ["2 offers are waiting; try again"] * 4

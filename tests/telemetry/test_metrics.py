@@ -16,6 +16,7 @@ from pp1_orchestrator.telemetry.metrics_catalogue import (
     EPOCH_REASONS,
     PERIOD,
     PHASE,
+    PROCESS,
     STREAM_STATES,
     TO_PIXELS,
     epoch_reason,
@@ -42,7 +43,8 @@ def metrics():
     metrics.viewers(4)
     metrics.rank_up(1, True)
     metrics.mesh_restarts("death")
-    metrics.vram(0, "vae", 1234)
+    metrics.memory(0, "resident", 99, on_gpu=False)
+    metrics.memory(0, "vae", 1234, on_gpu=True)
     metrics.cpu(1, 0.5)
     return metrics
 
@@ -54,8 +56,9 @@ def value(metrics, name, **labels):
 def test_every_metric_of_the_catalogue_has_a_sample_and_there_is_no_other(metrics):
     text = generate_latest(metrics.registry).decode()
     families = dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.M))
-    catalogue = {spec.name: spec.kind for spec in CATALOGUE}
-    assert {name: kind for name, kind in families.items() if not name.endswith("_created")} == catalogue
+    catalogue = {spec.name: spec.kind for spec in (*CATALOGUE, *PROCESS)}
+    assert families == catalogue
+    assert "_created" not in text
     assert catalogue.keys() >= DESIGN
     for name in catalogue:
         assert re.search(rf"^{name}(_count|_bucket)?(\{{.*\}})? ", text, re.M), name
@@ -78,6 +81,18 @@ def test_the_overlap_score_leaves_the_warmup_out_and_follows_recent_chunks(metri
     for record in run([0.2] * 100, [0.2] * 100, [0.2] * 100):
         metrics.observe_chunk(record)
     assert value(metrics, "pp1_overlap_score") == pytest.approx(1.0)
+
+
+def test_the_overlap_score_is_a_share(metrics):
+    for record in run([0.3] * 100, [0.2] * 100, [0.2] * 100):
+        metrics.observe_chunk(record)
+    assert value(metrics, "pp1_overlap_score") == 1.0
+
+
+def test_memory_of_the_host_has_its_own_name(metrics):
+    assert value(metrics, "pp1_host_memory_bytes", rank="0", component="resident") == 99
+    assert value(metrics, "pp1_host_memory_bytes", rank="0", component="vae") is None
+    assert value(metrics, "pp1_vram_bytes", rank="0", component="resident") == 99, "until 0.4"
 
 
 def test_a_stream_is_in_one_state_at_a_time(metrics):

@@ -51,7 +51,12 @@ def test_a_longer_period_never_raises_the_ratio(stage0, mesh, period, more):
 
 
 @given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS), min_size=1, max_size=30))
-def test_the_score_lies_among_the_ratios_of_the_chunks(times):
+def test_the_score_is_a_share_and_lies_among_the_ratios_of_the_chunks(times):
     score, ratios = overlap_score(times), [hidden_ratio(*chunk) for chunk in times]
     assert score is not None
-    assert min(ratios) <= score <= max(ratios)
+    assert min(1.0, *ratios) <= score <= min(1.0, max(ratios))
+
+
+def test_each_chunk_is_cut_to_a_share_before_the_median():
+    """One of the two hides nothing, the other 2.5 times the shorter stage."""
+    assert overlap_score([(0.2, 0.2, 0.4), (0.9, 0.2, 0.6)]) == pytest.approx(0.5)

@@ -26,7 +26,16 @@ def test_a_line_a_chunk_with_derived_milliseconds(tmp_path):
     assert lines[1]["stage0_ms"] == pytest.approx(185)
     assert lines[1]["mesh_ms"] == pytest.approx(805)
     assert lines[1]["hidden_ms"] == pytest.approx(115)
+    assert lines[0]["hidden_ratio"] is None
+    assert lines[1]["hidden_ratio"] == pytest.approx(0.622, abs=5e-4)
     assert lines[1]["decode_ms"] == pytest.approx(170)
+
+
+def test_the_ratio_of_a_chunk_is_written_as_it_is(tmp_path):
+    log = ChunkLog()
+    for record in run([0.9] * 2, [0.2] * 2, [0.6] * 2):
+        log.add(record)
+    assert written(log, tmp_path)[1]["hidden_ratio"] == pytest.approx(2.5)
 
 
 def test_times_beside_a_gap_are_no_period():

@@ -69,6 +69,10 @@ def test_warmup_chunks_are_in_the_counts_but_not_in_the_figures():
     assert summary.wall_s == pytest.approx(3.0 + 4 * 0.3 + 0.402)
 
 
+def test_the_overlap_score_is_a_share():
+    assert summed(run([0.9] * 6, [0.2] * 6, [0.3] * 6)).overlap_score == 1.0
+
+
 def test_phases_are_summed_up_in_milliseconds():
     phases = summed(run([0.2] * 12, [0.1] * 11 + [0.5], [0.3] * 12)).phases_ms
     assert phases.build.p50 == pytest.approx(10)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, ViewportSize, sync_playwright
 
 Scheme = Literal["light", "dark"]
 WAIT_S = 120.0
@@ -82,7 +82,8 @@ class Visit:
 
 
 def new_context(browser: Browser, width: int = WIDTH, height: int = HEIGHT, scheme: Scheme = "light") -> BrowserContext:
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    viewport: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, ignore_https_errors=True)
     context.set_default_timeout(WAIT_S * 1000)
     return context
 

@@ -17,8 +17,9 @@ RED, GREEN, BLUE = "r > 150 && g < 90", "g > 130 && r < 90", "b > 150 && r < 90"
 class PageServer:
     """`stop` and `start` are a restart of the server; the stream continues meanwhile."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.stream, self._limits = PaintedStream(), limits or Limits()
+    def __init__(self, limits: Limits | None = None, **options) -> None:
+        """options: of ServerSettings."""
+        self.stream, self._options = PaintedStream(), {"limits": limits or Limits(), **options}
         with bind("127.0.0.1", 0) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -27,7 +28,7 @@ class PageServer:
     def start(self, limits: PeerLimits | None = None) -> None:
         self.peers = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
-        settings = ServerSettings(port=self.port, limits=self._limits)
+        settings = ServerSettings(port=self.port, **self._options)
         app = create_app(
             self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
         )

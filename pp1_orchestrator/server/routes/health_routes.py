@@ -33,7 +33,7 @@ def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRout
     @router.get("/api/openapi.json", summary="This document")
     async def openapi(request: Request) -> dict[str, Any]:
         """All routes with their bodies, responses and errors, as OpenAPI 3.1."""
-        return request.app.openapi()
+        return request.app.openapi() | {"servers": [{"url": request.scope["root_path"] or "/"}]}
 
     return router
 

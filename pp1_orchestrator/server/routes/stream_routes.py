@@ -7,13 +7,12 @@ from fastapi import APIRouter, Body
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
-from pp1_orchestrator.types import MAX_SEED, StreamControl
+from pp1_orchestrator.types import MAX_SEED, StreamControl, ViewerControl
 
 PLAIN = {"prompt": "a red circle moving left on a blue background"}
 BLEND = {
@@ -26,7 +25,7 @@ COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"ac
 
 
 def stream_routes(
-    stream: StreamControl, peers: WhepPeers, clips: ClipRecorder, lease: ControlLease, may_change: Any
+    stream: StreamControl, peers: ViewerControl, clips: ClipRecorder, lease: ControlLease, may_change: Any
 ) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
