@@ -103,7 +103,6 @@ class Web:
         self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
         consumers, idle = [self._media.broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
-
         self._media.prepare()  # it is ready before the models are
 
     def close(self) -> None:
@@ -118,17 +117,8 @@ class Web:
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
-        app = create_app(
-            session,
-            self._media,
-            self._clips,
-            events,
-            metrics.registry,
-            settings,
-            mount_panel,
-            metrics.limited,
-            self._clients,
-        )
+        parts = session, self._media, self._clips, events, metrics.registry, settings
+        app = create_app(*parts, mount_panel, metrics.limited, self._clients)
         self._known_clients = app.state.known_clients
 
         opened = ExitStack()

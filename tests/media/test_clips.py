@@ -98,7 +98,7 @@ def test_a_file_begins_at_0_and_lasts_as_long_as_its_clip_after_a_pause_too(tmp_
         (stream,) = container.streams.video
         assert (container.start_time, stream.start_time) == (0, 0)
         assert container.duration == pytest.approx(clip.seconds * 1e6, abs=2000)
-        assert float(stream.duration * stream.time_base) == pytest.approx(clip.seconds, abs=0.002)
+        assert stream.duration == pytest.approx(clip.seconds / (stream.time_base or 1), abs=200)
 
 
 def test_a_clip_of_a_program_that_is_killed_can_be_read_to_its_last_frame_but_one(tmp_path):
