@@ -190,12 +190,6 @@ class Entries(Schema):
     entries: list[TimelineEntry]
 
 
-class History(Schema):
-    """Updates, the newest first. Each has `prompt` or `prompts`."""
-
-    updates: list[PromptUpdate]
-
-
 class Clip(Schema):
     """What viewers saw, as an MP4 file that can be downloaded when `state` is ready.
 
