@@ -69,8 +69,7 @@ def create_app(
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
-    watch_page: the page with the picture alone. clients: of the control lease in an earlier run;
-    `app.state.known_clients()` has those of this one.
+    watch_page: the page with the picture alone. clients: of an earlier run's lease; `app.state.known_clients` gives ours.
     """
     streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
     changes = may_change(lease)
@@ -96,15 +95,14 @@ def create_app(
             sockets.close_all()
         await peers.close_all()
 
-    lifespan = functools.partial(_lifespan, peers, drain)
     operation_id = operator.attrgetter("name")  # the function name in generated clients
+    lifespan = functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
     app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     open_routers, files = [liveness_routes(stream), *([socket_routes(sockets)] if sockets else [])], set[str]()
     routes = [route for router in (*routers, *open_routers) for route in router.routes]
-    answer_head(routes)
     _add_middleware(app, settings, routes, files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
@@ -125,6 +123,7 @@ def _make_lease(limits: Limits, events: EventBus, clients: Sequence[KnownClient]
 
 def _add_middleware(app: FastAPI, settings: ServerSettings, routes: Sequence[BaseRoute], files: Set[str]) -> None:
     """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
+    answer_head(routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))

@@ -18,7 +18,7 @@ PLAN = {"entries": [{"chunk": 0, "prompt": "a green star on a black background"}
 PLANS: Any = {"two changes": {"value": PLAN}}
 
 
-class History(schemas.Schema):
+class UpdateHistory(schemas.Schema):
     """Updates, the newest first. Each has `prompt` or `prompts`."""
 
     updates: list[schemas.PromptUpdate]
@@ -57,7 +57,7 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
         """A timeline that gives the same latents again when it is replayed from chunk 0."""
         return _entries(stream.recording())
 
-    @router.get("/api/history", summary="What was shown", response_model=History)
+    @router.get("/api/history", summary="What was shown", response_model=UpdateHistory)
     async def history() -> Response:
         """The newest updates, each once, the newest first. Unlike a recording it outlasts the program."""
         return _json({"updates": stream.history()})
