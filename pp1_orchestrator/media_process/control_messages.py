@@ -7,7 +7,7 @@ that is longer than `MAX_BYTES`.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -96,10 +96,14 @@ class Figures(Struct, frozen=True, tag=True):
     """To rank 0, at least every `HEARTBEAT_S`: what is now, and what has been counted since the last ones.
 
     watched: whether anybody needs frames. busy: whether one is being worked on. frames: how many were.
+    rtts_s, packets_sent, packets_lost: from the viewers' reports.
     """
 
     viewers: int = 0
     watched: bool = False
+    rtts_s: Sequence[float] = ()
+    packets_sent: int = 0
+    packets_lost: int = 0
     packets_queued: int = 0
     busy: bool = False
     frames: int = 0

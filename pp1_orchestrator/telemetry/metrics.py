@@ -52,6 +52,7 @@ class Metrics:
         self._wire = counter(catalogue.WIRE)
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
+        self._viewer_rtt, self._viewer_packets = histogram(catalogue.VIEWER_RTT), counter(catalogue.VIEWER_PACKETS)
         self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
@@ -116,6 +117,13 @@ class Metrics:
 
     def viewers(self, count: int) -> None:
         self._viewers.set(count)
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        """Count what a viewer's report says."""
+        if rtt_s is not None:
+            self._viewer_rtt.observe(max(0.0, rtt_s))  # the clock may have been set back meanwhile
+        self._viewer_packets.labels("sent").inc(sent)
+        self._viewer_packets.labels("lost").inc(lost)
 
     def limited(self, limit: Limited, count: int = 1) -> None:
         """Count requests that a limit refused."""
