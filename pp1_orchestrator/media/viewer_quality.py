@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from aiortc import RTCRtpSender
-from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats
+from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats, RTCStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class QualityReports:
 
     async def take(self) -> ViewerQuality | None:
         """What the newest report says; None without a new one since the last call."""
-        stats = list((await self._sender.getStats()).values())
+        stats = cast(dict[str, RTCStats], await self._sender.getStats()).values()
         report = next((each for each in stats if isinstance(each, RTCRemoteInboundRtpStreamStats)), None)
         if report is None or report.timestamp == self._newest:
             return None

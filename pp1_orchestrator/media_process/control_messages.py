@@ -7,7 +7,7 @@ that is longer than `MAX_BYTES`.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -101,9 +101,6 @@ class Figures(Struct, frozen=True, tag=True):
 
     viewers: int = 0
     watched: bool = False
-    rtts_s: Sequence[float] = ()
-    packets_sent: int = 0
-    packets_lost: int = 0
     packets_queued: int = 0
     busy: bool = False
     frames: int = 0
@@ -112,6 +109,9 @@ class Figures(Struct, frozen=True, tag=True):
     encode_s: float = 0.0
     encoded_bytes: int = 0
     cpu_s: float = 0.0
+    rtts_s: tuple[float, ...] = ()
+    packets_sent: int = 0
+    packets_lost: int = 0
 
 
 class EncodedPacket(Struct, frozen=True, tag=True):
