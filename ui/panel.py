@@ -4,9 +4,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
+from gradio import routes
 from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
 from gradio.themes import Base
 
@@ -53,7 +55,8 @@ def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_step
 
     Returns the paths of its files.
     """
-    with ThreadPoolExecutor(1) as thread:  # a loop may be running in this thread
+    with ThreadPoolExecutor(1) as thread, TemporaryDirectory() as folder:  # a loop may be running in this thread
+        routes.__dict__["DEFAULT_TEMP_DIR"] = folder  # Gradio's own has a fixed name, which another user may have taken
         blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
         thread.submit(asyncio.run, _mount(app, blocks)).result()
     return _files("/assets", BUILD_PATH_LIB) | _files("/static", STATIC_PATH_LIB)
