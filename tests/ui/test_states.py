@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.ui.browser import Visit, new_context, visit
+from tests.ui.browser import IN_BOTH, Visit, new_context, visit
 from tests.ui.page_server import RED, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
@@ -82,6 +82,7 @@ def test_a_snapshot_is_the_frame_as_a_png(page, tmp_path):
     assert abs(centre - COLOURS["red"]).max() < 30
 
 
+@IN_BOTH
 def test_a_pause_is_shown_over_the_video_and_has_keys(page, site):
     page.wait_playing()
     page.page.keyboard.press("Space")
@@ -114,6 +115,7 @@ def test_keys_that_are_typed_are_text(page, site):
     assert site.stream.commands == []
 
 
+@IN_BOTH
 def test_a_stalled_stream_is_shown_and_recovers(page, site):
     page.wait_playing()
     site.stream.stalled.set()
@@ -128,6 +130,7 @@ def test_a_stalled_stream_is_shown_and_recovers(page, site):
     assert page.page.inner_text("#pp1-veil") == "", "a screen reader has nothing to read there"
 
 
+@IN_BOTH
 def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
     page.wait_playing()
     site.stream.life = "restarting"
@@ -141,6 +144,7 @@ def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
+@IN_BOTH
 def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.stop()
     site.start(PeerLimits(viewers=1))
@@ -159,6 +163,7 @@ def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.start()
 
 
+@IN_BOTH
 def test_an_unanswered_offer_is_sent_again(site, browser):
     """With a tenth of the request timeout, which is ten seconds."""
     offers = []
@@ -177,6 +182,7 @@ def test_an_unanswered_offer_is_sent_again(site, browser):
     assert len(offers) >= 2
 
 
+@IN_BOTH
 def test_a_receipt_does_not_wait_forever_after_a_broken_connection(page, site):
     page.wait_playing()
     site.stream.stalled.set()
