@@ -69,7 +69,7 @@ def create_app(
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
-    watch_page: the page with the picture alone. clients: of an earlier run's lease; `app.state.known_clients` gives ours.
+    watch_page: the page with the picture alone. clients: of the last run's lease; `app.state.known_clients` gives ours.
     """
     streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
     changes = may_change(lease)
