@@ -1,4 +1,4 @@
-"""The program as people run it, in a real browser: the video plays and follows the typed prompt."""
+"""The program as people run it, in real browsers: the video plays and follows the typed prompt."""
 
 import time
 
@@ -8,9 +8,10 @@ from playwright.sync_api import Browser
 from tests.fault.test_media_process import media_process
 from tests.system.program import Running, running
 from tests.timing import scaled, stopwatch
-from tests.ui.browser import MEAN_COLOUR, Visit, visit
+from tests.ui.browser import IN_BOTH, MEAN_COLOUR, Visit, visit
 
-PLAYS_WITHIN_S = 5
+pytestmark = IN_BOTH
+PLAYS_WITHIN_S = 3
 """On an idle machine."""
 PLAYS_AGAIN_S = 3.5
 ATTEMPTS = 4
@@ -92,7 +93,7 @@ def test_the_video_follows_the_prompt(program, browser, tmp_path, record_propert
     spare: list[float] = []
     for attempt in range(ATTEMPTS):
         for colour, prompt in (("red", RED_ON_BLUE), ("green", GREEN_ON_WHITE)):
-            assert share(page, colour) < MIN_SHARE
+            page.page.wait_for_function(f"() => ({SHARE})('{colour}') < {MIN_SHARE}")  # it may be another browser's
             allowed = allowed_s(program)
             type_prompt(page, prompt)
             took = seconds_until_seen(page, colour)
