@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -35,6 +35,8 @@ RestartReason = Literal["death", "hang", "error"]
 
 PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
 
+ViewerTransport = Literal["webrtc", "websocket"]
+"""How a viewer gets the video."""
 Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
 """Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered, and
 viewers that are connecting; viewers: all places; address: the places of one address."""
@@ -134,18 +136,41 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Why it ended: asked, length or size (its limits), stopped (the program), or an error."""
 
 
+class KnownClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A client that holds control or waits for it, as the next run can recognise it: its key is secret and not kept."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^v[0-9]{1,9}$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    key_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class PromptReceipt(msgspec.Struct, frozen=True):
     """An update that was accepted."""
 
     id: str
     truncated: bool = False
     """The text encoder reads only the beginning of a prompt in it."""
+    read_chars: int | None = None
+    """How many characters of that prompt it reads."""
+
+
+class PromptGuide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model understands, as far as its files say."""
+
+    summary: str = ""
+    """A line for people."""
+    words: tuple[str, ...] = ()
+    """All words, in lower case, that it was trained on; none if that is not known."""
 
 
 class ViewerMetrics(Protocol):
     """What viewers and their encoder report, in whichever process they are."""
 
     def viewers(self, count: int) -> None: ...
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        """A viewer's report: the round-trip time to it, and packets sent and lost since its last one."""
+        ...
 
     def limited(self, limit: Limited) -> None: ...
 
@@ -212,8 +237,16 @@ class StreamControl(Protocol):
         """The run so far, as a timeline that gives the same latents again."""
         ...
 
+    def history(self) -> list[PromptUpdate]:
+        """What was shown, the newest first, in the runs that this one continues, too."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Configuration, prompt, seed, paused, epoch, chunk, figures and ranks, ready for JSON."""
+        ...
+
+    def prompt_guide(self) -> PromptGuide:
+        """What the model understands."""
         ...
 
     def alive(self) -> bool:

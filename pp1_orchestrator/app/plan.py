@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.machine import MachineSettings
 from pp1_orchestrator.config.options import read_option
@@ -30,7 +31,6 @@ from pp1_orchestrator.planning.tables import render
 from pp1_orchestrator.planning.this_machine import describe_here, tables_here
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.processes.signals import StopRequested, on_signals
-from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.transport.link_benchmark import probe_link
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ HERE = "here"
 MESSAGE_BYTES, COMPUTE_S = 1 << 20, 1e-3
 
 
-def run_plan(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def run_plan(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """Print the plan and write plan.json. Raises ConfigError for a model or a size that can't be run."""
     console = Console()
     console = console if console.is_terminal else Console(width=COLUMNS)

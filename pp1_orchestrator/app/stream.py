@@ -24,6 +24,7 @@ from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
     check_stage0_models,
     load_encoder,
+    load_prompt_guide,
     load_vae_parts,
     make_prompt_limit,
 )
@@ -48,6 +49,7 @@ from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
+from pp1_orchestrator.stage0.show import ShowTracker
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.supervision.watchdog import ProcessWatchdog
@@ -56,7 +58,7 @@ from pp1_orchestrator.telemetry.records import ChunkLog
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
-from pp1_orchestrator.types import FrameSink, TimelineEntry
+from pp1_orchestrator.types import FrameSink, PromptUpdate, TimelineEntry
 
 log = logging.getLogger(__name__)
 REJECTED_EPOCHS_LIMIT = 3
@@ -67,17 +69,22 @@ CHUNKS_SHOWN = 2
 
 
 class Instruments:
-    """What observes one run. Made before the stream: the server and the sinks need a part of it."""
+    """What observes one run. Made before the stream: the server and the sinks need a part of it.
 
-    def __init__(self, warmup_chunks: int) -> None:
+    history: of the show that the run continues.
+    """
+
+    def __init__(self, warmup_chunks: int, history: Sequence[PromptUpdate] = ()) -> None:
         self.metrics, self.events = Metrics(warmup_chunks), EventBus()
         self.receipts = Receipts(self.events, self.metrics)
         self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
+        self.show = ShowTracker(history)
 
 
 def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
     check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
+    load_prompt_guide(settings)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -132,7 +139,7 @@ class StreamBuilder:
     ) -> SessionParts:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
-        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
+        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.read_chars)
         history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
@@ -141,7 +148,7 @@ class StreamBuilder:
             self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_timer
         )
         lifecycle = StreamLifecycle(instruments.metrics)
-        watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, *observers]
+        watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, instruments.show, *observers]
         pack = partial(wire.pack_envelope, device=link.device)
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
@@ -156,6 +163,7 @@ class StreamBuilder:
             lifecycle=lifecycle,
             requests=requests,
             recording=instruments.record,
+            show=instruments.show,
             receipts=instruments.receipts,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
@@ -185,7 +193,7 @@ class Stream:
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        self._settings, self._trace_folder = settings, trace_folder
+        self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
@@ -253,5 +261,7 @@ class Stream:
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed}
         choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
+        choices["chunk_s"] = pixel_frames(self._config.chunk_frames, first=False) / settings.stream.fps
         limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
-        return SessionInfo(choices, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)
+        guide = load_prompt_guide(settings)
+        return SessionInfo(choices, guide, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from pp1_orchestrator.errors import RequestError, named_line
@@ -15,7 +16,15 @@ from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
-from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import (
+    LOOPBACK,
+    CandidatePolicy,
+    ViewerAddresses,
+    check_description,
+    filter_offer,
+    is_loopback_host,
+)
+from pp1_orchestrator.media.sdp_sections import OfferedSections
 from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.types import Limited, ViewerMetrics
 
@@ -35,9 +44,11 @@ class WhepPeers:
         limits: PeerLimits,
         policy: CandidatePolicy,
         metrics: ViewerMetrics,
+        others: Callable[[], list[str]] = list,
     ) -> None:
+        """others: the addresses of the viewers that come another way, and share the limits."""
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
-        self._limits, self._policy, self._metrics = limits, policy, metrics
+        self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
         self._pending: list[str] = []
@@ -55,6 +66,11 @@ class WhepPeers:
         """Viewers that got an answer and have not been removed."""
         return len(self._viewers)
 
+    @property
+    def addresses(self) -> list[str]:
+        """Of all viewers and of the offers that are being answered, one for each place that is taken."""
+        return [*self._pending, *(address for _, address in self._viewers.values())]
+
     def start(self) -> None:
         """Begin to look for viewers that are gone. Needs a running event loop."""
         self._reaper = asyncio.create_task(self._reap())
@@ -65,16 +81,18 @@ class WhepPeers:
         Waits while many others are connecting. address: the client's, for the limit on viewers per address.
         """
         yielding = await self._turn(address)
-        offer = filter_offer(sdp, self._limits, self._policy)
-        check_description(offer)
+        addresses = self._policy.for_viewer()
+        sections = OfferedSections(filter_offer(sdp, self._limits, addresses))
+        check_description(sections.wanted)
         if yielding is not None:
             log.info("viewer %s has not connected and gives way", yielding[:6])
             self._close_soon(yielding)
         self._pending.append(address)
         try:
-            return await self._admit(offer, address)
+            viewer_id, answer = await self._admit(sections.wanted, address, addresses)
         finally:
             self._pending.remove(address)
+        return viewer_id, sections.answer(answer)
 
     async def close(self, viewer_id: str) -> bool:
         """Remove a viewer; False when there is none with this id."""
@@ -125,7 +143,7 @@ class WhepPeers:
         if self._closed:
             raise RequestError(CLOSED, status=503)
         limits, connecting = self._limits, self._connecting()
-        taken = [*before, *self._pending, *(holder for _, holder in self._viewers.values())]
+        taken = [*before, *self.addresses, *self._others()]
         if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
             own = [viewer_id for viewer_id in connecting if self._viewers[viewer_id][1] == address]
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
@@ -149,10 +167,9 @@ class WhepPeers:
         self._metrics.limited(limit)
         raise RequestError(line, status=503)
 
-    async def _admit(self, offer: str, address: str) -> tuple[str, str]:
+    async def _admit(self, offer: str, address: str, addresses: ViewerAddresses) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
-        addresses, on_gone = self._policy.local_addresses, lambda: self._close_soon(viewer_id)
-        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, on_gone)
+        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
@@ -193,3 +210,5 @@ class WhepPeers:
                 if viewer.is_gone(now, suspended_s):
                     log.info("viewer %s is gone", viewer_id[:6])
                     self._close_soon(viewer_id)
+                elif (quality := await viewer.quality.take()) is not None:
+                    self._metrics.viewer_quality(quality.rtt_s, quality.sent, quality.lost)

@@ -25,6 +25,8 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
+ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "COVERAGE", "COV_")
+"""How the names of the variables begin that a media process inherits."""
 ANSWER_S = 12.0
 """Longer than an offer may take there, its turn included."""
 Reply = messages.Answer | messages.Refusal | messages.Closed
@@ -49,12 +51,10 @@ def start_process(video: VideoSettings) -> StartedProcess:
     """Start a media process. Raises OSError."""
     frames, (ours, theirs) = FrameSender(video.height, video.width), socket.socketpair()
     files = theirs.fileno(), frames.remote.fileno(), frames.memory
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     words = [sys.executable, "-m", MODULE, *map(str, files)]
-    environment = {**os.environ, "PYTHONPATH": path}
     try:
         with signals_blocked():  # until it has handlers
-            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
+            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=_environment())
     except OSError:
         ours.close()
         frames.close()
@@ -65,11 +65,17 @@ def start_process(video: VideoSettings) -> StartedProcess:
     return StartedProcess(process, ours, frames)
 
 
+def _environment() -> dict[str, str]:
+    """Of this process, without what may be secret, such as tokens of the server and of a hub."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+
+
 class MediaConnection:
     """Belongs to one event loop. `run` receives until the process has gone.
 
     on_ready: called when viewers can come. heard_s: when it was last heard from, monotonic seconds. moved_s: when it
-    was last known not to be stuck in a frame. viewers: how many there are.
+    was last known not to be stuck in a frame. viewers: how many there are. addresses: of each place that is taken.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class MediaConnection:
         self.process, self._on_ready = process, on_ready
         self.heard_s = self.moved_s = time.monotonic()
         self.viewers = 0
+        self.addresses: list[str] = []
         self._stream, self._broadcaster, self._metrics = stream, broadcaster, metrics
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(1)
@@ -112,10 +119,10 @@ class MediaConnection:
         except ConnectionError:
             return
 
-    async def offer(self, sdp: str, address: str) -> tuple[str, str]:
-        """See `ViewerControl.offer`."""
+    async def offer(self, sdp: str, address: str, others: list[str]) -> tuple[str, str]:
+        """See `ViewerControl.offer`. others: addresses of the viewers that come another way."""
         number = next(self._ids)
-        match await self._request(number, messages.Offer(number, sdp, address)):
+        match await self._request(number, messages.Offer(number, sdp, address, others)):
             case messages.Answer(viewer=viewer, sdp=answer):
                 return viewer, answer
             case messages.Refusal(status=status, text=text):
@@ -173,9 +180,13 @@ class MediaConnection:
         if figures.frames or not figures.busy:
             self.moved_s = self.heard_s
         self._broadcaster.watched = figures.watched
+        self.addresses = figures.addresses
         if figures.viewers != self.viewers:
             self.viewers = figures.viewers
             metrics.viewers(figures.viewers)
+        for rtt_s in figures.rtts_s:
+            metrics.viewer_quality(rtt_s, 0, 0)
+        metrics.viewer_quality(None, figures.packets_sent, figures.packets_lost)
         metrics.queue_depth("packets", figures.packets_queued)
         for reason, count in figures.dropped.items():
             metrics.frames_dropped(reason, count)

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.whep import WhepPeers
@@ -51,7 +53,10 @@ class MediaServer:
         self._stream, self._loop = stream, asyncio.get_running_loop()
         self._figures = FigureCounter(self._report)
         self._broadcaster = Broadcaster(start.video, self._figures, self._figures.watched)
-        self._peers = WhepPeers(self._broadcaster, start.video.codec, start.limits, start.policy, self._figures)
+        self._others: list[str] = []
+        """Addresses of the viewers that rank 0 serves itself."""
+        others = lambda: self._others  # noqa: E731
+        self._peers = WhepPeers(self._broadcaster, start.video.codec, start.limits, start.policy, self._figures, others)
         self._packets: PacketQueue | None = None
         """Those that go to rank 0."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,6 +105,7 @@ class MediaServer:
                     return self.stop()
 
     async def _answer(self, offer: messages.Offer) -> None:
+        self._others = offer.others
         try:
             viewer, sdp = await self._peers.offer(offer.sdp, offer.address)
             self._stream.send(messages.Answer(offer.id, viewer, sdp))
@@ -135,7 +141,7 @@ class MediaServer:
 
     def _report(self) -> None:
         with contextlib.suppress(ConnectionError):  # whoever receives learns of it
-            self._stream.send(self._figures.take())
+            self._stream.send(msgspec.structs.replace(self._figures.take(), addresses=self._peers.addresses))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -19,11 +19,12 @@ from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.receipts import Receipts
+from pp1_orchestrator.stage0.show import Show, ShowTracker
 from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
-from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
+from pp1_orchestrator.types import Control, PromptGuide, PromptReceipt, PromptUpdate, TimelineEntry
 
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
@@ -59,6 +60,7 @@ class SessionParts:
     lifecycle: StreamLifecycle
     requests: PendingRequests
     recording: Recording
+    show: ShowTracker
     receipts: Receipts
     chunk_log: ChunkLog
     events: EventBus
@@ -71,6 +73,7 @@ class SessionInfo:
     """What a session reports, and its time limits in seconds."""
 
     config: Mapping[str, Any]
+    guide: PromptGuide
     ranks: Callable[[], Mapping[str, Any]]
     """Pid, device and state of each rank."""
     stalled_on: Callable[[], str | None]
@@ -148,6 +151,16 @@ class Session:
 
     def recording(self) -> list[TimelineEntry]:
         return self._parts.recording.entries()
+
+    def history(self) -> list[PromptUpdate]:
+        return self._parts.show.history()
+
+    def show(self) -> Show | None:
+        """What another run would need to continue; None before the first chunk."""
+        return self._parts.show.show(self._parts.requests.timeline)
+
+    def prompt_guide(self) -> PromptGuide:
+        return self._info.guide
 
     def state(self) -> dict[str, Any]:
         parts = self._parts

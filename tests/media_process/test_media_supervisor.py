@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.media.numbered_frames import read_number
 from tests.media.test_broadcaster import decode
+from tests.media.whep_client import Client
 from tests.media_process.media_stream import RULES, play
 from tests.timing import scaled, stopwatch
 
@@ -181,20 +183,26 @@ def test_a_request_to_a_process_that_goes_away_is_refused():
     play(scene)
 
 
+async def next_of(queue: PacketQueue) -> Any:
+    packet = await queue.get()
+    assert packet is not None
+    return packet
+
+
 def test_the_encoded_packets_come_to_subscribers_here_and_go_on_after_a_restart():
     async def scene(stream):
         await stream.up()
         broadcaster = stream.media.broadcaster
         queue = PacketQueue(200, broadcaster.on_overflow)
         broadcaster.resume(queue)
-        packets = [await queue.get() for _ in range(12)]
+        packets = [await next_of(queue) for _ in range(12)]
         assert packets[0].is_keyframe
         late = PacketQueue(200, broadcaster.on_overflow)
         broadcaster.resume(late)
-        assert (await late.get()).is_keyframe
+        assert (await next_of(late)).is_keyframe
         broadcaster.pause(late)
         await stream.kill(signal.SIGKILL)
-        while not (packet := await queue.get()).is_keyframe or packet.pts <= packets[-1].pts:
+        while not (packet := await next_of(queue)).is_keyframe or packet.pts <= packets[-1].pts:
             packets.append(packet)
         broadcaster.pause(queue)
         await stream.until(lambda: not broadcaster.watched)  # nothing is encoded when nobody wants packets
@@ -207,11 +215,29 @@ def test_the_encoded_packets_come_to_subscribers_here_and_go_on_after_a_restart(
     assert numbers == list(range(numbers[0], numbers[0] + 12))
 
 
-def test_the_process_is_small_and_nothing_is_left_of_it():
+def test_its_log_lines_are_written_here(caplog):
+    async def scene(stream):
+        client = Client(read_number)
+        offer = (await client.offer()).replace("VP8", "XX8")
+        with pytest.raises(RequestError):
+            await stream.media.offer(offer, "127.0.0.1")
+        await client.close()
+        return stream.media.pid
+
+    with caplog.at_level(logging.INFO):
+        pid = play(scene)
+    (refused,) = [r for r in caplog.records if r.getMessage().startswith("an offer was refused: ")]
+    assert (refused.name, refused.process, refused.levelname) == ("pp1_orchestrator.media.whep", pid, "INFO")
+
+
+def test_the_process_is_small_and_nothing_is_left_of_it(monkeypatch):
+    monkeypatch.setenv("PP1_TOKEN", "not-for-strangers")
+
     async def scene(stream):
         pid = await stream.up()
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "libtorch" not in maps
+        assert "not-for-strangers" not in Path(f"/proc/{pid}/environ").read_text()
         assert psutil.Process(pid).net_connections("inet") == []
         os.kill(pid, signal.SIGINT)  # Ctrl-C reaches the whole process group
         await stream.watch()
