@@ -15,7 +15,7 @@ from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.machine import MachineSettings
 from pp1_orchestrator.config.options import read_option
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.schema import LayoutSettings, Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Machine, calibrate
@@ -24,7 +24,7 @@ from pp1_orchestrator.planning.op_benchmark import Batch
 from pp1_orchestrator.planning.planned_machine import GPU, Tables, gpus_of, planned_machine, tables_of
 from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from pp1_orchestrator.planning.profile_store import ProfileStore, cache_folder
-from pp1_orchestrator.planning.search import search, write_search
+from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search, write_search
 from pp1_orchestrator.planning.search_table import render_search
 from pp1_orchestrator.planning.strategy_traits import Strategies
 from pp1_orchestrator.planning.tables import render
@@ -47,7 +47,8 @@ def run_plan(settings: Settings, config: WanConfig, registry: Registry, start: S
     strategies = registry.strategies
     if settings.plan.search:
         asked, tables = _machine(settings)
-        found = search(asked, config, strategies, partial(_predict, tables=tables, store=_store()))
+        layouts = {name: read_option("layout", name, LayoutSettings, "layout") for name in (ONE_PROCESS, *SPLIT)}
+        found = search(asked, config, strategies, layouts, partial(_predict, tables=tables, store=_store()))
         console.print(render_search(found, settings.plan))
         write_search(found, out / "search.json")
         return

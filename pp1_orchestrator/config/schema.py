@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
+from pp1_orchestrator.config.sizes import Positive, SizeSettings, TextSizeSettings
 
-Positive = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=1, le=8192)]
 Seconds = Annotated[float, Meta(gt=0)]
 Restarts = Annotated[int, Meta(ge=0, le=1000)]
@@ -16,18 +16,6 @@ NAME = r"^\w[\w.-]*$"
 
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
-
-
-class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The transformer's sizes, by Wan2.1's names. text_dim, text_len: width and tokens of a prompt's embedding."""
-
-    dim: Positive
-    ffn_dim: Positive
-    num_heads: Positive
-    num_layers: Positive
-    freq_dim: Positive
-    text_dim: Positive
-    text_len: Positive
 
 
 class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,19 +89,6 @@ class Stage0Settings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
     file: str | None
     widths: tuple[Positive, ...]
-
-
-class TextSizeSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The text encoder's sizes, for weights without sizes. vocab: at least a token for each byte, and three more."""
-
-    vocab: Annotated[int, Meta(ge=259)]
-    dim: Positive
-    ffn_dim: Positive
-    num_heads: Positive
-    head_dim: Positive
-    num_layers: Positive
-    buckets: Positive
-    distance: Positive
 
 
 class TextEncoderSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,11 +1,10 @@
 """Which layouts of a machine make enough frames a second, and which of them needs the fewest GPUs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from pp1_orchestrator.config.options import read_option
 from pp1_orchestrator.config.schema import LayoutSettings, Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -15,10 +14,12 @@ from pp1_orchestrator.planning.memory_plan import shares_gpu
 from pp1_orchestrator.planning.planned_machine import gpus_of
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
+ONE_PROCESS = "inline"
 SPLIT = ("gpu_1p1", "gpu_1p2", "gpu_1p4")
 """Rank 0 on a GPU, and a mesh on others."""
 BESIDE = "cuda:{index}"
 """The mesh's devices where rank 0 shares the first one."""
+Layouts = Mapping[str, LayoutSettings]
 Predict = Callable[[Settings, WanConfig, Strategies], Plan]
 
 
@@ -56,14 +57,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return [one for one in self.candidates if one.spare >= 0 and one.fps >= self.target_fps]
 
 
-def search(settings: Settings, config: WanConfig, strategies: Strategies, predict: Predict) -> Found:
-    """Predict every layout with every overlap. Raises ConfigError for a machine without GPUs."""
+def search(settings: Settings, config: WanConfig, strategies: Strategies, layouts: Layouts, predict: Predict) -> Found:
+    """Predict every layout with every overlap. layouts: by name. Raises ConfigError for a machine without GPUs."""
     machine, asked = settings.machine, settings.plan
     gpus = min(machine.gpus or 0, asked.gpus or machine.gpus or 0)
     if not gpus:
         raise ConfigError(f"plan.search=true: machine={machine.name} has no GPU; choose another machine=…")
     found: list[Candidate] = []
-    for options, layout in _layouts(settings, config):
+    for options, layout in _layouts(settings, config, layouts):
         if len(gpus_of(layout)) <= gpus:
             plan = predict(msgspec.structs.replace(settings, layout=layout), config, strategies)
             found += _candidates(options, layout, plan)
@@ -100,16 +101,16 @@ def _candidates(options: list[str], layout: LayoutSettings, plan: Plan) -> Itera
         )
 
 
-def _layouts(settings: Settings, config: WanConfig) -> Iterator[tuple[list[str], LayoutSettings]]:
+def _layouts(settings: Settings, config: WanConfig, layouts: Layouts) -> Iterator[tuple[list[str], LayoutSettings]]:
     """The layouts on GPUs, with rank 0 on one of its own or beside the first mesh rank."""
-    inline = read_option("layout", "inline", LayoutSettings, "layout")
+    inline = layouts[ONE_PROCESS]
     yield from _compiled(
-        ["layout=inline", "layout.device=cuda"],
+        [f"layout={ONE_PROCESS}", "layout.device=cuda"],
         msgspec.structs.replace(inline, device="cuda", mesh_device="cuda"),
         settings,
     )
     for name in SPLIT:
-        layout = read_option("layout", name, LayoutSettings, "layout")
+        layout = layouts[name]
         try:
             check_degree(config, layout.mesh_ranks)
         except ValueError:

@@ -8,16 +8,18 @@ import pytest
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.machine import MachineSettings
 from pp1_orchestrator.config.options import read_option
+from pp1_orchestrator.config.schema import LayoutSettings
 from pp1_orchestrator.config.validate import generator_config
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.planning.make_plan import Plan, predict
 from pp1_orchestrator.planning.planned_machine import planned_machine, tables_of
 from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.rate_tables import read_rates
-from pp1_orchestrator.planning.search import search
+from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search
 from tests.planning.factories import settings
 
 STORE = ProfileStore(None)
+LAYOUTS = {name: read_option("layout", name, LayoutSettings, "layout") for name in (ONE_PROCESS, *SPLIT)}
 LARGE = ("model=krea_14b", "model.weights=random", "model.root=/nowhere", "model.steps=[1000,750,500,250]")
 """With four steps, as it was measured."""
 WIDE = ("model=wan2_1_1_3b", "model.weights=random", "model.root=/nowhere")
@@ -115,7 +117,7 @@ def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
         profile = STORE.profile(asked, config, strategies)
         return predict(asked, profile, planned_machine(asked, profile, tables_of(asked.machine)), strategies)
 
-    found = search(made, generator_config(made.model), STRATEGIES, predicted)
+    found = search(made, generator_config(made.model), STRATEGIES, LAYOUTS, predicted)
     enough = found.enough
     assert enough == found.candidates[: len(enough)]
     assert [one.gpus for one in enough] == sorted(one.gpus for one in enough)
@@ -128,7 +130,7 @@ def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
 def test_a_search_needs_a_machine_with_gpus():
     made = settings("plan.search=true")
     with pytest.raises(ConfigError, match=r"^plan\.search=true: machine=here has no GPU"):
-        search(made, generator_config(made.model), STRATEGIES, lambda *_: planned())
+        search(made, generator_config(made.model), STRATEGIES, LAYOUTS, lambda *_: planned())
 
 
 def test_unknown_files_and_options_are_one_line():
