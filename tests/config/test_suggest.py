@@ -17,7 +17,8 @@ SUGGESTED = {
     "overlpa=sync": "overlap", "ruting=rank0_encoder": "routing", "layuot=cpu": "layout", "trase=false": "trace",
     "+serving.prot=7000": "serving.port", "+outptus=a": "outputs", "run.resme=never": "run.resume",
     "overlap=stage0owned": "stage0_owned", "overlap=snyc": "sync", "layout=inlin": "inline", "layout=cpus": "cpu",
-    "model=tinny": "tiny", "context=clean-pass": "clean_pass", "run=bensh": "bench", "routing=rank_encoder": "rank0_encoder",
+    "model=tinny": "tiny", "context=clean-pass": "clean_pass", "run=bensh": "bench",
+    "routing=rank_encoder": "rank0_encoder",
 }  # fmt: skip
 NOTHING_NEAR = ("+foo=1", "foo=1", "bench", "overlap=zzz")
 
