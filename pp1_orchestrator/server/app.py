@@ -92,8 +92,7 @@ def create_app(
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     files: set[str] = set()
-    routes = [route for router in (*routers, liveness) for route in router.routes]
-    answer_head(routes)
+    routes = answer_head(route for router in (*routers, liveness) for route in router.routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))

@@ -11,11 +11,13 @@ from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 PAGE_PATHS = frozenset({"/", "/theme.css", "/favicon.ico"})
 
 
-def answer_head(routes: Iterable[BaseRoute]) -> None:
-    """Routes with GET take HEAD, too, which FastAPI does not do by itself. uvicorn leaves out the body."""
-    for route in routes:
+def answer_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
+    """The same routes: those with GET take HEAD, too, as FastAPI does not do by itself. uvicorn leaves out the body."""
+    changed = list(routes)
+    for route in changed:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
+    return changed
 
 
 class PathAllowlist:
