@@ -29,8 +29,10 @@ window.pp1.statusOf = (page) => {
 window.pp1.drawStatus = ([kind, word, veil]) => {
   const { find, write } = window.pp1;
   find("#pp1-status").dataset.state = kind;
+  find("#pp1-status").title = veil || "Frames arrive and are shown";
   write("#pp1-status span", word);
   find("#pp1-veil").dataset.kind = kind;
-  if (veil) write("#pp1-veil span", veil);
+  write("#pp1-veil span", veil);
   find("#pp1-veil").classList.toggle("clear", !veil);
+  find("#pp1-veil").ariaHidden = String(!veil);
 };
