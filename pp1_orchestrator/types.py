@@ -142,6 +142,9 @@ class PromptReceipt(msgspec.Struct, frozen=True):
     """The text encoder reads only the beginning of a prompt in it."""
 
 
+Codec = Literal["vp8", "h264"]
+
+
 class ViewerMetrics(Protocol):
     """What viewers and their encoder report, in whichever process they are."""
 
@@ -153,7 +156,7 @@ class ViewerMetrics(Protocol):
 
     def queue_depth(self, queue: str, depth: int) -> None: ...
 
-    def encoded(self, seconds: float, size: int) -> None:
+    def encoded(self, codec: Codec, seconds: float, size: int) -> None:
         """One frame was converted and encoded, which took `seconds`, into packets of `size` bytes."""
         ...
 
