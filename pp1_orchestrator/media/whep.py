@@ -192,8 +192,9 @@ class WhepPeers:
 
     def _choose(self, offer: str) -> Codec:
         """The first codec of ours that the offer has."""
-        offered, known = {str(name).lower() for name in RTPMAP.findall(offer)}, list(self._broadcasters)
-        return next((codec for codec in known if offered.issuperset([codec])), known[0])
+        offered = {str(name).lower() for name in RTPMAP.findall(offer)}
+        codecs: list[Codec] = [*self._broadcasters]
+        return next((codec for codec in codecs if codec in offered), codecs[0])
 
     def _remove(self, viewer_id: str) -> Viewer | None:
         viewer, _ = self._viewers.pop(viewer_id, (None, ""))
