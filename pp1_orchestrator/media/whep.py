@@ -6,8 +6,11 @@ Belongs to one event loop.
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 from pp1_orchestrator.errors import RequestError, named_line
@@ -29,12 +32,17 @@ from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
+RTPMAP = re.compile(r"^a=rtpmap:\d+ +(\w+)/", re.MULTILINE)
+"""The name of a codec that is offered."""
 TURN_POLL_S = 0.02
 CLOSED = "the server is ending; no viewer is taken"
 
 
 class WhepPeers:
-    """Viewers by id. Call `start` first and `close_all` last."""
+    """Viewers by id. Call `start` first and `close_all` last.
+
+    others: broadcasters of other codecs, for viewers that can't take `codec`.
+    """
 
     def __init__(
         self,
@@ -43,8 +51,9 @@ class WhepPeers:
         limits: PeerLimits,
         policy: CandidatePolicy,
         metrics: ViewerMetrics,
+        others: Mapping[Codec, Broadcaster] = MappingProxyType({}),
     ) -> None:
-        self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
+        self._broadcasters: dict[Codec, Broadcaster] = {codec: broadcaster, **others}
         self._limits, self._policy, self._metrics = limits, policy, metrics
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
@@ -161,14 +170,17 @@ class WhepPeers:
 
     async def _admit(self, offer: str, address: str, addresses: ViewerAddresses) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
-        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
+        codec = self._choose(offer)
+        broadcaster, mime = self._broadcasters[codec], CODECS[codec].mime
+        viewer = Viewer(broadcaster, mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
             admitted = not self._closed
         except Exception as error:  # a request's boundary: aiortc raises anything for a bad offer
             log.info("an offer was refused: %s", named_line(error))
-            raise RequestError(f"the offer can't be answered; it must take {self._mime}", status=400) from error
+            wanted = " or ".join(CODECS[codec].mime for codec in self._broadcasters)
+            raise RequestError(f"the offer can't be answered; it must take {wanted}", status=400) from error
         finally:
             if not admitted:
                 await viewer.close()
@@ -177,6 +189,12 @@ class WhepPeers:
         self._viewers[viewer_id] = viewer, address
         self._metrics.viewers(self.count)
         return viewer_id, answer
+
+    def _choose(self, offer: str) -> Codec:
+        """The first codec of ours that the offer has."""
+        offered = {str(name).lower() for name in RTPMAP.findall(offer)}
+        codecs: list[Codec] = [*self._broadcasters]
+        return next((codec for codec in codecs if codec in offered), codecs[0])
 
     def _remove(self, viewer_id: str) -> Viewer | None:
         viewer, _ = self._viewers.pop(viewer_id, (None, ""))
