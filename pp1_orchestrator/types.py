@@ -35,6 +35,8 @@ RestartReason = Literal["death", "hang", "error"]
 
 PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
 
+ViewerTransport = Literal["webrtc", "websocket"]
+"""How a viewer gets the video."""
 Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
 """Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered, and
 viewers that are connecting; viewers: all places; address: the places of one address."""
@@ -160,6 +162,10 @@ class ViewerMetrics(Protocol):
     """What viewers and their encoder report, in whichever process they are."""
 
     def viewers(self, count: int) -> None: ...
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        """A viewer's report: the round-trip time to it, and packets sent and lost since its last one."""
+        ...
 
     def limited(self, limit: Limited) -> None: ...
 

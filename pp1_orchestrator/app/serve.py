@@ -17,6 +17,7 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media_process.control_messages import Start
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
@@ -31,7 +32,7 @@ from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSuper
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
-from pp1_orchestrator.ui import mount_panel
+from pp1_orchestrator.ui import mount_panel, watch_page
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
@@ -72,7 +73,12 @@ class Web:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
         self._server_settings = ServerSettings(
-            serving.host, serving.port, serving.token, serving.view_token, serving.root_path
+            serving.host,
+            serving.port,
+            serving.token,
+            serving.view_token,
+            serving.root_path,
+            serving.frame_ancestors,
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
@@ -88,8 +94,11 @@ class Web:
         start = Start(video, limits, CandidatePolicy(self._address))
         rules = MediaRules(settings.deadlines.message, settings.deadlines.media, settings.supervision.media_restarts)
         self._media = MediaSupervisor(start, rules, metrics, instruments.events)
+        broadcaster = self._media.broadcaster
+        self._sockets = SocketViewers(broadcaster, video, limits, metrics, lambda: self._media.addresses)
+        self._media.share_places(lambda: self._sockets.addresses)
         self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
-        consumers, idle = [self._media.broadcaster, self._clips], placeholder(stream.height, stream.width)
+        consumers, idle = [broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
 
         self._media.prepare()  # it is ready before the models are
@@ -101,9 +110,8 @@ class Web:
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
-        app = create_app(
-            session, self._media, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited
-        )
+        parts = session, self._media, self._clips, events, metrics.registry, settings
+        app = create_app(*parts, mount_panel, metrics.limited, self._sockets, watch_page())
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played

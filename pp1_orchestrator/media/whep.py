@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -39,10 +39,7 @@ CLOSED = "the server is ending; no viewer is taken"
 
 
 class WhepPeers:
-    """Viewers by id. Call `start` first and `close_all` last.
-
-    others: broadcasters of other codecs, for viewers that can't take `codec`.
-    """
+    """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
         self,
@@ -51,10 +48,13 @@ class WhepPeers:
         limits: PeerLimits,
         policy: CandidatePolicy,
         metrics: ViewerMetrics,
-        others: Mapping[Codec, Broadcaster] = MappingProxyType({}),
+        others: Callable[[], list[str]] = list,
+        more: Mapping[Codec, Broadcaster] = MappingProxyType({}),
     ) -> None:
-        self._broadcasters: dict[Codec, Broadcaster] = {codec: broadcaster, **others}
-        self._limits, self._policy, self._metrics = limits, policy, metrics
+        """others: the addresses of the viewers that come another way, and share the limits. more: broadcasters of other
+        codecs, for viewers that can't take `codec`."""
+        self._broadcasters: dict[Codec, Broadcaster] = {codec: broadcaster, **more}
+        self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
         self._pending: list[str] = []
@@ -71,6 +71,11 @@ class WhepPeers:
     def count(self) -> int:
         """Viewers that got an answer and have not been removed."""
         return len(self._viewers)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of all viewers and of the offers that are being answered, one for each place that is taken."""
+        return [*self._pending, *(address for _, address in self._viewers.values())]
 
     def start(self) -> None:
         """Begin to look for viewers that are gone. Needs a running event loop."""
@@ -144,7 +149,7 @@ class WhepPeers:
         if self._closed:
             raise RequestError(CLOSED, status=503)
         limits, connecting = self._limits, self._connecting()
-        taken = [*before, *self._pending, *(holder for _, holder in self._viewers.values())]
+        taken = [*before, *self.addresses, *self._others()]
         if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
             own = [viewer_id for viewer_id in connecting if self._viewers[viewer_id][1] == address]
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"
@@ -220,3 +225,5 @@ class WhepPeers:
                 if viewer.is_gone(now, suspended_s):
                     log.info("viewer %s is gone", viewer_id[:6])
                     self._close_soon(viewer_id)
+                elif (quality := await viewer.quality.take()) is not None:
+                    self._metrics.viewer_quality(quality.rtt_s, quality.sent, quality.lost)

@@ -37,11 +37,15 @@ class Start(Struct, frozen=True, tag=True):
 
 
 class Offer(Struct, frozen=True, tag=True):
-    """To the media process: a viewer's offer. Answered by Answer or Refusal with the same id."""
+    """To the media process: a viewer's offer. Answered by Answer or Refusal with the same id.
+
+    others: addresses of the viewers that rank 0 serves itself.
+    """
 
     id: int
     sdp: str
     address: str
+    others: list[str] = []
 
 
 class CloseViewer(Struct, frozen=True, tag=True):
@@ -95,7 +99,9 @@ class Closed(Struct, frozen=True, tag=True):
 class Figures(Struct, frozen=True, tag=True):
     """To rank 0, at least every `HEARTBEAT_S`: what is now, and what has been counted since the last ones.
 
-    watched: whether anybody needs frames. busy: whether one is being worked on. frames: how many were.
+    addresses: of the viewers, one for each place that is taken. watched: whether anybody needs frames. busy:
+    whether one is being worked on. frames: how many were.
+    rtts_s, packets_sent, packets_lost: from the viewers' reports.
     """
 
     viewers: int = 0
@@ -108,6 +114,10 @@ class Figures(Struct, frozen=True, tag=True):
     encode_s: Mapping[Codec, float] = {}
     encoded_bytes: Mapping[Codec, int] = {}
     cpu_s: float = 0.0
+    addresses: list[str] = []
+    rtts_s: tuple[float, ...] = ()
+    packets_sent: int = 0
+    packets_lost: int = 0
 
 
 class EncodedPacket(Struct, frozen=True, tag=True):

@@ -9,6 +9,9 @@ from collections.abc import Callable, Generator
 from pp1_orchestrator.media_process.control_messages import Figures
 from pp1_orchestrator.types import Codec, DropReason, Limited
 
+REPORTS_LIMIT = 256
+"""Round-trip times in one message to rank 0: more than viewers report in that time."""
+
 
 class FigureCounter:
     """A ViewerMetrics whose numbers travel. on_change: called when viewers have come or gone."""
@@ -22,6 +25,8 @@ class FigureCounter:
         self._encoded_bytes: Counter[Codec] = Counter()
         self._dropped: Counter[DropReason] = Counter()
         self._limited: Counter[Limited] = Counter()
+        self._rtts_s: list[float] = []
+        self._sent = self._lost = 0
         self._frames, self._busy, self._watched = 0, False, False
 
     def viewers(self, count: int) -> None:
@@ -32,6 +37,13 @@ class FigureCounter:
         """Whether anybody needs frames."""
         self._watched = watched
         self._on_change()
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        with self._lock:
+            if rtt_s is not None and len(self._rtts_s) < REPORTS_LIMIT:
+                self._rtts_s.append(rtt_s)
+            self._sent += sent
+            self._lost += lost
 
     def limited(self, limit: Limited) -> None:
         with self._lock:
@@ -67,6 +79,9 @@ class FigureCounter:
             figures = Figures(
                 viewers=self._viewers,
                 watched=self._watched,
+                rtts_s=tuple(self._rtts_s),
+                packets_sent=self._sent,
+                packets_lost=self._lost,
                 packets_queued=self._packets_queued,
                 busy=self._busy,
                 frames=self._frames,
@@ -76,6 +91,8 @@ class FigureCounter:
                 encoded_bytes=dict(self._encoded_bytes),
                 cpu_s=used_s - self._cpu_s,
             )
+            self._rtts_s.clear()
+            self._sent = self._lost = 0
             self._dropped.clear()
             self._limited.clear()
             self._encode_s.clear()

@@ -75,7 +75,7 @@ class MediaConnection:
     """Belongs to one event loop. `run` receives until the process has gone.
 
     on_ready: called when viewers can come. heard_s: when it was last heard from, monotonic seconds. moved_s: when it
-    was last known not to be stuck in a frame. viewers: how many there are.
+    was last known not to be stuck in a frame. viewers: how many there are. addresses: of each place that is taken.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class MediaConnection:
         self.process, self._on_ready = process, on_ready
         self.heard_s = self.moved_s = time.monotonic()
         self.viewers = 0
+        self.addresses: list[str] = []
         self._stream, self._broadcaster, self._metrics = stream, broadcaster, metrics
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(1)
@@ -118,10 +119,10 @@ class MediaConnection:
         except ConnectionError:
             return
 
-    async def offer(self, sdp: str, address: str) -> tuple[str, str]:
-        """See `ViewerControl.offer`."""
+    async def offer(self, sdp: str, address: str, others: list[str]) -> tuple[str, str]:
+        """See `ViewerControl.offer`. others: addresses of the viewers that come another way."""
         number = next(self._ids)
-        match await self._request(number, messages.Offer(number, sdp, address)):
+        match await self._request(number, messages.Offer(number, sdp, address, others)):
             case messages.Answer(viewer=viewer, sdp=answer):
                 return viewer, answer
             case messages.Refusal(status=status, text=text):
@@ -179,9 +180,13 @@ class MediaConnection:
         if figures.frames or not figures.busy:
             self.moved_s = self.heard_s
         self._broadcaster.watched = figures.watched
+        self.addresses = figures.addresses
         if figures.viewers != self.viewers:
             self.viewers = figures.viewers
             metrics.viewers(figures.viewers)
+        for rtt_s in figures.rtts_s:
+            metrics.viewer_quality(rtt_s, 0, 0)
+        metrics.viewer_quality(None, figures.packets_sent, figures.packets_lost)
         metrics.queue_depth("packets", figures.packets_queued)
         for reason, count in figures.dropped.items():
             metrics.frames_dropped(reason, count)

@@ -13,6 +13,8 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.encoder import CODECS
@@ -60,9 +62,11 @@ class MediaServer:
         }
         self._broadcaster = self._broadcasters[start.video.codec]
         """What most viewers take, and rank 0. Others encode only while a viewer can take nothing else."""
-        self._peers = WhepPeers(
-            self._broadcaster, start.video.codec, start.limits, start.policy, self._figures, self._broadcasters
-        )
+        self._others: list[str] = []
+        """Addresses of the viewers that rank 0 serves itself."""
+        others = lambda: self._others  # noqa: E731
+        usual, more = start.video.codec, self._broadcasters
+        self._peers = WhepPeers(self._broadcaster, usual, start.limits, start.policy, self._figures, others, more)
         self._packets: PacketQueue | None = None
         """Those that go to rank 0."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,6 +123,7 @@ class MediaServer:
                     return self.stop()
 
     async def _answer(self, offer: messages.Offer) -> None:
+        self._others = offer.others
         try:
             viewer, sdp = await self._peers.offer(offer.sdp, offer.address)
             self._stream.send(messages.Answer(offer.id, viewer, sdp))
@@ -154,7 +159,7 @@ class MediaServer:
 
     def _report(self) -> None:
         with contextlib.suppress(ConnectionError):  # whoever receives learns of it
-            self._stream.send(self._figures.take())
+            self._stream.send(msgspec.structs.replace(self._figures.take(), addresses=self._peers.addresses))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -4,18 +4,20 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -27,16 +29,19 @@ from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
+from pp1_orchestrator.server.routes.share_routes import share_routes
+from pp1_orchestrator.server.routes.socket_routes import socket_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
-from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.server_settings import Limits, ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
 from pp1_orchestrator.types import (
     MAX_PROMPT_CHARS,
     MAX_PROMPTS,
     MAX_TRANSITION_STEPS,
+    KnownClient,
     Limited,
     StreamControl,
     ViewerControl,
@@ -56,43 +61,69 @@ def create_app(
     settings: ServerSettings,
     mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
+    sockets: SocketViewers | None = None,
+    watch_page: str = "",
+    clients: Sequence[KnownClient] = (),
 ) -> FastAPI:
     """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
-    called for each request that a rate limit refuses.
+    called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
+    watch_page: the page with the picture alone. clients: of the last run's lease; `app.state.known_clients` gives ours.
     """
-    streams = EventStreams(events, settings.limits)
-
-    def publish_lease(reason: str, now: LeaseState) -> None:
-        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
-
-    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
     changes = may_change(lease)
+
+    def viewer_count() -> int:
+        return peers.count + (sockets.count if sockets else 0)
+
     routers = (
         whep_routes(peers),
-        stream_routes(stream, peers, clips, lease, changes),
+        stream_routes(stream, viewer_count, clips, lease, changes),
         timeline_routes(stream, changes),
         clip_routes(clips, changes),
         lease_routes(lease, settings.limits),
         event_routes(streams),
+        share_routes(settings, watch_page),
         health_routes(stream, registry),
     )
-    liveness = liveness_routes(stream)
 
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
         streams.close_all()
+        if sockets:
+            sockets.close_all()
         await peers.close_all()
 
-    lifespan = functools.partial(_lifespan, peers, drain)
     operation_id = operator.attrgetter("name")  # the function name in generated clients
+    lifespan = functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
-    app.state.drain = drain
+    app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    files: set[str] = set()
-    routes = answer_head(route for router in (*routers, liveness) for route in router.routes)
+    open_routers, files = [liveness_routes(stream), *([socket_routes(sockets)] if sockets else [])], set[str]()
+    routes = [route for router in (*routers, *open_routers) for route in router.routes]
+    _add_middleware(app, settings, routes, files)
+    dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
+    for router in routers:
+        app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
+    for router in open_routers:
+        app.include_router(router, responses=errors(403))
+    if mount_panel is not None:
+        files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
+    return app
+
+
+def _make_lease(limits: Limits, events: EventBus, clients: Sequence[KnownClient]) -> ControlLease:
+    def publish(reason: str, now: LeaseState) -> None:
+        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
+
+    return ControlLease(limits.lease_s, limits.lease_waiting, publish, clients=clients)
+
+
+def _add_middleware(app: FastAPI, settings: ServerSettings, routes: Sequence[BaseRoute], files: Set[str]) -> None:
+    """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
+    answer_head(routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
@@ -100,13 +131,6 @@ def create_app(
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
-    dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
-    for router in routers:
-        app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
-    app.include_router(liveness, responses=errors(403))
-    if mount_panel is not None:
-        files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
-    return app
 
 
 @contextlib.asynccontextmanager

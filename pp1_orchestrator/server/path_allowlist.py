@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence, Set
 
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,13 +11,11 @@ from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 PAGE_PATHS = frozenset({"/", "/theme.css", "/favicon.ico"})
 
 
-def answer_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
-    """The same routes: those with GET take HEAD, too, as FastAPI does not do by itself. uvicorn leaves out the body."""
-    changed = list(routes)
-    for route in changed:
+def answer_head(routes: Iterable[BaseRoute]) -> None:
+    """Routes with GET take HEAD, too, which FastAPI does not do by itself. uvicorn leaves out the body."""
+    for route in routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
-    return changed
 
 
 class PathAllowlist:
@@ -29,6 +27,7 @@ class PathAllowlist:
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], files: Set[str]) -> None:
         self._files = files
         self._app, self._routes = app, [route for route in routes if isinstance(route, APIRoute)]
+        self._sockets = [route for route in routes if isinstance(route, APIWebSocketRoute)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
@@ -42,6 +41,8 @@ class PathAllowlist:
                 app = error_reply(f"{method} is not possible at {shown}; allowed: {choices}", 405, {"Allow": choices})
             elif method == "HEAD" and self._is_page(path):
                 scope = {**scope, "method": "GET"}  # Gradio's routes don't take it; uvicorn leaves out the body
+        if scope["type"] == "websocket" and not any(s.path_regex.fullmatch(scope["path"]) for s in self._sockets):
+            app = error_reply(f"there is no WebSocket at {scope['path'][:MAX_ECHO_CHARS]}", 404)
         await app(scope, receive, send)
 
     def _methods(self, path: str) -> set[str]:

@@ -7,6 +7,7 @@ because imports take longer than all else: it takes some 50 MB, and no time unti
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pp1_orchestrator.errors import named_line
@@ -74,10 +75,20 @@ class MediaSupervisor:
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._others: Callable[[], list[str]] = list
 
     @property
     def count(self) -> int:
         return 0 if self._connection is None else self._connection.viewers
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of all viewers and of the offers that are being answered, one for each place that is taken."""
+        return [] if self._connection is None else self._connection.addresses
+
+    def share_places(self, others: Callable[[], list[str]]) -> None:
+        """others: the addresses of the viewers that come another way, and share the limits."""
+        self._others = others
 
     @property
     def pid(self) -> int | None:
@@ -103,7 +114,7 @@ class MediaSupervisor:
         self._task = asyncio.create_task(self._supervise())
 
     async def offer(self, sdp: str, address: str) -> tuple[str, str]:
-        return await (await self._connected()).offer(sdp, address)
+        return await (await self._connected()).offer(sdp, address, self._others())
 
     async def close(self, viewer_id: str) -> bool:
         return self._connection is not None and await self._connection.close_viewer(viewer_id)

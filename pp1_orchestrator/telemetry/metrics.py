@@ -20,7 +20,15 @@ from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
 from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
-from pp1_orchestrator.types import Codec, DropReason, Limited, PromptOutcome, RestartReason, StreamState
+from pp1_orchestrator.types import (
+    Codec,
+    DropReason,
+    Limited,
+    PromptOutcome,
+    RestartReason,
+    StreamState,
+    ViewerTransport,
+)
 
 disable_created_metrics()  # they would double the series of every counter and histogram
 
@@ -52,6 +60,9 @@ class Metrics:
         self._wire = counter(catalogue.WIRE)
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
+        for transport in catalogue.VIEWER_TRANSPORTS:
+            self._viewers.labels(transport)
+        self._viewer_rtt, self._viewer_packets = histogram(catalogue.VIEWER_RTT), counter(catalogue.VIEWER_PACKETS)
         self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
@@ -114,8 +125,15 @@ class Metrics:
         """Count one result that came twice or late."""
         self._repeated.inc()
 
-    def viewers(self, count: int) -> None:
-        self._viewers.set(count)
+    def viewers(self, count: int, transport: ViewerTransport = "webrtc") -> None:
+        self._viewers.labels(transport).set(count)
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        """Count what a viewer's report says."""
+        if rtt_s is not None:
+            self._viewer_rtt.observe(max(0.0, rtt_s))  # the clock may have been set back meanwhile
+        self._viewer_packets.labels("sent").inc(sent)
+        self._viewer_packets.labels("lost").inc(lost)
 
     def limited(self, limit: Limited, count: int = 1) -> None:
         """Count requests that a limit refused."""

@@ -32,8 +32,10 @@ class Stream:
         self.broadcaster = Broadcaster(self.settings, self.metrics)
         self.second = Broadcaster(replace(self.settings, codec="h264"), self.metrics)
         self.sink = PacedSink([self.broadcaster, self.second], FPS, placeholder(SIZE, SIZE), self.metrics)
-        others: dict[Codec, Broadcaster] = {"h264": self.second}
-        self.peers = WhepPeers(self.broadcaster, codec, limits, policy, self.metrics, others if codec == "vp8" else {})
+        more: dict[Codec, Broadcaster] = {"h264": self.second}
+        self.peers = WhepPeers(
+            self.broadcaster, codec, limits, policy, self.metrics, more=more if codec == "vp8" else {}
+        )
         self._stop = threading.Event()
         self._producer = threading.Thread(target=self._produce, daemon=True)
 
@@ -306,3 +308,20 @@ def test_an_offer_that_makes_no_sense_is_refused_or_dropped_and_leaves_nothing_b
         await client.close()
 
     play(scene)
+
+
+def test_a_viewers_reports_say_how_far_away_it_is():
+    async def scene(stream):
+        client, _ = await stream.join()
+        registry = stream.metrics.registry
+        await stream.until(lambda: registry.get_sample_value("pp1_viewer_rtt_seconds_count"))
+        await client.close()
+        sent, lost = (
+            registry.get_sample_value("pp1_viewer_packets_total", {"outcome": outcome}) for outcome in ("sent", "lost")
+        )
+        return registry.get_sample_value("pp1_viewer_rtt_seconds_sum"), sent, lost
+
+    rtt_s, sent, lost = play(scene)
+    assert 0 <= rtt_s < 60
+    assert sent > 0
+    assert lost >= 0

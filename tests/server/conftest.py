@@ -45,12 +45,12 @@ def make_clips(folder: Path, events: EventBus, size: int = 64, **limits) -> Clip
     return clips
 
 
-def build(peers=None, mount_panel=None, limits=LIMITS, **options) -> types.SimpleNamespace:
+def build(peers=None, mount_panel=None, limits=LIMITS, sockets=None, **options) -> types.SimpleNamespace:
     events, metrics = EventBus(), Metrics()
     stream, peers = MemoryStream(events), cast(WhepPeers, peers or CountedPeers())
     settings = ServerSettings(limits=limits, **options)
     clips = make_clips(CLIPS / str(next(NUMBERS)), events)
-    app = create_app(stream, peers, clips, events, metrics.registry, settings, mount_panel, metrics.limited)
+    app = create_app(stream, peers, clips, events, metrics.registry, settings, mount_panel, metrics.limited, sockets)
     return types.SimpleNamespace(
         app=app, stream=stream, peers=peers, clips=clips, events=events, metrics=metrics, settings=settings
     )

@@ -191,7 +191,8 @@ def test_a_body_of_the_wrong_kind_is_refused(client, path):
 def test_state_is_the_streams_with_the_viewers(client, parts):
     parts.peers.viewers = {"a", "b"}
     state = client.get("/api/state").json()
-    assert state == parts.stream.state() | {"viewers": 2, "clip": None, "lease": {"holder": None, "waiting": []}}
+    here = {"viewers": 2, "clip": None, "lease": {"holder": None, "waiting": []}, "may_change": True}
+    assert state == parts.stream.state() | here
 
 
 def test_an_offer_is_answered_and_can_be_ended_once(client):
@@ -219,7 +220,7 @@ def test_metrics_are_at_exactly_their_path_as_prometheus_text(client, parts):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
-    assert families["pp1_viewers"].samples[0].value == 3
+    assert {s.labels["transport"]: s.value for s in families["pp1_viewers"].samples} == {"webrtc": 3, "websocket": 0}
 
 
 def test_health_is_about_the_process_and_readiness_about_the_chunks(client, parts):

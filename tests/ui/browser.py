@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    BrowserType,
     Page,
     Playwright,
     TimeoutError,
@@ -37,7 +38,8 @@ SHOWS_FRAMES = """() => new Promise((done) => {
 })"""
 """Firefox counts no frames in `getVideoPlaybackQuality` of a stream."""
 MEAN_COLOUR = """() => {
-    const video = document.querySelector("video"), canvas = document.createElement("canvas");
+    const video = document.querySelector("canvas:not([hidden])") ?? document.querySelector("video");
+    const canvas = document.createElement("canvas");
     canvas.width = canvas.height = 32;
     const context = canvas.getContext("2d");
     context.drawImage(video, 0, 0, 32, 32);
@@ -72,11 +74,16 @@ def browsers() -> Iterator[Browsers]:
         yield browsers
 
 
-def _chromium(playwright: Playwright) -> Browser:
-    found = next(filter(None, map(shutil.which, CHROMIUM)), playwright.chromium.executable_path)
+def launch_chromium(kind: BrowserType, *flags: str) -> Browser:
+    """One with flags beyond the usual ones."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), kind.executable_path)
     if not os.path.exists(found):
         pytest.skip("there is no Chromium: neither the system's (package chromium) nor playwright's")
-    return playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    return kind.launch(executable_path=found, args=[*FLAGS, *flags])
+
+
+def _chromium(playwright: Playwright) -> Browser:
+    return launch_chromium(playwright.chromium)
 
 
 def _firefox(playwright: Playwright) -> Browser:
