@@ -102,7 +102,7 @@ class Web:
         opened.callback(self._clips.close)  # a clip without its index can't be played
 
         def started() -> None:
-            log.info("the page is at http://%s:%d/", settings.host, settings.port)
+            log.info("the page is at %s", settings.page)
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 

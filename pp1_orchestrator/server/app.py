@@ -26,14 +26,16 @@ from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
-from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
+from pp1_orchestrator.server.routes.health_routes import metrics_routes, probe_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
+from pp1_orchestrator.server.routes.sign_in_routes import sign_in_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
+from pp1_orchestrator.server.tokens import Tokens
 from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
 
 log = logging.getLogger(__name__)
@@ -70,9 +72,10 @@ def create_app(
         clip_routes(clips, changes),
         lease_routes(lease, settings.limits),
         event_routes(streams),
-        health_routes(stream, registry),
+        metrics_routes(registry),
     )
-    liveness = liveness_routes(stream)
+    tokens = Tokens(settings)
+    open_routers = [(probe_routes(stream), errors(403)), *([(sign_in_routes(tokens), {})] if tokens else [])]
 
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
@@ -86,9 +89,9 @@ def create_app(
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     files: set[str] = set()
-    routes = [route for router in (*routers, liveness) for route in router.routes]
+    routes = [route for router in (*routers, *(router for router, _ in open_routers)) for route in router.routes]
     app.add_middleware(PathAllowlist, routes=routes, files=files)
-    app.add_middleware(AccessGuard, settings=settings)
+    app.add_middleware(AccessGuard, settings=settings, tokens=tokens)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
     app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):
@@ -97,7 +100,8 @@ def create_app(
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
-    app.include_router(liveness, responses=errors(403))
+    for router, responses in open_routers:
+        app.include_router(router, responses=responses)
     if mount_panel is not None:
         files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app

@@ -5,23 +5,22 @@ something Origin (against forgery by other pages). A client that has sent too ma
 right one.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pp1_orchestrator.server.rate_limit import Buckets, client_of, too_often
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.sign_in import ASK, PAGES, SIGN_IN, TOKEN, lead_to, sign_in_page, wants_page, without_token
+from pp1_orchestrator.server.tokens import COOKIE, Tokens
 
-COOKIE = "pp1_session"
-OPEN_PATHS = frozenset({"/healthz"})
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = HEALTH_PATHS | {SIGN_IN}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WATCHING = re.compile("/whep(/[^/]+)?")
@@ -41,13 +40,11 @@ HARDENING: Mapping[str, str] = {
 class AccessGuard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens) -> None:
         self._app = app
         named = settings.loopback and not settings.token  # a page that rebinds a name of its own has no token for it
         self._hosts = LOOPBACK_NAMES | {settings.host} if named else None
-        self._tokens = settings.tokens()
-        self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
-        self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,7 +54,9 @@ class AccessGuard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HARDENING)
+                own = MutableHeaders(scope=message)
+                for name, value in HARDENING.items():
+                    own.setdefault(name, value)
             await send(message)
 
         refusal = self._refusal(scope)
@@ -85,20 +84,29 @@ class AccessGuard:
         """None if the request has a token that permits it. A page request with a token in its address gets a cookie."""
         if not self._tokens:
             return None
-        method, path, client = scope["method"], scope["path"], client_of(scope)
         bearer, cookie, offered = _credentials(scope, headers)
         is_guess = bool(bearer or cookie or offered)
-        if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
-            return too_often("wrong tokens", self._guesses.rate, wait_s)
-        may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
+        if is_guess and (refusal := self._tokens.refusal(scope)) is not None:
+            return refusal
+        may_change = self._tokens.permits(bearer) if bearer else self._tokens.session_permits(cookie)
+        if offered and (taken := self._take_from_address(scope, offered, may_change)) is not None:
+            return taken
         if may_change is not None:
-            may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
+            may = may_change or scope["method"] in SAFE_METHODS or WATCHING.fullmatch(scope["path"]) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
-        if method == "GET" and path == "/" and _match(offered, self._tokens) is not None:
-            return _set_session_cookie(offered, scope)
         if is_guess:
-            self._guesses.wait_s(client)
+            self._tokens.count_wrong(scope)
+        if wants_page(scope):
+            return sign_in_page(scope, ASK, without_token(scope))
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
+
+    def _take_from_address(self, scope: Scope, token: str, may_change: bool | None) -> Response | None:
+        """Lead a page's request to its address without the token, with a cookie if that permits more than before."""
+        permitted = self._tokens.permits(token)
+        if scope["method"] != "GET" or scope["path"] not in PAGES or permitted is None:
+            return None
+        leading = lead_to(scope, without_token(scope))
+        return leading if may_change or may_change is permitted else self._tokens.sign_in(leading, token, scope)
 
 
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
@@ -106,16 +114,7 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     bearer = credential if scheme.lower() == "bearer" else ""
     cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-
-
-def _set_session_cookie(token: str, scope: Scope) -> Response:
-    """Redirect to the page without the token in its address."""
-    home = f"{scope.get('root_path', '')}/"
-    response = RedirectResponse(home, status_code=303)
-    secure = scope["scheme"] == "https"
-    response.set_cookie(COOKIE, _session_of(token), path=home, httponly=True, samesite="lax", secure=secure)
-    return response
+    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get(TOKEN, [""])[0]
 
 
 def _parts(address: str) -> SplitResult:
@@ -124,14 +123,3 @@ def _parts(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
-
-
-def _session_of(token: str) -> str:
-    """The cookie's value: it proves knowledge of the token without revealing it."""
-    return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
-
-
-def _match(given: str, known: Mapping[str, bool]) -> bool | None:
-    """Whether the known secret that was given permits changes; None if it is none of them."""
-    given_bytes = given.encode("utf-8", "replace")
-    return next((may for secret, may in known.items() if hmac.compare_digest(given_bytes, secret.encode())), None)

@@ -6,6 +6,9 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Binds to all addresses, and one of these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -86,6 +89,12 @@ class ServerSettings:
     def tokens(self) -> dict[str, bool]:
         """Each token, and whether it permits changes."""
         return {token: may for token, may in ((self.token, True), (self.view_token, False)) if token}
+
+    @property
+    def page(self) -> str:
+        """Where a browser on this machine finds the page."""
+        host = WILDCARDS.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     @property
     def loopback(self) -> bool:
