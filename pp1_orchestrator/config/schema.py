@@ -223,6 +223,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     token: str | None
     view_token: str | None
     root_path: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls: Literal["self_signed"] | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]

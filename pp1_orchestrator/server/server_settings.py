@@ -1,5 +1,6 @@
 """Settings of the server: address, tokens and limits."""
 
+import ssl
 from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
@@ -57,6 +58,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """token: permits everything; view_token: only reading and watching. root_path: where a proxy serves the page.
+    tls: None for plain HTTP.
 
     Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, and a root_path that
     can't be one.
@@ -67,6 +69,7 @@ class ServerSettings:
     token: str | None = None
     view_token: str | None = None
     root_path: str | None = None
+    tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -94,7 +97,8 @@ class ServerSettings:
     def page(self) -> str:
         """Where a browser on this machine finds the page."""
         host = WILDCARDS.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     @property
     def loopback(self) -> bool:
