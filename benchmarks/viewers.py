@@ -1,6 +1,7 @@
 """What viewers cost the server and each other.
 
     python -m benchmarks.viewers fanout --viewers 8 --seconds 20      # CPU and frame rates, for one and for many
+    python -m benchmarks.viewers fanout --transport websocket         # the same over TCP
     python -m benchmarks.viewers stalled --viewers 8 layout=inline    # beside a viewer that can't keep up
     python -m benchmarks.viewers idle --viewers 4 layout=inline       # open pages while the stream is paused
 
@@ -27,6 +28,7 @@ import psutil
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from playwright.sync_api import Browser, Page
+from websockets.asyncio.client import connect
 
 from benchmarks.live_program import BASE, chromium, running_program
 from benchmarks.machine import describe
@@ -34,6 +36,8 @@ from pp1_orchestrator.media.aiortc_patches import offer_addresses
 
 JOIN_S = 4.0
 """Viewers get this long to connect before the measurement begins."""
+REPORT_EVERY = 4
+"""Packets, as the page does over TCP."""
 SETTLE_S = 5.0
 """Pages get this long after loading, so that an open page is measured and not its opening."""
 STATUS = "document.querySelector('#pp1-status span')?.textContent === '{}'"
@@ -42,22 +46,40 @@ Guest = Callable[[], AbstractContextManager[None]]
 
 
 def cpu_percent(program: psutil.Process, seconds: float) -> float:
-    """Per cent of a core that the program uses during the next seconds."""
-    start, before = time.monotonic(), program.cpu_times()
+    """Per cent of a core that the program and its media process use during the next seconds."""
+    start, before = time.monotonic(), _cpu_s(program)
     time.sleep(seconds)
-    after = program.cpu_times()
-    return 100 * (after.user + after.system - before.user - before.system) / (time.monotonic() - start)
+    return 100 * (_cpu_s(program) - before) / (time.monotonic() - start)
 
 
-def start_clients(count: int, seconds: float) -> subprocess.Popen[str]:
-    """WHEP clients in another process, which prints their frames per second as JSON."""
-    options = ["--viewers", str(count), "--seconds", str(seconds)]
+def _cpu_s(program: psutil.Process) -> float:
+    media = [child for child in program.children() if "pp1_orchestrator.media_process" in child.cmdline()]
+    return sum(times.user + times.system for times in (each.cpu_times() for each in (program, *media)))
+
+
+def start_clients(count: int, seconds: float, transport: str = "webrtc") -> subprocess.Popen[str]:
+    """Clients in another process, which prints their frames per second as JSON."""
+    options = ["--viewers", str(count), "--seconds", str(seconds), "--transport", transport]
     command = [sys.executable, "-m", "benchmarks.viewers", "clients", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-async def run_clients(count: int, seconds: float) -> list[float]:
-    return await asyncio.gather(*(_watch(seconds) for _ in range(count)))
+async def run_clients(count: int, seconds: float, transport: str) -> list[float]:
+    watch = {"webrtc": _watch, "websocket": _watch_over_tcp}[transport]
+    return await asyncio.gather(*(watch(seconds) for _ in range(count)))
+
+
+async def _watch_over_tcp(seconds: float) -> float:
+    """Like `_watch`. Nothing is decoded."""
+    async with connect(f"{BASE.replace('http', 'ws')}/ws/stream", compression=None) as stream:
+        await stream.recv()
+        frames, start = 0, time.monotonic()
+        while time.monotonic() - start < seconds:
+            packet = await stream.recv(decode=False)
+            frames += 1
+            if frames % REPORT_EVERY == 0:
+                await stream.send(packet[4:8])
+    return frames / (time.monotonic() - start)
 
 
 async def _watch(seconds: float) -> float:
@@ -86,10 +108,13 @@ def _post(path: str, body: str, content_type: str) -> str:
         return reply.read().decode()
 
 
-def fanout(program: psutil.Process, viewers: int, seconds: float) -> list[str]:
-    rows = ["| viewers | least FPS | mean FPS | CPU of the serving process, % of a core |", "|---|---|---|---|"]
+def fanout(program: psutil.Process, viewers: int, seconds: float, transport: str) -> list[str]:
+    rows = [
+        "| viewers | least FPS | mean FPS | CPU of rank 0 and the media process, % of a core |",
+        "|---|---|---|---|",
+    ]
     for count in (1, viewers):
-        clients = start_clients(count, seconds + JOIN_S)
+        clients = start_clients(count, seconds + JOIN_S, transport)
         time.sleep(JOIN_S)
         percent = cpu_percent(program, seconds)
         fps = json.loads(clients.communicate()[0])
@@ -208,16 +233,19 @@ def main() -> None:
     parser.add_argument("what", choices=["fanout", "stalled", "idle", "clients"])
     parser.add_argument("--viewers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--transport", choices=["webrtc", "websocket"], default="webrtc", help="of fanout")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of stalled")
     parser.add_argument("settings", nargs="*", help="of the program, as on the command line")
     options = parser.parse_args()
     if options.what == "clients":  # the other process
-        sys.stdout.write(json.dumps(asyncio.run(run_clients(options.viewers, options.seconds))) + "\n")
+        sys.stdout.write(
+            json.dumps(asyncio.run(run_clients(options.viewers, options.seconds, options.transport))) + "\n"
+        )
         return
     heading = f"{describe()}; {options.viewers} viewers; load average before: {os.getloadavg()[0]:.1f}"
     with running_program(options.settings) as program:
         if options.what == "fanout":
-            rows = fanout(program, options.viewers, options.seconds)
+            rows = fanout(program, options.viewers, options.seconds, options.transport)
         else:
             with chromium() as browser:
                 if options.what == "stalled":

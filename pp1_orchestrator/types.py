@@ -34,6 +34,8 @@ RestartReason = Literal["death", "hang", "error"]
 
 PromptOutcome = Literal["accepted", "applied", "visible", "superseded", "failed"]
 
+ViewerTransport = Literal["webrtc", "websocket"]
+"""How a viewer gets the video."""
 Limited = Literal["offers", "prompts", "changes", "pending", "viewers", "address"]
 """Limits that refuse requests. offers, prompts, changes: rates of one address; pending: offers being answered, and
 viewers that are connecting; viewers: all places; address: the places of one address."""

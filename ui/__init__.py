@@ -5,7 +5,12 @@ Knows nothing of the program behind that interface. Gradio takes seconds to impo
 
 from typing import Any
 
-__all__ = ["mount_panel"]
+from pp1_orchestrator.ui.files import text
+from pp1_orchestrator.ui.markup import watch
+
+__all__ = ["mount_panel", "watch_page"]
+WATCH_SCRIPTS = ("wire", "dom", "webrtc", "socket", "mse", "player", "keys", "watch")
+"""Those of the player are the page's."""
 
 
 def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> set[str]:
@@ -16,3 +21,8 @@ def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transitio
     from pp1_orchestrator.ui.panel import mount
 
     return mount(app, max_prompts, max_prompt_chars, max_transition_steps)
+
+
+def watch_page() -> str:
+    """The page with the picture alone, as HTML."""
+    return watch(text("watch.css"), "\n".join(text(f"{name}.js") for name in WATCH_SCRIPTS))

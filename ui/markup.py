@@ -51,6 +51,7 @@ KEYS = (
     ("C", "hard cut"),
     ("S", "snapshot"),
     ("R", "record, stop"),
+    ("F", "the picture on the whole screen"),
     ("Esc", "leave a field"),
     ("?", "this list"),
 )
@@ -69,11 +70,43 @@ def header() -> str:
       <div id="pp1-control" data-state="free"><span id="pp1-holder" role="status"></span>
         <button type="button" class="pp1-small" id="pp1-lease">Take control</button></div>
       <div id="pp1-status" data-state="connecting" role="status"><i></i><span>Connecting</span></div>
+      <button type="button" class="pp1-small" id="pp1-open-share" popovertarget="pp1-share"
+        title="A link for viewers, as text and as a QR code">Share</button>
+      {share()}
       <button type="button" class="pp1-small" popovertarget="pp1-keys" aria-label="Keyboard shortcuts"
         title="{tooltip}">?</button>
       <dl id="pp1-keys" popover aria-label="Keyboard shortcuts">{keys}</dl>
     </div>
     """
+
+
+def share() -> str:
+    """The link for viewers, initially closed."""
+    return """
+    <div id="pp1-share" popover aria-labelledby="pp1-share-title">
+      <h2 id="pp1-share-title">For viewers: the picture alone</h2>
+      <div class="line"><input id="pp1-share-link" aria-label="Link for viewers" readonly>
+        <button type="button" class="pp1-small" id="pp1-copy">Copy</button></div>
+      <img id="pp1-qr" alt="The link as a QR code">
+      <p id="pp1-share-note"></p>
+      <p id="pp1-share-error" class="pp1-error" role="alert" hidden></p>
+    </div>
+    """
+
+
+def watch(style: str, scripts: str) -> str:
+    """A whole page with the picture alone."""
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{TITLE}</title>
+<link rel="icon" href="favicon.ico">
+<style>{style}</style>
+<main><video aria-label="The stream" autoplay muted playsinline disablepictureinpicture></video></main>
+<script>{scripts}</script>
+</html>
+"""
 
 
 def stage() -> str:
@@ -82,6 +115,8 @@ def stage() -> str:
     <div class="screen">
       <video id="pp1-video" aria-label="The stream" autoplay muted playsinline disablepictureinpicture></video>
       <div id="pp1-veil"><span>Connecting to the stream</span></div>
+      <button type="button" class="pp1-small" id="pp1-fullscreen" aria-keyshortcuts="f" aria-pressed="false"
+        title="Show the picture on the whole screen (F, or a double click)">Fullscreen</button>
     </div>
     <div class="under">
       <p id="pp1-caption"><b>Showing</b> <span></span></p>

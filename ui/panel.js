@@ -29,7 +29,7 @@
 
   const pause = () => control(page.state?.paused ? "resume" : "pause");
   const cut = () => control("hard_cut");
-  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`));
+  const snapshot = () => attempt(() => window.pp1.snapshot(`pp1-chunk-${Math.max(0, page.state?.chunk ?? 0)}.png`, player.picture));
   const record = () => attempt(() => clip.toggle());
   const toggle = (id) => () => {
     const details = find(id);
@@ -68,9 +68,13 @@
     }
     const write = () => composer.prompt.focus();
     const keys = { " ": pause, c: cut, s: snapshot, r: record, z: () => history.back(), p: write, "/": write };
+    const fullscreen = new window.pp1.Fullscreen(find(".screen"), find("#pp1-fullscreen"));
+    keys.f = () => fullscreen.toggle();
     keys.b = toggle("#pp1-mix");
     keys.t = toggle("#pp1-timeline");
     keys["?"] = () => find("#pp1-keys").togglePopover();
+    const ofOperators = Object.entries(keys).filter(([key]) => !"sf?".includes(key));
+    for (const [key, action] of ofOperators) keys[key] = () => page.state?.may_change && action();
     window.pp1.listenToKeys(keys);
   };
 
@@ -90,6 +94,7 @@
   };
 
   const showState = async (state) => {
+    document.body.classList.toggle("pp1-viewer", !state.may_change);
     window.pp1.drawState(state, Boolean(window.pp1.stallReason(pageState())));
     trends.sample(state);
     clip.draw(state.clip);
@@ -130,10 +135,9 @@
   // ---- start ----
 
   // Connect to the video while the page is still being built.
-  const player = new window.pp1.Player((state, text) => {
-    if (state === page.player && text === page.playerText) return;
-    page.player = state;
-    page.playerText = text;
+  const player = new window.pp1.Player((state, text, transport = "") => {
+    if (state === page.player && text === page.playerText && transport === page.transport) return;
+    Object.assign(page, { player: state, playerText: text, transport });
     drawStatus();
   });
   player.open();
@@ -146,6 +150,7 @@
     plan = new window.pp1.Plan(events);
     clip = new window.pp1.Clip();
     lease = new window.pp1.Lease(refresh);
+    new window.pp1.Share();
     new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
     events.on("visible", async ({ update }) => {
       await refresh();
@@ -160,7 +165,7 @@
 
   // Gradio adds the parts of the page one by one.
   const needed = [
-    "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
+    "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-fullscreen", "#pp1-share", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
     "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
   ];
   const waitForPage = new MutationObserver(() => {

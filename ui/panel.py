@@ -11,15 +11,16 @@ from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
 from gradio.themes import Base
 
 from pp1_orchestrator.ui import markup
+from pp1_orchestrator.ui.files import text
 
 SCRIPTS = (
-    "wire", "dom", "words", "player", "compose", "receipts", "history", "timeline", "plan", "charts", "trends",
-    "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
+    "wire", "dom", "words", "webrtc", "socket", "mse", "player", "compose", "receipts", "history", "timeline", "plan",
+    "charts", "trends", "fullscreen", "share", "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In order of dependency."""
 ICON = '<link rel="icon" href="favicon.ico">'
 """Without it, a browser asks the root of the origin, which may be a path above the page."""
-STYLES = ("panel", "compose", "timeline", "live")
+STYLES = ("panel", "compose", "timeline", "live", "viewer")
 FONT = (
     "Inter",
     "ui-sans-serif",
@@ -81,14 +82,10 @@ async def _mount(app: Any, blocks: gr.Blocks) -> None:
         pwa=False,
         mcp_server=False,
         theme=_theme(),
-        css="\n".join(_text(f"{name}.css") for name in STYLES),
-        head=ICON + "".join(f"<script>{_text(f'{name}.js')}</script>" for name in SCRIPTS),
+        css="\n".join(text(f"{name}.css") for name in STYLES),
+        head=ICON + "".join(f"<script>{text(f'{name}.js')}</script>" for name in SCRIPTS),
         favicon_path=str(resources.files("pp1_orchestrator.ui") / "favicon.svg"),
     )
-
-
-def _text(name: str) -> str:
-    return (resources.files("pp1_orchestrator.ui") / name).read_text(encoding="utf-8")
 
 
 def _theme() -> Base:

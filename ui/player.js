@@ -1,24 +1,30 @@
-// Plays the stream in a <video> over WHEP, and reconnects when the connection is lost.
+// Plays the stream over WebRTC. Where no UDP passes it plays the same packets over a WebSocket until WebRTC works.
+// Reconnects when the connection is lost.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
 window.pp1.Player = class {
-  static GATHER_MS = 1000; // longest wait for ICE candidates; the server also learns our address from connectivity checks
   static SILENT_MS = 4000; // the server repeats a paused frame twice a second, so silence means a dead connection
   static CONNECT_MS = 10000; // longest wait for the first frame
+  static FALLBACK_MS = 2500; // longest wait for WebRTC before the WebSocket is opened as well
+  static RETURN_MS = [5000, 15000, 60000]; // between attempts with WebRTC while the WebSocket plays
+  static TRIAL_MS = 5000; // how long each of them lasts
   static FULL_MS = 2000; // between attempts while all viewer places are taken
-  static RETRY_MS = [300, 600, 1200, 2500, 4000];
+  static RETRY_MS = [300, 600, 1200, 2000];
 
-  // onChange(state, text): state is connecting, live, full (no place is free) or lost; text is the reason, or empty.
+  // onChange(state, text, transport): state is connecting, live, full (no place is free) or lost; text is the reason, or
+  // empty; transport is webrtc or websocket.
   constructor(onChange) {
     this.onChange = onChange;
     this.video = null;
-    this.stream = null;
     this.failures = 0;
+    this.trials = 0;
     this.reason = "";
     this.full = false;
     this.closed = false;
+    this.udpBlocked = false;
+    this.timers = {};
     window.addEventListener("pagehide", () => this.close());
     window.addEventListener("pageshow", (event) => event.persisted && this.reopen());
     window.addEventListener("online", () => this.lost("The network is back"));
@@ -27,102 +33,150 @@ window.pp1.Player = class {
   // The connection may be opened before the page has its <video>.
   attach(video) {
     this.video = video;
+    this.canvas = window.pp1.make("canvas", { hidden: true, "aria-label": "The stream", role: "img" });
+    video.after(this.canvas);
     video.addEventListener("resize", () => this.setBlur());
     new ResizeObserver(() => this.setBlur()).observe(video);
-    this.play();
+    if (this.webrtc?.connected) this.play();
+    if (this.socketWanted) this.openSocket();
   }
 
-  async open() {
+  // What shows the newest frame, and its size.
+  get picture() {
+    const { video, canvas } = this;
+    if (canvas && !canvas.hidden) return { element: canvas, width: canvas.width, height: canvas.height };
+    return { element: video, width: video?.videoWidth ?? 0, height: video?.videoHeight ?? 0 };
+  }
+
+  open() {
     if (!this.full) this.onChange("connecting", this.failures > 1 ? this.reason : ""); // a single failure is not reported
-    const attempt = (this.attempt = Symbol("attempt"));
-    try {
-      await this.connect(attempt);
-    } catch (error) {
-      if (attempt === this.attempt) this.lost(error.message, error.full);
-    }
-  }
-
-  async connect(attempt) {
-    const peer = (this.peer = new RTCPeerConnection({ iceServers: [] }));
-    const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-    peer.ontrack = (event) => {
-      this.stream = event.streams[0] || new MediaStream([event.track]);
-      this.play();
-    };
-    peer.onconnectionstatechange = () => {
-      if (peer === this.peer && ["failed", "closed"].includes(peer.connectionState)) this.lost("The connection broke");
-    };
-    await peer.setLocalDescription();
-    await this.waitForCandidates(peer);
-    this.addresses = peer.localDescription.sdp.includes("a=candidate:");
-    if (attempt !== this.attempt) return;
-    const response = await fetch(window.pp1.url("/whep"), {
-      signal: AbortSignal.timeout(this.constructor.CONNECT_MS), // retry if the server does not respond
-      method: "POST",
-      headers: { "Content-Type": "application/sdp" },
-      body: peer.localDescription.sdp,
+    this.expectFrame(this.constructor.CONNECT_MS);
+    this.watch = setInterval(() => this.checkSilence(), 500);
+    this.openWebRtc();
+    this.later("fallback", this.udpBlocked ? 0 : this.constructor.FALLBACK_MS, () => {
+      if (!this.webrtc?.connected) this.openSocket();
     });
-    if (response.status !== 201) {
-      throw Object.assign(new Error(await window.pp1.reason(response)), { full: response.status === 503 });
-    }
-    const location = new URL(response.headers.get("Location"), response.url).href;
-    if (attempt !== this.attempt) return this.leave(location);
-    this.full = false;
-    this.location = location;
-    const sdp = await response.text();
-    if (attempt !== this.attempt) return;
-    await peer.setRemoteDescription({ type: "answer", sdp });
   }
 
-  // End a session on the server.
-  leave(location) {
-    fetch(location, { method: "DELETE", keepalive: true }).catch(() => {}); // the server also notices a viewer that is gone
-  }
+  // ---- WebRTC ----
 
-  waitForCandidates(peer) {
-    if (peer.iceGatheringState === "complete") return Promise.resolve();
-    return new Promise((done) => {
-      peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && done());
-      setTimeout(done, this.constructor.GATHER_MS);
-    });
+  openWebRtc() {
+    const webrtc = new window.pp1.WebRtc(
+      () => this.video && this.play(),
+      (text, facts) => webrtc === this.webrtc && this.webRtcLost(text, facts),
+    );
+    this.webrtc = webrtc;
+    webrtc.open();
   }
 
   play() {
-    const { video, peer } = this;
-    if (!video || !peer || !this.stream || video.srcObject === this.stream) return;
-    video.srcObject = this.stream;
+    const { video, webrtc } = this;
+    if (this.socket && this.canvas.hidden) this.closeSocket(); // it uses the same element
+    video.srcObject = webrtc.stream;
     video.play().catch(() => {}); // where autoplay is blocked, the first click starts it
-    this.frameArrived(this.constructor.CONNECT_MS - this.constructor.SILENT_MS);
     const frame = () => {
-      if (peer !== this.peer) return;
-      this.failures = 0;
-      this.frameArrived();
-      this.onChange("live", "");
+      if (webrtc !== this.webrtc) return;
+      this.closeSocket();
+      this.udpBlocked = false;
+      this.trials = 0;
+      this.live("webrtc");
       video.requestVideoFrameCallback(frame);
     };
     video.requestVideoFrameCallback(frame);
   }
 
+  webRtcLost(text, { full = false, answered = false }) {
+    this.webrtc = null;
+    if (this.socket) this.tryAgainLater();
+    else if (answered) this.openSocket();
+    else this.lost(text, full);
+  }
+
+  // While the WebSocket plays.
+  tryAgainLater() {
+    const pauses = this.constructor.RETURN_MS;
+    const pause = pauses[Math.min(this.trials, pauses.length - 1)];
+    this.trials += 1;
+    this.later("trial", pause, () => {
+      if (this.socket) this.openWebRtc();
+      this.later("trialEnd", this.constructor.TRIAL_MS, () => this.endTrial());
+    });
+  }
+
+  endTrial() {
+    if (!this.socket || !this.webrtc || this.webrtc.connected) return;
+    this.webrtc.close();
+    this.webRtcLost("", {});
+  }
+
+  // ---- WebSocket ----
+
+  openSocket() {
+    this.socketWanted = !this.video;
+    if (this.socket || !this.video || this.closed) return;
+    const socket = new window.pp1.Socket(
+      this.video,
+      this.canvas,
+      () => socket === this.socket && this.live("websocket"),
+      (text, full) => socket === this.socket && this.socketLost(text, full),
+    );
+    this.socket = socket;
+    this.udpBlocked = true;
+    this.expectFrame(this.constructor.CONNECT_MS);
+    socket.open();
+    if (this.webrtc) this.later("trialEnd", this.constructor.TRIAL_MS, () => this.endTrial());
+    else this.tryAgainLater();
+  }
+
+  socketLost(text, full) {
+    if (!full || !this.webrtc) return this.lost(text, full);
+    this.webrtc.close(); // it may have the place
+    this.webrtc = this.socket = null;
+    this.later("again", this.constructor.RETRY_MS[0], () => this.openSocket());
+  }
+
+  closeSocket() {
+    clearTimeout(this.timers.trial);
+    clearTimeout(this.timers.trialEnd);
+    const { socket } = this;
+    this.socket = null;
+    this.socketWanted = false;
+    socket?.close();
+    if (this.canvas) this.canvas.hidden = true;
+  }
+
+  // ---- both ----
+
+  live(transport) {
+    this.failures = 0;
+    this.full = false;
+    this.expectFrame(this.constructor.SILENT_MS);
+    this.setBlur();
+    this.onChange("live", "", transport);
+  }
+
   // A small frame that is shown large gets a blur of a third of its pixel size.
   setBlur() {
-    const scale = this.video.videoWidth ? this.video.clientWidth / this.video.videoWidth : 1;
-    this.video.style.setProperty("--soft", `${scale > 2 ? (scale * 0.33).toFixed(2) : 0}px`);
+    const { width } = this.picture;
+    const scale = width ? this.video.clientWidth / width : 1;
+    const soft = `${scale > 2 ? (scale * 0.33).toFixed(2) : 0}px`;
+    if (soft === this.soft) return;
+    this.soft = soft;
+    this.video.parentElement.style.setProperty("--soft", soft);
   }
 
-  frameArrived(grace = 0) {
-    this.lastFrameAt = performance.now() + grace;
-    if (this.watch) return;
-    this.watch = setInterval(() => {
-      const hidden = document.visibilityState === "hidden"; // no frame is drawn then
-      if (!hidden && performance.now() - this.lastFrameAt > this.constructor.SILENT_MS) this.lost(this.silenceReason());
-      if (hidden) this.lastFrameAt = performance.now();
-    }, 500);
+  expectFrame(withinMs) {
+    this.frameDue = performance.now() + withinMs;
   }
 
-  silenceReason() {
-    if (this.addresses) return "No frames arrive";
-    return "This browser has no network address to receive video at. It plays once there is any network.";
+  checkSilence() {
+    if (document.visibilityState === "hidden") this.expectFrame(this.constructor.SILENT_MS); // no frame is drawn then
+    else if (performance.now() > this.frameDue) this.lost(this.webrtc?.silenceReason ?? "No frames arrive");
+  }
+
+  later(name, ms, action) {
+    clearTimeout(this.timers[name]);
+    this.timers[name] = setTimeout(action, ms);
   }
 
   lost(text, full = false) {
@@ -134,25 +188,22 @@ window.pp1.Player = class {
     this.reason = text;
     this.full = full;
     this.onChange(full ? "full" : "lost", text);
-    clearTimeout(this.retry);
-    this.retry = setTimeout(() => this.open(), delay);
+    this.later("retry", delay, () => this.open());
   }
 
+  // The last frame stays.
   drop() {
     clearInterval(this.watch);
-    this.watch = null;
-    this.attempt = null;
-    const peer = this.peer;
-    this.peer = null;
-    this.stream = null;
-    if (peer) peer.close();
-    if (this.location) this.leave(this.location);
-    this.location = null;
+    Object.values(this.timers).forEach(clearTimeout);
+    const { webrtc, socket } = this;
+    this.webrtc = this.socket = null;
+    this.socketWanted = false;
+    webrtc?.close();
+    socket?.close();
   }
 
   close() {
     this.closed = true;
-    clearTimeout(this.retry);
     this.drop();
   }
 

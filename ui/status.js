@@ -23,12 +23,15 @@ window.pp1.statusOf = (page) => {
   if (player === "full") return ["full", "Full", `${playerText}. Trying again every few seconds.`];
   if (player === "lost") return ["lost", "Reconnecting", playerText || "Trying again."];
   if (player === "connecting") return ["connecting", "Connecting", playerText || "Connecting to the stream"];
-  return window.pp1.stallReason(page) ?? ["live", "Live", ""];
+  return window.pp1.stallReason(page) ?? ["live", page.transport === "websocket" ? "Live · TCP" : "Live", ""];
 };
+
+window.pp1.TCP_TITLE = "The video comes over the page's own connection, because nothing passes by UDP; WebRTC is tried again";
 
 window.pp1.drawStatus = ([kind, word, veil]) => {
   const { find, write } = window.pp1;
   find("#pp1-status").dataset.state = kind;
+  find("#pp1-status").title = word.endsWith("TCP") ? window.pp1.TCP_TITLE : "";
   write("#pp1-status span", word);
   find("#pp1-veil").dataset.kind = kind;
   if (veil) write("#pp1-veil span", veil);

@@ -31,7 +31,7 @@ def _now() -> list[Panel]:
         figure("of the target", "Red: viewers see repeated frames.", on_target, "percentunit", bad_below=0.95),
         figure("ready", "The answer of /readyz.", of(pp1.READY), bad_below=1),
         figure("ranks up", "Red while any rank is down.", f"avg({of(pp1.RANK_UP)})", "percentunit", 1),
-        figure("viewers", "Connected now.", of(pp1.VIEWERS)),
+        figure("viewers", "Connected now.", f"sum({of(pp1.VIEWERS)})"),
         figure("overlap score", "0 to 1; 1: the shorter of rank 0's work and the mesh's costs no time.", of(pp1.SCORE)),
     ]
 
@@ -105,7 +105,8 @@ def _health() -> list[Panel]:
               Query(rate(pp1.DROPPED, by="reason"), "{{reason}}"), span=8),
         chart("New epochs", "Hard cuts by their cause.", "none",
               Query(increase(pp1.EPOCHS, "reason"), "{{reason}}"), span=8),
-        chart("Viewers", "Connected over WebRTC.", "none", Query(of(pp1.VIEWERS), "viewers"), span=8),
+        chart("Viewers", "Connected, by the way that the video takes.", "none",
+              Query(of(pp1.VIEWERS), "{{transport}}"), span=8),
         chart("Ranks", "1 while a rank is alive.", "none", Query(of(pp1.RANK_UP), "rank {{rank}}"), span=8),
         chart("Restarts of the mesh, and states",
               "Restarts and duplicate results in the window; 1 for the current state, and while paused.", "none",

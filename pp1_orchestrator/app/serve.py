@@ -18,6 +18,7 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
@@ -26,12 +27,13 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
 from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
-from pp1_orchestrator.ui import mount_panel
+from pp1_orchestrator.ui import mount_panel, watch_page
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
@@ -72,7 +74,13 @@ class Web:
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
         self._server_settings = ServerSettings(
-            serving.host, serving.port, serving.token, serving.view_token, serving.root_path
+            serving.host,
+            serving.port,
+            serving.token,
+            serving.view_token,
+            serving.root_path,
+            serving.frame_ancestors,
+            tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
@@ -95,8 +103,11 @@ class Web:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
         policy = CandidatePolicy(self._address)
-        peers = WhepPeers(self._broadcaster, self._video.codec, self._limits, policy, metrics)
-        app = create_app(session, peers, self._clips, events, metrics.registry, settings, mount_panel, metrics.limited)
+        video, limits = self._video, self._limits
+        peers = WhepPeers(self._broadcaster, video.codec, limits, policy, metrics, others=lambda: sockets.addresses)
+        sockets = SocketViewers(self._broadcaster, video, limits, metrics, lambda: peers.addresses)
+        parts = session, peers, self._clips, events, metrics.registry, settings
+        app = create_app(*parts, mount_panel, metrics.limited, sockets, watch_page())
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played
@@ -106,7 +117,7 @@ class Web:
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 
-        server = HttpServer(app, settings.limits, started)
+        server = HttpServer(app, settings.limits, started, settings.tls)
 
         def stop_with_stream() -> None:
             session.done.wait()

@@ -222,6 +222,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=1, le=65535)]
     token: str | None
     view_token: str | None
+    frame_ancestors: tuple[str, ...]
     root_path: str | None
     tls_cert: str | None
     tls_key: str | None

@@ -15,10 +15,12 @@ from pp1_orchestrator.media.media_settings import CLOCK_RATE, TIME_BASE, Codec, 
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """A codec that browsers and aiortc support: its MIME type, FFmpeg's encoder and that encoder's options."""
+    """A codec that browsers and aiortc support: its MIME type, FFmpeg's encoder, WebCodecs' name, and
+    the encoder's options."""
 
     mime: str
     encoder: str
+    webcodecs: str
     options: Mapping[str, str]
     profile: str | None = None
 
@@ -29,8 +31,8 @@ VP8_OPTIONS = {
 }  # fmt: skip
 H264_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "forced-idr": "1", "level": "31"}
 CODECS: Mapping[Codec, CodecSpec] = {
-    "vp8": CodecSpec("video/VP8", "libvpx", VP8_OPTIONS),
-    "h264": CodecSpec("video/H264", "libx264", H264_OPTIONS, profile="Baseline"),
+    "vp8": CodecSpec("video/VP8", "libvpx", "vp8", VP8_OPTIONS),
+    "h264": CodecSpec("video/H264", "libx264", "avc1.42001f", H264_OPTIONS, profile="Baseline"),
 }
 
 

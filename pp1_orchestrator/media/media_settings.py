@@ -44,6 +44,8 @@ class PeerLimits:
     candidates: int = 32
     packets_queued: int = 32
     """A viewer that is further behind skips to the next keyframe."""
+    packets_unreported: int = 16
+    """Over TCP: more are not sent before the viewer has reported that it showed the first of them."""
     connect_s: float = 10.0
     yield_s: float = 2.0
     """A viewer that has not connected within this time gives its place to the next offer, if there is no other."""

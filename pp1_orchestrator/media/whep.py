@@ -8,6 +8,7 @@ import contextlib
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from pp1_orchestrator.errors import RequestError, named_line
@@ -30,10 +31,17 @@ class WhepPeers:
     """Viewers by id. Call `start` first and `close_all` last."""
 
     def __init__(
-        self, broadcaster: Broadcaster, codec: Codec, limits: PeerLimits, policy: CandidatePolicy, metrics: Metrics
+        self,
+        broadcaster: Broadcaster,
+        codec: Codec,
+        limits: PeerLimits,
+        policy: CandidatePolicy,
+        metrics: Metrics,
+        others: Callable[[], list[str]] = list,
     ) -> None:
+        """others: the addresses of the viewers that come another way, and share the limits."""
         self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
-        self._limits, self._policy, self._metrics = limits, policy, metrics
+        self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
         self._pending: list[str] = []
@@ -50,6 +58,11 @@ class WhepPeers:
     def count(self) -> int:
         """Viewers that got an answer and have not been removed."""
         return len(self._viewers)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of all viewers and of the offers that are being answered, one for each place that is taken."""
+        return [*self._pending, *(address for _, address in self._viewers.values())]
 
     def start(self) -> None:
         """Begin to look for viewers that are gone. Needs a running event loop."""
@@ -121,7 +134,7 @@ class WhepPeers:
         if self._closed:
             raise RequestError(CLOSED, status=503)
         limits, connecting = self._limits, self._connecting()
-        taken = [*before, *self._pending, *(holder for _, holder in self._viewers.values())]
+        taken = [*before, *self.addresses, *self._others()]
         if not is_loopback_host(address) and taken.count(address) >= limits.viewers_per_address:
             own = [viewer_id for viewer_id in connecting if self._viewers[viewer_id][1] == address]
             line = f"all {limits.viewers_per_address} viewer places of one address are taken"

@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
@@ -28,7 +29,9 @@ from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
 from pp1_orchestrator.server.routes.health_routes import metrics_routes, probe_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
+from pp1_orchestrator.server.routes.share_routes import share_routes
 from pp1_orchestrator.server.routes.sign_in_routes import sign_in_routes
+from pp1_orchestrator.server.routes.socket_routes import socket_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
@@ -52,11 +55,14 @@ def create_app(
     settings: ServerSettings,
     mount_panel: MountPanel | None = None,
     on_limited: Callable[[Limited], None] = lambda _: None,
+    sockets: SocketViewers | None = None,
+    watch_page: str = "",
 ) -> FastAPI:
     """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
-    called for each request that a rate limit refuses.
+    called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
+    watch_page: the page with the picture alone.
     """
     streams = EventStreams(events, settings.limits)
 
@@ -65,13 +71,18 @@ def create_app(
 
     lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
     changes = may_change(lease)
+
+    def viewer_count() -> int:
+        return peers.count + (sockets.count if sockets is not None else 0)
+
     routers = (
         whep_routes(peers),
-        stream_routes(stream, peers, clips, lease, changes),
+        stream_routes(stream, viewer_count, clips, lease, changes),
         timeline_routes(stream, changes),
         clip_routes(clips, changes),
         lease_routes(lease, settings.limits),
         event_routes(streams),
+        share_routes(settings, watch_page),
         metrics_routes(registry),
     )
     tokens = Tokens(settings)
@@ -80,6 +91,8 @@ def create_app(
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
         streams.close_all()
+        if sockets is not None:
+            sockets.close_all()
         await peers.close_all()
 
     lifespan = functools.partial(_lifespan, peers, drain)
@@ -89,7 +102,9 @@ def create_app(
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     files: set[str] = set()
-    routes = [route for router in (*routers, *(router for router, _ in open_routers)) for route in router.routes]
+    unlisted = [] if sockets is None else [socket_routes(sockets)]  # OpenAPI has no WebSockets
+    listed = (*routers, *unlisted, *(router for router, _ in open_routers))
+    routes = [route for router in listed for route in router.routes]
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings, tokens=tokens)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
@@ -100,6 +115,8 @@ def create_app(
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
+    for router in unlisted:
+        app.include_router(router)
     for router, responses in open_routers:
         app.include_router(router, responses=responses)
     if mount_panel is not None:

@@ -1,8 +1,8 @@
 """Access rules, the same for all routes and checked before routing.
 
-Four checks in this order: Host (against DNS rebinding), the token, what the token permits, and for requests that change
-something Origin (against forgery by other pages). A client that has sent too many wrong tokens gets 429 even for a
-right one.
+Four checks in this order: Host (against DNS rebinding), the token, what the token permits, and for WebSockets and for
+requests that change something Origin (against forgery by other pages). A client that has sent too many wrong tokens
+gets 429 even for a right one.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +19,7 @@ from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.sign_in import ASK, PAGES, SIGN_IN, TOKEN, lead_to, sign_in_page, wants_page, without_token
 from pp1_orchestrator.server.tokens import COOKIE, Tokens
 
+MAY_CHANGE = "may_change"
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 OPEN_PATHS = HEALTH_PATHS | {SIGN_IN}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -31,10 +32,11 @@ HARDENING: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
+        "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors "
     ),
 }
-"""Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin."""
+"""Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin. Who may show a
+page in a frame is a setting."""
 
 
 class AccessGuard:
@@ -42,6 +44,9 @@ class AccessGuard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens) -> None:
         self._app = app
+        ancestors = " ".join(("'self'", *settings.frame_ancestors)) if settings.frame_ancestors else "'none'"
+        policy = HARDENING["Content-Security-Policy"] + ancestors
+        self._hardening = {**HARDENING, "Content-Security-Policy": policy}
         named = settings.loopback and not settings.token  # a page that rebinds a name of its own has no token for it
         self._hosts = LOOPBACK_NAMES | {settings.host} if named else None
         self._tokens = tokens
@@ -49,13 +54,11 @@ class AccessGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        if scope["type"] != "http":
-            raise RuntimeError(f"a {scope['type']} connection is not served here")
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = MutableHeaders(scope=message)
-                for name, value in HARDENING.items():
+                for name, value in self._hardening.items():
                     own.setdefault(name, value)
             await send(message)
 
@@ -74,7 +77,7 @@ class AccessGuard:
         if scope["path"] not in OPEN_PATHS and (answer := self._authenticate(scope, headers)) is not None:
             return answer
         origin = headers.get("origin")
-        if scope["method"] not in SAFE_METHODS and origin is not None and _parts(origin).netloc != host:
+        if not _is_safe(scope) and origin is not None and _parts(origin).netloc != host:
             own, given = host[:MAX_ECHO_CHARS], origin[:MAX_ECHO_CHARS]
             line = f"Origin {given!r} may not change anything here; only pages of {own} may"
             return error_reply(line, 403)
@@ -92,7 +95,8 @@ class AccessGuard:
         if offered and (taken := self._take_from_address(scope, offered, may_change)) is not None:
             return taken
         if may_change is not None:
-            may = may_change or scope["method"] in SAFE_METHODS or WATCHING.fullmatch(scope["path"]) is not None
+            scope.setdefault("state", {})[MAY_CHANGE] = may_change
+            may = may_change or _method(scope) in SAFE_METHODS or WATCHING.fullmatch(scope["path"]) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
         if is_guess:
             self._tokens.count_wrong(scope)
@@ -103,10 +107,25 @@ class AccessGuard:
     def _take_from_address(self, scope: Scope, token: str, may_change: bool | None) -> Response | None:
         """Lead a page's request to its address without the token, with a cookie if that permits more than before."""
         permitted = self._tokens.permits(token)
-        if scope["method"] != "GET" or scope["path"] not in PAGES or permitted is None:
+        if _method(scope) != "GET" or scope["path"] not in PAGES or permitted is None:
             return None
         leading = lead_to(scope, without_token(scope))
         return leading if may_change or may_change is permitted else self._tokens.sign_in(leading, token, scope)
+
+
+def may_change(request: Request) -> bool:
+    """Whether the token of a request that was let in permits changes; without tokens everybody may."""
+    return getattr(request.state, MAY_CHANGE, True)
+
+
+def _method(scope: Scope) -> str:
+    """A request's method. A WebSocket begins with a GET."""
+    return scope.get("method", "GET")
+
+
+def _is_safe(scope: Scope) -> bool:
+    """Whether the browser keeps the answer from pages of other origins. It lets them open WebSockets and read those."""
+    return scope["type"] == "http" and scope["method"] in SAFE_METHODS
 
 
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ from pp1_orchestrator.server.auth import HEALTH_PATHS
 from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.server_settings import Limits
+from pp1_orchestrator.server.websocket import WebSocketConnection
 
 log = logging.getLogger(__name__)
 CLOSE = {"Connection": "close"}
@@ -87,6 +88,7 @@ class HttpConnection(H11Protocol):
         self._connections = connections
         self._since_s = self.loop.time()
         """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
+        self._upgraded: WebSocketConnection | None = None
         self._blocked: tuple[float, int] | None = None
         """Since when the client has not taken its answer, and how many bytes of it were left then."""
 
@@ -94,6 +96,7 @@ class HttpConnection(H11Protocol):
         super().connection_made(transport)
         if not self._connections.add(self, client_of({"client": self.client})):
             self.app = only_health(self.app)
+            self.ws_protocol_class = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
@@ -104,6 +107,13 @@ class HttpConnection(H11Protocol):
         super().data_received(data)
         if was_idle and not self._is_idle:
             self._since_s = self.loop.time()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The place on the server is kept until the WebSocket ends."""
+        super().handle_websocket_upgrade(event)
+        upgraded = self.transport.get_protocol()
+        assert isinstance(upgraded, WebSocketConnection)
+        self._upgraded, upgraded.on_lost = upgraded, lambda: self._connections.remove(self)
 
     def on_response_complete(self) -> None:
         self._since_s = self.loop.time()
@@ -119,6 +129,8 @@ class HttpConnection(H11Protocol):
 
     def waits_since(self) -> tuple[bool, float] | None:
         """Whether there is a request, and since when its client has been waited for. None if it is not waited for."""
+        if self._upgraded is not None:
+            return None  # a viewer has limits of its own
         if self._is_idle:
             return False, self._since_s
         if self.flow.write_paused or self.conn.their_state is h11.SEND_BODY:
@@ -134,13 +146,20 @@ class HttpConnection(H11Protocol):
 
     def end_if_late(self) -> None:
         limits, now_s = self._connections.limits, self.loop.time()
-        if self.flow.write_paused or self.transport.is_closing():
+        if self._is_slow or self.transport.is_closing():
             self._blocked = self._blocked or (now_s, self.transport.get_write_buffer_size())
             since_s, left_bytes = self._blocked
             if now_s - since_s > limits.answer_s + left_bytes / limits.answer_bytes_s:
                 self.transport.abort()
+        elif self._upgraded is not None:
+            self._blocked = None
         elif self._is_idle and now_s - self._since_s > limits.header_s:
             self.transport.close()
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether the client does not take what has been written for it."""
+        return self.flow.write_paused if self._upgraded is None else self._upgraded.is_slow
 
     @property
     def _is_idle(self) -> bool:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pp1_orchestrator.server.connections import Connections, HttpConnection
 from pp1_orchestrator.server.listener import Listener, places
 from pp1_orchestrator.server.server_settings import Limits
+from pp1_orchestrator.server.websocket import MESSAGE_BYTES, WebSocketConnection
 
 LATE_TICKS = 5
 """uvicorn ticks every 0.1 s."""
@@ -29,7 +30,10 @@ class HttpServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                ws="none",
+                ws=WebSocketConnection,
+                ws_max_size=MESSAGE_BYTES,
+                ws_per_message_deflate=False,
+                ws_ping_interval=None,  # the viewers' reports tell more than an answered ping
                 proxy_headers=False,  # the application does it, for the proxies that it believes
                 forwarded_allow_ips=[],  # these two are not taken from the environment
                 workers=1,

@@ -4,6 +4,7 @@ asyncio's own server accepts as many as its backlog has. When no descriptor is l
 """
 
 import asyncio
+import functools
 import logging
 import resource
 import socket
@@ -89,7 +90,12 @@ class Listener:
                 next(iter(self._tasks)).cancel()
             task = self._loop.create_task(self._connect(accepted))
             self._tasks[task] = None
-            task.add_done_callback(self._tasks.pop)
+            task.add_done_callback(functools.partial(self._made, accepted))
+
+    def _made(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
+        del self._tasks[task]
+        if task.cancelled():  # perhaps before it began
+            accepted.close()
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence, Set
 
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ class PathAllowlist:
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], files: Set[str]) -> None:
         self._files = files
         self._app, self._routes = app, [route for route in routes if isinstance(route, APIRoute)]
+        self._sockets = [route for route in routes if isinstance(route, APIWebSocketRoute)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
@@ -31,6 +32,8 @@ class PathAllowlist:
             elif method not in allowed:
                 choices = ", ".join(sorted(allowed))
                 app = error_reply(f"{method} is not possible at {shown}; allowed: {choices}", 405, {"Allow": choices})
+        if scope["type"] == "websocket" and not any(s.path_regex.fullmatch(scope["path"]) for s in self._sockets):
+            app = error_reply(f"there is no WebSocket at {scope['path'][:MAX_ECHO_CHARS]}", 404)
         await app(scope, receive, send)
 
     def _methods(self, path: str) -> set[str]:

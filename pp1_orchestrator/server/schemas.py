@@ -237,6 +237,14 @@ class Phases(Schema):
     decode: float
 
 
+class Share(Schema):
+    """A link for viewers. qr: the same as the address of an image. note: who can use it."""
+
+    link: str
+    qr: str
+    note: str
+
+
 class Figures(Schema):
     """Figures over the newest chunks. Each is left out until it is known."""
 
@@ -261,7 +269,7 @@ class StreamState(Schema):
 
     chunk: the newest generated one, -1 before the first; later ones may be planned already. failed: why the stream has
     ended. clip: the newest one. state: starting, ready, restarting, draining, failed or stopped. truncated: the end of
-    `prompt` has no effect.
+    `prompt` has no effect. may_change: false for a token that only permits watching.
     """
 
     config: dict[str, Any]
@@ -277,4 +285,5 @@ class StreamState(Schema):
     viewers: int
     clip: Clip | None
     lease: LeaseState
+    may_change: bool
     truncated: bool = False

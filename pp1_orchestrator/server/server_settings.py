@@ -1,5 +1,6 @@
 """Settings of the server: address, tokens and limits."""
 
+import re
 import ssl
 from dataclasses import dataclass, field
 
@@ -7,6 +8,8 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
+ORIGIN = re.compile(r"https?://(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+"""Of a web page, as Content-Security-Policy writes it."""
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Binds to all addresses, and one of these."""
 
@@ -58,10 +61,10 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """token: permits everything; view_token: only reading and watching. root_path: where a proxy serves the page.
-    tls: None for plain HTTP.
+    frame_ancestors: origins whose pages may show ours in a frame. tls: None for plain HTTP.
 
-    Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, and a root_path that
-    can't be one.
+    Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, a root_path that
+    can't be one, and what is no origin.
     """
 
     host: str = "127.0.0.1"
@@ -69,6 +72,7 @@ class ServerSettings:
     token: str | None = None
     view_token: str | None = None
     root_path: str | None = None
+    frame_ancestors: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -78,6 +82,12 @@ class ServerSettings:
                 f"serving.root_path={self.root_path}: expected a path such as /pp1, without a slash at its end, whose "
                 f"first part is none of {', '.join(sorted(OWN_NAMES))}"
             )
+        for origin in self.frame_ancestors:
+            if not ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"serving.frame_ancestors: {origin!r} is not an origin; expected one such as https://example.org, "
+                    "http://localhost:8000 or, for all names below one, https://*.example.org, without a path"
+                )
         if self.view_token and (not self.token or self.view_token == self.token):
             raise ConfigError(
                 "serving.view_token: without another serving.token everybody could change the stream; set both, and "

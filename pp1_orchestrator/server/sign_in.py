@@ -34,7 +34,11 @@ ASK, WRONG = "This stream needs a token.", "This is not the token. Try again."
 
 def wants_page(scope: Scope) -> bool:
     """Whether a person in a browser waits for the answer."""
-    return scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", "")
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and "text/html" in Headers(scope=scope).get("accept", "")
+    )
 
 
 def without_token(scope: Scope) -> str:

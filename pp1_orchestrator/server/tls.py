@@ -29,9 +29,7 @@ def tls_context(tls: Tls | None, cert: str | None, key: str | None, host: str, o
     `out`. Raises ConfigError that names the key, its value and what is wrong."""
     if tls == "self_signed":
         if cert or key:
-            raise ConfigError(
-                "serving.tls=self_signed: makes a pair itself; not with serving.tls_cert or serving.tls_key"
-            )
+            raise ConfigError("serving.tls=self_signed: makes a pair; not with serving.tls_cert or serving.tls_key")
         return _load(*make_pair(host, out), "serving.tls=self_signed")
     if cert is None and key is None:
         return None

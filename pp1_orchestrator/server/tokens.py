@@ -17,7 +17,7 @@ class Tokens:
     """Known tokens and sessions. `permits` is False for what only watches, and None for what is not known."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._tokens = settings.tokens()
+        self._tokens, self._framed = settings.tokens(), bool(settings.frame_ancestors)
         self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
         self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
 
@@ -44,7 +44,9 @@ class Tokens:
     def sign_in(self, response: Response, token: str, scope: Scope) -> Response:
         """Add the cookie of a token's session, for the path below which the page is served."""
         path, secure = f"{scope.get('root_path', '')}/", scope["scheme"] == "https"
-        response.set_cookie(COOKIE, _session_of(token), path=path, httponly=True, samesite="lax", secure=secure)
+        # In a frame on a page of another origin, browsers send only the second kind of cookie.
+        samesite = "none" if self._framed and secure else "lax"
+        response.set_cookie(COOKIE, _session_of(token), path=path, httponly=True, samesite=samesite, secure=secure)
         return response
 
 

@@ -20,7 +20,7 @@ from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
 from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
-from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState
+from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState, ViewerTransport
 
 disable_created_metrics()  # they would double the series of every counter and histogram
 
@@ -52,6 +52,8 @@ class Metrics:
         self._wire = counter(catalogue.WIRE)
         self._repeated = counter(catalogue.REPEATED)
         self._viewers = gauge(catalogue.VIEWERS)
+        for transport in catalogue.VIEWER_TRANSPORTS:
+            self._viewers.labels(transport)
         self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
@@ -111,8 +113,8 @@ class Metrics:
         """Count one result that came twice or late."""
         self._repeated.inc()
 
-    def viewers(self, count: int) -> None:
-        self._viewers.set(count)
+    def viewers(self, count: int, transport: ViewerTransport = "webrtc") -> None:
+        self._viewers.labels(transport).set(count)
 
     def limited(self, limit: Limited) -> None:
         """Count one request that a limit refused."""

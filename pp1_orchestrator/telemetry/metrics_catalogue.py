@@ -6,10 +6,19 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from pp1_orchestrator.types import DropReason, EpochReason, Limited, PromptOutcome, RestartReason, StreamState
+from pp1_orchestrator.types import (
+    DropReason,
+    EpochReason,
+    Limited,
+    PromptOutcome,
+    RestartReason,
+    StreamState,
+    ViewerTransport,
+)
 
 EPOCH_REASONS: tuple[EpochReason, ...] = get_args(EpochReason)
 STREAM_STATES: tuple[StreamState, ...] = get_args(StreamState)
+VIEWER_TRANSPORTS: tuple[ViewerTransport, ...] = get_args(ViewerTransport)
 
 # Within the usual range neighbouring bounds differ by a factor of at most 1.6, which bounds the error of a quantile
 # that Prometheus interpolates. Outside it a few bounds tell "nothing" from "far too long".
@@ -97,7 +106,9 @@ WIRE = Spec(
 REPEATED = Spec(
     "pp1_results_repeated_total", "counter", "results", "Results of the mesh that came twice or late, and were dropped."
 )
-VIEWERS = Spec("pp1_viewers", "gauge", "viewers", "Connected WebRTC viewers.")
+VIEWERS = Spec(
+    "pp1_viewers", "gauge", "viewers", "Connected viewers.", {"transport": get_args(ViewerTransport)},
+)  # fmt: skip
 LIMITED = Spec(
     "pp1_requests_limited_total", "counter", "requests",
     "Requests refused with 429 or 503 because of a limit; `address`: of one address's viewers.",

@@ -63,7 +63,7 @@ class Counted(Metrics):
     def queue_depth(self, queue, depth) -> None:
         self.depths[queue] = depth
 
-    def viewers(self, count) -> None:
+    def viewers(self, count, transport="webrtc") -> None:
         self.viewer_counts.append(count)
 
     def limited(self, limit) -> None:

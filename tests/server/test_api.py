@@ -216,7 +216,7 @@ def test_metrics_are_at_exactly_their_path_as_prometheus_text(client, parts):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
-    assert families["pp1_viewers"].samples[0].value == 3
+    assert {s.labels["transport"]: s.value for s in families["pp1_viewers"].samples} == {"webrtc": 3, "websocket": 0}
 
 
 def test_health_is_about_the_process_and_readiness_about_the_chunks(client, parts):

@@ -107,7 +107,7 @@ def test_small_methods_set_what_they_say(metrics):
     metrics.result_repeated()
     assert value(metrics, "pp1_results_repeated_total") == 1
     assert value(metrics, "pp1_cache_epoch") == 3
-    assert value(metrics, "pp1_viewers") == 4
+    assert value(metrics, "pp1_viewers", transport="webrtc") == 4
     assert value(metrics, "pp1_rank_up", rank="1") == 1
     assert value(metrics, "pp1_rank_up", rank="2") == 0
     assert value(metrics, "pp1_mesh_restarts_total", reason="death") == 1

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    BrowserType,
+    Page,
+    TimeoutError,
+    ViewportSize,
+    sync_playwright,
+)
 
 Scheme = Literal["light", "dark"]
 WAIT_S = 120.0
@@ -19,7 +27,8 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 MEAN_COLOUR = """() => {
-    const video = document.querySelector("video"), canvas = document.createElement("canvas");
+    const video = document.querySelector("canvas:not([hidden])") ?? document.querySelector("video");
+    const canvas = document.createElement("canvas");
     canvas.width = canvas.height = 32;
     const context = canvas.getContext("2d");
     context.drawImage(video, 0, 0, 32, 32);
@@ -32,13 +41,19 @@ MEAN_COLOUR = """() => {
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """Skips the test if there is no Chromium."""
-    with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
-        if not os.path.exists(found):
-            pytest.skip("there is no Chromium: neither the system's (package chromium) nor playwright's")
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    with sync_playwright() as playwright, launched(playwright.chromium) as browser:
         yield browser
-        browser.close()
+
+
+@contextlib.contextmanager
+def launched(kind: BrowserType, *flags: str) -> Iterator[Browser]:
+    """A Chromium with flags beyond the usual ones. Skips the test if there is none."""
+    found = next(filter(None, map(shutil.which, NAMES)), kind.executable_path)
+    if not os.path.exists(found):
+        pytest.skip("there is no Chromium: neither the system's (package chromium) nor playwright's")
+    browser = kind.launch(executable_path=found, args=[*FLAGS, *flags])
+    yield browser
+    browser.close()
 
 
 class Visit:

@@ -6,7 +6,7 @@ from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.port import bind
 from pp1_orchestrator.server.server_settings import Limits, ServerSettings
-from pp1_orchestrator.ui import mount_panel
+from pp1_orchestrator.ui import mount_panel, watch_page
 from tests.server.conftest import Listening
 from tests.ui.browser import Visit
 from tests.ui.painted_stream import PaintedStream
@@ -26,12 +26,11 @@ class PageServer:
         self.start()
 
     def start(self, limits: PeerLimits | None = None) -> None:
-        self.peers = self.stream.make_peers(limits)
+        self.peers, self.sockets = self.stream.make_peers(limits)
         registry = self.stream.metrics.registry
         settings = ServerSettings(port=self.port, **self._options)
-        app = create_app(
-            self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
-        )
+        parts = self.stream, self.peers, self.stream.clips, self.stream.events, registry, settings, mount_panel
+        app = create_app(*parts, sockets=self.sockets, watch_page=watch_page())
         self.server = Listening(app, self.port)
 
     def stop(self) -> None:

@@ -16,6 +16,7 @@ from pp1_orchestrator.media.frames import placeholder
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.stage0.timeline import Timeline
 from pp1_orchestrator.stage0.validation import check_live_entries, label, parse_update
@@ -32,8 +33,8 @@ class PaintedStream:
 
     def __init__(self) -> None:
         self.events, self.metrics = EventBus(), Metrics()
-        video = VideoSettings(SIZE, SIZE, FPS)
-        self.broadcaster = Broadcaster(video, self.metrics)
+        self._video = VideoSettings(SIZE, SIZE, FPS)
+        self.broadcaster = Broadcaster(self._video, self.metrics)
         self._folder = tempfile.TemporaryDirectory()
         self.clips = make_clips(Path(self._folder.name), self.events, SIZE)
         self.sink = PacedSink([self.broadcaster, self.clips], FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
@@ -53,9 +54,12 @@ class PaintedStream:
         self._thread = threading.Thread(target=self._produce, daemon=True)
         self._thread.start()
 
-    def make_peers(self, limits: PeerLimits | None = None) -> WhepPeers:
-        """One server's peers."""
-        return WhepPeers(self.broadcaster, "vp8", limits or PeerLimits(), CandidatePolicy("127.0.0.1"), self.metrics)
+    def make_peers(self, limits: PeerLimits | None = None) -> tuple[WhepPeers, SocketViewers]:
+        """One server's viewers."""
+        limits, policy = limits or PeerLimits(), CandidatePolicy("127.0.0.1")
+        sockets = SocketViewers(self.broadcaster, self._video, limits, self.metrics, lambda: peers.addresses)
+        peers = WhepPeers(self.broadcaster, "vp8", limits, policy, self.metrics, lambda: sockets.addresses)
+        return peers, sockets
 
     def close(self) -> None:
         self._stop.set()

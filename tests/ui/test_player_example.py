@@ -29,7 +29,7 @@ def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
     stream = PaintedStream()
     settings = ServerSettings(token=token)
     registry = stream.metrics.registry
-    app = create_app(stream, stream.make_peers(), stream.clips, stream.events, registry, settings, mount_player)
+    app = create_app(stream, stream.make_peers()[0], stream.clips, stream.events, registry, settings, mount_player)
     server = Listening(app)
     try:
         yield stream, server.url

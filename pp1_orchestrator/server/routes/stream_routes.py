@@ -1,14 +1,15 @@
 """Routes of the running stream: its state, prompts and commands."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from pp1_orchestrator import types
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.clips import ClipRecorder
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server import schemas
+from pp1_orchestrator.server.auth import may_change as may_change_anything
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.rate_limit import limited
@@ -26,7 +27,7 @@ COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"ac
 
 
 def stream_routes(
-    stream: StreamControl, peers: WhepPeers, clips: ClipRecorder, lease: ControlLease, may_change: Any
+    stream: StreamControl, viewer_count: Callable[[], int], clips: ClipRecorder, lease: ControlLease, may_change: Any
 ) -> APIRouter:
     """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
@@ -38,9 +39,10 @@ def stream_routes(
         response_model=schemas.StreamState,
         response_model_exclude_unset=True,
     )
-    async def state() -> dict[str, Any]:
+    async def state(request: Request) -> dict[str, Any]:
         """Configuration, prompt, seed, figures and processes."""
-        return stream.state() | {"viewers": peers.count, "clip": clips.newest(), "lease": lease.state()}
+        here = {"viewers": viewer_count(), "clip": clips.newest(), "lease": lease.state()}
+        return stream.state() | here | {"may_change": may_change_anything(request)}
 
     prompts: dict[str, Any] = changes | {"responses": errors(409, 503, *BODY_ERRORS)}
 

@@ -1,0 +1,157 @@
+"""The page where no UDP passes: the same picture over its own connection, and back over WebRTC when that works."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import numpy
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext
+
+from pp1_orchestrator.media.media_settings import PeerLimits
+from tests.timing import scaled
+from tests.ui.browser import launched, new_context, open_page
+from tests.ui.page_server import BLUE, RED, PageServer, ask
+from tests.ui.painted_stream import COLOURS, SIZE
+
+NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
+NAME, TOKEN = "stream.test", "a token for the page"
+LOOKS_ELSEWHERE = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
+"""A name that is not loopback, so that the page is not secure and WebCodecs is missing."""
+HIDES_UDP = """
+    window.udp = false;
+    const strip = (sdp) => sdp.replace(/^a=candidate:.*\\r\\n/gm, ""), { fetch } = window;
+    const { setRemoteDescription } = RTCPeerConnection.prototype;
+    const hides = (path) => String(path).endsWith("/whep") && !window.udp;
+    window.fetch = (path, given) => fetch(path, hides(path) ? { ...given, body: strip(given.body) } : given);
+    RTCPeerConnection.prototype.setRemoteDescription = function (answer) {
+        return setRemoteDescription.call(this, window.udp ? answer : { ...answer, sdp: strip(answer.sdp) });
+    };"""
+"""As a network where no UDP passes until `window.udp` is set: neither side learns an address of the other."""
+BEHIND_S = "() => { const video = document.querySelector('video'); return video.buffered.end(0) - video.currentTime; }"
+OVER_TCP = "Live · TCP"
+FRAMES = """() => { let frames = 0; const show = pp1.Player.prototype.live;
+    pp1.Player.prototype.live = function (how) { window.frames = ++frames; show.call(this, how); }; }"""
+
+
+@pytest.fixture(scope="module")
+def blocked_browser(browser) -> Iterator[Browser]:
+    with launched(browser.browser_type, NO_UDP, LOOKS_ELSEWHERE) as blocked:
+        yield blocked
+
+
+@pytest.fixture
+def blocked(blocked_browser) -> Iterator[BrowserContext]:
+    with new_context(blocked_browser) as context:
+        yield context
+
+
+def test_the_picture_comes_over_tcp_and_follows_the_prompt(blocked, site):
+    started = time.monotonic()
+    page = open_page(blocked, site.url)
+    page.wait_status(OVER_TCP)
+    assert time.monotonic() - started < scaled(6)
+    assert site.sockets.count == 1
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+    ask(page, "a blue circle")
+    page.wait_colour(BLUE)
+    assert page.page.locator("#pp1-veil.clear").count() == 1
+    title = page.page.get_attribute("#pp1-status", "title")
+    assert title is not None
+    assert "UDP" in title
+    assert page.complaints == []
+
+
+def test_every_frame_is_shown(blocked, site):
+    page = open_page(blocked, site.url)
+    page.wait_status(OVER_TCP)
+    page.page.evaluate(FRAMES)
+    started = time.monotonic()
+    page.page.wait_for_function("() => window.frames >= 80")
+    assert 80 / (time.monotonic() - started) > 15.5 / scaled(1)
+
+
+def test_a_snapshot_is_the_frame_that_is_shown(blocked, site, tmp_path):
+    page = open_page(blocked, site.url)
+    page.wait_status(OVER_TCP)
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+    with page.page.expect_download() as download:
+        page.page.click("#pp1-snapshot")
+    download.value.save_as(tmp_path / "snapshot.png")
+    with Image.open(tmp_path / "snapshot.png") as picture:
+        assert picture.size == (SIZE, SIZE)
+        centre = numpy.asarray(picture.convert("RGB"))[SIZE // 2, SIZE // 2].astype(int)
+    assert abs(centre - COLOURS["red"]).max() < 30
+
+
+def test_a_restart_of_the_server_is_survived(blocked, site):
+    page = open_page(blocked, site.url)
+    page.wait_status(OVER_TCP)
+    site.stop()
+    page.wait_status("Disconnected")
+    site.stream.prompt = "a blue circle"
+    site.start()
+    started = time.monotonic()
+    page.wait_status(OVER_TCP)
+    assert time.monotonic() - started < scaled(5)
+    page.wait_colour(BLUE)
+
+
+def test_a_page_too_many_waits_for_a_free_place(blocked, site):
+    site.stop()
+    site.start(PeerLimits(viewers=1))
+    first = open_page(blocked, site.url)
+    first.wait_status(OVER_TCP)
+    second = open_page(blocked, site.url)
+    second.wait_status("Full")
+    first.page.close()
+    second.wait_status(OVER_TCP)
+    site.stop()
+    site.start()
+
+
+def test_a_page_that_is_closed_gives_its_place_back(blocked, site):
+    page = open_page(blocked, site.url)
+    page.wait_status(OVER_TCP)
+    page.page.close()
+    site.until(lambda: site.sockets.count == 0)
+
+
+def test_it_returns_to_webrtc_when_that_works(browser, site):
+    with new_context(browser) as context:
+        context.add_init_script(HIDES_UDP)
+        page = open_page(context, site.url)
+        page.page.wait_for_function("() => window.pp1?.Player")
+        page.page.evaluate("() => { pp1.Player.RETURN_MS = [200]; pp1.Player.TRIAL_MS = 1000; }")
+        page.wait_status(OVER_TCP)
+        page.page.evaluate("() => { window.udp = true; pp1.Player.TRIAL_MS = 60000; }")
+        page.wait_status("Live")
+        page.wait_playing()
+        site.until(lambda: site.sockets.count == 0)
+        ask(page, "a red circle")
+        page.wait_colour(RED)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[PageServer]:
+    with contextlib.closing(PageServer(host="192.0.2.1", token=TOKEN)) as site:
+        yield site
+
+
+def test_without_webcodecs_it_plays_through_the_video_element(blocked, elsewhere):
+    page = open_page(blocked, f"http://{NAME}:{elsewhere.port}/?token={TOKEN}")
+    assert page.page.evaluate("() => [window.isSecureContext, typeof VideoDecoder]") == [False, "undefined"]
+    page.wait_status(OVER_TCP)
+    page.wait_playing()
+    ask(page, "a red circle")
+    page.wait_colour(RED)
+    ask(page, "a blue circle")
+    page.wait_colour(BLUE)
+    assert page.page.evaluate(BEHIND_S) < 1
+    elsewhere.stop()
+    elsewhere.start()
+    page.wait_status(OVER_TCP)
+    page.wait_playing()
