@@ -86,7 +86,9 @@ def create_app(
         metrics_routes(registry),
     )
     tokens = Tokens(settings)
-    open_routers = [(probe_routes(stream), errors(403)), *([(sign_in_routes(tokens), {})] if tokens else [])]
+    open_routers = [(probe_routes(stream), errors(403))]
+    if tokens:
+        open_routers.append((sign_in_routes(tokens), {}))
 
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it

@@ -53,7 +53,9 @@ def test_a_made_key_is_for_its_owner_alone_and_the_certificate_for_every_name_of
     with serving(pair) as server, socket.create_connection(("127.0.0.1", server.port)) as plain:
         trust = ssl.create_default_context(cafile=pair / CERT)
         with trust.wrap_socket(plain, server_hostname="192.0.2.7") as secured:  # the host it was made for
-            names = {value for _, value in secured.getpeercert()["subjectAltName"]}
+            certificate = secured.getpeercert()
+            assert certificate is not None
+            names = {entry[1] for entry in certificate["subjectAltName"]}
             assert secured.version() in ("TLSv1.2", "TLSv1.3")
     assert {"192.0.2.7", "localhost", "127.0.0.1", socket.gethostname()} <= names
 
@@ -93,7 +95,7 @@ def test_what_can_not_be_used_is_one_line(pair, tmp_path):
         (("self_signed", None, None), "serving.tls=self_signed: .*/nowhere can't be written: No such file"),
     ):
         with pytest.raises(ConfigError, match=line):
-            tls_context(*settings, "127.0.0.1", tmp_path / "nowhere")
+            tls_context(*settings, "127.0.0.1", tmp_path / "nowhere")  # pyright: ignore[reportArgumentType] - as given
 
 
 def test_connections_that_never_shake_hands_keep_nobody_out(pair, monkeypatch):
