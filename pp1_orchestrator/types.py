@@ -22,9 +22,10 @@ MAX_SEED = 2**31 - 1
 
 StreamState = Literal["starting", "ready", "restarting", "draining", "failed", "stopped"]
 
-DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "cut"]
+DropReason = Literal["old_epoch", "nan", "failed", "late", "slow_viewer", "slow_recorder", "slow_media", "cut"]
 """old_epoch: made before a hard cut; nan: not finite, or after a chunk that is not; failed: the mesh could not make the
-chunk; late: the pacer was behind; slow_viewer, slow_recorder: a full queue; cut: decoded before a hard cut."""
+chunk; late: the pacer was behind; slow_viewer, slow_recorder, slow_media: a full queue of a viewer, of a clip, or of
+the media process; cut: decoded before a hard cut."""
 
 EpochReason = Literal["requested", "seed", "planned", "update", "restart", "nan", "chunk", "other"]
 """restart: a new mesh; nan: a chunk was not finite; chunk: one could not be made."""
@@ -141,6 +142,48 @@ class PromptReceipt(msgspec.Struct, frozen=True):
     id: str
     truncated: bool = False
     """The text encoder reads only the beginning of a prompt in it."""
+
+
+class ViewerMetrics(Protocol):
+    """What viewers and their encoder report, in whichever process they are."""
+
+    def viewers(self, count: int) -> None: ...
+
+    def limited(self, limit: Limited) -> None: ...
+
+    def frames_dropped(self, reason: DropReason, count: int = 1) -> None: ...
+
+    def queue_depth(self, queue: str, depth: int) -> None: ...
+
+    def encoded(self, seconds: float, size: int) -> None:
+        """One frame was converted and encoded, which took `seconds`, into packets of `size` bytes."""
+        ...
+
+
+class ViewerControl(Protocol):
+    """What the server may ask of the viewers. Belongs to one event loop."""
+
+    @property
+    def count(self) -> int:
+        """Viewers that got an answer and have not been removed."""
+        ...
+
+    def start(self) -> None:
+        """Begin to admit viewers. Needs a running event loop."""
+
+    async def offer(self, sdp: str, address: str) -> tuple[str, str]:
+        """Admit a viewer; its id and the SDP answer. Raises RequestError 400, 413, or 503 when a limit is reached.
+
+        address: the client's, for the limit on viewers per address.
+        """
+        ...
+
+    async def close(self, viewer_id: str) -> bool:
+        """Remove a viewer; False when there is none with this id."""
+        ...
+
+    async def close_all(self) -> None:
+        """Remove all viewers, for good."""
 
 
 class StreamControl(Protocol):

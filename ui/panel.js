@@ -157,6 +157,7 @@
       trends.addUpdate(update, page.state?.figures?.prompt_to_pixels_ms);
     });
     for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
+    events.on("media", ({ state }) => state === "up" && player.renew());
     listen();
     events.open();
     poll();

@@ -191,6 +191,13 @@ window.pp1.Player = class {
     this.later("retry", delay, () => this.open());
   }
 
+  // The server has dropped all viewers over WebRTC, and takes them again.
+  renew() {
+    if (this.socket && !this.webrtc?.connected) return;
+    this.failures = 0;
+    this.lost("The video restarts");
+  }
+
   // The last frame stays.
   drop() {
     clearInterval(this.watch);

@@ -115,4 +115,6 @@ def _health() -> list[Panel]:
               Query(of(pp1.PAUSED), "paused"), Query(of(pp1.STATE), "{{state}}"), span=8),
         chart("Requests refused by a limit", "Too many from one address, or no free place for a viewer.", "none",
               Query(increase(pp1.LIMITED, "limit"), "{{limit}}"), span=8),
+        chart("Media process", "1 while it can admit viewers, and its restarts in the window.", "none",
+              Query(of(pp1.MEDIA_UP), "up"), Query(increase(pp1.MEDIA_RESTARTS, "reason"), "{{reason}}"), span=8),
     ]  # fmt: skip

@@ -31,8 +31,9 @@ def _processes() -> list[Panel]:
         chart("Resident memory", "Of each rank's process. Growth over hours is a leak.", "bytes",
               Query(of(pp1.HOST_MEMORY, component='="resident"'), "rank {{rank}}"), span=8),
         chart("CPU cores in use", "Of each rank's process. Ranks of one process show the same.", "none",
-              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}"), span=8),
-        chart("Open files", "Of rank 0: its sockets, one of each client and viewer among them.", "none",
+              Query(rate(pp1.CPU, by="rank"), "rank {{rank}}"), Query(rate(pp1.MEDIA_CPU), "media process"),
+              Query(rate(pp1.ENCODE), "encoding"), span=8),
+        chart("Open files", "Of rank 0: its sockets, one of each client among them.", "none",
               Query(of(pp1.OPEN_FILES), "open"), Query(of(pp1.FILE_LIMIT), "limit"), span=8),
         chart("Version", "Of the program. Another line is another version.", "none",
               Query(of(pp1.BUILD), "{{version}}"), span=8),
@@ -45,4 +46,5 @@ def _wire() -> list[Panel]:
               Query(rate(pp1.WIRE, by="message"), "{{message}}")),
         chart("Bytes per chunk", "Envelopes are small unless they carry an embedding.", "bytes",
               Query(f"{rate(pp1.WIRE, by='message')} / on () group_left {chunks()}", "{{message}}")),
+        chart("Encoded video", "Once for all viewers; each gets it.", "Bps", Query(rate(pp1.ENCODED), "video")),
     ]  # fmt: skip

@@ -95,6 +95,12 @@ def _standstill(after: Durations) -> list[Rule]:
             after(15),
         ),
         _alert(
+            "PP1MediaDown", "pp1_media_up == 0", "critical",
+            "nobody can watch {{ $labels.instance }}",
+            "There has been no media process for 15 s. Viewers are refused.",
+            after(15),
+        ),
+        _alert(
             "PP1MeshRestarting",
             f"sum by (job, instance) (increase(pp1_mesh_restarts_total[{after(900)}])) > 2",
             "warning",

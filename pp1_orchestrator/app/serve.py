@@ -1,4 +1,4 @@
-"""run=serve: streams to viewers until stopped. Puts pacer, encoder, viewers, server and page together."""
+"""run=serve: streams to viewers until stopped. Puts pacer, media process, server and page together."""
 
 import asyncio
 import logging
@@ -11,7 +11,6 @@ from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Stage0Error
-from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
@@ -19,7 +18,7 @@ from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.socket_viewers import SocketViewers
-from pp1_orchestrator.media.whep import WhepPeers
+from pp1_orchestrator.media_process.control_messages import Start
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.process_tuning import raise_file_limit, tune_gc
 from pp1_orchestrator.processes.signals import on_signals
@@ -30,6 +29,7 @@ from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip
@@ -37,7 +37,7 @@ from pp1_orchestrator.ui import mount_panel, watch_page
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
-"""Open files of rank 0: some 60 of its own, ten for each rank and each viewer's sockets, the rest for connections."""
+"""Open files of rank 0: some 60 of its own, ten for each rank, the rest for connections."""
 
 
 def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
@@ -47,7 +47,7 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, script:
     instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
     web = Web(settings, instruments, out)
     with ExitStack() as opened:
-        opened.callback(web.sink.close)
+        opened.callback(web.close)
         stream = Stream(settings, config, registry, script, instruments, web.sink, trace_folder=trace_folder)
         opened.callback(stream.close)
         on_host = ("text_encoder",) if settings.text_encoder.device == "cpu" else ()
@@ -67,7 +67,7 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, script:
 class Web:
     """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use.
 
-    sink: shows the stream in real time and encodes it once for all viewers. out: the run's folder, which gets clips.
+    sink: shows the stream in real time, to the media process and to clips. out: the run's folder, which gets clips.
     """
 
     def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
@@ -83,9 +83,8 @@ class Web:
             tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
-        logging.getLogger("aioice").setLevel(logging.WARNING)  # INFO has a line for each candidate pair
-        self._limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
-        self._video = VideoSettings(
+        limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
+        video = VideoSettings(
             stream.height, stream.width, stream.fps, bitrate=serving.bitrate, keyframe_every_s=serving.keyframe_s
         )
         metrics.target_fps(stream.fps)
@@ -94,20 +93,27 @@ class Web:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
         clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
-        self._broadcaster = Broadcaster(self._video, metrics)
-        self._clips = ClipRecorder(out / "clips", self._video, clip_limits, metrics, on_clip)
-        consumers, idle = [self._broadcaster, self._clips], placeholder(stream.height, stream.width)
+        start = Start(video, limits, CandidatePolicy(self._address))
+        rules = MediaRules(settings.deadlines.message, settings.deadlines.media, settings.supervision.media_restarts)
+        self._media = MediaSupervisor(start, rules, metrics, instruments.events)
+        broadcaster = self._media.broadcaster
+        self._sockets = SocketViewers(broadcaster, video, limits, metrics, lambda: self._media.addresses)
+        self._media.share_places(lambda: self._sockets.addresses)
+        self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
+        consumers, idle = [broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
+
+        self._media.prepare()  # it is ready before the models are
+
+    def close(self) -> None:
+        self._media.discard_spare()
+        self.sink.close()
 
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
-        policy = CandidatePolicy(self._address)
-        video, limits = self._video, self._limits
-        peers = WhepPeers(self._broadcaster, video.codec, limits, policy, metrics, others=lambda: sockets.addresses)
-        sockets = SocketViewers(self._broadcaster, video, limits, metrics, lambda: peers.addresses)
-        parts = session, peers, self._clips, events, metrics.registry, settings
-        app = create_app(*parts, mount_panel, metrics.limited, sockets, watch_page())
+        parts = session, self._media, self._clips, events, metrics.registry, settings
+        app = create_app(*parts, mount_panel, metrics.limited, self._sockets, watch_page())
 
         opened = ExitStack()
         opened.callback(self._clips.close)  # a clip without its index can't be played

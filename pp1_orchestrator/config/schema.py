@@ -244,17 +244,19 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     answer: Seconds
     decode: Seconds
     loop: Seconds
+    media: Seconds
     heartbeat: Seconds
     chunk: Seconds
     stop: Seconds
 
 
 class SupervisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a failed mesh is restarted; see conf/config.yaml."""
+    """How often a failed mesh or media process is restarted; see conf/config.yaml."""
 
     restarts: Restarts
     window_s: Seconds
     pauses_s: Annotated[tuple[Delay, ...], Meta(min_length=1)]
+    media_restarts: Restarts
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

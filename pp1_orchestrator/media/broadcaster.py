@@ -5,13 +5,14 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
 from pp1_orchestrator.media.encoder import LiveEncoder
 from pp1_orchestrator.media.frames import Frame, Packet, to_yuv420p
 from pp1_orchestrator.media.media_settings import VideoSettings
-from pp1_orchestrator.telemetry.metrics import Metrics
+from pp1_orchestrator.types import ViewerMetrics
 
 
 class PacketQueue:
@@ -61,10 +62,15 @@ class PacketQueue:
 
 
 class Broadcaster:
-    """A FrameConsumer for any number of viewers. Without a viewer nothing is converted or encoded."""
+    """A FrameConsumer for any number of viewers. Without a viewer nothing is converted or encoded.
 
-    def __init__(self, settings: VideoSettings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+    on_watched: called on the event loop when the first viewer comes and when the last one has gone.
+    """
+
+    def __init__(
+        self, settings: VideoSettings, metrics: ViewerMetrics, on_watched: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        self._settings, self._metrics, self._on_watched = settings, metrics, on_watched
         self._encoder = LiveEncoder(settings)
         self._queues: set[PacketQueue] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,8 +86,9 @@ class Broadcaster:
         loop = self._loop
         if loop is None or not self._queues:
             return
-        keyframe = self._keyframe_due(at_s)
+        keyframe, start_s = self._keyframe_due(at_s), time.monotonic()
         packets = self._encoder.encode(to_yuv420p(frame), at_s, keyframe)
+        self._metrics.encoded(time.monotonic() - start_s, sum(packet.size for packet in packets))
         if keyframe or any(packet.is_keyframe for packet in packets):
             self._keyframe_at_s = at_s
         try:
@@ -95,11 +102,16 @@ class Broadcaster:
         if queue not in self._queues:
             self._queues.add(queue)
             self.request_keyframe()
+            if len(self._queues) == 1:
+                self._on_watched(True)
 
     def pause(self, queue: PacketQueue) -> None:
         """Empty the queue, and don't fill it until `resume`."""
         queue.clear()
-        self._queues.discard(queue)
+        if queue in self._queues:
+            self._queues.remove(queue)
+            if not self._queues:
+                self._on_watched(False)
 
     def request_keyframe(self) -> None:
         """Make a keyframe soon. Requests within `keyframe_throttle_s` share one."""

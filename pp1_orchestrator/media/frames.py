@@ -1,11 +1,15 @@
-"""Pixel frames as arrays, and their conversion to yuv420p for a codec."""
+"""Pixel frames as arrays, and their conversion to yuv420p for a codec. Works without torch."""
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
 import av
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 Frame = npt.NDArray[np.uint8]
 """[H, W, 3], RGB; or [3·H/2, W], the planes of yuv420p one below the other. Height and width are even."""

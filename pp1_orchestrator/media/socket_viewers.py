@@ -6,9 +6,10 @@ Knows nothing of HTTP or WebSockets. Belongs to one event loop.
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
+from pp1_orchestrator.media.broadcaster import PacketQueue
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, PeerLimits, VideoSettings
@@ -25,6 +26,16 @@ REPORT = struct.Struct(">I")
 NUMBERS = 1 << 32
 
 
+class PacketSource(Protocol):
+    """A broadcaster, in this process or in front of another one."""
+
+    def resume(self, queue: PacketQueue) -> None: ...
+
+    def pause(self, queue: PacketQueue) -> None: ...
+
+    def on_overflow(self, count: int) -> None: ...
+
+
 class SocketViewer:
     """One viewer: what is sent to it, and how far behind it is.
 
@@ -32,7 +43,7 @@ class SocketViewer:
     reports; its queue then drops to the next keyframe, however much proxies and kernels between would have buffered.
     """
 
-    def __init__(self, broadcaster: Broadcaster, limits: PeerLimits) -> None:
+    def __init__(self, broadcaster: PacketSource, limits: PeerLimits) -> None:
         self._broadcaster, self._limits = broadcaster, limits
         self._queue = PacketQueue(limits.packets_queued, broadcaster.on_overflow)
         self._sent = self._shown = 0
@@ -95,7 +106,7 @@ class SocketViewers:
 
     def __init__(
         self,
-        broadcaster: Broadcaster,
+        broadcaster: PacketSource,
         video: VideoSettings,
         limits: PeerLimits,
         metrics: Metrics,

@@ -18,8 +18,7 @@ from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
 from pp1_orchestrator.polling_thread import SuspendDetector
-from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.types import Limited
+from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
@@ -36,7 +35,7 @@ class WhepPeers:
         codec: Codec,
         limits: PeerLimits,
         policy: CandidatePolicy,
-        metrics: Metrics,
+        metrics: ViewerMetrics,
         others: Callable[[], list[str]] = list,
     ) -> None:
         """others: the addresses of the viewers that come another way, and share the limits."""

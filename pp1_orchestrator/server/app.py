@@ -4,20 +4,20 @@ import contextlib
 import functools
 import logging
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.socket_viewers import SocketViewers
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
@@ -36,10 +36,17 @@ from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
-from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.server_settings import Limits, ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
 from pp1_orchestrator.server.tokens import Tokens
-from pp1_orchestrator.types import MAX_PROMPT_CHARS, MAX_PROMPTS, MAX_TRANSITION_STEPS, Limited, StreamControl
+from pp1_orchestrator.types import (
+    MAX_PROMPT_CHARS,
+    MAX_PROMPTS,
+    MAX_TRANSITION_STEPS,
+    Limited,
+    StreamControl,
+    ViewerControl,
+)
 
 log = logging.getLogger(__name__)
 MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
@@ -48,7 +55,7 @@ MountPanel = Callable[[FastAPI, int, int, int], Set[str]]
 
 def create_app(
     stream: StreamControl,
-    peers: WhepPeers,
+    peers: ViewerControl,
     clips: ClipRecorder,
     events: EventBus,
     registry: CollectorRegistry,
@@ -64,12 +71,7 @@ def create_app(
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
     watch_page: the page with the picture alone.
     """
-    streams = EventStreams(events, settings.limits)
-
-    def publish_lease(reason: str, now: LeaseState) -> None:
-        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
-
-    lease = ControlLease(settings.limits.lease_s, settings.limits.lease_waiting, publish_lease)
+    streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events)
     changes = may_change(lease)
 
     def viewer_count() -> int:
@@ -85,10 +87,6 @@ def create_app(
         share_routes(settings, watch_page),
         metrics_routes(registry),
     )
-    tokens = Tokens(settings)
-    open_routers = [(probe_routes(stream), errors(403))]
-    if tokens:
-        open_routers.append((sign_in_routes(tokens), {}))
 
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
@@ -103,10 +101,35 @@ def create_app(
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
+    tokens = Tokens(settings)
+    open_routers = [
+        probe_routes(stream),
+        *([] if sockets is None else [socket_routes(sockets)]),
+        *([sign_in_routes(tokens)] if tokens else []),
+    ]
     files: set[str] = set()
-    unlisted = [] if sockets is None else [socket_routes(sockets)]  # OpenAPI has no WebSockets
-    listed = (*routers, *unlisted, *(router for router, _ in open_routers))
-    routes = [route for router in listed for route in router.routes]
+    _add_middleware(app, settings, tokens, [route for r in (*routers, *open_routers) for route in r.routes], files)
+    dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
+    for router in routers:
+        app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
+    for router in open_routers:
+        app.include_router(router, responses=errors(403))
+    if mount_panel is not None:
+        files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
+    return app
+
+
+def _make_lease(limits: Limits, events: EventBus) -> ControlLease:
+    def publish(reason: str, now: LeaseState) -> None:
+        events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
+
+    return ControlLease(limits.lease_s, limits.lease_waiting, publish)
+
+
+def _add_middleware(
+    app: FastAPI, settings: ServerSettings, tokens: Tokens, routes: Sequence[BaseRoute], files: Set[str]
+) -> None:
+    """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings, tokens=tokens)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
@@ -114,20 +137,10 @@ def create_app(
     for kind in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(Exception, _failed)
-    dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
-    for router in routers:
-        app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
-    for router in unlisted:
-        app.include_router(router)
-    for router, responses in open_routers:
-        app.include_router(router, responses=responses)
-    if mount_panel is not None:
-        files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
-    return app
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(peers: WhepPeers, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
+async def _lifespan(peers: ViewerControl, drain: Callable[[], Awaitable[None]], _: FastAPI) -> AsyncGenerator[None]:
     peers.start()
     yield
     await drain()

@@ -137,9 +137,21 @@ class Restarted(_Event):
     generation: int
 
 
+class MediaChanged(_Event):
+    """The media process has failed, and all viewers with it, or is up again: then connect again.
+
+    state: restarting, failed (no restart is left for now) or up. reason: death, hang or error.
+    """
+
+    event: Literal["media"]
+    state: str
+    reason: str | None
+    text: str
+
+
 Event = Annotated[
     PromptAcceptedEvent | Applied | Visible | Superseded | Failed | ControlApplied | TimelineReplaced | LeaseChanged
-    | ClipChanged | Epoch | RankState | Restarting | Restarted,
+    | ClipChanged | Epoch | RankState | Restarting | Restarted | MediaChanged,
     Field(discriminator="event"),
 ]  # fmt: skip
 EVENT: TypeAdapter[Any] = TypeAdapter(Event, config=ConfigDict(defer_build=True))

@@ -89,8 +89,8 @@ def event_routes(streams: EventStreams) -> APIRouter:
     async def follow(request: Request) -> Response:
         """`event` names the kind of event. `data` is one line of JSON that fits the schema with that `event`:
         PromptAcceptedEvent, Applied, Visible, Superseded, Failed, ControlApplied, TimelineReplaced, LeaseChanged,
-        ClipChanged, Epoch, RankState, Restarting or Restarted. Only events after the request are sent. A client that
-        reads too slowly loses the oldest ones."""
+        ClipChanged, Epoch, RankState, Restarting, Restarted or MediaChanged. Only events after the request are sent. A
+        client that reads too slowly loses the oldest ones."""
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(streams.open(client_of(request.scope)), media_type=EVENTS, headers=headers)
 

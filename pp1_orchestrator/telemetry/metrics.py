@@ -61,6 +61,9 @@ class Metrics:
             self._state.labels(state)
         self._rank_up = gauge(catalogue.RANK_UP)
         self._restarts = counter(catalogue.RESTARTS)
+        self._encode_s, self._encoded_bytes = counter(catalogue.ENCODE), counter(catalogue.ENCODED)
+        self._media_up, self._media_restarts = gauge(catalogue.MEDIA_UP), counter(catalogue.MEDIA_RESTARTS)
+        self._media_cpu = counter(catalogue.MEDIA_CPU)
         self._vram, self._host_memory = gauge(catalogue.VRAM), gauge(catalogue.HOST_MEMORY)
         self._cpu = counter(catalogue.CPU)
         gauge(catalogue.BUILD).labels(__version__).set(1)
@@ -116,9 +119,25 @@ class Metrics:
     def viewers(self, count: int, transport: ViewerTransport = "webrtc") -> None:
         self._viewers.labels(transport).set(count)
 
-    def limited(self, limit: Limited) -> None:
-        """Count one request that a limit refused."""
-        self._limited.labels(limit).inc()
+    def limited(self, limit: Limited, count: int = 1) -> None:
+        """Count requests that a limit refused."""
+        self._limited.labels(limit).inc(count)
+
+    def encoded(self, seconds: float, size: int) -> None:
+        """Video for viewers was encoded, which took `seconds`, into packets of `size` bytes."""
+        self._encode_s.inc(seconds)
+        self._encoded_bytes.inc(size)
+
+    def media_up(self, up: bool) -> None:
+        """Whether the media process can admit viewers."""
+        self._media_up.set(up)
+
+    def media_restarts(self, reason: RestartReason) -> None:
+        self._media_restarts.labels(reason).inc()
+
+    def media_cpu(self, seconds: float) -> None:
+        """CPU time that the media process has used since the previous call."""
+        self._media_cpu.inc(seconds)
 
     def rank_up(self, rank: int, up: bool) -> None:
         self._rank_up.labels(str(rank)).set(up)

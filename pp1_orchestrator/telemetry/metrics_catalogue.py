@@ -88,7 +88,7 @@ DROPPED = Spec(
 TARGET_FPS = Spec("pp1_target_fps", "gauge", "frames per second", "Rate at which the stream is shown.")
 QUEUE = Spec(
     "pp1_queue_depth", "gauge", "entries", "Entries waiting in a bounded queue.",
-    {"queue": "`frames` and those of the chosen overlap"},
+    {"queue": "`frames`, `packets` of a viewer, and those of the chosen overlap"},
 )  # fmt: skip
 EPOCH = Spec("pp1_cache_epoch", "gauge", "epochs", "Number of KV cache resets so far.")
 EPOCHS = Spec(
@@ -125,6 +125,14 @@ RESTARTS = Spec(
     "pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh that were begun, by what it failed of.",
     {"reason": get_args(RestartReason)},
 )  # fmt: skip
+ENCODE = Spec("pp1_encode_seconds_total", "counter", "seconds", "Time of encoding video, once for all viewers.")
+ENCODED = Spec("pp1_encoded_bytes_total", "counter", "bytes", "Video encoded, once for all viewers.")
+MEDIA_UP = Spec("pp1_media_up", "gauge", "0 or 1", "1 while the media process can admit viewers, else 0.")
+MEDIA_RESTARTS = Spec(
+    "pp1_media_restarts_total", "counter", "restarts", "Restarts of the media process, by what it failed of.",
+    {"reason": get_args(RestartReason)},
+)  # fmt: skip
+MEDIA_CPU = Spec("pp1_media_cpu_seconds_total", "counter", "seconds", "CPU time of the media process.")
 VRAM = Spec(
     "pp1_vram_bytes", "gauge", "bytes",
     "Memory of a GPU that a component holds. Deprecated, until 0.4: the host's memory is here, too.",
@@ -142,7 +150,8 @@ BUILD = Spec("pp1_build_info", "gauge", "1", "Always 1. The label says what runs
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, VRAM, HOST_MEMORY,
+    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, ENCODE, ENCODED,
+    MEDIA_UP, MEDIA_RESTARTS, MEDIA_CPU, VRAM, HOST_MEMORY,
     CPU, BUILD,
 )  # fmt: skip
 

@@ -22,6 +22,6 @@ def test_a_clip_is_finished_whatever_ends_the_serving(tmp_path):
                 with pytest.raises(ConfigError, match="already in use"):
                     web.serve(run.session)
         finally:
-            web.sink.close()
+            web.close()
     with av.open(str(tmp_path / "clips" / "c1.mp4")) as container:
         assert list(container.decode(video=0)) != []

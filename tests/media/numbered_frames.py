@@ -66,5 +66,5 @@ class Counted(Metrics):
     def viewers(self, count, transport="webrtc") -> None:
         self.viewer_counts.append(count)
 
-    def limited(self, limit) -> None:
-        self.limits.append(limit)
+    def limited(self, limit, count=1) -> None:
+        self.limits += [limit] * count

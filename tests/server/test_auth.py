@@ -44,6 +44,7 @@ def test_the_table_knows_the_routes():
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
         ("POST", "/api/lease/handover"), ("GET", "/api/clips"), ("POST", "/api/clips"), ("GET", "/api/clips/c0"),
+        ("GET", "/watch"), ("GET", "/api/share"),
     }  # fmt: skip
     assert set(all_routes()) == expected
 

@@ -5,12 +5,14 @@ import time
 import pytest
 from playwright.sync_api import Browser
 
+from tests.fault.test_media_process import media_process
 from tests.system.program import Running, running
 from tests.timing import scaled, stopwatch
 from tests.ui.browser import MEAN_COLOUR, Visit, visit
 
 PLAYS_WITHIN_S = 5
 """On an idle machine."""
+PLAYS_AGAIN_S = 3.5
 ATTEMPTS = 4
 FRAMES_A_CHUNK = 12
 RED_ON_BLUE = "a red circle moving left on a blue background"
@@ -117,3 +119,20 @@ def test_pause_holds_the_frame_and_a_hard_cut_starts_a_new_epoch(program, browse
     page.page.click("#pp1-cut")
     page.page.wait_for_function(f"document.querySelector('[data-figure=\"epoch\"]').textContent === '{epoch + 1}'")
     page.wait_status("Live")
+
+
+def test_the_page_plays_again_soon_after_the_media_process_was_killed(program, browser):
+    """Sooner than the page would notice by itself that no frames come."""
+    page = visit(browser, f"http://127.0.0.1:{program.port}/")
+    page.wait_playing()
+    page.wait_status("Live")
+    page.page.evaluate("window.before = document.querySelector('video').srcObject")
+    media = media_process(program)
+    assert media is not None
+    with stopwatch() as watch:
+        media.kill()
+        again = "document.querySelector('video').srcObject; return now && now !== window.before && now.active"
+        page.page.wait_for_function(f"() => {{ const now = {again} }}")
+        page.wait_status("Live")
+    assert watch.within(PLAYS_AGAIN_S)
+    page.page.context.close()

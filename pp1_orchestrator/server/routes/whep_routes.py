@@ -7,17 +7,17 @@ from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.server.openapi import SDP, content, errors
 from pp1_orchestrator.server.rate_limit import client_of, limited
 from pp1_orchestrator.server.requests import StrictRoute
+from pp1_orchestrator.types import ViewerControl
 
 Offer = Annotated[bytes, Body(media_type=SDP), WithJsonSchema({"type": "string", "pattern": "^v="})]
 LOCATION = {"description": "Where to end the session", "required": True, "schema": {"type": "string"}}
 ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATION}}}
 
 
-def whep_routes(peers: WhepPeers) -> APIRouter:
+def whep_routes(peers: ViewerControl) -> APIRouter:
     """The two routes of WHEP."""
     router = APIRouter(route_class=StrictRoute, default_response_class=Response, tags=["video"])
 

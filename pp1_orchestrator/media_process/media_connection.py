@@ -1,0 +1,208 @@
+"""One media process as rank 0 sees it: its process, requests and their answers, figures, packets and log lines."""
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from pp1_orchestrator.errors import ContractError, RequestError, first_line
+from pp1_orchestrator.media.media_settings import VideoSettings
+from pp1_orchestrator.media_process import control_messages as messages
+from pp1_orchestrator.media_process.control_messages import FromMedia, MessageStream, ToMedia
+from pp1_orchestrator.media_process.frame_slots import FrameSender
+from pp1_orchestrator.media_process.remote_broadcaster import RemoteBroadcaster
+from pp1_orchestrator.processes.signals import signals_blocked
+from pp1_orchestrator.telemetry.metrics import Metrics
+
+MODULE = "pp1_orchestrator.media_process"
+ROOT = Path(__file__).resolve().parents[2]
+"""From where the new process imports this package."""
+ANSWER_S = 12.0
+"""Longer than an offer may take there, its turn included."""
+Reply = messages.Answer | messages.Refusal | messages.Closed
+
+
+class StartedProcess(NamedTuple):
+    """A media process that waits for its first message: this end of its socket, and of its frames."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    frames: FrameSender
+
+    def discard(self) -> None:
+        """End it."""
+        self.control.close()
+        self.frames.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def start_process(video: VideoSettings) -> StartedProcess:
+    """Start a media process. Raises OSError."""
+    frames, (ours, theirs) = FrameSender(video.height, video.width), socket.socketpair()
+    files = theirs.fileno(), frames.remote.fileno(), frames.memory
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-m", MODULE, *map(str, files)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    try:
+        with signals_blocked():  # until it has handlers
+            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
+    except OSError:
+        ours.close()
+        frames.close()
+        raise
+    finally:
+        theirs.close()
+        frames.detach()
+    return StartedProcess(process, ours, frames)
+
+
+class MediaConnection:
+    """Belongs to one event loop. `run` receives until the process has gone.
+
+    on_ready: called when viewers can come. heard_s: when it was last heard from, monotonic seconds. moved_s: when it
+    was last known not to be stuck in a frame. viewers: how many there are. addresses: of each place that is taken.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        stream: MessageStream[FromMedia],
+        broadcaster: RemoteBroadcaster,
+        metrics: Metrics,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.process, self._on_ready = process, on_ready
+        self.heard_s = self.moved_s = time.monotonic()
+        self.viewers = 0
+        self.addresses: list[str] = []
+        self._stream, self._broadcaster, self._metrics = stream, broadcaster, metrics
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._ids = itertools.count(1)
+
+    async def run(self) -> str | None:
+        """Take messages until there are no more. Returns what was wrong with the last one, if anything."""
+        try:
+            while (message := await self._stream.receive()) is not None:
+                self.heard_s = time.monotonic()
+                self._take(message)
+        except ContractError as error:
+            return first_line(error)
+        finally:
+            for reply in self._replies.values():
+                reply.cancel()
+        return None
+
+    def excuse(self, suspended_s: float) -> None:
+        """This process could not listen for so long, which is nobody's silence."""
+        self.heard_s += suspended_s
+        self.moved_s += suspended_s
+
+    def send(self, message: ToMedia) -> None:
+        """Send soon. Does nothing when the process has gone or hangs: that is noticed elsewhere."""
+        try:
+            self._stream.send(message)
+        except ConnectionError:
+            return
+
+    async def offer(self, sdp: str, address: str, others: list[str]) -> tuple[str, str]:
+        """See `ViewerControl.offer`. others: addresses of the viewers that come another way."""
+        number = next(self._ids)
+        match await self._request(number, messages.Offer(number, sdp, address, others)):
+            case messages.Answer(viewer=viewer, sdp=answer):
+                return viewer, answer
+            case messages.Refusal(status=status, text=text):
+                raise RequestError(text, status=status)
+            case messages.Closed():
+                raise gone()
+
+    async def close_viewer(self, viewer: str) -> bool:
+        """See `ViewerControl.close`."""
+        number = next(self._ids)
+        reply = await self._request(number, messages.CloseViewer(number, viewer))
+        return isinstance(reply, messages.Closed) and reply.found
+
+    async def end(self, timeout_s: float) -> None:
+        """Kill the process unless it ends within this time."""
+        try:
+            await asyncio.to_thread(self.process.wait, timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            await asyncio.to_thread(self.process.wait)
+        await self._stream.close()
+
+    async def _request(self, number: int, message: ToMedia) -> Reply:
+        """Raises RequestError 503 when the process goes away or does not answer."""
+        reply = self._replies[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._stream.send(message)
+            done, _ = await asyncio.wait([reply], timeout=ANSWER_S)
+            if not done or reply.cancelled():
+                raise gone()
+            return reply.result()
+        except ConnectionError:
+            raise gone() from None
+        finally:
+            del self._replies[number]
+
+    def _take(self, message: FromMedia) -> None:
+        match message:
+            case messages.Ready():
+                self.moved_s = self.heard_s
+                self._on_ready()
+            case messages.Answer() | messages.Refusal() | messages.Closed():
+                reply = self._replies.get(message.id)
+                if reply is not None and not reply.done():
+                    reply.set_result(message)
+            case messages.Figures():
+                self._count(message)
+            case messages.EncodedPacket():
+                self._broadcaster.take(message)
+            case messages.LogLine():
+                self._log(message)
+
+    def _count(self, figures: messages.Figures) -> None:
+        metrics = self._metrics
+        if figures.frames or not figures.busy:
+            self.moved_s = self.heard_s
+        self._broadcaster.watched = figures.watched
+        self.addresses = figures.addresses
+        if figures.viewers != self.viewers:
+            self.viewers = figures.viewers
+            metrics.viewers(figures.viewers)
+        metrics.queue_depth("packets", figures.packets_queued)
+        for reason, count in figures.dropped.items():
+            metrics.frames_dropped(reason, count)
+        for limit, count in figures.limited.items():
+            metrics.limited(limit, count)
+        metrics.encoded(figures.encode_s, figures.encoded_bytes)
+        metrics.media_cpu(figures.cpu_s)
+
+    def _log(self, line: messages.LogLine) -> None:
+        record = logging.LogRecord(line.logger, line.level, line.path, line.line, line.text, None, None)
+        record.process = self.process.pid
+        logging.getLogger(line.logger).handle(record)
+
+
+def gone() -> RequestError:
+    """The answer while no media process is up."""
+    return RequestError("video restarts at this moment; try again", status=503)
+
+
+def describe_end(process: subprocess.Popen[bytes]) -> str:
+    """How a process has ended, in words."""
+    code = process.returncode
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
