@@ -4,19 +4,21 @@ The value of such an entry point is the folder in dotted form, `my_package.conf`
 """
 
 import warnings
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from pp1_orchestrator.processes.installed_packages import installed
+
 
 class InstalledOptions(SearchPathPlugin):
     """Appends those folders, so that options of the program itself are found first."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for point in entry_points(group="pp1_orchestrator.conf"):
+        for point in installed("pp1_orchestrator.conf"):
             folder = _folder(point)
             if folder is None:
                 text = f"{point.name}: no folder {point.value} is installed; its options are left out"

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pp1_orchestrator import __version__
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
+from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
 CONF = Path(__file__).with_name("conf")
@@ -27,6 +28,7 @@ EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
 """Other ranks of torchrun have no folder: they write into rank 0's."""
 log = logging.getLogger("pp1_orchestrator")
+skip_damaged()  # here, so that it also applies to the mesh's ranks, which import this module first
 
 
 def report(error: Exception) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from inspect import signature
 from typing import Generic, TypeVar, get_type_hints
 
@@ -18,6 +17,7 @@ from pp1_orchestrator.config.load_settings import describe
 from pp1_orchestrator.config.schema import ClassSettings, Settings
 from pp1_orchestrator.config.validate import CLASS
 from pp1_orchestrator.errors import ConfigError, named_line
+from pp1_orchestrator.processes.installed_packages import installed
 
 ENTRY_POINTS = {
     "routing": "pp1_orchestrator.routing",
@@ -73,7 +73,7 @@ def check_traits(kind: type, traits: type) -> None:
 def _installed(group: str) -> Mapping[str, list[str]]:
     """The classes of installed packages by the name of their option."""
     found: dict[str, list[str]] = {}
-    for point in entry_points(group=ENTRY_POINTS[group]):
+    for point in installed(ENTRY_POINTS[group]):
         found.setdefault(point.name, []).append(EXTRAS.sub("", point.value))
     return found
 

@@ -148,6 +148,10 @@ def _check_context(
         for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
             if value != 1:
                 raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds no cache; possible: 1")
+    elif context.recache_mask != "causal":
+        raise ConfigError(
+            f"context.recache_mask={context.recache_mask}: context={context.name} rebuilds the cache; possible: causal"
+        )
     elif config.local_attn_size < 2 * config.chunk_frames:
         raise ConfigError(
             f"context={context.name}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "

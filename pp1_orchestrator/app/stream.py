@@ -17,6 +17,7 @@ import torch
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract import Action, wire
+from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.loading.checkpoint import Components
 from pp1_orchestrator.loading.stage0_models import (
@@ -59,6 +60,10 @@ from pp1_orchestrator.types import FrameSink, TimelineEntry
 
 log = logging.getLogger(__name__)
 REJECTED_EPOCHS_LIMIT = 3
+WAITS_A_STEP = 4
+"""The longest waits of one step of an overlap: for a prompt's embedding, for the mesh, and twice for the decoder."""
+CHUNKS_SHOWN = 2
+"""And it may wait until so many chunks have been shown."""
 
 
 class Instruments:
@@ -99,8 +104,11 @@ class StreamBuilder:
         self._supervisor, self._spans = supervisor, spans
         self._device, deadlines = torch.device(settings.layout.device), settings.deadlines
         self._context = registry.context.make()
-        self._history_chunks = config.local_attn_size // config.chunk_frames - 1  # in the window, before a new one
-        self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._history_chunks + 1)
+        self._window_chunks = config.local_attn_size // config.chunk_frames
+        self.decode_timer = ResponseTimer(deadlines.decode, deadlines.message, warm=self._window_chunks)
+        shown_s = CHUNKS_SHOWN * pixel_frames(config.chunk_frames, first=False) / settings.stream.fps
+        step_s = WAITS_A_STEP * deadlines.message + shown_s
+        self.progress_timer = ResponseTimer(step_s, step_s, warm=0)
         self.loading = LoadPhases()
         with self.loading.phase("pixels", self._device) as parts:
             with_encoder = self._context.needs_pixels
@@ -125,7 +133,7 @@ class StreamBuilder:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
         prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
-        history = LatentHistory(self._history_chunks)
+        history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
@@ -138,7 +146,8 @@ class StreamBuilder:
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
-        spec = ChunkSpec(*size, settings.model.steps, context.recompute_every, context.attention_bias)
+        past = context.recompute_every, context.attention_bias, config.sink_frames, context.recache_mask
+        spec = ChunkSpec(*size, settings.model.steps, *past)
         planner = Planner(spec, settings.seed, self._context, self._routing, history)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
@@ -150,6 +159,7 @@ class StreamBuilder:
             receipts=instruments.receipts,
             chunk_log=instruments.chunk_log,
             events=instruments.events,
+            progress_timer=self.progress_timer,
         )
 
     def _make_overlap(self, instruments: Instruments, link: MeshLink) -> Overlap:
@@ -189,7 +199,8 @@ class Stream:
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
-            self._pipeline, timers = parts.pipeline, {"decoding": builder.decode_timer}
+            self._pipeline = parts.pipeline
+            timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
             self.session = Session(parts, link, self._info())
             watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
             # Last, because it starts a thread.

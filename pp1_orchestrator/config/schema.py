@@ -136,10 +136,12 @@ class OverlapSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class ContextSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
-    """recompute_every: chunks between two rebuilds of the cache. attention_bias: see conf/context/."""
+    """recompute_every: chunks between two rebuilds of the cache. For the others see conf/context/."""
 
     recompute_every: Positive
     attention_bias: Annotated[float, Meta(gt=0, le=1)]
+    recache_mask: Literal["causal", "bidirectional"]
+    rope: Literal["absolute", "relative"]
 
 
 class FaultSettings(Struct, frozen=True, forbid_unknown_fields=True):

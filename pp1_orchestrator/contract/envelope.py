@@ -8,6 +8,7 @@ Shapes: F latent frames, z latent channels, h and w latent height and width, L t
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 from torch import Tensor
@@ -38,6 +39,10 @@ def pixel_frames(latent_frames: int, first: bool) -> int:
     return VAE_TEMPORAL_STRIDE * latent_frames - (VAE_TEMPORAL_STRIDE - 1 if first else 0)
 
 
+RecacheMask = Literal["causal", "bidirectional"]
+"""What each chunk of history sees when it is read again: the chunks up to it, or all of them."""
+
+
 class Action(enum.IntEnum):
     """Only INFER has a payload. NOOP is a heartbeat: it keeps the watchdogs of an idle mesh quiet."""
 
@@ -55,6 +60,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     conditioning_epoch: +1 with every change of the embedding, which is sent only then.
     recipe: replaces the embedding; the leader makes it. return_embeds: the result carries the embedding of every
     prompt of the recipe.
+    recache: the context frames are the stream's newest latents, read again under new conditioning: the sink's frames
+    stay as they are unless the context begins at frame 0. Says which of the frames each of them sees.
     """
 
     chunk_index: int
@@ -74,6 +81,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     latents_shape: tuple[int, int, int, int, int]
     recipe: TextRecipe | None = None
     return_embeds: bool = False
+    recache: RecacheMask | msgspec.UnsetType = msgspec.UNSET
 
 
 class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +148,8 @@ def _call_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
         shape = (1, passes * frames, *plan.latents_shape[2:])
         if not passes or tuple(context.shape) != shape or context.shape[1] > plan.current_start_frame:
             problems.append(f"{CONTEXT_FRAMES} {list(context.shape)} are not whole chunks of earlier frames")
+    if context is None and plan.recache is not msgspec.UNSET:
+        problems.append(f"recache needs {CONTEXT_FRAMES}")
     if not plan.denoising_steps:
         problems.append("denoising_steps is empty")
     minimum = len(plan.denoising_steps) + passes

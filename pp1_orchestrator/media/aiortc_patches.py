@@ -15,7 +15,7 @@ from aioice.ice import CandidatePair, Connection, StunProtocol
 from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 
-from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit, TokenBucket, kind_of
+from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit, kind_of
 
 log = logging.getLogger(__name__)
 Address = tuple[str, int]
@@ -24,13 +24,10 @@ QUEUED = 64
 REMOTE_CANDIDATES = 64
 """Addresses of one viewer that are answered with checks."""
 SEQUENCE_NUMBERS = 1 << 16
-REPORTS = TokenBucket(per_s=1 / 60, burst=1)
 
 
 def _report(error: Exception) -> None:
-    """One line a minute, for all viewers: whoever can cause an error can cause thousands."""
-    if REPORTS.take():
-        log.warning("a viewer's packet could not be handled (%s); further ones are not reported", type(error).__name__)
+    log.warning("a viewer's packet could not be handled (%s); told at most once a minute", type(error).__name__)
 
 
 def ice_connection(transport: RTCDtlsTransport) -> Connection:

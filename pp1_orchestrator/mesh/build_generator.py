@@ -37,7 +37,8 @@ def make_generator(
     model = build_sharded(config, state, shard, _shard_plan(settings))
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
-    cache = KVCache(config, size, degree=shard.degree, dtype=weight.dtype, device=weight.device)
+    relative = settings.context.rope == "relative"
+    cache = KVCache(config, size, degree=shard.degree, relative=relative, dtype=weight.dtype, device=weight.device)
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     components = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     components["text_cache"] = model.text_bytes()

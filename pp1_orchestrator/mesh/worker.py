@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -110,7 +111,10 @@ class MeshWorker:
         context = envelope.tensors.get(CONTEXT_FRAMES)
         if context is not None:
             with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id):
-                self._generator.rebuild(context, frame - context.shape[1])
+                start_frame = frame - context.shape[1]
+                keep_sink = plan.recache is not msgspec.UNSET and start_frame > 0
+                together = plan.recache == "bidirectional"
+                self._generator.rebuild(context, start_frame, keep_sink=keep_sink, bidirectional=together)
         noise = initial_noise(seed, frame, plan.latents_shape)
         ids = {"chunk": plan.chunk_index, "call_id": envelope.meta.call_id}
         with self._spans.span("denoise", **ids):

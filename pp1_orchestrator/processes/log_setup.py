@@ -25,6 +25,8 @@ STRANGERS = (
 """Loggers of code that clients can make log."""
 LINES_A_MINUTE = 60
 """Of one kind below WARNING; above it is one."""
+tracebacks = logging.getLogger("pp1_orchestrator.tracebacks")
+"""Where an error that is told in one line came from. For log files only, once `keep_from_console` has been called."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -104,6 +106,13 @@ def limit_floods() -> None:
     flood_filter = FloodFilter()
     for handler in logging.getLogger().handlers:
         handler.addFilter(flood_filter)
+
+
+def keep_from_console() -> None:
+    """Write `tracebacks` into log files only."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(lambda record: record.name != tracebacks.name)
 
 
 def limit_file_errors() -> None:

@@ -74,6 +74,11 @@ class ChunkPipeline:
         """Chunks that have been planned and neither shown nor dropped."""
         return len(self._unfinished)
 
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Changes whenever a chunk has been planned, received, or shown or dropped."""
+        return self.planner.next_chunk, self.head, self.in_flight
+
     def plan(self, block: bool) -> InFlightChunk | None:
         """The next chunk, or None when none is wanted now. block: wait a little when the sink has no room yet."""
         index = self.planner.next_chunk

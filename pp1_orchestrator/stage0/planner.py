@@ -6,11 +6,12 @@ Nothing else touches a cache: the mesh does what the envelope says. One thread o
 import itertools
 from dataclasses import dataclass
 
+import msgspec
 import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result
-from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, latent_size
+from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES, InferPlan, RecacheMask, latent_size
 from pp1_orchestrator.stage0.conditioning import ConditioningSchedule, ConditioningTarget
 from pp1_orchestrator.stage0.context_policies import ContextPolicy, LatentHistory
 from pp1_orchestrator.stage0.text_routing import Payload, Routing
@@ -32,6 +33,9 @@ class ChunkSpec:
     """A context that rebuilds the cache does so before every n-th chunk."""
     bias: float
     """Weight of cached tokens between anchor and chunk."""
+    sink: int
+    """Latent frames of the stream's beginning that a recache leaves as they are."""
+    recache_mask: RecacheMask
 
 
 class Planner:
@@ -90,7 +94,7 @@ class Planner:
         """The next chunk's envelope. A target must have been set."""
         spec, change = self._spec, self._conditioning.step(self.next_chunk)
         payload = Payload() if change is None else self._routing.payload(change[0], self._conditioning.epoch)
-        context = self._context_frames(recache=change is not None and change[1].recache)
+        context, recache = self._context_frames(recache=change is not None and change[1].recache)
         rebuild_passes = 0 if context is None else context.shape[1] // spec.frames
         plan = InferPlan(
             chunk_index=self.next_chunk,
@@ -110,6 +114,7 @@ class Planner:
             kv_cache_attention_bias=spec.bias,
             recipe=payload.recipe,
             return_embeds=payload.return_embeds,
+            recache=recache,
         )
         tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
         meta = PPEnvelopeV2(action=Action.INFER, call_id=next(self._call_ids), cache_epoch=self.cache_epoch, plan=plan)
@@ -123,10 +128,20 @@ class Planner:
         """A NOOP or SHUTDOWN."""
         return Envelope(PPEnvelopeV2(action=action, call_id=next(self._call_ids), cache_epoch=self.cache_epoch))
 
-    def _context_frames(self, recache: bool) -> Tensor | None:
-        """What the cache is rebuilt from: the context's own frames, or all kept latents under the new prompt."""
+    def _context_frames(self, recache: bool) -> tuple[Tensor | None, RecacheMask | msgspec.UnsetType]:
+        """What the cache is rebuilt from: the context's own frames, or all that the window holds, under the new prompt.
+
+        The mask comes with the latter, if the cache goes on as it is otherwise.
+        """
         if self.rebuilds_next:
             own = self._context.frames(self.history)
             if own is not None:
-                return own
-        return torch.cat(list(self.history.newest), dim=1) if recache and self.history.chunks else None
+                return own, msgspec.UNSET
+        if not recache or not self.history.chunks:
+            return None, msgspec.UNSET
+        newest = list(self.history.newest)
+        if self._context.rebuilds:
+            return torch.cat(newest, dim=1), msgspec.UNSET
+        if self.history.chunks > len(newest):
+            newest = newest[self._spec.sink // self._spec.frames :]
+        return torch.cat(newest, dim=1), self._spec.recache_mask

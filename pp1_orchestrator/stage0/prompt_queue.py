@@ -65,8 +65,8 @@ class PromptQueue:
 
     def accept(self, update: PromptUpdate, head: int) -> PromptReceipt:
         """Take a live update. Raises RequestError. head: newest chunk whose result has reached rank 0."""
-        queued, open_ = self._enter(update, head)
-        if not open_:
+        queued = self._enter(update, head)
+        if not self._receipts.accepted(queued.record):
             raise RequestError("the stream is ending; no update is taken", status=503)
         with self._changed:
             replaced, self._pending = self._pending, queued
@@ -80,7 +80,9 @@ class PromptQueue:
 
         Returns None when it can't be encoded. needed: raise the reason instead, as there is nothing else to show.
         """
-        return self._encode(self._enter(update, head)[0], needed)
+        queued = self._enter(update, head)
+        self._receipts.accepted(queued.record)
+        return self._encode(queued, needed)
 
     def prefetch(self, updates: Iterable[PromptUpdate]) -> None:
         """Encode the next few planned updates beside the running stream. They replace those of the call before."""
@@ -130,8 +132,8 @@ class PromptQueue:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def _enter(self, update: PromptUpdate, head: int) -> tuple[QueuedUpdate, bool]:
-        """Give an update its id and record, and report it. False where nothing is reported any more."""
+    def _enter(self, update: PromptUpdate, head: int) -> QueuedUpdate:
+        """Give an update its id and record."""
         target = parse_update(update)
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
@@ -140,7 +142,7 @@ class PromptQueue:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]
         log.info("update %s is accepted", record.id, extra={"update": record.id, "chunk": head, "prompt": text})
-        return QueuedUpdate(record, update, target), self._receipts.accepted(record)
+        return QueuedUpdate(record, update, target)
 
     def _worker(self) -> None:
         """Encode live updates, and planned ones only while no live one waits."""

@@ -10,8 +10,9 @@ from statistics import median
 from typing import Any, Protocol
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, Stage0Error, named_line, public_line
+from pp1_orchestrator.errors import ContractError, MeshError, Pp1Error, Stage0Error, named_line, public_line
 from pp1_orchestrator.event_bus import EventBus
+from pp1_orchestrator.processes.log_setup import tracebacks
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
 from pp1_orchestrator.stage0.observers import Recording
 from pp1_orchestrator.stage0.overlap.base import Overlap
@@ -21,6 +22,7 @@ from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
+from pp1_orchestrator.transport.response_timer import ResponseTimer
 from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ class SessionParts:
     receipts: Receipts
     chunk_log: ChunkLog
     events: EventBus
+    progress_timer: ResponseTimer
+    """Lets a watchdog notice that no chunk gets on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +189,18 @@ class Session:
             while not (self._lost or self._finished()):
                 self._make_chunks_or_recover()
                 gc.collect()  # cycles with a lost mesh's errors keep its threads and sockets alive
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: the run ends, and says why
+        except Pp1Error as error:
             self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the thread's boundary, also for plug-ins: the run ends, and says why
+            tracebacks.error("where the stream failed:", exc_info=error)
+            self._fail(Stage0Error(f"a part of the stream has failed: {named_line(error)}"))
         except SystemExit as error:  # a plug-in's: Python would end the thread without a word, and the run with code 0
             self._fail(Stage0Error(f"a part of the stream has called sys.exit: {named_line(error)}"))
         finally:
             self.end_updates()
             self.done.set()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Pp1Error) -> None:
         self.failure = error
         self._parts.lifecycle.enter("failed")
         log.error("the stream has ended: %s", named_line(error))
@@ -214,18 +221,32 @@ class Session:
             self._recover(error)
 
     def _make_chunks(self) -> None:
-        parts = self._parts
         while not self._finished():
-            parts.supervisor.check()
-            parts.pipeline.failures.check()
-            if self._overlap.step(parts.pipeline):
-                self._last_message_s = time.monotonic()
-                continue
-            if time.monotonic() - self._last_message_s >= self._info.heartbeat_s:
-                self._overlap.post(parts.pipeline.message(Action.NOOP))
-                self._last_message_s = time.monotonic()
+            with self._parts.progress_timer.timed():
+                self._step_until_progress()
+        self._parts.pipeline.failures.check()
+
+    def _step_until_progress(self) -> None:
+        """Step until a chunk has got on, or none is wanted."""
+        while not (self._advance() or self._finished()):
             time.sleep(IDLE_SLEEP_S)
+            if self.paused:
+                return
+
+    def _advance(self) -> bool:
+        """One step. Whether a chunk has got on, whatever the strategy says: a plug-in's may say anything."""
+        parts = self._parts
+        parts.supervisor.check()
         parts.pipeline.failures.check()
+        before = parts.pipeline.position
+        self._overlap.step(parts.pipeline)
+        now_s, advanced = time.monotonic(), parts.pipeline.position != before
+        if advanced:
+            self._last_message_s = now_s
+        elif now_s - self._last_message_s >= self._info.heartbeat_s:
+            self._overlap.post(parts.pipeline.message(Action.NOOP))
+            self._last_message_s = now_s
+        return advanced
 
     def _recover(self, error: Exception) -> None:
         """Continue with a new mesh. Raises when no restart is left."""

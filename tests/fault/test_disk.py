@@ -21,7 +21,7 @@ CLIP = '{"error":"clips can\'t be written at this moment"}'
 def test_a_full_disk_and_a_folder_that_is_gone_cost_files_and_nothing_else(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "__main__.log").symlink_to("/dev/full")  # every line of the log meets a full disk
+    (out / "pp1_orchestrator.log").symlink_to("/dev/full")  # every line of the log meets a full disk
     with running(*CHOICES, "run.restarts=3", out=out) as program:
         program.wait_until_ready()
         out.rename(tmp_path / "elsewhere")
@@ -35,7 +35,7 @@ def test_a_full_disk_and_a_folder_that_is_gone_cost_files_and_nothing_else(tmp_p
         program.interrupt()
         assert program.process.wait(240) == 0, program.log
     said = program.log
-    assert said.count("__main__.log can't be written: [Errno 28] No space left on device") == 1
+    assert said.count("pp1_orchestrator.log can't be written: [Errno 28] No space left on device") == 1
     for what in ("stacks", "a part of the trace", "what the run measured"):
         assert f"{what} can't be written: [Errno 20] Not a directory" in said
     assert "Traceback" not in said

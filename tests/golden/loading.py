@@ -112,7 +112,7 @@ class Model:
         alone = Place(0, 1)
         state = load_weights(self._settings, config, alone, CPU)
         self._generator, _ = make_generator(state, self._settings, config, alone)
-        self._kept = config.local_attn_size - config.chunk_frames
+        self._window, self._sink = config.local_attn_size, config.sink_frames
         self.start = 0
 
     def set_text(self, text: Tensor) -> None:
@@ -136,13 +136,17 @@ class Model:
         """The clean pass over the chunk that was just made."""
         self._generator.write_context(latents, self.start - CHUNK)
 
-    def rebuild(self, context: Tensor) -> None:
-        """Replace the history by latents that end where the next chunk starts."""
-        self._generator.rebuild(context, self.start - context.shape[1])
+    def rebuild(self, context: Tensor, **how: bool) -> None:
+        """Replace the history by latents that end where the next chunk starts. how: as `CausalGenerator.rebuild`."""
+        self._generator.rebuild(context, self.start - context.shape[1], **how)
 
     def recache(self, made: Sequence[Tensor]) -> None:
-        """Read history again as a prompt with cut=recache does: all chunks that the window holds beside the next."""
-        self.rebuild(torch.cat(list(made), dim=1)[:, -self._kept :])
+        """Read history again as a prompt with cut=recache does: all of the window but a sink that stays."""
+        context = torch.cat(list(made), dim=1)
+        if self.start > self._window:
+            context = context[:, self._sink - self._window :]
+        together = self._settings.context.recache_mask == "bidirectional"
+        self.rebuild(context, keep_sink=self.start > context.shape[1], bidirectional=together)
 
 
 @contextlib.contextmanager

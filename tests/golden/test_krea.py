@@ -36,14 +36,14 @@ def options(path):
 
 @pytest.fixture(scope="module")
 def model(options):
-    """With the configured steps; most tests give their own."""
-    return Model(*options)
+    """Takes exact times; most tests give their own."""
+    return Model(*options, "model.warp=false")
 
 
 @pytest.fixture(scope="module")
 def wide_model(path):
     """For latents of 16 × 16, as the numbers of the bias were made with."""
-    return Model("model=krea_14b", *model_options(FILE, path, (BIAS["height"], BIAS["width"])))
+    return Model("model=krea_14b", *model_options(FILE, path, (BIAS["height"], BIAS["width"])), "model.warp=false")
 
 
 def with_steps(steps):
@@ -68,18 +68,14 @@ def sample(model, steps, history):
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_chunk_is_upstreams(options, name):
-    made = sample(Model(*options, with_steps(LISTS[name])), (), recorded(name))
+    made = sample(Model(*options, with_steps(LISTS[name]), "model.warp=false"), (), recorded(name))
     assert max(errors(made, FILE[f"expected/{name}/latents"])) < LIMIT
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="conf/model/krea_14b.yaml has four whole steps; the server's default has exact times and a fifth step at 0",
-)
-def test_the_configured_steps_are_the_servers(model):
-    made = sample(model, (), recorded(SERVER))
-    assert max(errors(made, FILE[f"expected/{SERVER}/latents"])) < LIMIT
+@pytest.mark.parametrize(("choice", "name"), [("model=krea_14b", SERVER), ("experiment=krea_fast", "four_steps")])
+def test_the_configured_steps_are_the_servers(options, choice, name):
+    made = sample(Model(choice, *options[1:]), (), recorded(name))
+    assert max(errors(made, FILE[f"expected/{name}/latents"])) < LIMIT
 
 
 class Anchors:

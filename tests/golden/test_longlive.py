@@ -8,13 +8,6 @@ from tests.golden.loading import CONTROL, LIMIT, Golden, Model, errors, model_op
 FILE = Golden("longlive")
 OLD, NEW = FILE["inputs/text"], FILE["inputs/text_after"]
 RECACHED = FILE.config["switch"]["recached_frames"]
-ONE_PASS = "history is read again chunk by chunk; upstream reads it in one pass, and frames see later ones too"
-SINK = "reading history again drops the sink: the oldest of the three chunks that are kept takes its place"
-
-
-def later(reason):
-    """A difference from upstream that is known and will be mended."""
-    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +44,6 @@ def recache(model, made):
     model.recache(made)
 
 
-def recache_everything(model, made):
-    """All the frames that upstream reads, the oldest of which become the sink."""
-    model.set_text(NEW)
-    model.rebuild(torch.cat(made, dim=1)[:, -RECACHED:])
-
-
 def test_every_chunk_is_upstreams(model):
     model.restart(OLD)
     assert max(errors(sample(model, range(10)), FILE["expected/latents"])) < LIMIT
@@ -73,25 +60,34 @@ def test_another_setting_shows_from_the_chunk_on_that_it_changes(options, change
     assert min(found[right:]) > CONTROL
 
 
-@pytest.mark.parametrize(
-    ("at", "variant"),
-    [
-        (2, "block_causal"),
-        pytest.param(2, "as_published", marks=later(ONE_PASS)),
-        pytest.param(6, "block_causal", marks=later(SINK)),
-        pytest.param(6, "as_published", marks=later(f"{SINK}; and {ONE_PASS}")),
-    ],
-)
-def test_a_recache_is_upstreams(model, at, variant):
+MASKS = {"as_published": "bidirectional", "block_causal": "causal"}
+
+
+@pytest.mark.parametrize("at", [2, 6])
+@pytest.mark.parametrize("variant", MASKS)
+def test_a_recache_is_upstreams(options, at, variant):
+    model = Model(*options, f"context.recache_mask={MASKS[variant]}")
     made = switched(model, at, 10, recache)
     assert max(errors(made, FILE[f"expected/switch_{at}/{variant}"])) < LIMIT
+    other = next(name for name in MASKS if name != variant)
+    assert errors(made, FILE[f"expected/switch_{at}/{other}"])[0] > CONTROL
+
+
+def test_the_experiment_reads_again_as_published(model):
+    made = switched(model, 6, 10, recache)
+    assert max(errors(made, FILE["expected/switch_6/as_published"])) < LIMIT
 
 
 @pytest.mark.parametrize("at", [2, 6])
 @pytest.mark.parametrize(
-    "variant", ["no_global_sink_block_causal", pytest.param("no_global_sink", marks=later(ONE_PASS))]
+    ("variant", "bidirectional"), [("no_global_sink", True), ("no_global_sink_block_causal", False)]
 )
-def test_a_recache_of_everything_is_upstreams_without_a_global_sink(model, at, variant):
+def test_a_recache_of_everything_is_upstreams_without_a_global_sink(model, at, variant, bidirectional):
+    def recache_everything(model, made):
+        """All the frames that upstream reads, the oldest of which become the sink."""
+        model.set_text(NEW)
+        model.rebuild(torch.cat(made, dim=1)[:, -RECACHED:], bidirectional=bidirectional)
+
     made = switched(model, at, at + 2, recache_everything)
     assert max(errors(made, FILE[f"expected/switch_{at}/{variant}"])) < LIMIT
 

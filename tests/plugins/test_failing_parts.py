@@ -1,10 +1,20 @@
 """A plug-in that fails while the stream runs: the run ends, fails, and says why."""
 
+import re
+import time
+
 import pytest
 
+from pp1_orchestrator.app.stream import WAITS_A_STEP
 from pp1_orchestrator.errors import Stage0Error
+from pp1_orchestrator.types import Control
 from tests.plugins import pages
-from tests.system.in_process import run_script
+from tests.system.in_process import open_stream, run_script
+from tests.system.program import run_to_end, running
+from tests.timing import scaled
+
+MESSAGE_S = 0.5
+LIMITS = (f"deadlines.message={MESSAGE_S}", f"deadlines.answer={MESSAGE_S}")
 
 EXITING = """
 import sys
@@ -46,3 +56,41 @@ def test_a_decoder_that_exits_on_its_own_thread_fails_the_run(exiting):
     decoder = ["stage0=preview", "stage0.file=null", "stage0.class=my_parts.exiting:Loader", "model.weights=random"]
     with pytest.raises(Stage0Error, match=r"^decoding failed: SystemExit: 7$"):
         run_script(*exiting, *decoder, "overlap=decode_thread", chunks=9)
+
+
+def own(name: str) -> list[str]:
+    path = f"tests.plugins.failing_overlaps:{name}"
+    return ["layout=inline", "plugins.allow=[tests]", "overlap.name=own", f"+overlap.class={path}"]
+
+
+def test_an_overlap_that_raises_is_one_line_and_its_traceback_is_in_the_log_file(tmp_path):
+    done = run_to_end(*own("Raising"), "run=bench", out=tmp_path / "out")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "failed: a part of the stream has failed: LookupError: nothing here\n" in said
+    assert "Traceback" not in said
+    assert 'raise LookupError("nothing here")' in next((tmp_path / "out").glob("*.log")).read_text()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("Stuck", "bench"), ("Forgetful", "bench"), ("Idle", "serve")])
+def test_an_overlap_that_makes_no_chunk_ends_the_program(tmp_path, name, mode):
+    with running(*own(name), f"run={mode}", *LIMITS, out=tmp_path / "out") as program:
+        assert program.process.wait() == 1
+        line = r"failed: overlap=own hangs on rank 0: no answer for ([\d.]+) s, ([\d.]+) s are allowed\n"
+        found = re.search(line, program.log)
+        assert found, program.log
+        assert float(found[1]) >= float(found[2]) > WAITS_A_STEP * MESSAGE_S
+        assert "Traceback" not in program.log
+    assert "in _make_chunks" in (tmp_path / "out" / "hang-1" / "rank0.txt").read_text()
+
+
+def test_a_pause_may_last():
+    """What no chunk is wanted for is not waited for."""
+    with open_stream() as run:
+        run.session.control(Control(action="pause"))
+        run.session.start()
+        timer, end, starts = run.session._parts.progress_timer, time.monotonic() + scaled(60), set()
+        while len(starts) < 5:
+            starts |= {timer._wait} - {None}
+            assert time.monotonic() < end
+        assert run.kept.planned_chunks == []

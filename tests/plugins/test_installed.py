@@ -1,8 +1,12 @@
 """Installed packages: their entry points and their folders of options are found, and imported only where chosen."""
 
+import os
+import re
+import subprocess
 import sys
 import tomllib
 import warnings
+from importlib.metadata import PathDistribution, distributions
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,6 +14,7 @@ from hydra.errors import MissingConfigException
 
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.errors import ConfigError
+from tests.documented import ROOT
 from tests.plugins import pages
 from tests.system.in_process import CONF, make_settings, run_script
 
@@ -123,3 +128,41 @@ def test_a_folder_that_is_not_there_is_a_warning(installed):
     install(installed, "empty", {"pp1_orchestrator.conf": {"empty": "nowhere.options"}})
     with pytest.warns(UserWarning, match=r"^empty: no folder nowhere\.options is installed; its options are left out$"):
         make_settings()
+
+
+DAMAGED = {
+    "no text": (
+        b"[pp1_orchestrator.overlap]\n\xff\xfe = odd:Odd\n",
+        "'utf-8' codec can't decode byte 0xff in position 27",
+    ),
+    "no entry": (b"[pp1_orchestrator.overlap]\nodd\n", "'odd' is no entry"),
+}
+
+
+@pytest.mark.parametrize(("written", "reason"), DAMAGED.values(), ids=DAMAGED)
+def test_a_package_with_a_damaged_list_of_entry_points_is_left_out_with_one_line(tmp_path, written, reason):
+    """By the whole program: torch reads the lists of all packages too."""
+    install(tmp_path, "odd", {})
+    damaged = tmp_path / "odd-1.0.dist-info" / "entry_points.txt"
+    damaged.write_bytes(written)
+    words = [sys.executable, "-m", "pp1_orchestrator", "run=fetch", f"hydra.run.dir={tmp_path / 'out'}"]
+    path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    done = subprocess.run(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(rf"^.*{damaged}.*$", done.stderr, re.MULTILINE) == [done.stderr.splitlines()[0]]
+    assert done.stderr.startswith(f"{damaged} can't be read and is left out: {reason}")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_lists_of_all_packages_are_read_once(installed, monkeypatch):
+    read: list[str] = []
+    read_text = PathDistribution.read_text
+
+    def count(self, filename):
+        read.append(filename)
+        return read_text(self, filename)
+
+    monkeypatch.setattr(PathDistribution, "read_text", count)
+    make_settings("overlap=cool")
+    make_settings()
+    assert 0 < read.count("entry_points.txt") <= sum(1 for _ in distributions())

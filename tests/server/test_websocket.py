@@ -23,7 +23,7 @@ from tests.media.test_broadcaster import decode
 from tests.server.conftest import LIMITS, Listening, build
 
 TOKEN, VIEW = "correct horse", "battery staple"
-BOTH: dict[str, Any] = {"token": TOKEN, "view_token": VIEW}
+BOTH: Any = {"token": TOKEN, "view_token": VIEW}
 VIDEO = VideoSettings(SIZE, SIZE, 100)
 HANDSHAKE = (
     "GET /ws/stream HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -3,13 +3,15 @@
 The worker is the real one and drives a real generator of tiny random weights.
 """
 
+import msgspec
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pp1_orchestrator.app.strategy_registry import CONTEXTS
 from pp1_orchestrator.contract import Action, Envelope, wire
-from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
 from pp1_orchestrator.contract.result import accept
 from pp1_orchestrator.contract.text_recipe import TextTerm
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
@@ -47,10 +49,11 @@ def make_worker() -> MeshWorker:
     return MeshWorker(generator, SpanRecorder(1), torch.device("cpu"))
 
 
-def make_planner(context: str, every: int = 1, bias: float = 1.0) -> Planner:
-    history = LatentHistory(3)
+def make_planner(context: str, every: int = 1, bias: float = 1.0, sink: int = 0) -> Planner:
+    history = LatentHistory(4)
     routing = Rank0Encoder(CachedEncoder(NumberEncoder().encode))
-    spec = ChunkSpec(frames=3, channels=16, height=16, width=16, steps=STEPS, recompute_every=every, bias=bias)
+    past = {"recompute_every": every, "bias": bias, "sink": sink, "recache_mask": "bidirectional"}
+    spec = ChunkSpec(frames=3, channels=16, height=16, width=16, steps=STEPS, **past)
     planner = Planner(spec, 42, CONTEXTS[context](), routing, history)
     planner.set_target(ConditioningTarget((TextTerm("a"),)))
     return planner
@@ -132,9 +135,32 @@ def test_recomputing_every_nth_chunk_is_the_planners_decision():
 def test_recache_reads_all_that_is_remembered_under_the_new_prompt():
     planner, worker, text = make_planner("clean_pass"), make_worker(), RecipeResolver(None, SpanRecorder(1))
     for _ in range(5):
-        run_one(planner, worker, text)
+        assert run_one(planner, worker, text).plan.recache is msgspec.UNSET
     planner.set_target(ConditioningTarget((TextTerm("b"),), recache=True))
     plan = run_one(planner, worker, text).plan
     assert plan.do_kv_recompute
-    assert plan.expected_generator_calls == len(STEPS) + 3 + 1  # three remembered chunks, and the pass that was owed
+    assert plan.expected_generator_calls == len(STEPS) + 4 + 1  # four remembered chunks, and the pass that was owed
+    assert plan.recache == "bidirectional"
     assert not run_one(planner, worker, text).plan.do_kv_recompute
+
+
+@pytest.mark.parametrize(("chunks", "read"), [(2, 2), (4, 4), (5, 3)])
+def test_recache_leaves_a_sink_that_it_does_not_begin_with(chunks, read):
+    planner = make_planner("clean_pass", sink=3)
+    planner.history.begin()
+    for index in range(chunks):
+        planner.plan()
+        planner.history.add(torch.full((1, 3, 16, 2, 2), float(index)))
+    planner.set_target(ConditioningTarget((TextTerm("b"),), recache=True))
+    context = planner.plan().tensors[CONTEXT_FRAMES]
+    assert context[0, ::3, 0, 0, 0].tolist() == list(range(chunks - read, chunks))
+
+
+def test_a_recache_of_a_cache_that_is_rebuilt_anyway_has_no_mask():
+    planner = make_planner("recompute_latent", every=2)
+    planner.plan()
+    planner.history.add(torch.zeros(1, 3, 16, 2, 2))
+    planner.set_target(ConditioningTarget((TextTerm("b"),), recache=True))
+    plan = planner.plan().plan
+    assert plan.do_kv_recompute
+    assert plan.recache is msgspec.UNSET

@@ -17,7 +17,8 @@ def refuse(chunk: DecodedChunk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "reported"), [("sync", "AssertionError"), ("decode_thread", "decoding failed: AssertionError")]
+    ("overlap", "reported"),
+    [("sync", "a part of the stream has failed: AssertionError"), ("decode_thread", "decoding failed: AssertionError")],
 )
 def test_a_failure_without_a_message_is_reported_by_its_type(overlap, reported):
     with open_stream("run.chunks=2", f"overlap={overlap}") as run:

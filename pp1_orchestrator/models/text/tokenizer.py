@@ -1,28 +1,37 @@
 """From prompts to token ids: text cleaning, the checkpoint's tokenizer, and whether a prompt is too long."""
 
 import html
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import ftfy
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers.models.auto import AutoTokenizer
 
 _PAD, _END, _FIRST_BYTE = 0, 1, 3
-_QUOTES = str.maketrans(dict.fromkeys("‘’‛ʼ", "'") | dict.fromkeys("“”‟", '"'))
+_PADDING = "<pad>"
 
 
 def clean_prompt(text: str) -> str:
-    """Cleans a prompt like the captions that Wan's encoder was trained on.
+    """Cleans a prompt as upstream does, whose encoder was trained on such captions.
 
-    HTML entities are resolved, twice because text from the web is often escaped twice. Curly quotes become plain, and
-    runs of white space one blank. Unlike upstream, wrongly decoded text is not repaired: prompts come as Unicode.
+    Wrongly decoded text is repaired, and quotes and control characters become plain. HTML entities are resolved, twice
+    because text from the web is often escaped twice; runs of white space become one blank.
+    Source: Wan2.1 `wan/modules/tokenizers.py` (`basic_clean`, `whitespace_clean`).
     """
-    plain = unicodedata.normalize("NFC", html.unescape(html.unescape(text))).translate(_QUOTES)
-    return " ".join(plain.split())
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
+
+
+def _open_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer.json of a folder as it is: other libraries make their own tokenizer of it. Raises OSError."""
+    path = folder / "tokenizer.json"
+    text = path.read_text(encoding="utf-8")
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise OSError(f"{path}: not a tokenizer: {error}") from error
 
 
 TextTokenizer = Callable[[Sequence[str], int], tuple[Tensor, Tensor]]
@@ -33,14 +42,16 @@ class FolderTokenizer:
     """The tokenizer in a folder. Raises OSError when there is none."""
 
     def __init__(self, folder: Path) -> None:
-        loader: Any = AutoTokenizer  # it has no types
-        self._tokenizer: Any = loader.from_pretrained(str(folder), local_files_only=True)
+        self._tokenizer: Any = _open_tokenizer(folder)
+        self._pad = self._tokenizer.token_to_id(_PADDING)
+        if self._pad is None:
+            raise OSError(f"{folder / 'tokenizer.json'}: its vocabulary has no {_PADDING}")
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        batch = self._tokenizer(
-            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        return batch.input_ids, batch.attention_mask
+        self._tokenizer.enable_truncation(length)
+        self._tokenizer.enable_padding(length=length, pad_id=self._pad, pad_token=_PADDING)
+        batch = self._tokenizer.encode_batch(list(texts))
+        return torch.tensor([each.ids for each in batch]), torch.tensor([each.attention_mask for each in batch])
 
 
 def tokenize_bytes(texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
@@ -67,7 +78,7 @@ class PromptLimit:
     def __init__(self, folder: Path, random: bool, limit: int) -> None:
         self._limit, self._tokenizer = limit, None
         if not uses_bytes(folder, random):
-            self._tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+            self._tokenizer = _open_tokenizer(folder)
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
 

@@ -67,5 +67,5 @@ class CompiledRunner(EagerRunner):
         if attention is not None:
             cache.attention = SplitKVAttention(model.patch_embedding.weight.device, attention, compiled(merge_splits))
 
-    def stage_rope(self, rope: RopeTable) -> RopeCosSin:
+    def convert_rope(self, rope: RopeTable) -> RopeCosSin:
         return rope_cos_sin(rope)

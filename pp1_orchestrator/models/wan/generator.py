@@ -82,21 +82,38 @@ class CausalGenerator:
         """Free what refers to the process group of the generator's sums. Call it before the group ends."""
         self._runner.close()
 
-    def rebuild(self, context: Tensor, start_frame: int) -> None:
+    @torch.inference_mode()
+    def rebuild(
+        self, context: Tensor, start_frame: int, *, keep_sink: bool = False, bidirectional: bool = False
+    ) -> None:
         """Replace the history by context [1, m, c, h, w], m latent frames from `start_frame` on, in one pass a chunk.
 
-        Block-causal: each chunk attends to itself and to the chunks of the context before it.
+        Each chunk attends to itself and to the chunks of the context before it; bidirectional: to all of them.
+        keep_sink: the sink's frames, which come before the context, stay as they are, and are attended to.
         Raises ValueError if m is not a whole number of chunks that fits the window.
+        Source of reading again: LongLive, arXiv:2509.22622.
         """
-        chunk, frames = self._cache.chunk, context.shape[1]
-        if not frames or frames % chunk or frames > self._cache.window:
+        chunk, frames, room = self._cache.chunk, context.shape[1], self._cache.room(keep_sink)
+        if not frames or frames % chunk or frames > room:
             raise ValueError(
                 f"a context of {frames} latent frames is not one or more chunks of {chunk} frames "
-                f"within the window of {self._cache.window}"
+                f"within the window's {room}"
             )
-        self._cache.rebase(start_frame)
-        for first in range(0, frames, chunk):
-            self.write_context(context[:, first : first + chunk], start_frame + first)
+        self._cache.rebase(start_frame, keep_sink)
+        parts = [context[:, first : first + chunk] for first in range(0, frames, chunk)]
+        if not bidirectional:
+            for index, part in enumerate(parts):
+                self.write_context(part, start_frame + index * chunk)
+            return
+        text, time = self._text_of_now(), torch.zeros(1, device=self.device)
+        size = (chunk, context.shape[3] // 2, context.shape[4] // 2)
+        ropes = [
+            rope_table(self._model.config.head_dim, start_frame + index * chunk, *size, self.device)
+            for index in range(len(parts))
+        ]
+        self.calls += len(parts)
+        held = [part.to(self.device, self.dtype) for part in parts]
+        self._runner.write_together(held, start_frame, time, text, ropes)
 
     def _upload(self, values: Tensor) -> Tensor:
         """Copy to the device, asynchronously, in the generator's type."""
@@ -107,8 +124,7 @@ class CausalGenerator:
 
     def _prepare(self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0) -> tuple[Text, Any, Tensor]:
         """Select the cache's slots for a pass, and count it -> its text, rotary table and time."""
-        if self._text is None:
-            raise ValueError("the generator has no text: set_text comes before the first chunk")
+        text = self._text_of_now()
         self._cache.begin(start_frame, bias)
         self.calls += 1
         frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
@@ -116,4 +132,9 @@ class CausalGenerator:
         if self._rope is None or self._rope[0] != key:
             table = rope_table(self._model.config.head_dim, *key, self.device)
             self._rope = (key, self._runner.stage_rope(table))
-        return self._text, self._rope[1], torch.full((1,), timestep, device=self.device)
+        return text, self._rope[1], torch.full((1,), timestep, device=self.device)
+
+    def _text_of_now(self) -> Text:
+        if self._text is None:
+            raise ValueError("the generator has no text: set_text comes before the first chunk")
+        return self._text

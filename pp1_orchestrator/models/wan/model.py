@@ -181,6 +181,37 @@ class CausalWanModel(nn.Module):
         _, block_time = self.embed_time(timestep)
         self._to_last_block(latents, block_time, text, cache, rope)
 
+    def write_together(
+        self,
+        chunks: Sequence[Tensor],
+        start: int,
+        timestep: Tensor,
+        text: Sequence[KeyValue],
+        cache: KVCache,
+        ropes: Any,
+    ) -> None:
+        """`write_history` of several chunks, the first at latent frame `start`, each of which sees all of them.
+
+        Goes layer by layer through the chunks, so each step has the shapes of one chunk. ropes: one of each chunk.
+        """
+        _, block_time = self.embed_time(timestep)
+        blocks, end = self.block_list(), start + sum(chunk.shape[1] for chunk in chunks)
+        mods = [block.modulate(block_time) for block in blocks]
+        rows = [self.patchify(chunk) for chunk in chunks]
+        inputs = [blocks[0].pre_norm(x, mods[0]) for x in rows]
+        for index, block in enumerate(blocks):
+            queries: list[Tensor] = []
+            for at, (h, rope) in enumerate(zip(inputs, ropes, strict=True)):
+                cache.begin(start + at * cache.chunk, end_frame=end)
+                queries.append(block.write_inputs(h, rope, cache.slots(index)))
+            if block is blocks[-1]:
+                return
+            done = [
+                block.finish_and_norm(x, cache.attend(index, q), text[index], mods[index], mods[index + 1])
+                for x, q in zip(rows, queries, strict=True)
+            ]
+            rows, inputs = [x for x, _ in done], [h for _, h in done]
+
     def _to_last_block(
         self, latents: Tensor, block_time: Tensor, text: Sequence[KeyValue], cache: KVCache, rope: Rope
     ) -> tuple[Tensor, Tensor, Modulation]:

@@ -43,6 +43,15 @@ def rope_table(
     return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
 
 
+def time_shift(head_dim: int, frames: int, device: torch.device | str = "cpu") -> RopeTable:
+    """[1, 1, D/2]: what moves a rotated token `frames` latent frames further in time, and leaves its place."""
+    pairs = head_dim // 2
+    angles = torch.zeros(1, 1, pairs, dtype=torch.float64, device=device)
+    in_time = pairs - 2 * (pairs // 3)
+    angles[..., :in_time] = _angles(torch.tensor([frames], device=device), in_time)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+
+
 def rotate(x: Tensor, table: RopeTable) -> Tensor:
     """Rotate interleaved pairs of x [..., S, H, D] by the table's angles, in float32 -> x's type."""
     pairs = torch.view_as_complex(torch.unflatten(x.float(), -1, (-1, 2)))

@@ -28,9 +28,13 @@ class EagerRunner:
         """The form in which passes take the text."""
         return text
 
-    def stage_rope(self, rope: RopeTable) -> Any:
-        """The form in which passes take the rotary table."""
+    def convert_rope(self, rope: RopeTable) -> Any:
+        """The form in which the blocks take the rotary table."""
         return rope
+
+    def stage_rope(self, rope: RopeTable) -> Any:
+        """The same, where the passes expect it."""
+        return self.convert_rope(rope)
 
     def flow(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> Tensor:
         """Flow of one chunk, of the latents' shape. Caches the chunk's keys and values."""
@@ -41,6 +45,14 @@ class EagerRunner:
         """Only cache the chunk's keys and values."""
         with self._kernels():
             self._model.write_history(latents, time, text, self._cache, rope)
+
+    def write_together(
+        self, chunks: Sequence[Tensor], start: int, time: Tensor, text: Text, ropes: Sequence[RopeTable]
+    ) -> None:
+        """Only cache the keys and values of several chunks, each of which sees all of them. Rare, so never captured."""
+        with self._kernels():
+            forms = [self.convert_rope(rope) for rope in ropes]
+            self._model.write_together(chunks, start, time, text, self._cache, forms)
 
     def close(self) -> None:
         """Free what refers to the process group of the model's sums. No pass may follow."""

@@ -50,6 +50,9 @@ class ReferenceWan:
     """window and sink count frames: a chunk sees the first `sink` frames and the last `window − sink`, its own among
     them."""
 
+    relative = False
+    """Frames are numbered by their place among those that are seen, not by their place in the stream."""
+
     def __init__(self, config: WanConfig, state: Mapping[str, Tensor], window: int, sink: int) -> None:
         self.config, self.window, self.sink = config, window, sink
         self.weights = {name: tensor.double() for name, tensor in state.items()}
@@ -116,10 +119,11 @@ class ReferenceWan:
         self.values[layer].update(zip(own, self.heads(self.linear(f"{name}.v", x)).chunk(frames), strict=True))
         oldest = own.stop - (self.window - self.sink)
         seen = [f for f in range(self.origin, own.stop) if f < self.origin + self.sink or f >= oldest]
-        keys = torch.cat([self.rotated(self.keys[layer][frame], frame, rows, columns) for frame in seen])
+        place = {frame: at if self.relative else frame for at, frame in enumerate(seen)}
+        keys = torch.cat([self.rotated(self.keys[layer][frame], place[frame], rows, columns) for frame in seen])
         values = torch.cat([self.values[layer][frame] for frame in seen])
         queries = torch.cat(
-            [self.rotated(part, f, rows, columns) for f, part in zip(own, q.chunk(frames), strict=True)]
+            [self.rotated(part, place[f], rows, columns) for f, part in zip(own, q.chunk(frames), strict=True)]
         )
         biased = [f not in own and f != self.origin for f in seen]
         added = math.log(self.bias) * torch.tensor(biased, dtype=torch.float64).repeat_interleave(rows * columns)

@@ -28,7 +28,7 @@ STEPS = (1000, 500)
 
 
 def chunks(model, count, ops=None):
-    """The latents of some chunks in a row, each with its context pass."""
+    """The latents of some chunks in a row, each with its context pass; the last one after history was read again."""
     cache = KVCache(CONFIG, (8, 8), dtype=torch.float64)
     runner = None if ops is None else CompiledRunner(model, cache, ops=ops, backend="aot_eager")
     generator = CausalGenerator(model, cache, FlowSchedule(), runner)
@@ -41,6 +41,8 @@ def chunks(model, count, ops=None):
     for index in range(count):
         start = index * CONFIG.chunk_frames
         noise = torch.randn(1, CONFIG.chunk_frames, CONFIG.in_dim, 8, 8, generator=torch.Generator().manual_seed(index))
+        if index == count - 1:
+            generator.rebuild(torch.cat(made[-2:], 1), start - 2 * CONFIG.chunk_frames, bidirectional=True)
         made.append(generator.denoise(noise, STEPS, start, seed=3))
         generator.write_context(made[-1], start)
     return torch.cat(made, 1)

@@ -31,6 +31,7 @@ class Regime:
     bias: float = 1.0
     steps: tuple[float, ...] = (1000, 750, 500, 250)
     chunks: int = 6
+    relative: bool = False
 
     @property
     def rolls(self) -> bool:
@@ -46,6 +47,10 @@ REGIMES = [
     Regime("a window of one chunk", window=3, chunks=3),
     Regime("a sink in a window that rolls", window=9, sink=3),
     Regime("a sink in a window that rolls round twice", window=12, sink=6, chunks=8),
+    Regime("relative positions, a sink in a window that rolls", window=9, sink=3, relative=True),
+    Regime("relative positions, a longer sink", window=12, sink=6, chunks=8, relative=True),
+    Regime("relative positions without a clean pass", window=9, sink=3, clean=False, relative=True),
+    Regime("relative positions without a sink", window=9, relative=True),
     Regime("no clean pass, rolling", window=9, clean=False),
     Regime("no clean pass, with a sink", window=9, sink=3, clean=False),
     Regime("a recompute before each chunk", window=6, rebuilt=1, steps=(1000, 937, 833, 625)),
@@ -65,7 +70,7 @@ def model():
 
 def make_generator(model, regime):
     sizes = msgspec.structs.replace(CONFIG, chunk_frames=CHUNK, local_attn_size=regime.window, sink_frames=regime.sink)
-    cache = KVCache(sizes, (HEIGHT, WIDTH), dtype=torch.float64)
+    cache = KVCache(sizes, (HEIGHT, WIDTH), relative=regime.relative, dtype=torch.float64)
     return CausalGenerator(model, cache, FlowSchedule(SHIFT, WARP))
 
 
@@ -75,6 +80,7 @@ class Pair:
     def __init__(self, model, regime: Regime) -> None:
         self.fast = make_generator(model, regime)
         self.plain = ReferenceWan(CONFIG, model.state_dict(), regime.window, regime.sink)
+        self.plain.relative = regime.relative
         self.regime, self.levels = regime, noise_levels(regime.steps, SHIFT, WARP)
         self.made: list[torch.Tensor] = []
 
@@ -119,6 +125,26 @@ def test_every_chunk_is_the_references(model, regime):
             pair.rebuild(index)
         errors.append(pair.chunk(index))
     assert max(errors) < BOUND, errors
+
+
+def test_another_kind_of_positions_shows_once_the_window_rolls(model):
+    regime = Regime("", window=9, sink=3)
+    pair = Pair(model, regime)
+    pair.set_text(0)
+    pair.plain.relative = True
+    errors = [pair.chunk(index) for index in range(5)]
+    assert max(errors[:3]) < BOUND
+    assert min(errors[3:]) > 100 * BOUND
+
+
+def test_without_a_sink_both_kinds_of_positions_are_one_far_into_a_stream(model):
+    """Frame 40,000 is 2.8 hours into a stream; the reference numbers the window's frames from 0."""
+    pair, first = Pair(model, Regime("", window=9, relative=True)), 40_000 // CHUNK
+    pair.set_text(0)
+    pair.fast.rebuild(torch.zeros(SHAPE), (first - 1) * CHUNK)
+    pair.plain.forget((first - 1) * CHUNK)
+    pair.plain.flow(torch.zeros(SHAPE[1:]).double(), 0.0, (first - 1) * CHUNK)
+    assert max(pair.chunk(first + index) for index in range(4)) < BOUND
 
 
 def test_both_kinds_of_window_are_compared():
