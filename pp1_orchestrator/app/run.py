@@ -12,15 +12,18 @@ from pp1_orchestrator.app.plan import run_plan
 from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, RequestError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import keep_from_console, limit_file_errors, limit_floods, set_format
 from pp1_orchestrator.stage0.timeline import Script, read_script
+from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
+from pp1_orchestrator.types import PromptUpdate
 
 log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Registry, Script, Path], None]
@@ -45,6 +48,7 @@ def run_fetch(settings: Settings, config: WanConfig, registry: Registry, script:
 
 
 def _serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+    ignore_page_variables()
     from pp1_orchestrator.app.serve import run_serve  # the web stack takes seconds to import
 
     run_serve(settings, config, registry, script, out)
@@ -71,11 +75,20 @@ def run_program(settings: Settings, out: Path) -> None:
     _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
+    script = _planned(settings)
     if settings.run.name not in MESHLESS_MODES:
         check_checkpoint(settings, config)
         check_models(settings, registry)
-    script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
     MODES[settings.run.name](settings, config, registry, script, out)
+
+
+def _planned(settings: Settings) -> Script:
+    """The entries of `run.script`, checked as `run.prompt` is, before models are loaded. Raises ConfigError."""
+    try:
+        parse_update(PromptUpdate(prompt=settings.run.prompt))
+    except RequestError as error:
+        raise ConfigError(f"run.prompt={settings.run.prompt:.40}: {error}") from error
+    return [] if settings.run.script is None else read_script(Path(settings.run.script).expanduser())
 
 
 def _log_gpu_topology(settings: Settings) -> None:

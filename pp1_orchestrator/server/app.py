@@ -6,7 +6,7 @@ import logging
 import operator
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -102,11 +102,7 @@ def create_app(
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     tokens = Tokens(settings)
-    open_routers = [
-        probe_routes(stream),
-        *([] if sockets is None else [socket_routes(sockets)]),
-        *([sign_in_routes(tokens)] if tokens else []),
-    ]
+    open_routers = [probe_routes(stream), *_optional_routers(sockets, tokens)]
     files: set[str] = set()
     _add_middleware(app, settings, tokens, [route for r in (*routers, *open_routers) for route in r.routes], files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
@@ -117,6 +113,11 @@ def create_app(
     if mount_panel is not None:
         files |= mount_panel(app, MAX_PROMPTS, MAX_PROMPT_CHARS, MAX_TRANSITION_STEPS)
     return app
+
+
+def _optional_routers(sockets: SocketViewers | None, tokens: Tokens) -> list[APIRouter]:
+    """Routes that check a client by themselves, where there is something for them to do."""
+    return [*([] if sockets is None else [socket_routes(sockets)]), *([sign_in_routes(tokens)] if tokens else [])]
 
 
 def _make_lease(limits: Limits, events: EventBus) -> ControlLease:
