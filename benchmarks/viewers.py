@@ -33,6 +33,7 @@ from websockets.asyncio.client import connect
 from benchmarks.live_program import BASE, chromium, running_program
 from benchmarks.machine import describe
 from pp1_orchestrator.media.aiortc_patches import offer_addresses
+from pp1_orchestrator.media_process.media_connection import MODULE
 
 JOIN_S = 4.0
 """Viewers get this long to connect before the measurement begins."""
@@ -46,15 +47,15 @@ Guest = Callable[[], AbstractContextManager[None]]
 
 
 def cpu_percent(program: psutil.Process, seconds: float) -> float:
-    """Per cent of a core that the program and its media process use during the next seconds."""
+    """Per cent of a core that rank 0 and its media process use during the next seconds."""
     start, before = time.monotonic(), _cpu_s(program)
     time.sleep(seconds)
     return 100 * (_cpu_s(program) - before) / (time.monotonic() - start)
 
 
 def _cpu_s(program: psutil.Process) -> float:
-    media = [child for child in program.children() if "pp1_orchestrator.media_process" in child.cmdline()]
-    return sum(times.user + times.system for times in (each.cpu_times() for each in (program, *media)))
+    media = [child for child in program.children() if MODULE in child.cmdline()]
+    return sum(times.user + times.system for times in (process.cpu_times() for process in [program, *media]))
 
 
 def start_clients(count: int, seconds: float, transport: str = "webrtc") -> subprocess.Popen[str]:
@@ -110,7 +111,7 @@ def _post(path: str, body: str, content_type: str) -> str:
 
 def fanout(program: psutil.Process, viewers: int, seconds: float, transport: str) -> list[str]:
     rows = [
-        "| viewers | least FPS | mean FPS | CPU of rank 0 and the media process, % of a core |",
+        "| viewers | least FPS | mean FPS | CPU of rank 0 and its media process, % of a core |",
         "|---|---|---|---|",
     ]
     for count in (1, viewers):
@@ -220,7 +221,7 @@ def idle(program: psutil.Process, browser: Browser, pages: int, seconds: float) 
     nobody = cpu_percent(program, seconds)
     quiet, whole = (cpu_with_pages(program, browser, pages, video, seconds) for video in (False, True))
     return [
-        f"| {pages} open pages, stream paused | CPU of the serving process, % of a core | per page |",
+        f"| {pages} open pages, stream paused | CPU of rank 0 and its media process, % of a core | per page |",
         "|---|---|---|",
         f"| none | {nobody:.1f} | |",
         f"| pages without video: state and events | {quiet:.1f} | {(quiet - nobody) / pages:.1f} |",

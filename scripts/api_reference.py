@@ -20,7 +20,8 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "api_reference.md"
 HEAD = """# HTTP API reference
 
 `python -m scripts.api_reference` generates this page from the OpenAPI document, which a running stream serves at
-`/api/openapi.json`. [Building a client](api.md) explains the routes with commands to paste.
+`/api/openapi.json`. [Building a client](api.md) explains the routes with commands to paste. What answers `GET`
+answers `HEAD` with the same status and headers.
 """
 EVENTS = """## Events
 
@@ -46,7 +47,7 @@ def reference(document: Node) -> str:
     parts = [HEAD, "## Routes"]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            parts += _operation(f"{method.upper()} {path}", operation)
+            parts += [] if method == "head" else _operation(f"{method.upper()} {path}", operation)
     parts.append("## Objects")
     for name in sorted(schemas.keys() - events):
         parts += _schema(name, schemas[name])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the project up: scripts/setup.sh [run|test|docs|package]. Quick when nothing has changed since the last time.
 #   run   .venv in the root with the pinned packages
-#   test  the same, and Chromium, Prometheus and nginx for the tests that need them
+#   test  the same, and Chromium, Firefox, Prometheus and nginx for the tests that need them
 #   docs  the same as run, and MkDocs
 #   package  the same as run, and what builds and checks a release
 # PYTHON names the interpreter to take, otherwise the first fitting one on the PATH is taken.
@@ -113,6 +113,13 @@ get_chromium() {
     say "Chromium is missing and could not be installed: the tests in a browser will be skipped"
 }
 
+# Debian's own, not playwright's, which is a patched one.
+get_firefox() {
+    if command -v firefox-esr firefox >/dev/null; then return; fi
+    say "installing Firefox for the browser tests"
+    apt_install firefox-esr || say "Firefox is missing and could not be installed: the tests in it will be skipped"
+}
+
 # Only the binaries are wanted, not a service on this machine: the package is unpacked inside .venv.
 get_unpacked() {  # PACKAGE OPTION BINARY...: the option makes the first binary tell its version
     local folder package=$1 option=$2
@@ -145,7 +152,7 @@ get_release_tools() {
 
 case $mode in
     run) install_packages ;;
-    test) install_packages; get_chromium
+    test) install_packages; get_chromium; get_firefox
         get_unpacked prometheus --version usr/bin/prometheus usr/bin/promtool
         get_unpacked nginx -v usr/sbin/nginx ;;
     docs) install_packages; get_mkdocs ;;

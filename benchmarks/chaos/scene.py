@@ -25,6 +25,7 @@ CHOICES = (
     "layout.mesh_ranks=2",
     "supervision.restarts=1000",
     "supervision.pauses_s=[1]",
+    "supervision.media_restarts=1000",
     f"deadlines.chunk={CHUNK_DEADLINE_S:g}",
     "stream.height=64",
     "stream.width=64",
@@ -106,10 +107,16 @@ class Scene:
         return {int(rank): facts["pid"] for rank, facts in self.program.state()["ranks"].items()}
 
     def settle(self) -> None:
-        """Until chunks are shown, and the viewer sees them."""
+        """Until chunks are shown, the viewer sees them, and the next media process has been started ahead."""
         ready(self.program)
+        wait_for(lambda: len(self.program.media_processes()) == 2, "the next media process")
         since = time.monotonic()
         wait_for(lambda: self.watcher.flows_since(since) is not None, "frames at the viewer")
+
+    def rejoin(self) -> None:
+        """The viewer connects anew, as a page does when its media process was replaced."""
+        self.watcher.close()
+        self.watcher = Watcher(self.url)
 
     def usage(self) -> Usage:
         """What stays: the probes' own requests come and go between two looks."""
@@ -142,7 +149,7 @@ def scene(folder: Path, *choices: str) -> Iterator[Scene]:
         ready(program)
         start_s = time.monotonic() - begun_s
         ear = stack.enter_context(contextlib.closing(EventListener(program)))
-        watcher = stack.enter_context(contextlib.closing(Watcher(f"http://127.0.0.1:{program.port}")))
-        found = Scene(program, ear, tail, watcher, start_s)
+        found = Scene(program, ear, tail, Watcher(f"http://127.0.0.1:{program.port}"), start_s)
+        stack.callback(lambda: found.watcher.close())
         found.settle()
         yield found

@@ -63,6 +63,7 @@ class Player:
             "viewer": (1, self._viewer),
             "kill": (2, lambda: self._signal(signal.SIGKILL)),
             "stop": (1, self._stop),
+            "media": (1, self._kill_media),
         }
 
     def play(self) -> None:
@@ -96,6 +97,17 @@ class Player:
         ended = f"the ends of updates, seed {self.played.seed}, {self.played.acts}"
         wait_for(lambda: update in ended_updates(self._events()) and not open_updates(self._events()), ended)
         self._scene.settle()
+
+    def _kill_media(self) -> None:
+        """And all viewers with it: the one that stays comes back as soon as it can."""
+        heard = len(self._scene.ear.events)
+        self._scene.program.media_processes()[0].kill()
+        wait_for(lambda: self._media_is_up(heard), "another media process")
+        self._scene.rejoin()
+
+    def _media_is_up(self, heard: int) -> bool:
+        events = self._scene.ear.events[heard:]
+        return any(event["event"] == "media" and event["state"] == "up" for event in events)
 
     def _events(self) -> Sequence[dict[str, Any]]:
         return self._scene.ear.events[self.played.events :]

@@ -12,9 +12,10 @@ from typing import Any
 
 from aioice import Candidate, stun
 from aioice.ice import CandidatePair, Connection, StunProtocol
-from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpSender
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 
+from pp1_orchestrator.media.sdp import ViewerAddresses
 from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit, kind_of
 
 log = logging.getLogger(__name__)
@@ -83,24 +84,17 @@ def limit_retransmissions(sender: RTCRtpSender, limit: RetransmissionLimit) -> N
     sender._retransmit = retransmit_some
 
 
-def refuse_other_media(connection: RTCPeerConnection, ours: RTCRtpTransceiver) -> None:
-    """Take no media from the viewer. aiortc would accept it, decode it, and keep each frame for a reader."""
-    for transceiver in connection.getTransceivers():
-        if transceiver is not ours:
-            transceiver.direction = "inactive"
-
-
 def guard_transports(
-    connection: RTCPeerConnection, addresses: list[str] | None, limit: DatagramLimit, on_fault: Callable[[], None]
+    connection: RTCPeerConnection, addresses: ViewerAddresses, limit: DatagramLimit, on_fault: Callable[[], None]
 ) -> None:
-    """Guard every transport of a connection that has a remote description, and offer only these addresses.
+    """Guard every transport of a connection that has a remote description, and use only these addresses.
 
     on_fault: called when a transport can't go on; the viewer has to be closed.
     """
     transports = {transceiver.sender.transport: transceiver.sender for transceiver in connection.getTransceivers()}
     for transport, sender in transports.items():
-        offer_addresses(sender, addresses)
-        GuardedPort(ice_connection(transport), limit)
+        offer_addresses(sender, addresses.offered)
+        GuardedPort(ice_connection(transport), limit, addresses.hears)
         survive_packets(transport, on_fault)
 
 
@@ -141,10 +135,12 @@ class GuardedPort:
     STUN is heard from anywhere, if its integrity shows that the sender knows the password. DTLS and RTCP are heard from
     addresses that belong to the viewer: it proved that with a check of its own, or answered one of ours. A browser may
     begin with DTLS before ICE has ended here, and may later use another pair than the nominated one.
+
+    hears: whether a datagram from this address may be looked at.
     """
 
-    def __init__(self, connection: Connection, limit: DatagramLimit) -> None:
-        self._connection, self._limit = connection, limit
+    def __init__(self, connection: Connection, limit: DatagramLimit, hears: Callable[[str], bool]) -> None:
+        self._connection, self._limit, self._hears = connection, limit, hears
         self._proven: set[tuple[StunProtocol, Address]] = set()
         self._gather, self._answer = connection.get_component_candidates, connection.request_received
         self._check = connection.check_incoming
@@ -164,7 +160,7 @@ class GuardedPort:
 
         def receive(data: bytes | str, addr: tuple[Any, ...]) -> None:
             assert isinstance(data, bytes)
-            kind = kind_of(data)
+            kind = kind_of(data) if self._hears(addr[0]) else None
             if kind == "stun":
                 try:
                     parse(data, addr)

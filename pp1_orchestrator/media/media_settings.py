@@ -40,7 +40,7 @@ class PeerLimits:
     connecting: int = 8
     """Viewers that got an answer and were not heard from yet."""
     offer_bytes: int = 16 * 1024
-    media_sections: int = 4
+    media_sections: int = 8
     candidates: int = 32
     packets_queued: int = 32
     """A viewer that is further behind skips to the next keyframe."""

@@ -13,11 +13,11 @@ from pp1_orchestrator.media.aiortc_patches import (
     limit_retransmissions,
     on_keyframe_request,
     on_rtcp,
-    refuse_other_media,
 )
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
 from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.media.sdp import ViewerAddresses
 from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,7 @@ class PacketTrack(MediaStreamTrack):
 class Viewer:
     """Answers one offer and sends the stream to the peer that made it.
 
-    mime: the codec's MIME type. addresses: local addresses to offer; None: all but loopback. on_gone: called when the
-    connection has failed, or was closed by the peer.
+    mime: the codec's MIME type. on_gone: called when the connection has failed, or was closed by the peer.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Viewer:
         broadcaster: Broadcaster,
         mime: str,
         limits: PeerLimits,
-        addresses: list[str] | None,
+        addresses: ViewerAddresses,
         on_gone: Callable[[], None],
     ) -> None:
         self._limits, self._addresses, self._on_gone = limits, addresses, on_gone
@@ -83,9 +82,8 @@ class Viewer:
         self._connection.on("connectionstatechange", self._state_changed)
 
     async def answer(self, offer: str) -> str:
-        """The answer to a checked offer. Raises any exception of aiortc's for an offer that it can't answer."""
+        """The answer to a checked offer of one section. Raises any exception of aiortc's if it can't answer it."""
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
-        refuse_other_media(self._connection, self._transceiver)
         guard_transports(self._connection, self._addresses, DatagramLimit(), self._on_gone)  # before a port is opened
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription.sdp

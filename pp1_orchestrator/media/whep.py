@@ -16,7 +16,15 @@ from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
-from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy, check_description, filter_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import (
+    LOOPBACK,
+    CandidatePolicy,
+    ViewerAddresses,
+    check_description,
+    filter_offer,
+    is_loopback_host,
+)
+from pp1_orchestrator.media.sdp_sections import OfferedSections
 from pp1_orchestrator.polling_thread import SuspendDetector
 from pp1_orchestrator.types import Limited, ViewerMetrics
 
@@ -73,16 +81,18 @@ class WhepPeers:
         Waits while many others are connecting. address: the client's, for the limit on viewers per address.
         """
         yielding = await self._turn(address)
-        offer = filter_offer(sdp, self._limits, self._policy)
-        check_description(offer)
+        addresses = self._policy.for_viewer()
+        sections = OfferedSections(filter_offer(sdp, self._limits, addresses))
+        check_description(sections.wanted)
         if yielding is not None:
             log.info("viewer %s has not connected and gives way", yielding[:6])
             self._close_soon(yielding)
         self._pending.append(address)
         try:
-            return await self._admit(offer, address)
+            viewer_id, answer = await self._admit(sections.wanted, address, addresses)
         finally:
             self._pending.remove(address)
+        return viewer_id, sections.answer(answer)
 
     async def close(self, viewer_id: str) -> bool:
         """Remove a viewer; False when there is none with this id."""
@@ -157,10 +167,9 @@ class WhepPeers:
         self._metrics.limited(limit)
         raise RequestError(line, status=503)
 
-    async def _admit(self, offer: str, address: str) -> tuple[str, str]:
+    async def _admit(self, offer: str, address: str, addresses: ViewerAddresses) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
-        addresses, on_gone = self._policy.local_addresses, lambda: self._close_soon(viewer_id)
-        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, on_gone)
+        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)

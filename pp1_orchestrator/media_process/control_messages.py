@@ -22,6 +22,8 @@ LENGTH_BYTES = 4
 HEARTBEAT_S = 0.5
 MAX_BYTES = 1 << 23
 """More than a keyframe takes at 50 Mbit a second."""
+MAX_ECHO = 200
+"""Characters of an error that quotes what came."""
 MAX_UNSENT = 1 << 23
 """Bytes that wait until the other side reads: more means that it hangs."""
 
@@ -167,7 +169,7 @@ class MessageStream(Generic[Received]):
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ContractError(f"no message of the media process: {error}") from error
+            raise ContractError(f"what came is no message of the media process: {str(error)[:MAX_ECHO]!a}") from error
 
     async def close(self) -> None:
         """Send what is unsent, and close."""

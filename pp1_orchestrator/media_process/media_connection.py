@@ -25,6 +25,8 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
+ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "COVERAGE", "COV_")
+"""How the names of the variables begin that a media process inherits."""
 ANSWER_S = 12.0
 """Longer than an offer may take there, its turn included."""
 Reply = messages.Answer | messages.Refusal | messages.Closed
@@ -49,12 +51,10 @@ def start_process(video: VideoSettings) -> StartedProcess:
     """Start a media process. Raises OSError."""
     frames, (ours, theirs) = FrameSender(video.height, video.width), socket.socketpair()
     files = theirs.fileno(), frames.remote.fileno(), frames.memory
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     words = [sys.executable, "-m", MODULE, *map(str, files)]
-    environment = {**os.environ, "PYTHONPATH": path}
     try:
         with signals_blocked():  # until it has handlers
-            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=environment)
+            process = subprocess.Popen(words, pass_fds=files, stdin=subprocess.DEVNULL, env=_environment())
     except OSError:
         ours.close()
         frames.close()
@@ -63,6 +63,12 @@ def start_process(video: VideoSettings) -> StartedProcess:
         theirs.close()
         frames.detach()
     return StartedProcess(process, ours, frames)
+
+
+def _environment() -> dict[str, str]:
+    """Of this process, without what may be secret, such as tokens of the server and of a hub."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
 
 
 class MediaConnection:

@@ -21,7 +21,7 @@ from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.server.auth import AccessGuard
 from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import CREDENTIALS, document, errors
-from pp1_orchestrator.server.path_allowlist import PathAllowlist
+from pp1_orchestrator.server.path_allowlist import PathAllowlist, answer_head
 from pp1_orchestrator.server.rate_limit import RateLimits
 from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
@@ -75,7 +75,7 @@ def create_app(
     changes = may_change(lease)
 
     def viewer_count() -> int:
-        return peers.count + (sockets.count if sockets is not None else 0)
+        return peers.count + (sockets.count if sockets else 0)
 
     routers = (
         whep_routes(peers),
@@ -91,7 +91,7 @@ def create_app(
     async def drain() -> None:
         stream.end_updates()  # first, so that clients hear of it
         streams.close_all()
-        if sockets is not None:
+        if sockets:
             sockets.close_all()
         await peers.close_all()
 
@@ -101,10 +101,11 @@ def create_app(
     app.state.drain = drain
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    tokens = Tokens(settings)
+    tokens, files = Tokens(settings), set[str]()
     open_routers = [probe_routes(stream), *_optional_routers(sockets, tokens)]
-    files: set[str] = set()
-    _add_middleware(app, settings, tokens, [route for r in (*routers, *open_routers) for route in r.routes], files)
+    routes = [route for router in (*routers, *open_routers) for route in router.routes]
+    answer_head(routes)
+    _add_middleware(app, settings, tokens, routes, files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))

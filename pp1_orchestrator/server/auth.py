@@ -107,7 +107,7 @@ class AccessGuard:
     def _take_from_address(self, scope: Scope, token: str, may_change: bool | None) -> Response | None:
         """Lead a page's request to its address without the token, with a cookie if that permits more than before."""
         permitted = self._tokens.permits(token)
-        if _method(scope) != "GET" or scope["path"] not in PAGES or permitted is None:
+        if _method(scope) not in ("GET", "HEAD") or scope["path"] not in PAGES or permitted is None:
             return None
         leading = lead_to(scope, without_token(scope))
         return leading if may_change or may_change is permitted else self._tokens.sign_in(leading, token, scope)

@@ -1,5 +1,6 @@
 """The OpenAPI document. FastAPI describes routes and models; this file adds the error responses and the events."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,15 +57,19 @@ def content(description: str, *media_types: str, **schema: str) -> dict[str, Any
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of an application, for `app.openapi`. Built once."""
     if app.openapi_schema is None:
-        made = get_openapi(
-            title="PP1 Orchestrator",
-            version=pp1_orchestrator.__version__,
-            description=DESCRIPTION,
-            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            routes=app.routes,
-            separate_input_output_schemas=False,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Duplicate Operation ID")  # of GET and HEAD; `_head_of` changes them
+            made = get_openapi(
+                title="PP1 Orchestrator",
+                version=pp1_orchestrator.__version__,
+                description=DESCRIPTION,
+                license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+                routes=app.routes,
+                separate_input_output_schemas=False,
+            )
         for operations in made["paths"].values():
+            if "get" in operations:
+                operations["head"] = _head_of(operations["get"])
             for responses in (operation["responses"] for operation in operations.values()):
                 # FastAPI adds a 422 to each route with a parameter. Ours are strings, so no value of them is invalid.
                 if responses.get("422", {}).get("description") == "Validation Error":
@@ -74,3 +79,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         made["components"]["schemas"] = {name: schemas[name] for name in schemas if "ValidationError" not in name}
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _head_of(get: dict[str, Any]) -> dict[str, Any]:
+    """HEAD answers as GET does, without a body."""
+    responses = {
+        status: {key: part[key] for key in part if key != "content"} for status, part in get["responses"].items()
+    }
+    return get | {"operationId": f"{get['operationId']}_head", "responses": responses}

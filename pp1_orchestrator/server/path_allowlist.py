@@ -1,6 +1,6 @@
 """An allowlist of paths. Gradio adds dozens of routes for uploads, files, proxies and queues; the page needs none."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
@@ -9,6 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 
 PAGE_PATHS = frozenset({"/", "/theme.css", "/favicon.ico"})
+
+
+def answer_head(routes: Iterable[BaseRoute]) -> None:
+    """Routes with GET take HEAD, too, which FastAPI does not do by itself. uvicorn leaves out the body."""
+    for route in routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
 
 
 class PathAllowlist:
@@ -32,11 +39,16 @@ class PathAllowlist:
             elif method not in allowed:
                 choices = ", ".join(sorted(allowed))
                 app = error_reply(f"{method} is not possible at {shown}; allowed: {choices}", 405, {"Allow": choices})
+            elif method == "HEAD" and self._is_page(path):
+                scope = {**scope, "method": "GET"}  # Gradio's routes don't take it; uvicorn leaves out the body
         if scope["type"] == "websocket" and not any(s.path_regex.fullmatch(scope["path"]) for s in self._sockets):
             app = error_reply(f"there is no WebSocket at {scope['path'][:MAX_ECHO_CHARS]}", 404)
         await app(scope, receive, send)
 
     def _methods(self, path: str) -> set[str]:
-        if path in PAGE_PATHS or path in self._files:
+        if self._is_page(path):
             return {"GET", "HEAD"}
         return {method for route in self._routes if route.path_regex.fullmatch(path) for method in route.methods or ()}
+
+    def _is_page(self, path: str) -> bool:
+        return path in PAGE_PATHS or path in self._files

@@ -92,6 +92,7 @@ def event_routes(streams: EventStreams) -> APIRouter:
         ClipChanged, Epoch, RankState, Restarting, Restarted or MediaChanged. Only events after the request are sent. A
         client that reads too slowly loses the oldest ones."""
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(streams.open(client_of(request.scope)), media_type=EVENTS, headers=headers)
+        stream = iter("") if request.method == "HEAD" else streams.open(client_of(request.scope))
+        return StreamingResponse(stream, media_type=EVENTS, headers=headers)
 
     return router

@@ -123,14 +123,17 @@ class MediaSupervisor:
         """Also ends the process."""
         self._stopping = True
         self.discard_spare()
-        if self._task is None:
+        (task, self._task), connection = (self._task, None), self._connection
+        if task is None:
             return
-        if self._connection is not None:
-            self._connection.send(Stop())
-            await asyncio.wait([self._task], timeout=STOP_S)
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
+        if connection is None:
+            task.cancel()
+        else:
+            connection.send(Stop())
+            done, _ = await asyncio.wait([task], timeout=STOP_S)
+            if not done:
+                connection.process.kill()
+        await asyncio.wait([task])
 
     async def _connected(self) -> MediaConnection:
         """Waits for a process that starts. Raises RequestError 503."""

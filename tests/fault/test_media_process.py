@@ -15,13 +15,10 @@ GONE_S = 5
 """On an idle machine."""
 
 
-def media_process(program: Running) -> psutil.Process | None:
-    """The one that is up: there may be another one, younger, which was started ahead."""
-    for process in sorted(psutil.Process(program.process.pid).children(), key=psutil.Process.create_time):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "pp1_orchestrator.media_process" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-    return None
+def media_process(program: Running) -> psutil.Process:
+    """The one that is up."""
+    program.wait_until(lambda: figure(program, "pp1_media_up") == 1)
+    return program.media_processes()[0]
 
 
 def figure(program: Running, name: str) -> float:
@@ -43,7 +40,6 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
         wait_for_viewer(program)
         for count, number in enumerate((signal.SIGKILL, signal.SIGSTOP), 1):
             failed, before = media_process(program), program.state()
-            assert failed is not None
             failed.send_signal(number)
             program.wait_until(lambda count=count: figure(program, "pp1_media_restarts_total") == count)
             wait_for_viewer(program)
@@ -54,10 +50,10 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
             assert not failed.is_running()
         clip = program.post("/api/clips", {"action": "stop"})
         assert (clip["state"], clip["frames"] > 0) == ("ready", True)
-        children = program.family()[1:]
+        media = program.media_processes()
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(scaled(30)) == 0
-        assert [process for process in children if process.is_running()] == []
+        assert [process for process in media if process.is_running()] == []
     assert program.log.count("restarting it in") == 2
     assert "Traceback" not in program.log
 
@@ -65,9 +61,7 @@ def test_viewers_come_back_and_nothing_else_notices(tmp_path):
 def test_a_media_process_that_is_stopped_ends_with_rank_0(tmp_path):
     with running(*SMALL, out=tmp_path / "out") as program:
         program.wait_until_ready()
-        program.wait_until(lambda: media_process(program) is not None)
         media = media_process(program)
-        assert media is not None
         wait_for_viewer(program)
         media.send_signal(signal.SIGSTOP)
         program.process.send_signal(signal.SIGKILL)

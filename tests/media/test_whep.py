@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from aioice.ice import get_host_addresses
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcaster import Broadcaster
@@ -25,12 +26,12 @@ QUICK = PeerLimits(connect_s=1.0, silent_s=2.5, reap_every_s=0.1)
 class Stream:
     """Numbered chunks through pacer, encoder and peers."""
 
-    def __init__(self, limits=QUICK, host="127.0.0.1", codec: Codec = "vp8") -> None:
+    def __init__(self, limits=QUICK, policy=CandidatePolicy("127.0.0.1"), codec: Codec = "vp8") -> None:  # noqa: B008 - frozen
         self.metrics = Counted()
         self.settings = VideoSettings(height=SIZE, width=SIZE, fps=FPS, codec=codec)
         self.broadcaster = Broadcaster(self.settings, self.metrics)
         self.sink = PacedSink([self.broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
-        self.peers = WhepPeers(self.broadcaster, codec, limits, CandidatePolicy(host), self.metrics)
+        self.peers = WhepPeers(self.broadcaster, codec, limits, policy, self.metrics)
         self._stop = threading.Event()
         self._producer = threading.Thread(target=self._produce, daemon=True)
 
@@ -183,7 +184,7 @@ def test_closing_twice_and_closing_a_stranger_do_no_harm():
     play(scene)
 
 
-def test_on_a_loopback_bind_only_loopback_is_offered():
+def test_on_a_loopback_bind_the_machine_s_own_addresses_are_offered():
     async def scene(stream):
         client = Client(read_number)
         _, answer = await stream.peers.offer(await client.offer())
@@ -191,7 +192,22 @@ def test_on_a_loopback_bind_only_loopback_is_offered():
         return answer
 
     hosts = {line.split()[4] for line in play(scene).splitlines() if line.startswith("a=candidate:")}
-    assert hosts == {"127.0.0.1"}
+    assert hosts == {"127.0.0.1", *get_host_addresses(use_ipv4=True, use_ipv6=True)}
+
+
+@pytest.mark.parametrize("host", get_host_addresses(use_ipv4=True, use_ipv6=True))
+def test_on_a_loopback_bind_a_viewer_without_loopback_watches(host):
+    """As Firefox: it has candidates on the machine's other addresses only, and hides them behind names."""
+
+    async def scene(stream):
+        client = Client(read_number, [host])
+        offer = (await client.offer()).replace(f" {host} ", " 4711-hidden.local ")
+        _, answer = await stream.peers.offer(offer)
+        await client.take("".join(line for line in answer.splitlines(True) if " 127.0.0.1 " not in line))
+        await client.wait_frames(3)
+        await client.close()
+
+    play(scene)
 
 
 def test_a_viewer_whose_candidates_are_all_refused_is_found_by_its_own_checks():

@@ -16,7 +16,7 @@ WAIT_S = 120
 class Client:
     """`numbers`: what is read from each decoded frame by `read`, in order of arrival; `at_s`: when it arrived."""
 
-    def __init__(self, read) -> None:
+    def __init__(self, read, addresses=LOOPBACK) -> None:
         self.numbers: list = []
         self.at_s: list[float] = []
         self._read = read
@@ -26,7 +26,7 @@ class Client:
         transceiver = self._connection.addTransceiver("video", direction="recvonly")
         self.transport = transceiver.receiver.transport
         self._receiver: Any = transceiver.receiver
-        hooks.offer_addresses(transceiver.sender, LOOPBACK)
+        hooks.offer_addresses(transceiver.sender, addresses)
 
     @property
     def state(self) -> str:

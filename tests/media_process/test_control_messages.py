@@ -75,6 +75,7 @@ def framed(data: bytes) -> bytes:
         (MAX_BYTES + 1).to_bytes(4),
         framed(b""),
         framed(b"\xc1"),
+        framed(msgspec.msgpack.encode({"type": "Two\nlines" * 100})),
         framed(msgspec.msgpack.encode({"type": "Exec", "code": "1"})),
         framed(msgspec.msgpack.encode({"type": "Answer", "id": "1", "viewer": "x", "sdp": "v=0"})),
         framed(msgspec.msgpack.encode({"type": "Figures", "dropped": {"invented": 1}})),

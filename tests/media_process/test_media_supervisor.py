@@ -16,6 +16,7 @@ from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.media.numbered_frames import read_number
 from tests.media.test_broadcaster import decode
+from tests.media.whep_client import Client
 from tests.media_process.media_stream import RULES, play
 from tests.timing import scaled, stopwatch
 
@@ -207,11 +208,29 @@ def test_the_encoded_packets_come_to_subscribers_here_and_go_on_after_a_restart(
     assert numbers == list(range(numbers[0], numbers[0] + 12))
 
 
-def test_the_process_is_small_and_nothing_is_left_of_it():
+def test_its_log_lines_are_written_here(caplog):
+    async def scene(stream):
+        client = Client(read_number)
+        offer = (await client.offer()).replace("VP8", "XX8")
+        with pytest.raises(RequestError):
+            await stream.media.offer(offer, "127.0.0.1")
+        await client.close()
+        return stream.media.pid
+
+    with caplog.at_level(logging.INFO):
+        pid = play(scene)
+    (refused,) = [r for r in caplog.records if r.getMessage().startswith("an offer was refused: ")]
+    assert (refused.name, refused.process, refused.levelname) == ("pp1_orchestrator.media.whep", pid, "INFO")
+
+
+def test_the_process_is_small_and_nothing_is_left_of_it(monkeypatch):
+    monkeypatch.setenv("PP1_TOKEN", "not-for-strangers")
+
     async def scene(stream):
         pid = await stream.up()
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "libtorch" not in maps
+        assert "not-for-strangers" not in Path(f"/proc/{pid}/environ").read_text()
         assert psutil.Process(pid).net_connections("inet") == []
         os.kill(pid, signal.SIGINT)  # Ctrl-C reaches the whole process group
         await stream.watch()

@@ -15,7 +15,7 @@ from pp1_orchestrator import __version__
 from tests.deploy.test_images import copied
 from tests.package.installed import Installed, build, copy_repository, install, new_environment
 from tests.system.program import Running, end_by_force, free_port
-from tests.ui.browser import chromium, visit
+from tests.ui.browser import browsers, visit
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +166,8 @@ def test_the_page_plays_the_stream(installed):
     with serving(installed) as program:
         program.wait_until_ready()
         assert f'pp1_build_info{{version="{__version__}"}} 1.0' in program.get("/metrics")[1]
-        with chromium() as browser:
+        with browsers() as opened:
+            browser = opened.get("chromium")
             page = visit(browser, f"http://127.0.0.1:{program.port}/")
             page.wait_playing()
             page.wait_status("Live")

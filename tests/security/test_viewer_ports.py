@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
+from aioice.ice import get_host_addresses
 from aiortc.rtp import RTCP_PSFB_APP, RtcpByePacket, RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket
 
 from pp1_orchestrator.media.aiortc_patches import QUEUED, ice_connection
@@ -21,6 +22,7 @@ from tests.security.udp_attacks import (
     JUNK,
     LONG_RTP,
     Stranger,
+    check_with_password,
     many_fingerprints,
     nack,
     stun_request,
@@ -48,6 +50,35 @@ def test_a_stranger_is_not_heard_whatever_it_sends(complaints):
 
     assert attack(scene) == 0
     assert len(complaints()) <= 1
+
+
+def test_a_stranger_without_the_ice_password_gets_nothing_at_any_address_of_the_machine():
+    """No DTLS, no media, no answer: a server that is bound to loopback has ports at the machine's other addresses."""
+
+    async def scene(watched):
+        ice = watched.connection
+        username = f"{ice.local_username}:{ice.remote_username}"
+        check = check_with_password(username, "not the password")
+        candidates = [protocol.local_candidate for protocol in ice._protocols]
+        strangers = [Stranger(each.port, each.host) for each in candidates]
+        async with watched.undisturbed():
+            for stranger in strangers:
+                await stranger.send(check, CLIENT_HELLO, *JUNK.values(), CLIENT_HELLO, check)
+        await watched.still_watches()
+        heard = sum(stranger.heard() for stranger in strangers)
+        knowing = Stranger(candidates[0].port, candidates[0].host)
+        async with asyncio.timeout(120):
+            while not (answers := knowing.heard()):
+                await knowing.send(check_with_password(username, ice.local_password))
+                await asyncio.sleep(0.02)
+        for stranger in (knowing, *strangers):
+            stranger.close()
+        return {each.host for each in candidates}, heard, answers
+
+    hosts, heard, answers = attack(scene)
+    assert hosts == {"127.0.0.1", *get_host_addresses(use_ipv4=True, use_ipv6=True)}
+    assert heard == 0
+    assert answers > 0
 
 
 def test_a_message_that_takes_long_to_parse_is_not_parsed():

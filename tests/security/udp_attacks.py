@@ -33,6 +33,14 @@ def many_fingerprints() -> bytes:
     return data
 
 
+def check_with_password(username: str, password: str) -> bytes:
+    """An ICE check, with everything that a viewer's has."""
+    message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    message.attributes |= {"USERNAME": username, "PRIORITY": 1853817087, "ICE-CONTROLLING": 1, "USE-CANDIDATE": None}
+    message.add_message_integrity(password.encode())
+    return bytes(message)
+
+
 SHORT_PRIORITY = stun_request(struct.pack("!HH", 0x0024, 3) + bytes(4))
 """The parser expects four bytes there, and raises an error of another kind than for other mistakes."""
 JUNK = {
@@ -67,10 +75,10 @@ def port_in(sdp: str) -> int:
 class Stranger:
     """A socket of somebody who is no viewer. `heard`: datagrams that came back."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self._to = ("127.0.0.1", port)
+        self._to = (host, port)
 
     async def send(self, *packets: bytes, times: int = 1) -> None:
         """In small groups, so that the port's buffer takes them all."""

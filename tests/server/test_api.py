@@ -188,7 +188,8 @@ def test_a_body_of_the_wrong_kind_is_refused(client, path):
 def test_state_is_the_streams_with_the_viewers(client, parts):
     parts.peers.viewers = {"a", "b"}
     state = client.get("/api/state").json()
-    assert state == parts.stream.state() | {"viewers": 2, "clip": None, "lease": {"holder": None, "waiting": []}}
+    here = {"viewers": 2, "clip": None, "lease": {"holder": None, "waiting": []}, "may_change": True}
+    assert state == parts.stream.state() | here
 
 
 def test_an_offer_is_answered_and_can_be_ended_once(client):
@@ -235,12 +236,12 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
         ("GET", "/api/nothing", 404, "there is nothing at /api/nothing; "),
         ("GET", "/whep", 405, "GET is not possible at /whep; allowed: POST"),
         ("PUT", "/api/prompt", 405, "PUT is not possible at /api/prompt; allowed: POST"),
-        ("POST", "/api/timeline", 405, "POST is not possible at /api/timeline; allowed: DELETE, GET, PUT"),
-        ("POST", "/api/state", 405, "POST is not possible at /api/state; allowed: GET"),
-        ("DELETE", "/api/clips/c1", 405, "DELETE is not possible at /api/clips/c1; allowed: GET"),
+        ("POST", "/api/timeline", 405, "POST is not possible at /api/timeline; allowed: DELETE, GET, HEAD, PUT"),
+        ("POST", "/api/state", 405, "POST is not possible at /api/state; allowed: GET, HEAD"),
+        ("DELETE", "/api/clips/c1", 405, "DELETE is not possible at /api/clips/c1; allowed: GET, HEAD"),
         ("GET", "/api/prompt/", 404, "there is nothing at /api/prompt/; "),
         ("GET", "/whepper", 404, "there is nothing at /whepper; "),
-        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET"),
+        ("POST", "/metrics", 405, "POST is not possible at /metrics; allowed: GET, HEAD"),
         ("DELETE", "/", 405, "DELETE is not possible at /; allowed: GET, HEAD"),
         ("DELETE", "/whep/nobody", 404, "there is no such viewer"),
     ],

@@ -75,7 +75,17 @@ def test_every_operation_says_what_it_is_for():
         for operation in operations.values():
             assert operation["summary"]
             assert operation["description"]
-            assert {"401", "403"} <= set(operation["responses"]) or operation["operationId"] == "alive"
+            assert {"401", "403"} <= set(operation["responses"]) or operation["operationId"].startswith("alive")
+
+
+def test_an_operation_has_its_own_name_and_get_has_its_head():
+    paths = document()["paths"].values()
+    names = [operation["operationId"] for operations in paths for operation in operations.values()]
+    assert len(set(names)) == len(names)
+    for operations in paths:
+        assert ("get" in operations) == ("head" in operations)
+        head = operations.get("head", {"responses": {}})
+        assert all("content" not in response for response in head["responses"].values())
 
 
 def test_every_referenced_schema_exists():

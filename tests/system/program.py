@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.system import warm
 from tests.system.log_privacy import LOG_PRIVACY
 
@@ -143,6 +144,15 @@ class Running:
         """The program's process and all below it."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
+
+    def media_processes(self) -> list[psutil.Process]:
+        """The one that is up, and the one that was started ahead, if it has been already."""
+        found: list[psutil.Process] = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if MODULE in child.cmdline():
+                    found.append(child)
+        return sorted(found, key=psutil.Process.create_time)
 
     def interrupt(self) -> None:
         """What a terminal does at Ctrl-C: the whole foreground group gets the signal."""

@@ -1,9 +1,9 @@
-"""A headless Chromium, from the system or from playwright."""
+"""A headless Chromium, from the system or from playwright, and the system's headless Firefox."""
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import pytest
@@ -12,20 +12,31 @@ from playwright.sync_api import (
     BrowserContext,
     BrowserType,
     Page,
+    Playwright,
     TimeoutError,
     ViewportSize,
     sync_playwright,
 )
 
 Scheme = Literal["light", "dark"]
+Name = Literal["chromium", "firefox"]
 WAIT_S = 120.0
 WIDTH, HEIGHT = 960, 640
 """Enough for the layout of a desktop. A browser without a GPU draws each frame pixel by pixel."""
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FIREFOX = ("firefox-esr", "firefox")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+SHOWS_FRAMES = """() => new Promise((done) => {
+    const video = document.querySelector("video");
+    let wanted = 4;
+    const frame = () => (wanted-- ? video.requestVideoFrameCallback(frame) : done(true));
+    if (video) frame();
+    setTimeout(() => done(false), 4000);
+})"""
+"""Firefox counts no frames in `getVideoPlaybackQuality` of a stream."""
 MEAN_COLOUR = """() => {
     const video = document.querySelector("canvas:not([hidden])") ?? document.querySelector("video");
     const canvas = document.createElement("canvas");
@@ -38,22 +49,54 @@ MEAN_COLOUR = """() => {
 }"""
 
 
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Skips the test if there is no Chromium."""
-    with sync_playwright() as playwright, launched(playwright.chromium) as browser:
-        yield browser
+class Browsers:
+    """Each is launched when it is first asked for. `close` ends them all."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._launched: dict[Name, Browser] = {}
+
+    def get(self, name: Name) -> Browser:
+        """Skips the test if there is no such browser."""
+        if name not in self._launched:
+            self._launched[name] = LAUNCHERS[name](self._playwright)
+        return self._launched[name]
+
+    def close(self) -> None:
+        for browser in self._launched.values():
+            browser.close()
 
 
 @contextlib.contextmanager
-def launched(kind: BrowserType, *flags: str) -> Iterator[Browser]:
-    """A Chromium with flags beyond the usual ones. Skips the test if there is none."""
-    found = next(filter(None, map(shutil.which, NAMES)), kind.executable_path)
+def browsers() -> Iterator[Browsers]:
+    """Chromium and Firefox."""
+    with sync_playwright() as playwright, contextlib.closing(Browsers(playwright)) as browsers:
+        yield browsers
+
+
+def launch_chromium(kind: BrowserType, *flags: str) -> Browser:
+    """One with flags beyond the usual ones."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), kind.executable_path)
     if not os.path.exists(found):
         pytest.skip("there is no Chromium: neither the system's (package chromium) nor playwright's")
-    browser = kind.launch(executable_path=found, args=[*FLAGS, *flags])
-    yield browser
-    browser.close()
+    return kind.launch(executable_path=found, args=[*FLAGS, *flags])
+
+
+def _chromium(playwright: Playwright) -> Browser:
+    return launch_chromium(playwright.chromium)
+
+
+def _firefox(playwright: Playwright) -> Browser:
+    """As its makers build it, driven by WebDriver BiDi: playwright's own Firefox is a patched one."""
+    found = next(filter(None, map(shutil.which, FIREFOX)), None)
+    if found is None:
+        pytest.skip("there is no Firefox (package firefox-esr)")
+    return playwright.firefox.launch(executable_path=found, channel="moz-firefox")
+
+
+LAUNCHERS: Mapping[Name, Callable[[Playwright], Browser]] = {"chromium": _chromium, "firefox": _firefox}
+IN_BOTH = pytest.mark.parametrize("browser", list(LAUNCHERS), indirect=True)
+"""Marks a test that uses the fixture `browser`, or `page`."""
 
 
 class Visit:
@@ -76,9 +119,8 @@ class Visit:
 
     def wait_playing(self, seconds: float = WAIT_S) -> None:
         """Wait until the video has shown a few frames. (Its clock advances even without frames.)"""
-        check = "() => document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 3"
         try:
-            self.page.wait_for_function(check, timeout=seconds * 1000)
+            self.page.wait_for_function(SHOWS_FRAMES, timeout=seconds * 1000)
         except TimeoutError as error:
             said = self.page.inner_text("body")[:200]
             raise AssertionError(f"nothing plays: {said!r}, {self.complaints}, {self.requests[-8:]}") from error

@@ -1,4 +1,4 @@
-"""One browser for all tests, a site for each test file, and a playing page for each test."""
+"""The same browsers for all tests, a site for each test file, and a playing page for each test."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,15 +6,21 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.ui.browser import Visit, chromium, new_context, open_page
+from tests.ui.browser import Browsers, Visit, browsers, new_context, open_page
 from tests.ui.page_server import PageServer
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Closed here, because no test can run its own event loop while it is open."""
-    with chromium() as browser:
-        yield browser
+def all_browsers() -> Iterator[Browsers]:
+    """Closed here, because no test can run its own event loop while one is open."""
+    with browsers() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def browser(all_browsers, request) -> Browser:
+    """Chromium, or the one that `IN_BOTH` asks for."""
+    return all_browsers.get(getattr(request, "param", "chromium"))
 
 
 @pytest.fixture(scope="module")

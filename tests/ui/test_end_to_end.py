@@ -1,4 +1,4 @@
-"""The program as people run it, in a real browser: the video plays and follows the typed prompt."""
+"""The program as people run it, in real browsers: the video plays and follows the typed prompt."""
 
 import time
 
@@ -8,9 +8,10 @@ from playwright.sync_api import Browser
 from tests.fault.test_media_process import media_process
 from tests.system.program import Running, running
 from tests.timing import scaled, stopwatch
-from tests.ui.browser import MEAN_COLOUR, Visit, visit
+from tests.ui.browser import IN_BOTH, MEAN_COLOUR, Visit, visit
 
-PLAYS_WITHIN_S = 5
+pytestmark = IN_BOTH
+PLAYS_WITHIN_S = 3
 """On an idle machine."""
 PLAYS_AGAIN_S = 3.5
 ATTEMPTS = 4
@@ -92,7 +93,7 @@ def test_the_video_follows_the_prompt(program, browser, tmp_path, record_propert
     spare: list[float] = []
     for attempt in range(ATTEMPTS):
         for colour, prompt in (("red", RED_ON_BLUE), ("green", GREEN_ON_WHITE)):
-            assert share(page, colour) < MIN_SHARE
+            page.page.wait_for_function(f"() => ({SHARE})('{colour}') < {MIN_SHARE}")  # it may be another browser's
             allowed = allowed_s(program)
             type_prompt(page, prompt)
             took = seconds_until_seen(page, colour)
@@ -128,7 +129,6 @@ def test_the_page_plays_again_soon_after_the_media_process_was_killed(program, b
     page.wait_status("Live")
     page.page.evaluate("window.before = document.querySelector('video').srcObject")
     media = media_process(program)
-    assert media is not None
     with stopwatch() as watch:
         media.kill()
         again = "document.querySelector('video').srcObject; return now && now !== window.before && now.active"

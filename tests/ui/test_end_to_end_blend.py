@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.system.program import running
-from tests.ui.browser import Visit, visit
+from tests.ui.browser import IN_BOTH, Visit, visit
 
 DARK, STEPS = "a blue circle standing still on a black background", 6
 WHITE = ("a blue circle standing still on a white background", "a blue square standing still on a white background")
@@ -31,6 +31,7 @@ def ask_blend(page: Visit) -> None:
     page.page.click("#pp1-apply")
 
 
+@IN_BOTH
 def test_a_blend_with_a_transition_changes_the_video(program, browser, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()

@@ -7,7 +7,7 @@ import pytest
 
 from pp1_orchestrator.server.server_settings import Limits
 from tests.timing import scaled
-from tests.ui.browser import visit
+from tests.ui.browser import IN_BOTH, visit
 from tests.ui.page_server import BLUE, GREEN, RED, PageServer, ask
 
 HOLDER, BUTTON = "#pp1-holder", "#pp1-lease"
@@ -77,6 +77,7 @@ def test_control_is_taken_asked_for_and_handed_over(page, other, site):
     other.wait_colour(GREEN)
 
 
+@IN_BOTH
 def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     page.page.click(BUTTON)
     says(page, "You have control", "Release")

@@ -9,10 +9,11 @@ from fastapi import FastAPI
 
 from pp1_orchestrator.types import Control
 from pp1_orchestrator.ui import mount_panel
-from tests.ui.browser import visit
+from tests.ui.browser import IN_BOTH, visit
 from tests.ui.page_server import GREEN, RED, ask
 
 
+@IN_BOTH
 @pytest.mark.parametrize("key", ["Enter", "Control+Enter", None])
 def test_a_typed_prompt_is_accepted_applied_and_seen(page, site, key):
     page.wait_playing()
@@ -35,6 +36,7 @@ def test_an_example_is_one_click(page):
     assert page.page.input_value("#pp1-prompt textarea") == chip.inner_text()
 
 
+@IN_BOTH
 def test_the_page_sends_requests_to_its_own_server_only(page, site):
     page.wait_playing()
     assert len(page.requests) > 10
@@ -55,6 +57,7 @@ def test_buttons_send_their_commands(page, site):
     assert site.stream.commands == expected
 
 
+@IN_BOTH
 def test_an_error_is_shown_in_one_line(page):
     ask(page, " ")
     page.page.wait_for_selector("#pp1-error:visible")
@@ -74,6 +77,7 @@ def test_figures_and_choices_are_those_of_the_server(page, site):
     assert page.page.input_value("#pp1-seed input") == "42"
 
 
+@IN_BOTH
 def test_a_viewer_that_the_server_drops_comes_back_by_itself(page, site):
     page.wait_playing()
     site.until(lambda: site.peers.count == 1)
@@ -85,6 +89,7 @@ def test_a_viewer_that_the_server_drops_comes_back_by_itself(page, site):
     page.wait_colour(RED)
 
 
+@IN_BOTH
 def test_a_server_that_comes_back_is_found_again(page, site):
     page.wait_playing()
     site.stop()
@@ -96,6 +101,7 @@ def test_a_server_that_comes_back_is_found_again(page, site):
     page.page.wait_for_selector('#pp1-receipt [data-step="visible"].done')
 
 
+@IN_BOTH
 def test_a_closed_tab_leaves_at_once(page, site):
     page.wait_playing()
     site.until(lambda: site.peers.count == 1)

@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import Listening
-from tests.ui.browser import Visit, new_context, visit
+from tests.ui.browser import IN_BOTH, Visit, new_context, visit
 from tests.ui.painted_stream import PaintedStream
 
 PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
@@ -38,6 +38,7 @@ def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
         stream.close()
 
 
+@IN_BOTH
 def test_it_plays_the_stream_and_leaves_with_its_page(browser):
     with served(None) as (stream, url):
         stream.prompt = "red"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.ui.browser import Visit, new_context, visit
+from tests.ui.browser import IN_BOTH, Visit, new_context, visit
 from tests.ui.page_server import RED, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
@@ -38,6 +38,14 @@ def test_each_update_that_is_seen_becomes_a_bar(page):
         ask(page, f"a red circle {number}")
         page.page.wait_for_function(f"document.querySelectorAll('#pp1-chart-pixels .bar').length === {number + 1}")
     assert "68 ms" in (page.page.get_attribute("#pp1-chart-pixels", "aria-label") or "")
+
+
+def test_the_page_connects_again_when_the_media_process_is_a_new_one(page, site):
+    page.page.evaluate("window.before = document.querySelector('video').srcObject")
+    site.stream.events.publish("media", state="restarting", reason="death", text="was ended by SIGSEGV")
+    site.stream.events.publish("media", state="up", reason=None, text="")
+    page.page.wait_for_function("![null, window.before].includes(document.querySelector('video').srcObject)")
+    page.wait_status("Live")
 
 
 def test_each_process_is_shown_with_state_and_memory(page, site):
@@ -82,6 +90,7 @@ def test_a_snapshot_is_the_frame_as_a_png(page, tmp_path):
     assert abs(centre - COLOURS["red"]).max() < 30
 
 
+@IN_BOTH
 def test_a_pause_is_shown_over_the_video_and_has_keys(page, site):
     page.wait_playing()
     page.page.keyboard.press("Space")
@@ -112,6 +121,7 @@ def test_keys_that_are_typed_are_text(page, site):
     assert site.stream.commands == []
 
 
+@IN_BOTH
 def test_a_stalled_stream_is_shown_and_recovers(page, site):
     page.wait_playing()
     site.stream.stalled.set()
@@ -124,6 +134,7 @@ def test_a_stalled_stream_is_shown_and_recovers(page, site):
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
+@IN_BOTH
 def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
     page.wait_playing()
     site.stream.life = "restarting"
@@ -137,6 +148,7 @@ def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
     page.page.wait_for_selector(VEIL, state="hidden")
 
 
+@IN_BOTH
 def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.stop()
     site.start(PeerLimits(viewers=1))
@@ -155,6 +167,7 @@ def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.start()
 
 
+@IN_BOTH
 def test_an_unanswered_offer_is_sent_again(site, browser):
     """With a tenth of the request timeout, which is ten seconds."""
     offers = []
@@ -173,6 +186,7 @@ def test_an_unanswered_offer_is_sent_again(site, browser):
     assert len(offers) >= 2
 
 
+@IN_BOTH
 def test_a_receipt_does_not_wait_forever_after_a_broken_connection(page, site):
     page.wait_playing()
     site.stream.stalled.set()

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from pp1_orchestrator.media.media_settings import PeerLimits
 from tests.timing import scaled
-from tests.ui.browser import launched, new_context, open_page
+from tests.ui.browser import launch_chromium, new_context, open_page
 from tests.ui.page_server import BLUE, RED, PageServer, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
@@ -37,8 +37,9 @@ FRAMES = """() => { let frames = 0; const show = pp1.Player.prototype.live;
 
 @pytest.fixture(scope="module")
 def blocked_browser(browser) -> Iterator[Browser]:
-    with launched(browser.browser_type, NO_UDP, LOOKS_ELSEWHERE) as blocked:
-        yield blocked
+    blocked = launch_chromium(browser.browser_type, NO_UDP, LOOKS_ELSEWHERE)
+    yield blocked
+    blocked.close()
 
 
 @pytest.fixture
