@@ -142,7 +142,9 @@ def measure(sizes: Sizes, chunks: int) -> dict[bool, list[list[float]]]:
     process.start()
     topology = Topology(join_store(store.port, 2, LIMITS.start), STAGE0, 1, "gloo", LIMITS)
     link = MeshLink(open_channel(topology))
-    spec = ChunkSpec(3, 16, sizes.height, sizes.width, STEPS, recompute_every=1, bias=1.0)
+    spec = ChunkSpec(
+        3, 16, sizes.height, sizes.width, STEPS, recompute_every=1, bias=1.0, sink=0, recache_mask="causal"
+    )
     routing = OneEmbedding(None)
     routing.embeds = torch.randn(sizes.text, dtype=torch.bfloat16)
     planner = Planner(spec, 0, RecomputeLatent(), routing, LatentHistory(1))

@@ -22,6 +22,8 @@ from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
 from pp1_orchestrator.processes.environment import ignore_metrics_folder, tolerate_encodings
 from pp1_orchestrator.processes.installed_packages import skip_damaged
+from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
+from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
 from pp1_orchestrator.processes.run_folder import forget, new_folder
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
@@ -60,6 +62,7 @@ def run_job(composed: DictConfig) -> None:
     from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
+    check_address_space()
     settings = load_settings(composed)
     if settings.run.name == "serve":
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
@@ -71,16 +74,20 @@ def run_job(composed: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(composed: DictConfig) -> None:
     """One job: the whole program, or one run of a sweep. The sweep's callback reports errors."""
+    keep_from_console()
     with on_signals(raise_stop) as state:
         try:
             run_job(composed)
         except Exception as error:
             if state.received:  # a library has turned the stop into an error
                 raise StopRequested from None
-            if not isinstance(error, Pp1Error) or HydraConfig.get().mode is RunMode.MULTIRUN:
+            told = error if isinstance(error, Pp1Error) else shortage(error)
+            if told is None or HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
-            code = report(error)
-            if isinstance(error, ConfigError):
+            if told is not error:
+                tracebacks.error("where there was too little:", exc_info=error)
+            code = report(told)
+            if isinstance(told, ConfigError):
                 forget(HydraConfig.get())
             sys.exit(code)
 

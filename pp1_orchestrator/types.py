@@ -142,6 +142,17 @@ class PromptReceipt(msgspec.Struct, frozen=True):
     id: str
     truncated: bool = False
     """The text encoder reads only the beginning of a prompt in it."""
+    read_chars: int | None = None
+    """How many characters of that prompt it reads."""
+
+
+class PromptGuide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model understands, as far as its files say."""
+
+    summary: str = ""
+    """A line for people."""
+    words: tuple[str, ...] = ()
+    """All words, in lower case, that it was trained on; none if that is not known."""
 
 
 class ViewerMetrics(Protocol):
@@ -216,6 +227,10 @@ class StreamControl(Protocol):
 
     def state(self) -> dict[str, Any]:
         """Configuration, prompt, seed, paused, epoch, chunk, figures and ranks, ready for JSON."""
+        ...
+
+    def prompt_guide(self) -> PromptGuide:
+        """What the model understands."""
         ...
 
     def alive(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.manifest import write_manifest
+from training.captions import vocabulary
 from training.common import load_weights
 from training.latent_space import load_vae
 from training.model import GENERATOR_CONFIG, STEPS, WINDOW_CHUNKS, TinyModel
@@ -19,6 +20,12 @@ from training.vae_forward import make_vae
 from training.world.attributes import RESOLUTION
 
 FRAMES_PER_SECOND = 16
+UNDERSTOOD = (
+    "One coloured shape that moves on a coloured background. Shapes: circle, square, triangle, star, ring, cross. "
+    "Colours: red, orange, yellow, green, cyan, blue, purple, white. "
+    "Motions: left, right, up, down, bouncing, standing still, spinning, pulsing. "
+    "Also big and small, slowly and fast."
+)
 
 
 def generator_config() -> dict[str, Any]:
@@ -69,6 +76,12 @@ def export_vae(checkpoint: Path, folder: Path) -> None:
     vae.half().save_pretrained(folder)
 
 
+def export_prompt_guide(folder: Path) -> None:
+    """Writes prompt_guide.json: the words of the captions."""
+    guide = {"summary": UNDERSTOOD, "words": vocabulary()}
+    (folder / "prompt_guide.json").write_text(json.dumps(guide, indent=1) + "\n")
+
+
 def export(vae: Path, model: Path, out: Path) -> None:
     """Writes generator, text encoder, tokenizer and VAE."""
     trained = TinyModel()
@@ -76,6 +89,7 @@ def export(vae: Path, model: Path, out: Path) -> None:
     export_generator(trained, out / "generator")
     trained.text.half().save_pretrained(out / "text_encoder")
     save_tokenizer(build_tokenizer(), out / "tokenizer")
+    export_prompt_guide(out)
     export_vae(vae, out / "vae")
     for part in ("generator", "text_encoder", "vae"):
         folder = out / part

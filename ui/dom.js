@@ -21,6 +21,20 @@ window.pp1.make = (tag, properties = {}, ...children) => {
   return element;
 };
 
+// Run `action` at once, then at most once every `interval()` milliseconds; the last call is never lost.
+window.pp1.throttled = (interval, action) => {
+  let [timer, last] = [null, -Infinity];
+  return () => {
+    if (timer) return;
+    const wait = Math.max(0, last + interval() - performance.now());
+    timer = setTimeout(() => {
+      timer = null;
+      last = performance.now();
+      action();
+    }, wait);
+  };
+};
+
 window.pp1.save = (name, blob) => {
   const address = URL.createObjectURL(blob);
   window.pp1.make("a", { href: address, download: name }).click();

@@ -1,12 +1,21 @@
-// The applied updates, newest first; a click applies one again. Kept in the page, up to a limit.
+// The applied updates, newest first; a click picks one. Kept in the page, up to a limit.
 "use strict";
 
 window.pp1 = window.pp1 || {};
 
+// A click on a chip. isCue: with a modifier key, or the other button, or held on a touch screen: load, do not apply.
+window.pp1.onPick = (chip, pick) => {
+  chip.addEventListener("click", (event) => pick(event.shiftKey || event.ctrlKey || event.metaKey || event.altKey));
+  chip.addEventListener("contextmenu", (event) => {
+    event.preventDefault();
+    pick(true);
+  });
+};
+
 window.pp1.History = class {
   static KEPT = 20;
 
-  // onPick(update): an update was clicked.
+  // onPick(update, event): an update was clicked.
   constructor(onPick) {
     this.onPick = onPick;
     this.updates = [];
@@ -14,16 +23,12 @@ window.pp1.History = class {
     this.box = window.pp1.find("#pp1-history");
   }
 
-  // An update that is already listed moves to the front.
-  push(update) {
+  // An update that is already listed moves to the front. inPlace: the newest one has become this one.
+  push(update, inPlace = false) {
     const same = JSON.stringify(update);
-    this.updates = [update, ...this.updates.filter((other) => JSON.stringify(other) !== same)].slice(0, this.constructor.KEPT);
+    const others = this.updates.slice(inPlace ? 1 : 0).filter((other) => JSON.stringify(other) !== same);
+    this.updates = [update, ...others].slice(0, this.constructor.KEPT);
     this.draw();
-  }
-
-  // Pick the one before the newest.
-  back() {
-    if (this.updates.length > 1) this.onPick(this.updates[1]);
   }
 
   // label: what the stream shows, as the server names it.
@@ -42,7 +47,7 @@ window.pp1.History = class {
       const chip = make("button", { type: "button", title: [text, manner].filter(Boolean).join(" · ") }, text);
       if (manner) chip.append(make("small", {}, manner));
       if (index === now) chip.setAttribute("aria-current", "true");
-      chip.addEventListener("click", () => this.onPick(update));
+      window.pp1.onPick(chip, (isCue) => this.onPick(update, isCue));
       return chip;
     });
     this.box.querySelector(".chips").replaceChildren(...chips);

@@ -3,7 +3,7 @@
 
 window.pp1 = window.pp1 || {};
 
-// actions: by `event.key` in lower case.
+// actions: by `event.key` in lower case, after "shift+" where the two differ.
 window.pp1.listenToKeys = (actions) => {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
@@ -13,7 +13,8 @@ window.pp1.listenToKeys = (actions) => {
       return;
     }
     if (event.key === " " && target.closest?.("button, summary, a")) return; // the element uses the key itself
-    const action = actions[event.key.toLowerCase()];
+    const key = event.key.toLowerCase();
+    const action = (event.shiftKey && actions[`shift+${key}`]) || actions[key];
     if (!action) return;
     event.preventDefault();
     action();

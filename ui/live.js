@@ -4,7 +4,7 @@
 window.pp1 = window.pp1 || {};
 
 window.pp1.drawState = (() => {
-  const { find, write } = window.pp1;
+  const { write } = window.pp1;
   const figure = (name, text) => write(`[data-figure="${name}"]`, text ?? "–");
 
   const drawPhases = (phases) => {
@@ -25,9 +25,7 @@ window.pp1.drawState = (() => {
   // isStalled: no chunks arrive, so the rate of past chunks no longer holds.
   return (state, isStalled) => {
     const figures = state.figures || {};
-    const toPixels = figures.prompt_to_pixels_ms;
     figure("fps", isStalled ? "0.0" : figures.fps?.toFixed(1));
-    figure("to-pixels", toPixels === undefined ? undefined : `${Math.round(toPixels)} ms`);
     figure("chunk", state.chunk < 0 ? undefined : String(state.chunk));
     figure("epoch", String(state.epoch));
     figure("viewers", String(state.viewers));
@@ -36,9 +34,5 @@ window.pp1.drawState = (() => {
     drawChoices(state.config || {});
     write("#pp1-caption span", state.prompt || "");
     write("#pp1-pause", state.paused ? "Resume" : "Pause");
-    const seed = find("#pp1-seed input");
-    if (document.activeElement !== seed && seed.dataset.shown !== String(state.seed)) {
-      seed.value = seed.dataset.shown = String(state.seed);
-    }
   };
 })();

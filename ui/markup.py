@@ -12,16 +12,16 @@ EXAMPLES = (
 )
 FIGURES = (
     ("fps", "frames / s", "Frames decoded per second, over the last chunks"),
-    ("to-pixels", "prompt to pixels", "From the accepted prompt to its first decoded frame; shown a moment later"),
+    ("latency", "prompt to screen", "Of the newest prompt, as in its receipt: from Accepted to On screen"),
     ("chunk", "chunk", "Newest chunk that has reached stage 0"),
     ("epoch", "cache epoch", "One more with every hard cut"),
     ("viewers", "viewers", "Pages and programs that are watching"),
 )
 PHASES = (("denoise", "denoise"), ("context", "context"), ("decode", "decode"), ("text", "text"))
 CHARTS = (
-    ("phases", "Milliseconds a chunk", "Median of the newest chunks, by phase"),
+    ("phases", "Milliseconds a chunk<span></span>", "Median of the newest chunks, by phase"),
     ("fps", 'Frames / s<span id="pp1-target"></span>', "Frames decoded per second"),
-    ("pixels", "Prompt to pixels", "From the accepted prompt to its first decoded frame, of the last updates"),
+    ("latency", 'Prompt to screen<span id="pp1-slowest"></span>', "Of the last prompts, as in their receipts"),
 )
 CHOICES = (
     ("model", "model"),
@@ -44,7 +44,9 @@ TIMELINE_BUTTONS = (
 KEYS = (
     ("Ctrl+Enter", "apply the form"),
     ("P", "write a prompt"),
-    ("Z", "back to the prompt before"),
+    ("Z", "undo: the prompt and seed before"),
+    ("Shift+Z", "redo"),
+    ("Shift+click", "on an example or in History: load it without applying it"),
     ("B", "blend and transition"),
     ("T", "timeline"),
     ("Space", "pause, resume"),
@@ -54,6 +56,11 @@ KEYS = (
     ("F", "the picture on the whole screen"),
     ("Esc", "leave a field"),
     ("?", "this list"),
+)
+CONTROLS = (
+    ("pause", "Pause", "Keep the last frame; nothing is generated meanwhile (Space)"),
+    ("cut", "Hard cut", "Drop the history: the picture starts over (C)"),
+    ("reset", "Reset", "Start over with the seed of this run (Z: undo)"),
 )
 CUTS = ("soft", "hard", "recache")
 METHODS = ("linear", "slerp")
@@ -66,9 +73,12 @@ def header() -> str:
     return f"""
     <div class="bar">
       <h1>{TITLE}</h1>
-      <p>Type a prompt and watch the stream follow it.</p>
+      <p>Text to video, live: type a prompt, and the picture follows it.</p>
       <div id="pp1-control" data-state="free"><span id="pp1-holder" role="status"></span>
+        <button type="button" class="pp1-small" id="pp1-who" popovertarget="pp1-me">Name</button>
         <button type="button" class="pp1-small" id="pp1-lease">Take control</button></div>
+      <div id="pp1-me" popover aria-label="Your name"><label>Your name, for others to see when you have control
+        <input type="text" id="pp1-name" maxlength="40" placeholder="Viewer" autocomplete="nickname"></label></div>
       <div id="pp1-status" data-state="connecting" role="status"><i></i><span>Connecting</span></div>
       <button type="button" class="pp1-small" id="pp1-open-share" popovertarget="pp1-share"
         title="A link for viewers, as text and as a QR code">Share</button>
@@ -150,8 +160,12 @@ def mix(max_prompts: int, max_transition_steps: int) -> str:
           <select id="pp1-blend">{methods}</select></label>
       </div>
       <div class="line">
-        <label title="Chunks until the new prompt is reached; 0: with the next chunk">Over
-          <input type="number" id="pp1-steps" min="0" max="{max_transition_steps}" step="1" value="0"> chunks</label>
+        <label title="How long it takes to reach the new prompt; 0: it is there with the next chunk">Over
+          <input type="number" id="pp1-steps" min="0" max="{max_transition_steps}" step="1" value="0"></label>
+        <select id="pp1-unit" aria-label="Unit of the transition"
+          title="A transition takes whole chunks; seconds are rounded to them">
+          <option value="chunks">chunks</option><option value="seconds">seconds</option></select>
+        <span id="pp1-steps-means"></span>
         <label title="The path from the old prompt to the new one">Path
           <select id="pp1-method">{methods}</select></label>
       </div>
@@ -162,6 +176,38 @@ def mix(max_prompts: int, max_transition_steps: int) -> str:
       </fieldset>
       <button type="button" id="pp1-plain" hidden>Back to a plain prompt</button>
     </details>
+    """
+
+
+def ask() -> str:
+    """What the model understands, and the button that applies the form."""
+    return """
+    <p id="pp1-hint" role="status" hidden></p>
+    <details id="pp1-guide" hidden><summary title="What this model was trained on">What the model understands</summary>
+      <p></p></details>
+    <button type="button" id="pp1-apply" title="Show what the form says (Ctrl+Enter)">Apply</button>
+    """
+
+
+def controls() -> str:
+    """Pause, cuts and the seed; an error of the seed stands at its field."""
+    buttons = "".join(
+        f'<button type="button" id="pp1-{key}" title="{html.escape(hint)}">{name}</button>'
+        for key, name, hint in CONTROLS
+    )
+    dots = "".join(f'<circle cx="{at}" cy="{at}" r="1.7"/>' for at in (8, 12, 16))
+    return f"""
+    <div id="pp1-controls">
+      {buttons}
+      <label id="pp1-seed" title="Start of the random numbers: the same seed and prompts give the same pictures">Seed
+        <input type="text" inputmode="numeric" maxlength="20" autocomplete="off" spellcheck="false"
+          aria-describedby="pp1-seed-error"></label>
+      <button type="button" id="pp1-set-seed" title="Start over with this seed (Enter)">Set seed</button>
+      <button type="button" id="pp1-dice" title="Start over with a random seed" aria-label="Random seed">
+        <svg viewBox="0 0 24 24" aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="4"/>{dots}</svg>
+      </button>
+    </div>
+    <p id="pp1-seed-error" class="pp1-error" role="alert" hidden></p>
     """
 
 
@@ -181,9 +227,11 @@ def examples() -> str:
     """Example prompts, and the applied ones."""
     chips = "".join(f'<button type="button">{html.escape(text)}</button>' for text in EXAMPLES)
     return f"""
-    <div class="shelf"><h2>Examples</h2><div class="chips">{chips}</div></div>
+    <div class="shelf"><h2 title="A click shows one; Shift+click only loads it">Examples</h2>
+      <div class="chips">{chips}</div></div>
     <div class="shelf" id="pp1-history" hidden>
-      <h2 title="Applied prompts; a click applies one again (Z: the previous one)">History</h2><div class="chips"></div>
+      <h2 title="Applied prompts; a click applies one again, Shift+click only loads it">History</h2>
+      <div class="chips"></div>
     </div>
     """
 
@@ -199,7 +247,7 @@ def timeline() -> str:
       <summary title="Changes by chunk, run by the server (T)">Timeline <span></span></summary>
       <ol id="pp1-coming" aria-label="Still to come" hidden></ol>
       <div class="entry" id="pp1-head" aria-hidden="true"><b>Chunk</b><b>Prompt</b><b>Over</b><b>Cut</b></div>
-      <div id="pp1-entries" role="table" aria-label="Planned changes"></div>
+      <div id="pp1-entries" role="list" aria-label="Planned changes"></div>
       <div class="line">{buttons}</div>
       <input type="file" id="pp1-file" accept="application/json,.json" aria-label="Timeline file" hidden>
       <p id="pp1-timeline-error" class="pp1-error" role="alert" hidden></p>

@@ -3,29 +3,64 @@
 
 (() => {
   const STATE_MS = 1000;
+  const WEIGH_MS = 600; // the server allows two prompts a second for long
   const { find, request } = window.pp1;
   const page = { state: null, chunkAt: 0, player: "connecting", playerText: "", reachable: true };
   const events = new window.pp1.Events();
   const trends = new window.pp1.Trends();
-  let composer, receipts, history, plan, clip, lease;
+  let composer, guide, receipts, history, undo, seed, plan, clip, lease;
 
   const attempt = (action) => window.pp1.attempt(find("#pp1-error"), action);
 
   // ---- user actions ----
 
+  // onApplied(): the stream shows it.
+  const send = async (update, onApplied) => {
+    const { id } = await request("POST", "/api/prompt", update);
+    composer.settle();
+    page.sent = id;
+    receipts.follow(id, onApplied);
+  };
+
   const apply = () =>
     attempt(async () => {
       const update = composer.read();
-      composer.typed = false;
       await events.ready();
-      const { id } = await request("POST", "/api/prompt", update);
-      receipts.follow(id, () => history.push(update));
+      await send(update, () => {
+        history.push(update);
+        undo.push({ update });
+      });
     });
 
-  const applyAgain = (update) => {
+  // isCue: only load it into the form.
+  const pick = (update, isCue) => {
     composer.show(update);
-    return apply();
+    if (!isCue) return apply();
+    composer.changed();
+    composer.prompt.focus();
   };
+
+  // A step back or forth: what it changes has been shown before, so it is no step of its own.
+  const showAgain = ({ update, seed: value }) =>
+    attempt(async () => {
+      if (value !== undefined) await request("POST", "/api/control", { action: "seed", value });
+      if (!update) return;
+      composer.show(update);
+      await send(update, () => history.push(update));
+    });
+
+  // A slider moves: what is shown follows it, if it is a blend of the same prompts.
+  const weigh = window.pp1.throttled(() => Math.max(WEIGH_MS, 1000 * (page.state?.config?.chunk_s ?? 0)), () => {
+    const update = composer.blended();
+    const isOwn = receipts.shown === null || receipts.shown === page.sent; // nobody has shown something else since
+    if (!update || !isOwn || !window.pp1.words.isSameBlend(update, history.updates[0])) return;
+    attempt(() =>
+      send(update, () => {
+        const goesOn = undo.push({ update }, "weights");
+        history.push(update, goesOn);
+      }),
+    );
+  });
 
   const pause = () => control(page.state?.paused ? "resume" : "pause");
   const cut = () => control("hard_cut");
@@ -37,37 +72,20 @@
     details.querySelector("summary").focus();
   };
 
-  const control = (action, value) => attempt(() => request("POST", "/api/control", value === undefined ? { action } : { action, value }));
-
-  // A new seed, which also drops the history.
-  const reset = () => control("seed", crypto.getRandomValues(new Uint32Array(1))[0] >>> 1);
-
-  const setSeed = () => {
-    const text = find("#pp1-seed input").value;
-    return attempt(async () => {
-      if (!/^\d+$/.test(text)) throw new Error("A seed is a whole number from 0.");
-      await request("POST", "/api/control", { action: "seed", value: Number(text) });
-    });
-  };
+  const control = (action) => attempt(() => request("POST", "/api/control", { action }));
 
   const listen = () => {
     find("#pp1-apply").addEventListener("click", apply);
     find("#pp1-pause").addEventListener("click", pause);
     find("#pp1-cut").addEventListener("click", cut);
-    find("#pp1-reset").addEventListener("click", reset);
     find("#pp1-snapshot").addEventListener("click", snapshot);
     find("#pp1-lease").addEventListener("click", () => attempt(() => lease.act()));
     find("#pp1-record").addEventListener("click", record);
-    find("#pp1-set-seed").addEventListener("click", setSeed);
-    find("#pp1-seed input").addEventListener("keydown", (event) => event.key === "Enter" && setSeed());
     for (const chip of document.querySelectorAll("#pp1-examples .chips button")) {
-      chip.addEventListener("click", () => {
-        composer.showPrompts([{ text: chip.textContent }]);
-        apply();
-      });
+      window.pp1.onPick(chip, (isCue) => pick({ prompt: chip.textContent, ...composer.manner() }, isCue));
     }
     const write = () => composer.prompt.focus();
-    const keys = { " ": pause, c: cut, s: snapshot, r: record, z: () => history.back(), p: write, "/": write };
+    const keys = { " ": pause, c: cut, s: snapshot, r: record, z: () => undo.back(), "shift+z": () => undo.forth(), p: write, "/": write };
     const fullscreen = new window.pp1.Fullscreen(find(".screen"), find("#pp1-fullscreen"));
     keys.f = () => fullscreen.toggle();
     keys.b = toggle("#pp1-mix");
@@ -99,6 +117,8 @@
     trends.sample(state);
     clip.draw(state.clip);
     lease.draw(state.lease);
+    seed.draw(state);
+    composer.setChunkSeconds(state.config?.chunk_s);
     plan.reached(state.chunk);
     history.setShown(state.prompt);
     if (state.chunk >= 0 && !page.isFilled) await fillFromRecording();
@@ -120,15 +140,18 @@
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
 
-  // Fill history and form from what the stream has shown so far. A blend is not put into the form, which would hide most
-  // of it.
+  // Fill history and form from what the stream has shown so far. The form of a blend is opened, so that it is seen.
   const fillFromRecording = async () => {
     const { entries } = await request("GET", "/api/recording").catch(() => ({})); // tried again with the next state
     if (!entries) return;
     const shown = entries.filter((entry) => entry.prompt || entry.prompts?.length);
     const newest = shown.at(-1);
     if (!history.updates.length) shown.slice(-window.pp1.History.KEPT).forEach((entry) => history.push(plain(entry)));
-    if (newest?.prompt && composer.free) composer.showPrompts([{ text: newest.prompt }]);
+    undo.begin(entries, plain);
+    if (newest && composer.free) {
+      composer.show(plain(newest));
+      if (newest.prompts?.length > 1) find("#pp1-mix").open = true;
+    }
     page.isFilled = true;
   };
 
@@ -144,19 +167,18 @@
 
   const start = () => {
     player.attach(find("#pp1-video"));
-    composer = new window.pp1.Composer(apply);
-    receipts = new window.pp1.Receipts(events);
-    history = new window.pp1.History(applyAgain);
+    guide = new window.pp1.Guide();
+    composer = new window.pp1.Composer({ onApply: apply, onWeigh: weigh, onTyped: (texts) => guide.typed(texts) });
+    receipts = new window.pp1.Receipts(events, (update, ms) => trends.addUpdate(update, ms));
+    history = new window.pp1.History(pick);
+    undo = new window.pp1.Undo(showAgain);
+    seed = new window.pp1.Seed((value) => undo.push({ seed: value }));
     plan = new window.pp1.Plan(events);
     clip = new window.pp1.Clip();
     lease = new window.pp1.Lease(refresh);
     new window.pp1.Share();
     new window.pp1.Timeline(() => (composer.prompt.value.trim() ? composer.read() : null));
-    events.on("visible", async ({ update }) => {
-      await refresh();
-      trends.addUpdate(update, page.state?.figures?.prompt_to_pixels_ms);
-    });
-    for (const name of ["epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
+    for (const name of ["visible", "epoch", "control", "clip", "lease", "rank", "restarting", "restarted"]) events.on(name, refresh);
     events.on("media", ({ state }) => state === "up" && player.renew());
     listen();
     events.open();
@@ -167,7 +189,7 @@
   // Gradio adds the parts of the page one by one.
   const needed = [
     "#pp1-status span", "#pp1-lease", "#pp1-video", "#pp1-fullscreen", "#pp1-share", "#pp1-snapshot", "#pp1-record", "#pp1-clip", "#pp1-prompt textarea", "#pp1-mix", "#pp1-apply", "#pp1-receipt", "#pp1-error", "#pp1-history",
-    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-set-seed", "#pp1-live dl", "#pp1-ranks",
+    "#pp1-timeline", "#pp1-pause", "#pp1-cut", "#pp1-reset", "#pp1-seed input", "#pp1-dice", "#pp1-guide", "#pp1-live dl", "#pp1-ranks",
   ];
   const waitForPage = new MutationObserver(() => {
     if (!needed.every(find)) return;

@@ -4,9 +4,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
+from gradio import routes
 from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
 from gradio.themes import Base
 
@@ -14,8 +16,9 @@ from pp1_orchestrator.ui import markup
 from pp1_orchestrator.ui.files import text
 
 SCRIPTS = (
-    "wire", "dom", "words", "webrtc", "socket", "mse", "player", "compose", "receipts", "history", "timeline", "plan",
-    "charts", "trends", "fullscreen", "share", "snapshot", "clip", "lease", "keys", "status", "ranks", "live", "panel",
+    "wire", "dom", "words", "webrtc", "socket", "mse", "player", "draft", "compose", "guide", "receipts", "history",
+    "undo", "seed", "timeline", "plan", "charts", "trends", "fullscreen", "share", "snapshot", "clip", "lease", "keys",
+    "status", "ranks", "live", "panel",
 )  # fmt: skip
 """In order of dependency."""
 ICON = '<link rel="icon" href="favicon.ico">'
@@ -44,7 +47,7 @@ def build(max_prompts: int, max_prompt_chars: int, max_transition_steps: int) ->
                 gr.HTML(markup.stage(), elem_id="pp1-stage")
             with gr.Column(scale=5, min_width=320, elem_id="pp1-right"):
                 _prompt(max_prompt_chars, markup.mix(max_prompts, max_transition_steps))
-                _controls()
+                gr.HTML(markup.controls(), elem_id="pp1-controls-box")
                 gr.HTML(markup.live(), elem_id="pp1-live")
     return blocks
 
@@ -54,7 +57,8 @@ def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_step
 
     Returns the paths of its files.
     """
-    with ThreadPoolExecutor(1) as thread:  # a loop may be running in this thread
+    with ThreadPoolExecutor(1) as thread, TemporaryDirectory() as folder:  # a loop may be running in this thread
+        routes.__dict__["DEFAULT_TEMP_DIR"] = folder  # Gradio's own has a fixed name, which another user may have taken
         blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
         thread.submit(asyncio.run, _mount(app, blocks)).result()
     return _files("/assets", BUILD_PATH_LIB) | _files("/static", STATIC_PATH_LIB)
@@ -103,16 +107,7 @@ def _prompt(max_chars: int, mix: str) -> None:
             elem_id="pp1-prompt",
         )
         gr.HTML(mix, elem_id="pp1-mix-box")
-        gr.Button("Apply", variant="primary", elem_id="pp1-apply")
+        gr.HTML(markup.ask(), elem_id="pp1-apply-box")
     gr.HTML(markup.receipt(), elem_id="pp1-receipt-box")
     gr.HTML(markup.examples(), elem_id="pp1-examples")
     gr.HTML(markup.timeline(), elem_id="pp1-timeline-box")
-
-
-def _controls() -> None:
-    with gr.Row(elem_id="pp1-controls"):
-        gr.Button("Pause", elem_id="pp1-pause", min_width=90)
-        gr.Button("Hard cut", elem_id="pp1-cut", min_width=90)
-        gr.Button("Reset", elem_id="pp1-reset", min_width=90)
-        gr.Number(label="Seed", precision=0, minimum=0, elem_id="pp1-seed", min_width=90, container=False)
-        gr.Button("Set seed", elem_id="pp1-set-seed", min_width=90)

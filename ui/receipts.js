@@ -6,17 +6,20 @@ window.pp1 = window.pp1 || {};
 window.pp1.Receipts = class {
   static KEPT = 50;
 
-  constructor(events) {
+  // onLatency(update, ms): the newest prompt's first frame is on its way to the viewers.
+  constructor(events, onLatency) {
+    this.onLatency = onLatency;
     this.known = new Map();
     this.callbacks = new Map();
     this.shown = null;
-    events.on("accepted", ({ update, truncated }) => {
+    events.on("accepted", ({ update, prompt, read_chars }) => {
       this.follow(update);
-      this.note(update, { truncated });
+      this.note(update, { cutTo: read_chars === undefined ? undefined : this.readPart(prompt, read_chars) });
     });
     events.on("applied", ({ update, chunk }) => this.note(update, { applied: chunk }));
     events.on("visible", ({ update, chunk, latency_ms, latency_chunks }) => {
       this.note(update, { applied: chunk, latency: latency_ms, chunks: latency_chunks });
+      if (update === this.shown) this.onLatency(update, latency_ms);
     });
     events.on("superseded", ({ update }) => this.note(update, { ended: "replaced by a newer prompt" }));
     events.on("failed", ({ update, reason }) => update && this.note(update, { ended: reason }));
@@ -39,6 +42,11 @@ window.pp1.Receipts = class {
     this.draw();
   }
 
+  // How much of a prompt has an effect. chars: Unicode's, of which people may see fewer.
+  readPart(prompt, chars) {
+    return window.pp1.words.visible([...prompt].slice(0, chars).join(""));
+  }
+
   // Missed events are not sent again, so the rest of a pending update's status stays unknown.
   broken() {
     const known = this.known.get(this.shown);
@@ -57,7 +65,7 @@ window.pp1.Receipts = class {
     };
     const applied = known.applied !== undefined;
     const visible = known.latency !== undefined;
-    show("accepted", true, known.truncated ? `${this.shown} · too long, its end has no effect` : this.shown);
+    show("accepted", true, known.cutTo === undefined ? this.shown : `${this.shown} · long: its first ${known.cutTo} characters count`);
     show("applied", applied, applied ? `chunk ${known.applied}` : "");
     show("visible", visible, visible ? `${Math.round(known.latency)} ms · ${words.chunks(known.chunks)}` : known.ended || "");
     find("#pp1-receipt").classList.toggle("failed", !visible && Boolean(known.ended));

@@ -31,9 +31,10 @@ window.pp1.TCP_TITLE = "The video comes over the page's own connection, because 
 window.pp1.drawStatus = ([kind, word, veil]) => {
   const { find, write } = window.pp1;
   find("#pp1-status").dataset.state = kind;
-  find("#pp1-status").title = word.endsWith("TCP") ? window.pp1.TCP_TITLE : "";
+  find("#pp1-status").title = veil || (word.endsWith("TCP") ? window.pp1.TCP_TITLE : "Frames arrive and are shown");
   write("#pp1-status span", word);
   find("#pp1-veil").dataset.kind = kind;
-  if (veil) write("#pp1-veil span", veil);
+  write("#pp1-veil span", veil);
   find("#pp1-veil").classList.toggle("clear", !veil);
+  find("#pp1-veil").ariaHidden = String(!veil);
 };

@@ -44,7 +44,7 @@ window.pp1.Timeline = class {
     const others = [entry.seed === undefined ? "" : `seed ${entry.seed}`, entry.dropped ? `${entry.dropped} dropped` : ""];
     const row = make(
       "div",
-      { className: "entry", role: "row" },
+      { className: "entry", role: "listitem" },
       make("input", { className: "chunk", type: "number", min: 0, step: 1, value: entry.chunk, "aria-label": "Chunk" }),
       make("input", {
         className: "text", type: "text", value: words.prompts(entry), readOnly: blend, "aria-label": "Prompt", maxLength: window.pp1.find("#pp1-prompt textarea").maxLength,

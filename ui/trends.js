@@ -24,13 +24,14 @@ window.pp1.Trends = class {
     this.draw();
   }
 
-  // Add an update that has become visible. ms: its prompt-to-pixels time.
+  // Add a prompt that has become visible. ms: since it was accepted.
   addUpdate(update, ms) {
-    if (ms === undefined || ms === null || this.updates.at(-1)?.update === update) return;
     this.updates = [...this.updates, { update, value: ms, title: `${update}: ${Math.round(ms)} ms` }].slice(-this.constructor.UPDATES);
-    const { find, charts } = window.pp1;
+    const { find, write, charts } = window.pp1;
     const label = this.updates.map(({ title }) => title).join(", ");
-    charts.bars(find("#pp1-chart-pixels"), `Prompt to pixels of the last updates: ${label}`, this.updates, this.constructor.UPDATES);
+    charts.bars(find("#pp1-chart-latency"), `Prompt to screen, of the last prompts: ${label}`, this.updates, this.constructor.UPDATES);
+    write('[data-figure="latency"]', `${Math.round(ms)} ms`);
+    write("#pp1-slowest", `up to ${Math.round(Math.max(...this.updates.map(({ value }) => value)))} ms`);
   }
 
   draw() {
@@ -42,6 +43,6 @@ window.pp1.Trends = class {
     const fps = this.samples.map((sample) => sample.fps);
     const label = `Frames a second, newest ${last.fps}${this.target ? `, target ${this.target}` : ""}`;
     charts.line(find("#pp1-chart-fps"), label, fps, this.target, SAMPLES);
-    write("#pp1-target", this.target ? ` · target ${this.target}` : "");
+    write("#pp1-target", this.target ? `target ${this.target}` : "");
   }
 };

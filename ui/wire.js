@@ -38,14 +38,16 @@ window.pp1.reason = async (response) => {
   }
 };
 
-// Run an action. If it fails, show the error in `box`.
+// Run an action. If it fails, show the error in `box` and return false.
 window.pp1.attempt = async (box, action) => {
   try {
     await action();
     box.hidden = true;
+    return true;
   } catch (error) {
     box.textContent = error instanceof TypeError ? "The server can't be reached." : error.message;
     box.hidden = false;
+    return false;
   }
 };
 

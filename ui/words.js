@@ -6,6 +6,11 @@ window.pp1 = window.pp1 || {};
 window.pp1.words = (() => {
   const chunks = (count) => (count === 1 ? "1 chunk" : `${count} chunks`);
 
+  const seconds = (count) => `${count < 10 ? count.toFixed(1) : Math.round(count)} s`;
+
+  // Characters as people see them: a letter with its marks, or a whole emoji, is one.
+  const visible = (text) => [...new Intl.Segmenter().segment(text)].length;
+
   const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
   const bytes = (count) => {
@@ -26,6 +31,12 @@ window.pp1.words = (() => {
     return update.prompts.map(({ text }, index) => `${parts[index]} % ${text}`).join(" + ");
   };
 
+  // Whether two updates blend the same prompts in the same way, with whatever weights.
+  const isSameBlend = (one, other) => {
+    const texts = (update) => JSON.stringify([update?.prompts?.map(({ text }) => text), update?.blend ?? "linear"]);
+    return one.prompts?.length > 1 && texts(one) === texts(other);
+  };
+
   // The server's name for an update.
   const label = (update) => {
     if (!(update.prompts?.length > 1)) return update.prompt ?? update.prompts?.[0]?.text ?? "";
@@ -41,5 +52,5 @@ window.pp1.words = (() => {
     return parts.join(" · ");
   };
 
-  return { chunks, minutes, bytes, shares, prompts, label, manner };
+  return { isSameBlend, chunks, seconds, visible, minutes, bytes, shares, prompts, label, manner };
 })();

@@ -26,7 +26,7 @@ class Watcher:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client: Client = self._run(self._join())
+        self._client: Client = self.run(self._join())
 
     @property
     def frames(self) -> list[Any]:
@@ -44,16 +44,17 @@ class Watcher:
 
     def vanish(self) -> None:
         """Stop sending without a word."""
-        self._run(self._client.vanish())
+        self.run(self._client.vanish())
 
     def close(self) -> None:
-        self._run(self._client.close())
+        self.run(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(JOIN_S)
+    def run(self, work: Coroutine[Any, Any, Any], limit_s: float = JOIN_S) -> Any:
+        """Do something on the viewer's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(limit_s)
 
     async def _join(self) -> Client:
         client = self._make_client()

@@ -19,7 +19,7 @@ from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.environment import ignore_page_variables
-from pp1_orchestrator.processes.log_setup import keep_from_console, limit_file_errors, limit_floods, set_format
+from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
 from pp1_orchestrator.stage0.timeline import Script, read_script
 from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
@@ -63,7 +63,6 @@ def run_program(settings: Settings, out: Path) -> None:
     set_format(settings.log, rank=0)
     limit_file_errors()
     limit_floods()
-    keep_from_console()
     config, registry = check(settings, MODES)
     rank = registry.layout.kind.rank_here()
     if rank != STAGE0:

@@ -24,6 +24,7 @@ from pp1_orchestrator.loading.stage0_models import (
     LoadPhases,
     check_stage0_models,
     load_encoder,
+    load_prompt_guide,
     load_vae_parts,
     make_prompt_limit,
 )
@@ -78,6 +79,7 @@ class Instruments:
 def check_models(settings: Settings, registry: Registry) -> None:
     """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
     check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
+    load_prompt_guide(settings)
 
 
 def run_choices(settings: Settings) -> dict[str, str]:
@@ -132,7 +134,7 @@ class StreamBuilder:
     ) -> SessionParts:
         """The parts of a session. link: to the first mesh."""
         settings, config, context = self._settings, self._config, self._settings.context
-        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.exceeded)
+        prompts = PromptQueue(self._routing, instruments.receipts, self._limit.read_chars)
         history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
@@ -185,7 +187,7 @@ class Stream:
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
     ) -> None:
-        self._settings, self._trace_folder = settings, trace_folder
+        self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
         self._spans = make_recorder(settings, 0, self._device)
         limit_threads(settings.layout.threads)
@@ -253,5 +255,7 @@ class Stream:
         choices: dict[str, Any] = {**run_choices(settings), "seed": settings.seed}
         choices |= msgspec.structs.asdict(settings.stream)
         choices |= {"steps": len(settings.model.steps), "weights": settings.model.weights}
+        choices["chunk_s"] = pixel_frames(self._config.chunk_frames, first=False) / settings.stream.fps
         limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
-        return SessionInfo(choices, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)
+        guide = load_prompt_guide(settings)
+        return SessionInfo(choices, guide, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)

@@ -15,6 +15,7 @@ from pp1_orchestrator.contract.envelope import latent_size
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, check_part
 from pp1_orchestrator.loading.sources import text_device, text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import check_text_encoder, load_text_encoder
+from pp1_orchestrator.models.text.prompt_guide import read_prompt_guide
 from pp1_orchestrator.models.text.tokenizer import PromptLimit
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
@@ -22,6 +23,7 @@ from pp1_orchestrator.models.vae.load_vae import VaeLoader, compile_decoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.testing.faults import with_stage0_fault
 from pp1_orchestrator.testing.wrappers import delayed
+from pp1_orchestrator.types import PromptGuide
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,14 @@ def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:
     source = text_source(settings)
     with as_config_error(settings):
         return PromptLimit(source.tokenizer, source.seed is not None, config.text_len)
+
+
+def load_prompt_guide(settings: Settings) -> PromptGuide:
+    """What the model's files say that it understands. Raises ConfigError for a file of another form."""
+    if settings.model.weights == "random":
+        return PromptGuide()
+    with as_config_error(settings):
+        return read_prompt_guide(settings.model.folder)
 
 
 def load_encoder(

@@ -40,6 +40,7 @@ class ClipRecorder:
         self._current: ClipWriter | None = None
         """The newest. It may have ended, and then takes no more frames."""
         self._last_frame: Frame | None = None
+        self._closed = False
 
     def show(self, frame: Frame, at_s: float) -> None:
         self._last_frame, writer = frame, self._current
@@ -49,6 +50,8 @@ class ClipRecorder:
     def start(self) -> Clip:
         """Begin a clip with the frame that viewers see now. Raises RequestError 409 or 503."""
         with self._lock:
+            if self._closed:
+                raise RequestError("the stream is ending; no clip is begun", status=503)
             if self._current is not None and (current := self._current.clip()).state == "recording":
                 raise RequestError(f"clip {current.id} is being recorded; stop it first", status=409)
             excess = list(self._writers.items())[: len(self._writers) - self._limits.kept + 1]
@@ -95,8 +98,10 @@ class ClipRecorder:
         return writer.path if writer is not None and writer.clip().state == "ready" else None
 
     def close(self) -> None:
-        """Finish the clip that is being recorded."""
-        writer = self._current
+        """Finish the clip that is being recorded, and begin no other."""
+        with self._lock:
+            self._closed = True
+            writer = self._current
         if writer is not None:
             writer.stop("stopped")
 

@@ -5,6 +5,7 @@ Knows nothing of routes, except that health is answered when nothing else is.
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any
 
 import h11
@@ -22,6 +23,9 @@ from pp1_orchestrator.server.websocket import WebSocketConnection
 
 log = logging.getLogger(__name__)
 CLOSE = {"Connection": "close"}
+HEALTH = b"GET /healthz "
+REQUESTS_A_ROUND = 4
+"""So many are begun in a round of the event loop; each takes a few milliseconds of it."""
 
 
 class Connections:
@@ -37,6 +41,8 @@ class Connections:
         self._placed: dict[HttpConnection, str] = {}
         """Each connection with its client, oldest first."""
         self._spare: dict[HttpConnection, None] = {}
+        self._asking: deque[HttpConnection] = deque()
+        """Connections with something to parse, in order."""
 
     def add(self, connection: "HttpConnection", client: str) -> bool:
         """False if there is no place: the connection may only ask for health."""
@@ -73,6 +79,26 @@ class Connections:
         self._placed.pop(connection, None)
         self._spare.pop(connection, None)
 
+    def handle_soon(self, connection: "HttpConnection") -> None:
+        """Have a connection parse what it has got, a few of them in each round of the event loop.
+
+        Otherwise a crowd that asks in one moment, or a request that follows each answer, would hold health up.
+        """
+        if not self._asking:
+            connection.loop.call_soon(self._handle_some, connection.loop)
+        self._asking.append(connection)
+
+    def _handle_some(self, loop: asyncio.AbstractEventLoop) -> None:
+        some = [self._asking.popleft() for _ in range(min(len(self._asking), REQUESTS_A_ROUND))]
+        if self._asking:
+            loop.call_soon(self._handle_some, loop)
+        for connection in some:
+            try:
+                connection.handle_now()
+            except Exception:  # a client's boundary, as asyncio has one around the same call
+                log.exception("a connection can't be handled")
+                connection.transport.abort()
+
     def end_late(self) -> None:
         """End connections whose client has made the server wait too long. Call it a few times a second."""
         for connection in [*self._placed, *self._spare]:
@@ -85,9 +111,11 @@ class HttpConnection(H11Protocol):
 
     def __init__(self, connections: Connections, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, state, app_state)
-        self._connections = connections
+        self._connections, self._is_urgent = connections, False
         self._since_s = self.loop.time()
         """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
+        self._asks = False
+        """It waits for its turn to be parsed."""
         self._upgraded: WebSocketConnection | None = None
         self._blocked: tuple[float, int] | None = None
         """Since when the client has not taken its answer, and how many bytes of it were left then."""
@@ -103,8 +131,27 @@ class HttpConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_idle = self._is_idle
+        self._is_urgent = not self.cycle and data.startswith(HEALTH)  # the first request of a connection
         super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Called for each piece of data, and after each answer, when a request may be waiting."""
+        if self._asks:
+            return
+        self._asks = True
+        if self._is_urgent:
+            self.handle_now()
+        else:
+            self.flow.pause_reading()
+            self._connections.handle_soon(self)
+
+    def handle_now(self) -> None:
+        self._asks = self._is_urgent = False
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        was_idle = self._is_idle
+        super().handle_events()
         if was_idle and not self._is_idle:
             self._since_s = self.loop.time()
 
@@ -129,7 +176,7 @@ class HttpConnection(H11Protocol):
 
     def waits_since(self) -> tuple[bool, float] | None:
         """Whether there is a request, and since when its client has been waited for. None if it is not waited for."""
-        if self._upgraded is not None:
+        if self._asks or self._upgraded is not None:
             return None  # a viewer has limits of its own
         if self._is_idle:
             return False, self._since_s

@@ -64,16 +64,20 @@ class ControlLease:
         """Wait for control, or hold it if it is free. Raises RequestError 503 when too many clients wait."""
         self._expire()
         client = self._find(key)
-        if client is None:
+        if client is not None:
+            self._rename(client, name)
+        else:
             if len(self._clients) > self._max_waiting:
                 raise RequestError(f"{self._max_waiting} clients wait for control already", status=503)
             client = self._new_client(name)
             self._change([*self._clients, client], "requested" if self._clients else "taken")
         return self._lease(client)
 
-    def renew(self, key: str | None) -> Lease:
-        """Keep holding or waiting. Raises RequestError 409 for any other client."""
-        return self._lease(self._participant(key))
+    def renew(self, key: str | None, name: str | None = None) -> Lease:
+        """Keep holding or waiting, under a new name if one is given. Raises RequestError 409 for any other client."""
+        client = self._participant(key)
+        self._rename(client, name)
+        return self._lease(client)
 
     def release(self, key: str | None) -> None:
         """Stop holding or waiting. The longest-waiting client gets a released lease. 409 for any other client."""
@@ -123,6 +127,12 @@ class ControlLease:
         if client is None:
             raise RequestError("you neither hold control nor wait for it; take it, or ask for it", status=409)
         return client
+
+    def _rename(self, client: _Client, name: str | None) -> None:
+        if name in (None, client.public.name):
+            return
+        client.public = LeaseParticipant(id=client.public.id, name=name or "")
+        self._on_change("renamed", self._state())
 
     def _new_client(self, name: str | None) -> _Client:
         self._count += 1

@@ -23,7 +23,8 @@ class _Event(Schema):
 class PromptAcceptedEvent(_Event):
     """A prompt update was accepted. chunk: the newest generated one at that time.
 
-    truncated: a prompt is longer than the text encoder's limit, and its end has no effect. Left out otherwise.
+    truncated: a prompt is longer than the text encoder's limit, and its end has no effect; read_chars: how many of its
+    characters have one. Both are left out otherwise.
     """
 
     event: Literal["accepted"]
@@ -31,6 +32,7 @@ class PromptAcceptedEvent(_Event):
     prompt: str
     chunk: int
     truncated: bool = False
+    read_chars: int | None = None
 
 
 class Applied(_Event):
@@ -88,7 +90,7 @@ class TimelineReplaced(_Event):
 class LeaseChanged(_Event):
     """The holder of control or the waiting clients changed. holder: an id; waiting: how many clients wait.
 
-    reason: taken, requested, handed over, released, withdrawn or expired.
+    reason: taken, requested, handed over, released, withdrawn, renamed or expired.
     """
 
     event: Literal["lease"]

@@ -123,7 +123,7 @@ class ClipCommand(_Body):
 class LeaseCommand(_Body):
     """take: hold control, if nobody does; request: wait for it; renew: keep holding or waiting.
 
-    name: shown to others; read for new clients only.
+    name: shown to others. Given again, it replaces the one before.
     """
 
     action: Literal["take", "request", "renew"]
@@ -149,11 +149,20 @@ class _Accepted(Schema):
 class PromptAccepted(_Accepted):
     """id: the update's id; events about it have it as `update`.
 
-    truncated: a prompt is longer than the text encoder's limit, and its end has no effect. Left out otherwise.
+    truncated: a prompt is longer than the text encoder's limit, and its end has no effect; read_chars: how many of its
+    characters have one. Both are left out otherwise.
     """
 
     id: str
     truncated: bool = False
+    read_chars: int | None = None
+
+
+class PromptGuide(Schema):
+    """What the model understands. summary: a line for people; words: all that it was trained on. Empty if not known."""
+
+    summary: str
+    words: list[str]
 
 
 class ControlAccepted(_Accepted):

@@ -41,11 +41,11 @@ class QueuedUpdate:
 class PromptQueue:
     """All updates of a run. `take` belongs to the session's thread; any thread may call the rest.
 
-    too_long: whether the text encoder reads only the beginning of a prompt.
+    read_chars: how many characters of a prompt the text encoder reads; None for all of them.
     """
 
-    def __init__(self, routing: Routing, receipts: Receipts, too_long: Callable[[str], bool]) -> None:
-        self._routing, self._receipts, self._too_long = routing, receipts, too_long
+    def __init__(self, routing: Routing, receipts: Receipts, read_chars: Callable[[str], int | None]) -> None:
+        self._routing, self._receipts, self._read_chars = routing, receipts, read_chars
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
         """Guards all that follows; wakes the worker."""
@@ -73,7 +73,7 @@ class PromptQueue:
             self._changed.notify()
         if replaced is not None:
             self._receipts.superseded(replaced.record, queued.record)
-        return PromptReceipt(queued.record.id, queued.record.truncated)
+        return PromptReceipt(queued.record.id, queued.record.truncated, queued.record.read_chars)
 
     def prepare(self, update: PromptUpdate, head: int, needed: bool = False) -> QueuedUpdate | None:
         """Encode a planned update in the caller's thread. Takes no time when it was prefetched.
@@ -137,7 +137,8 @@ class PromptQueue:
         target = parse_update(update)
         text = label(target.terms)
         record = UpdateRecord(f"u{next(self._ids)}", text, head, time.monotonic())
-        record.truncated = any(self._too_long(term.text) for term in target.terms)
+        read = (self._read_chars(term.text) for term in target.terms)
+        record.read_chars = next((chars for chars in read if chars is not None), None)
         with self._changed:
             self.records.append(record)
             del self.records[:-KEPT_RECORDS]

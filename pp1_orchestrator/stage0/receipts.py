@@ -45,7 +45,9 @@ class Receipts(BaseObserver):
                 return False
             self._open[update.id] = update
             self._metrics.prompt_update("accepted")
-            details: dict[str, Any] = {"truncated": True} if update.truncated else {}
+            details: dict[str, Any] = {}
+            if update.truncated:
+                details = {"truncated": True, "read_chars": update.read_chars}
             self._events.publish(
                 "accepted", update=update.id, prompt=update.prompt, chunk=update.accepted_chunk, **details
             )

@@ -23,7 +23,7 @@ from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
-from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
+from pp1_orchestrator.types import Control, PromptGuide, PromptReceipt, PromptUpdate, TimelineEntry
 
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
@@ -71,6 +71,7 @@ class SessionInfo:
     """What a session reports, and its time limits in seconds."""
 
     config: Mapping[str, Any]
+    guide: PromptGuide
     ranks: Callable[[], Mapping[str, Any]]
     """Pid, device and state of each rank."""
     stalled_on: Callable[[], str | None]
@@ -148,6 +149,9 @@ class Session:
 
     def recording(self) -> list[TimelineEntry]:
         return self._parts.recording.entries()
+
+    def prompt_guide(self) -> PromptGuide:
+        return self._info.guide
 
     def state(self) -> dict[str, Any]:
         parts = self._parts

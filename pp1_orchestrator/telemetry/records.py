@@ -77,7 +77,7 @@ class ChunkRecord(msgspec.Struct):
 class UpdateRecord(msgspec.Struct):
     """One prompt update. accepted_chunk: the newest chunk that rank 0 had received when it accepted the update.
 
-    truncated: a prompt is longer than the text encoder reads.
+    read_chars: a prompt is longer than the text encoder reads; it reads that many characters.
     """
 
     id: str
@@ -87,7 +87,11 @@ class UpdateRecord(msgspec.Struct):
     applied_chunk: int | None = None
     emitted_s: float | None = None
     superseded: bool = False
-    truncated: bool = False
+    read_chars: int | None = None
+
+    @property
+    def truncated(self) -> bool:
+        return self.read_chars is not None
 
     @property
     def latency_chunks(self) -> int | None:

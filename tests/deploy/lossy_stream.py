@@ -44,7 +44,7 @@ class LossyStream:
         self._book = PromptQueue(
             Rank0Encoder(CachedEncoder(damaged_encoder().encode)),
             Receipts(parts.events, self.metrics),
-            too_long=lambda _: False,
+            read_chars=lambda _: None,
         )
         self._book.start()
         self._haste, self._stop = threading.Event(), threading.Event()

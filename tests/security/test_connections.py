@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ ASK = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HEALTH_S = 0.1
 """On an idle machine, for 99 of 100 answers."""
 PROBES = 60
+PIPELINED = 4
 
 
 @contextlib.contextmanager
@@ -178,3 +180,29 @@ def test_one_address_does_not_take_the_places_of_others():
         assert ask(server, "/healthz").status_code == 200
         assert sum(map(is_open, clients)) <= FEW.connections_per_client
         assert all(map(is_open, first))
+
+
+def test_health_is_answered_before_what_a_crowd_asked_earlier():
+    """All of it is there when the event loop looks. Its order counts, not how long it takes."""
+    limits = replace(LIMITS, connections=2 * PLACES)
+    parts, held, answered, before_health = build(limits=limits), threading.Event(), [], []
+    state = parts.stream.state
+    parts.stream.state = lambda: answered.append(None) or state()
+    parts.stream.alive = lambda: before_health.append(len(answered)) or True
+    server = Listening(parts.app, limits=limits)
+    connections, end = server.server.server_state.connections, time.monotonic() + 120
+    with crowd(server, PLACES, b"") as clients, crowd(server, 1, b"") as (health,):
+        while len(connections) <= PLACES:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        next(iter(connections)).loop.call_soon_threadsafe(held.wait)
+        for client in clients:
+            client.sendall(ASK.format("/api/state").encode() * PIPELINED)
+        health.sendall(ASK.format("/healthz").encode())
+        held.set()
+        while len(answered) < PLACES * PIPELINED:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert health.recv(4096).startswith(b"HTTP/1.1 200")
+        assert before_health[0] <= PLACES / 2
+    assert server.stop()

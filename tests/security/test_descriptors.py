@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.fault.test_restart import pids
+from tests.security import limited
 from tests.system.program import running
 
 FILES, STRANGERS = 1024, 1100
@@ -19,7 +20,7 @@ SMALL = ("layout=cpu", "stream.height=64", "stream.width=64")
 
 
 def few_files(count: int) -> dict[str, str]:
-    return os.environ | {"PP1_TEST_FILES": str(count)}
+    return limited.environment({"RLIMIT_NOFILE": (min(count, 128), count)})
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def idle_connections(port: int):
 
 def test_a_rank_dies_while_strangers_hold_all_connections(tmp_path):
     choices = (*SMALL, "supervision.restarts=3", "supervision.pauses_s=[0.3]")
-    with running(*choices, out=tmp_path / "out", module="tests.security.few_files", environment=few_files(FILES)) as p:
+    with running(*choices, out=tmp_path / "out", module=limited.MODULE, environment=few_files(FILES)) as p:
         p.wait_until_ready()
         assert psutil.Process(p.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (FILES, FILES)
         with idle_connections(p.port):
@@ -58,7 +59,7 @@ def test_a_rank_dies_while_strangers_hold_all_connections(tmp_path):
 
 def test_too_few_files_are_one_line(tmp_path):
     start = time.monotonic()
-    with running(*SMALL, out=tmp_path / "out", module="tests.security.few_files", environment=few_files(48)) as program:
+    with running(*SMALL, out=tmp_path / "out", module=limited.MODULE, environment=few_files(48)) as program:
         assert program.process.wait(240) == 2, (time.monotonic() - start, program.log)
         assert "ulimit -n: 48 open files are too few to serve; at least 256 must be allowed" in program.log
         assert "Traceback" not in program.log

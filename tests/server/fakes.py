@@ -5,7 +5,7 @@ import itertools
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, parse_update
-from pp1_orchestrator.types import Control, PromptReceipt, PromptUpdate, TimelineEntry
+from pp1_orchestrator.types import Control, PromptGuide, PromptReceipt, PromptUpdate, TimelineEntry
 
 
 class MemoryStream:
@@ -29,7 +29,7 @@ class MemoryStream:
         parse_update(update)
         self.updates.append(update)
         update_id = f"u{next(self._ids)}"
-        cut = {"truncated": True} if update.prompt == "long" else {}
+        cut = {"truncated": True, "read_chars": 3} if update.prompt == "long" else {}
         self.events.publish("accepted", update=update_id, prompt=update.prompt, chunk=3, **cut)
         return PromptReceipt(update_id, **cut)
 
@@ -65,6 +65,9 @@ class MemoryStream:
             "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": self.life,
             "epoch": 0, "chunk": 3, "figures": figures, "ranks": ranks, "failed": None,
         }  # fmt: skip
+
+    def prompt_guide(self) -> PromptGuide:
+        return PromptGuide("Shapes.", ("a", "star"))
 
     def alive(self) -> bool:
         return self.is_alive

@@ -31,7 +31,10 @@ def test_a_prompt_is_accepted_with_an_id(client, parts):
 
 def test_a_truncated_prompt_is_accepted_and_reported(client):
     answer = client.post("/api/prompt", json={"prompt": "long"})
-    assert (answer.status_code, answer.json()) == (200, {"id": "u1", "state": "accepted", "truncated": True})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"id": "u1", "state": "accepted", "truncated": True, "read_chars": 3},
+    )
 
 
 def test_a_blend_arrives_with_every_field(client, parts):

@@ -50,7 +50,7 @@ class QueueWithEncoder:
         self.metrics = Metrics()
         routing = Rank0Encoder(CachedEncoder(self.encoder.encode))
         self.receipts = Receipts(self.bus, self.metrics)
-        self.queue = PromptQueue(routing, self.receipts, lambda text: len(text) > LONG)
+        self.queue = PromptQueue(routing, self.receipts, lambda text: LONG if len(text) > LONG else None)
         self.queue.start()
 
     def count(self, outcome: str) -> float | None:
@@ -270,9 +270,10 @@ def test_an_update_that_reads_the_history_again_waits_until_all_of_it_is_here():
 def test_a_prompt_that_is_longer_than_the_encoder_reads_is_taken_and_said_to_be_cut():
     fixture = QueueWithEncoder()
     blend = (WeightedPrompt("short"), WeightedPrompt("x" * (LONG + 1)))
-    assert fixture.queue.accept(PromptUpdate(prompts=blend), 0) == PromptReceipt("u1", truncated=True)
+    assert fixture.queue.accept(PromptUpdate(prompts=blend), 0) == PromptReceipt("u1", truncated=True, read_chars=LONG)
     assert fixture.queue.accept(PromptUpdate(prompt="x" * LONG), 0) == PromptReceipt("u2")
-    assert [event.get("truncated") for event in fixture.subscription.drain()][:2] == [True, None]
+    accepted = fixture.subscription.drain()[:2]
+    assert [(event.get("truncated"), event.get("read_chars")) for event in accepted] == [(True, LONG), (None, None)]
     assert [record.truncated for record in fixture.queue.records] == [True, False]
     fixture.encoder.may.set()
     fixture.queue.close(30)

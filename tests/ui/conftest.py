@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
+from pp1_orchestrator.types import PromptUpdate
 from tests.ui.browser import Browsers, Visit, browsers, new_context, open_page
 from tests.ui.page_server import PageServer
 
@@ -38,6 +39,7 @@ def context(browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(site, context) -> Iterator[Visit]:
+    site.stream.update_prompt(PromptUpdate("start"))  # the form of a blend would be open
     opened = open_page(context, site.url)
     opened.wait_status("Live")
     yield opened

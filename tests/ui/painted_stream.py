@@ -19,12 +19,14 @@ from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.socket_viewers import SocketViewers
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.stage0.timeline import Timeline
-from pp1_orchestrator.stage0.validation import check_live_entries, label, parse_update
+from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, label, parse_update
 from pp1_orchestrator.telemetry.metrics import Metrics
-from pp1_orchestrator.types import Control, DecodedChunk, PromptReceipt, PromptUpdate, TimelineEntry
+from pp1_orchestrator.types import Control, DecodedChunk, PromptGuide, PromptReceipt, PromptUpdate, TimelineEntry
 from tests.server.conftest import make_clips
 
 SIZE, FPS, FRAMES, SEED = 128, 16, 6, 42
+GUIDE = PromptGuide("One shape on a background.", ("a", "red", "green", "blue", "circle", "star", "on", "start"))
+READ_CHARS = 60
 COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210), "start": (90, 90, 90)}
 
 
@@ -40,7 +42,7 @@ class PaintedStream:
         self.sink = PacedSink([self.broadcaster, self.clips], FPS, placeholder(SIZE, SIZE), self.metrics, self._shown)
         self.commands: list[Control] = []
         self.updates: list[PromptUpdate] = []
-        self.prompt, self.chunk, self.epoch, self.paused = "start", -1, 0, False
+        self.prompt, self.chunk, self.epoch, self.paused, self.seed = "start", -1, 0, False, SEED
         self.life = "ready"
         memory = {"vae_decoder": 3_000_000, "text_encoder": 1_000_000, "resident": 512_000_000, "peak": 600_000_000}
         self.ranks = {"0": {"pid": 1, "device": "cpu", "state": "up", "memory": memory}}
@@ -72,13 +74,17 @@ class PaintedStream:
         parse_update(update)
         update_id = f"u{next(self._ids)}"
         self._show(update)
-        self.events.publish("accepted", update=update_id, prompt=self._label, chunk=self.chunk)
+        cut = {"truncated": True, "read_chars": READ_CHARS} if len(self.prompt) > READ_CHARS else {}
+        self.events.publish("accepted", update=update_id, prompt=self._label, chunk=self.chunk, **cut)
         self.updates.append(update)
         self._recording.append(_entry(update, self.chunk + 1))
         self._new.append(update_id)
         return PromptReceipt(update_id)
 
     def control(self, command: Control) -> None:
+        if command.action == "seed":
+            self.seed = check_seed(command.value)
+            self._recording.append(TimelineEntry(chunk=self.chunk + 1, seed=self.seed, cut="hard"))
         self.commands.append(command)
         if command.action in ("pause", "resume"):
             self.paused = command.action == "pause"
@@ -102,14 +108,17 @@ class PaintedStream:
 
     def state(self) -> dict:
         config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
-        config |= {"fps": FPS, "width": SIZE, "height": SIZE, "steps": 4}
+        config |= {"fps": FPS, "width": SIZE, "height": SIZE, "steps": 4, "seed": SEED, "chunk_s": FRAMES / FPS}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
         figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
         prompt = self._label or self.prompt
         return {
-            "config": config, "prompt": prompt, "seed": SEED, "paused": self.paused, "state": self.life,
+            "config": config, "prompt": prompt, "seed": self.seed, "paused": self.paused, "state": self.life,
             "epoch": self.epoch, "chunk": self.chunk, "figures": figures, "ranks": self.ranks, "failed": None,
         }  # fmt: skip
+
+    def prompt_guide(self) -> PromptGuide:
+        return GUIDE
 
     def alive(self) -> bool:
         return True

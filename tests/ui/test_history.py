@@ -63,12 +63,14 @@ def test_a_new_page_begins_with_what_is_shown(page, site):
     page.page.wait_for_selector(f"{CHIPS}[aria-current=true]")
 
 
-def test_a_blend_that_is_shown_is_in_the_history_but_not_hidden_in_the_form(page, site):
+def test_a_blend_that_is_shown_is_in_the_history_and_in_the_open_form(page, site):
     site.stream.update_prompt(BLEND)
     page.page.reload()
     wait_newest(page, "71 % a blue circle + 29 % a red circle")
-    assert page.page.input_value("#pp1-prompt textarea") == ""
-    assert page.page.locator("#pp1-rows .row").count() == 1
+    page.page.wait_for_selector("#pp1-rows input[type=text]:visible")
+    assert page.page.input_value("#pp1-prompt textarea") == "a blue circle"
+    assert page.page.input_value("#pp1-rows input[type=text]") == "a red circle"
+    assert page.page.inner_text("#pp1-rows .row:nth-child(2) output") == "29 %"
 
 
 def test_a_key_goes_back_to_the_prompt_before(page):

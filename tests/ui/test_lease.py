@@ -45,6 +45,11 @@ def says(visit, text, button):
     )
 
 
+def holds(visit) -> None:
+    visit.page.wait_for_function("document.querySelector('#pp1-holder')?.textContent.startsWith('You have control')")
+    assert visit.page.inner_text(BUTTON) == "Release"
+
+
 def locked(visit) -> bool:
     return visit.page.get_attribute("#pp1-apply", "aria-disabled") == "true"
 
@@ -52,7 +57,7 @@ def locked(visit) -> bool:
 def test_control_is_taken_asked_for_and_handed_over(page, other, site):
     says(page, "", "Take control")
     page.page.click(BUTTON)
-    says(page, "You have control", "Release")
+    holds(page)
     other.page.wait_for_selector("body.pp1-locked")
     name = other.page.inner_text(HOLDER).removesuffix(" has control")
     says(other, f"{name} has control", "Ask for control")
@@ -67,7 +72,7 @@ def test_control_is_taken_asked_for_and_handed_over(page, other, site):
     page.page.wait_for_selector("#pp1-control[data-state=asked]")
     assert page.page.inner_text(BUTTON) == "Hand over"
     page.page.click(BUTTON)
-    says(other, "You have control", "Release")
+    holds(other)
     page.page.wait_for_selector("body.pp1-locked")
     ask(other, "a blue circle")
     page.wait_colour(BLUE)
@@ -80,9 +85,9 @@ def test_control_is_taken_asked_for_and_handed_over(page, other, site):
 @IN_BOTH
 def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     page.page.click(BUTTON)
-    says(page, "You have control", "Release")
+    holds(page)
     page.page.reload()
-    says(page, "You have control", "Release")
+    holds(page)
     refused = httpx.post(f"{site.url}api/prompt", json={"prompt": "a red circle"}, timeout=120)
     assert (refused.status_code, "has control" in refused.json()["error"]) == (409, True)
     ask(page, "a red circle")
@@ -92,9 +97,26 @@ def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
 def test_a_page_that_is_gone_loses_control(page, other, site):
     """Its lease expires, and the waiting client gets it."""
     other.page.click(BUTTON)
-    says(other, "You have control", "Release")
+    holds(other)
     page.page.wait_for_selector("body.pp1-locked")
     page.page.click(BUTTON)
     page.page.wait_for_function("document.querySelector('#pp1-lease').textContent === 'Cancel'")
     other.page.goto("about:blank")
-    says(page, "You have control", "Release")
+    holds(page)
+
+
+def test_a_person_has_a_name_and_sees_who_he_is(page, other, site):
+    page.page.click("#pp1-who")
+    page.page.fill("#pp1-name", "<b>Ann</b>\u202e")
+    page.page.press("#pp1-name", "Enter")
+    assert page.page.inner_text("#pp1-who") == "<b>Ann</b>\u202e"
+    page.page.click(BUTTON)
+    says(page, "You have control, <b>Ann</b>", "Release")
+    says(other, "<b>Ann</b> has control", "Ask for control")
+    page.page.click("#pp1-who")
+    page.page.fill("#pp1-name", "Bo " + "x" * 100)
+    page.page.press("#pp1-name", "Enter")
+    says(other, "Bo " + "x" * 37 + " has control", "Ask for control")
+    page.page.reload()
+    page.page.wait_for_function("document.querySelector('#pp1-who')?.textContent.startsWith('Bo ')")
+    assert page.complaints == []

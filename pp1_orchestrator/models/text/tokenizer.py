@@ -69,7 +69,7 @@ def uses_bytes(folder: Path, random: bool) -> bool:
 
 
 class PromptLimit:
-    """Tells whether a prompt is longer than the encoder reads, without the encoder. Thread-safe.
+    """Tells how much of a prompt the encoder reads, without the encoder. Thread-safe.
 
     random: the encoder has random weights. limit: tokens that it reads, including the end token.
     Raises OSError without a tokenizer.
@@ -82,8 +82,14 @@ class PromptLimit:
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
 
-    def exceeded(self, text: str) -> bool:
+    def read_chars(self, text: str) -> int | None:
+        """Characters of the cleaned prompt that the encoder reads, its beginning; None if it reads all of it."""
         text = clean_prompt(text)
         if self._tokenizer is None:
-            return len(text.encode()) + 1 > self._limit
-        return len(self._tokenizer.encode(text).ids) > self._limit
+            encoded = text.encode()
+            return None if len(encoded) < self._limit else len(encoded[: self._limit - 1].decode(errors="ignore"))
+        tokens = self._tokenizer.encode(text)
+        if len(tokens.ids) <= self._limit:
+            return None
+        first_unread = tokens.offsets[self._limit - 1]  # the end token takes the last place
+        return first_unread[0]

@@ -48,7 +48,7 @@ def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
         """While a client holds control, every change of the stream needs its key in the header PP1-Lease. The lease
         expires when it is not renewed; each change renews it."""
         if command.action == "renew":
-            return lease.renew(key)
+            return lease.renew(key, _name(command.name, limits))
         act = {"take": lease.take, "request": lease.request}[command.action]
         return act(key, _name(command.name, limits))
 
@@ -72,10 +72,10 @@ def lease_routes(lease: ControlLease, limits: Limits) -> APIRouter:
 
 
 def _name(given: str | None, limits: Limits) -> str | None:
-    """A name without line breaks. Raises RequestError when it is empty or too long."""
+    """A name on one line, without characters that can't be seen. Raises RequestError when it is empty or too long."""
     if given is None:
         return None
-    name = " ".join(given.split())
+    name = "".join(filter(str.isprintable, " ".join(given.split())))
     if not name or len(name) > limits.name_chars:
         raise RequestError(f"name has {len(name)} characters; 1 to {limits.name_chars} are allowed")
     return name

@@ -54,7 +54,15 @@ def stream_routes(
         """Either one `prompt` or several weighted `prompts`, with the next chunk or over some chunks. The response does
         not wait for the new prompt to be visible; events at /api/events report that."""
         receipt = stream.update_prompt(update.convert(types.PromptUpdate))
-        return schemas.PromptAccepted(state="accepted", id=receipt.id, truncated=receipt.truncated)
+        return schemas.PromptAccepted(
+            state="accepted", id=receipt.id, truncated=receipt.truncated, read_chars=receipt.read_chars
+        )
+
+    @router.get("/api/prompt/guide", summary="What the model understands")
+    async def guide() -> schemas.PromptGuide:
+        """From `prompt_guide.json` beside the model's parts. Does not change while the stream runs."""
+        known = stream.prompt_guide()
+        return schemas.PromptGuide(summary=known.summary, words=list(known.words))
 
     @router.post("/api/control", summary="Pause, resume, cut, or set the seed", **changes)
     @limited("changes")

@@ -67,7 +67,31 @@ def test_a_long_prompt_is_cut_and_still_ends(encoder, tokenizer):
 @pytest.mark.parametrize("text", [*PROMPTS, "big " * (LENGTH - 1), "big " * LENGTH, "x" * 2000])
 def test_a_prompt_exceeds_the_limit_exactly_when_tokens_of_it_are_cut_off(tokenizer, text):
     cut = len(tokenizer(text).input_ids) > LENGTH
-    assert PromptLimit(TINY / "tokenizer", random=False, limit=LENGTH).exceeded(text) == cut
+    limit = PromptLimit(TINY / "tokenizer", random=False, limit=LENGTH)
+    assert (limit.read_chars(text) is not None) == cut
+
+
+ARABIC = (
+    "\u0642\u0637\u0629 \u062d\u0645\u0631\u0627\u0621 \u062a\u062c\u0644\u0633 "
+    "\u0639\u0644\u0649 \u0627\u0644\u0633\u0637\u062d \u0627\u0644"
+)
+"""Its 27 characters are 51 tokens."""
+
+
+@pytest.mark.parametrize(
+    ("text", "chars"),
+    [
+        ("big " * LENGTH, 4 * (LENGTH - 1)),
+        (ARABIC, 25),
+    ],
+)
+def test_how_much_is_read_is_counted_in_characters(text, chars):
+    assert PromptLimit(TINY / "tokenizer", random=False, limit=LENGTH).read_chars(text) == chars
+
+
+def test_bytes_are_counted_in_characters_too(tmp_path):
+    limit = PromptLimit(tmp_path / "none", random=True, limit=6)
+    assert [limit.read_chars(text) for text in ("abcde", "abcdef", "\u00e4\u00e4\u00e4")] == [None, 5, 2]
 
 
 def spelled(tokenizer, text: str) -> str:
