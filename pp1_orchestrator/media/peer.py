@@ -19,6 +19,7 @@ from pp1_orchestrator.media.frames import Packet
 from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media.sdp import ViewerAddresses
 from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit
+from pp1_orchestrator.media.viewer_quality import QualityReports
 
 log = logging.getLogger(__name__)
 CLOSE_S = 2.0
@@ -79,6 +80,7 @@ class Viewer:
         on_keyframe_request(transceiver.sender, broadcaster.request_keyframe)
         on_rtcp(transceiver.sender, self._on_heard)
         limit_retransmissions(transceiver.sender, RetransmissionLimit(broadcaster.bitrate))
+        self.quality = QualityReports(transceiver.sender)
         self._connection.on("connectionstatechange", self._state_changed)
 
     async def answer(self, offer: str) -> str:

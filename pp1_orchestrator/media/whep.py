@@ -210,3 +210,5 @@ class WhepPeers:
                 if viewer.is_gone(now, suspended_s):
                     log.info("viewer %s is gone", viewer_id[:6])
                     self._close_soon(viewer_id)
+                elif (quality := await viewer.quality.take()) is not None:
+                    self._metrics.viewer_quality(quality.rtt_s, quality.sent, quality.lost)

@@ -101,6 +101,7 @@ class Figures(Struct, frozen=True, tag=True):
 
     addresses: of the viewers, one for each place that is taken. watched: whether anybody needs frames. busy:
     whether one is being worked on. frames: how many were.
+    rtts_s, packets_sent, packets_lost: from the viewers' reports.
     """
 
     viewers: int = 0
@@ -114,6 +115,9 @@ class Figures(Struct, frozen=True, tag=True):
     encoded_bytes: int = 0
     cpu_s: float = 0.0
     addresses: list[str] = []
+    rtts_s: tuple[float, ...] = ()
+    packets_sent: int = 0
+    packets_lost: int = 0
 
 
 class EncodedPacket(Struct, frozen=True, tag=True):

@@ -9,6 +9,9 @@ from collections.abc import Callable, Generator
 from pp1_orchestrator.media_process.control_messages import Figures
 from pp1_orchestrator.types import DropReason, Limited
 
+REPORTS_LIMIT = 256
+"""Round-trip times in one message to rank 0: more than viewers report in that time."""
+
 
 class FigureCounter:
     """A ViewerMetrics whose numbers travel. on_change: called when viewers have come or gone."""
@@ -20,6 +23,8 @@ class FigureCounter:
         self._encode_s = self._cpu_s = 0.0
         self._dropped: Counter[DropReason] = Counter()
         self._limited: Counter[Limited] = Counter()
+        self._rtts_s: list[float] = []
+        self._sent = self._lost = 0
         self._frames, self._busy, self._watched = 0, False, False
 
     def viewers(self, count: int) -> None:
@@ -30,6 +35,13 @@ class FigureCounter:
         """Whether anybody needs frames."""
         self._watched = watched
         self._on_change()
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        with self._lock:
+            if rtt_s is not None and len(self._rtts_s) < REPORTS_LIMIT:
+                self._rtts_s.append(rtt_s)
+            self._sent += sent
+            self._lost += lost
 
     def limited(self, limit: Limited) -> None:
         with self._lock:
@@ -65,6 +77,9 @@ class FigureCounter:
             figures = Figures(
                 viewers=self._viewers,
                 watched=self._watched,
+                rtts_s=tuple(self._rtts_s),
+                packets_sent=self._sent,
+                packets_lost=self._lost,
                 packets_queued=self._packets_queued,
                 busy=self._busy,
                 frames=self._frames,
@@ -74,6 +89,8 @@ class FigureCounter:
                 encoded_bytes=self._encoded_bytes,
                 cpu_s=used_s - self._cpu_s,
             )
+            self._rtts_s.clear()
+            self._sent = self._lost = 0
             self._dropped.clear()
             self._limited.clear()
             self._encode_s, self._encoded_bytes, self._frames, self._cpu_s = 0.0, 0, 0, used_s

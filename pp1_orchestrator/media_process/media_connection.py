@@ -184,6 +184,9 @@ class MediaConnection:
         if figures.viewers != self.viewers:
             self.viewers = figures.viewers
             metrics.viewers(figures.viewers)
+        for rtt_s in figures.rtts_s:
+            metrics.viewer_quality(rtt_s, 0, 0)
+        metrics.viewer_quality(None, figures.packets_sent, figures.packets_lost)
         metrics.queue_depth("packets", figures.packets_queued)
         for reason, count in figures.dropped.items():
             metrics.frames_dropped(reason, count)

@@ -54,6 +54,7 @@ class Metrics:
         self._viewers = gauge(catalogue.VIEWERS)
         for transport in catalogue.VIEWER_TRANSPORTS:
             self._viewers.labels(transport)
+        self._viewer_rtt, self._viewer_packets = histogram(catalogue.VIEWER_RTT), counter(catalogue.VIEWER_PACKETS)
         self._limited = counter(catalogue.LIMITED)
         self._ready, self._paused = gauge(catalogue.READY), gauge(catalogue.PAUSED)
         self._state = gauge(catalogue.STATE)
@@ -118,6 +119,13 @@ class Metrics:
 
     def viewers(self, count: int, transport: ViewerTransport = "webrtc") -> None:
         self._viewers.labels(transport).set(count)
+
+    def viewer_quality(self, rtt_s: float | None, sent: int, lost: int) -> None:
+        """Count what a viewer's report says."""
+        if rtt_s is not None:
+            self._viewer_rtt.observe(max(0.0, rtt_s))  # the clock may have been set back meanwhile
+        self._viewer_packets.labels("sent").inc(sent)
+        self._viewer_packets.labels("lost").inc(lost)
 
     def limited(self, limit: Limited, count: int = 1) -> None:
         """Count requests that a limit refused."""

@@ -37,6 +37,9 @@ TO_PIXELS_S = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.
 # 1 to 3 with overlap, a few more with queues or a burst of updates.
 TO_PIXELS_CHUNKS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 
+# From a viewer on this machine to one across the world.
+RTT_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
+
 SCORE_WINDOW = 60
 """Number of chunks that `pp1_overlap_score` covers."""
 
@@ -109,6 +112,15 @@ REPEATED = Spec(
 VIEWERS = Spec(
     "pp1_viewers", "gauge", "viewers", "Connected viewers.", {"transport": get_args(ViewerTransport)},
 )  # fmt: skip
+VIEWER_RTT = Spec(
+    "pp1_viewer_rtt_seconds", "histogram", "seconds", "Round-trip time to a WebRTC viewer, by its RTCP reports.",
+    {}, RTT_S,
+)  # fmt: skip
+VIEWER_PACKETS = Spec(
+    "pp1_viewer_packets_total", "counter", "packets",
+    "Video packets to WebRTC viewers; `lost`: that did not arrive at first, by their RTCP reports.",
+    {"outcome": ("sent", "lost")},
+)  # fmt: skip
 LIMITED = Spec(
     "pp1_requests_limited_total", "counter", "requests",
     "Requests refused with 429 or 503 because of a limit; `address`: of one address's viewers.",
@@ -150,9 +162,8 @@ BUILD = Spec("pp1_build_info", "gauge", "1", "Always 1. The label says what runs
 
 CATALOGUE = (
     PHASE, PERIOD, TO_PIXELS, TO_PIXELS_IN_CHUNKS, SCORE, FRAMES, DROPPED, TARGET_FPS, QUEUE, EPOCH, EPOCHS,
-    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, LIMITED, READY, PAUSED, STATE, RANK_UP, RESTARTS, ENCODE, ENCODED,
-    MEDIA_UP, MEDIA_RESTARTS, MEDIA_CPU, VRAM, HOST_MEMORY,
-    CPU, BUILD,
+    PROMPT_UPDATES, WIRE, REPEATED, VIEWERS, VIEWER_RTT, VIEWER_PACKETS, LIMITED, READY, PAUSED, STATE, RANK_UP,
+    RESTARTS, ENCODE, ENCODED, MEDIA_UP, MEDIA_RESTARTS, MEDIA_CPU, VRAM, HOST_MEMORY, CPU, BUILD,
 )  # fmt: skip
 
 OPEN_FILES = Spec("process_open_fds", "gauge", "files", "Open file descriptors.")

@@ -252,3 +252,20 @@ def test_an_offer_that_makes_no_sense_is_refused_or_dropped_and_leaves_nothing_b
         await client.close()
 
     play(scene)
+
+
+def test_a_viewers_reports_say_how_far_away_it_is():
+    async def scene(stream):
+        client, _ = await stream.join()
+        registry = stream.metrics.registry
+        await stream.until(lambda: registry.get_sample_value("pp1_viewer_rtt_seconds_count"))
+        await client.close()
+        sent, lost = (
+            registry.get_sample_value("pp1_viewer_packets_total", {"outcome": outcome}) for outcome in ("sent", "lost")
+        )
+        return registry.get_sample_value("pp1_viewer_rtt_seconds_sum"), sent, lost
+
+    rtt_s, sent, lost = play(scene)
+    assert 0 <= rtt_s < 60
+    assert sent > 0
+    assert lost >= 0

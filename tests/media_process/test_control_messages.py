@@ -30,7 +30,9 @@ FROM_MEDIA = [
     messages.Answer(1, "abc", "v=0\r\n"),
     messages.Refusal(2, 503, "full"),
     messages.Closed(3, True),
-    messages.Figures(2, True, 5, True, 7, {"slow_viewer": 4}, {"viewers": 1}, 0.25, 1000, 0.5),
+    messages.Figures(
+        2, True, 5, True, 7, {"slow_viewer": 4}, {"viewers": 1}, 0.25, 1000, 0.5, ["127.0.0.1"], (0.02,), 9, 1
+    ),
     messages.EncodedPacket(90_000, True, b"\x00" * 100_000),
     messages.LogLine("pp1_orchestrator.media.whep", 20, "a line", "whep.py", 7),
 ]

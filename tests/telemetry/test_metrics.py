@@ -41,6 +41,8 @@ def metrics():
     metrics.frames_dropped("late", 3)
     metrics.queue_depth("ready", 1)
     metrics.viewers(4)
+    metrics.viewer_quality(0.04, sent=100, lost=3)
+    metrics.viewer_quality(None, sent=10, lost=0)
     metrics.rank_up(1, True)
     metrics.mesh_restarts("death")
     metrics.memory(0, "resident", 99, on_gpu=False)
@@ -87,6 +89,13 @@ def test_the_overlap_score_is_a_share(metrics):
     for record in run([0.3] * 100, [0.2] * 100, [0.2] * 100):
         metrics.observe_chunk(record)
     assert value(metrics, "pp1_overlap_score") == 1.0
+
+
+def test_reports_of_viewers_are_counted(metrics):
+    assert value(metrics, "pp1_viewer_rtt_seconds_count") == 1
+    assert value(metrics, "pp1_viewer_rtt_seconds_sum") == pytest.approx(0.04)
+    assert value(metrics, "pp1_viewer_packets_total", outcome="sent") == 110
+    assert value(metrics, "pp1_viewer_packets_total", outcome="lost") == 3
 
 
 def test_memory_of_the_host_has_its_own_name(metrics):
