@@ -68,7 +68,8 @@ def run_job(composed: DictConfig) -> None:
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
     from pp1_orchestrator.app.run import run_program
 
-    run_program(settings, Path(HydraConfig.get().runtime.output_dir))
+    given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    run_program(settings, Path(HydraConfig.get().runtime.output_dir), given)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

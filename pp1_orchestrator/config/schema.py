@@ -10,6 +10,7 @@ Pixels = Annotated[int, Meta(ge=1, le=8192)]
 Seconds = Annotated[float, Meta(gt=0)]
 Restarts = Annotated[int, Meta(ge=0, le=1000)]
 Delay = Annotated[float, Meta(ge=0, le=60)]
+NAME = r"^\w[\w.-]*$"
 
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
@@ -88,7 +89,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class ClassSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An option that stands for a class. class_path: `package.module:Class` of a plug-in. options: its own settings."""
 
-    name: Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
+    name: Annotated[str, Meta(pattern=NAME)]
     class_path: str | None = field(default=None, name="class")
     options: dict[str, Any] = {}
 
@@ -199,12 +200,17 @@ class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """chunks: None for an endless run. prompt: of chunk 0, unless a script has one. restarts: of the mesh."""
+    """chunks: None for an endless run. prompt: of chunk 0, unless a script has one. restarts: of the mesh.
+
+    resume: auto, never, or a run's folder.
+    """
 
     name: str
     chunks: Positive | None
     script: str | None
     prompt: str
+    show: Annotated[str, Meta(pattern=NAME, max_length=100)]
+    resume: Annotated[str, Meta(min_length=1)]
     warmup_chunks: Annotated[int, Meta(ge=0)]
     restarts: Restarts
 
@@ -294,3 +300,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     trace: bool
+    outputs: Annotated[str, Meta(min_length=1)]

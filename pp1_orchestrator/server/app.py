@@ -43,6 +43,7 @@ from pp1_orchestrator.types import (
     MAX_PROMPT_CHARS,
     MAX_PROMPTS,
     MAX_TRANSITION_STEPS,
+    KnownClient,
     Limited,
     StreamControl,
     ViewerControl,
@@ -64,14 +65,15 @@ def create_app(
     on_limited: Callable[[Limited], None] = lambda _: None,
     sockets: SocketViewers | None = None,
     watch_page: str = "",
+    clients: Sequence[KnownClient] = (),
 ) -> FastAPI:
     """The whole interface. `app.state.drain()` ends all viewers and event streams: no shutdown should wait for them.
 
     mount_panel: adds the page at `/` (`pp1_orchestrator.ui.mount_panel`); without it there is no page. on_limited:
     called for each request that a rate limit refuses. sockets: the viewers over WebSockets; without it there are none.
-    watch_page: the page with the picture alone.
+    watch_page: the page with the picture alone. clients: of the last run's lease; `app.state.known_clients` gives ours.
     """
-    streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events)
+    streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
     changes = may_change(lease)
 
     def viewer_count() -> int:
@@ -95,16 +97,15 @@ def create_app(
             sockets.close_all()
         await peers.close_all()
 
-    lifespan = functools.partial(_lifespan, peers, drain)
     operation_id = operator.attrgetter("name")  # the function name in generated clients
+    lifespan = functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
-    app.state.drain = drain
+    app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
     tokens, files = Tokens(settings), set[str]()
     open_routers = [probe_routes(stream), *_optional_routers(sockets, tokens)]
     routes = [route for router in (*routers, *open_routers) for route in router.routes]
-    answer_head(routes)
     _add_middleware(app, settings, tokens, routes, files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
@@ -121,17 +122,18 @@ def _optional_routers(sockets: SocketViewers | None, tokens: Tokens) -> list[API
     return [*([] if sockets is None else [socket_routes(sockets)]), *([sign_in_routes(tokens)] if tokens else [])]
 
 
-def _make_lease(limits: Limits, events: EventBus) -> ControlLease:
+def _make_lease(limits: Limits, events: EventBus, clients: Sequence[KnownClient]) -> ControlLease:
     def publish(reason: str, now: LeaseState) -> None:
         events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
 
-    return ControlLease(limits.lease_s, limits.lease_waiting, publish)
+    return ControlLease(limits.lease_s, limits.lease_waiting, publish, clients=clients)
 
 
 def _add_middleware(
     app: FastAPI, settings: ServerSettings, tokens: Tokens, routes: Sequence[BaseRoute], files: Set[str]
 ) -> None:
     """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
+    answer_head(routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
     app.add_middleware(AccessGuard, settings=settings, tokens=tokens)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))

@@ -42,6 +42,7 @@ def test_the_table_knows_the_routes():
         ("POST", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"), ("POST", "/api/prompt"),
         ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
+        ("GET", "/api/history"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
         ("POST", "/api/lease/handover"), ("GET", "/api/clips"), ("POST", "/api/clips"), ("GET", "/api/clips/c0"),
         ("GET", "/watch"), ("GET", "/api/share"),
