@@ -89,7 +89,8 @@ def run(composed: DictConfig) -> None:
                 tracebacks.error("where there was too little:", exc_info=error)
             code = report(told)
             if isinstance(told, ConfigError):
-                forget(HydraConfig.get())
+                job = HydraConfig.get()
+                forget(Path(job.runtime.output_dir), job.output_subdir)
             sys.exit(code)
 
 

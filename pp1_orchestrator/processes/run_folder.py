@@ -6,8 +6,6 @@ import itertools
 import shutil
 from pathlib import Path
 
-from hydra.conf import HydraConf
-
 
 @functools.cache
 def new_folder(name: str) -> str:
@@ -28,13 +26,12 @@ def new_folder(name: str) -> str:
     raise AssertionError("numbers have no end")
 
 
-def forget(job: HydraConf) -> None:
-    """Remove what Hydra has written for a run that was refused: its settings and an empty log, and folders that are
-    empty then. Anything else stays."""
-    if job.output_subdir is None:
+def forget(folder: Path, settings: str | None) -> None:
+    """Remove what Hydra has written for a run that was refused: its settings, if they are in a folder, an empty log,
+    and folders that are empty then. Anything else stays."""
+    if settings is None:
         return
-    folder = Path(job.runtime.output_dir)
-    shutil.rmtree(folder / job.output_subdir, ignore_errors=True)
+    shutil.rmtree(folder / settings, ignore_errors=True)
     with contextlib.suppress(OSError):
         for log in folder.glob("*.log"):
             if log.stat().st_size == 0:
