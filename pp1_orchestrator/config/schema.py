@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
+
 Positive = Annotated[int, Meta(ge=1)]
 Pixels = Annotated[int, Meta(ge=1, le=8192)]
 Seconds = Annotated[float, Meta(gt=0)]

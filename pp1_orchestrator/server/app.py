@@ -74,7 +74,7 @@ def create_app(
     watch_page: the page with the picture alone. clients: of the last run's lease; `app.state.known_clients` gives ours.
     """
     streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
-    changes = may_change(lease)
+    changes, tokens = may_change(lease), Tokens(settings)
 
     def viewer_count() -> int:
         return peers.count + (sockets.count if sockets else 0)
@@ -103,8 +103,7 @@ def create_app(
     app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    tokens, files = Tokens(settings), set[str]()
-    open_routers = [probe_routes(stream), *_optional_routers(sockets, tokens)]
+    open_routers, files = [probe_routes(stream), *_optional_routers(sockets, tokens)], set[str]()
     routes = [route for router in (*routers, *open_routers) for route in router.routes]
     _add_middleware(app, settings, tokens, routes, files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
