@@ -7,11 +7,6 @@ from msgspec import Meta, Struct, field
 
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
 
-Positive = Annotated[int, Meta(ge=1)]
-Pixels = Annotated[int, Meta(ge=1, le=8192)]
-Seconds = Annotated[float, Meta(gt=0)]
-Restarts = Annotated[int, Meta(ge=0, le=1000)]
-Delay = Annotated[float, Meta(ge=0, le=60)]
 NAME = r"^\w[\w.-]*$"
 
 RANK, INDEX = "{rank}", "{index}"
