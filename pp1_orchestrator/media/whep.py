@@ -53,6 +53,7 @@ class WhepPeers:
     ) -> None:
         """others: the addresses of the viewers that come another way, and share the limits. more: broadcasters of other
         codecs, for viewers that can't take `codec`."""
+        self._usual: Codec = codec
         self._broadcasters: dict[Codec, Broadcaster] = {codec: broadcaster, **more}
         self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
@@ -198,8 +199,10 @@ class WhepPeers:
     def _choose(self, offer: str) -> Codec:
         """The first codec of ours that the offer has."""
         offered = {str(name).lower() for name in RTPMAP.findall(offer)}
-        codecs: list[Codec] = [*self._broadcasters]
-        return next((codec for codec in codecs if codec in offered), codecs[0])
+        for codec in self._broadcasters:
+            if not offered.isdisjoint((codec,)):
+                return codec
+        return self._usual
 
     def _remove(self, viewer_id: str) -> Viewer | None:
         viewer, _ = self._viewers.pop(viewer_id, (None, ""))
