@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -136,6 +136,14 @@ class Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Why it ended: asked, length or size (its limits), stopped (the program), or an error."""
 
 
+class KnownClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A client that holds control or waits for it, as the next run can recognise it: its key is secret and not kept."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^v[0-9]{1,9}$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    key_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class PromptReceipt(msgspec.Struct, frozen=True):
     """An update that was accepted."""
 
@@ -227,6 +235,10 @@ class StreamControl(Protocol):
 
     def recording(self) -> list[TimelineEntry]:
         """The run so far, as a timeline that gives the same latents again."""
+        ...
+
+    def history(self) -> list[PromptUpdate]:
+        """What was shown, the newest first, in the runs that this one continues, too."""
         ...
 
     def state(self) -> dict[str, Any]:

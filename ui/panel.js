@@ -121,7 +121,7 @@
     composer.setChunkSeconds(state.config?.chunk_s);
     plan.reached(state.chunk);
     history.setShown(state.prompt);
-    if (state.chunk >= 0 && !page.isFilled) await fillFromRecording();
+    if (state.chunk >= 0 && !page.isFilled) await fillFromHistory();
   };
 
   const poll = async () => {
@@ -140,13 +140,14 @@
 
   const plain = ({ prompt, prompts, blend }) => (prompts?.length ? { prompts, blend } : { prompt });
 
-  // Fill history and form from what the stream has shown so far. The form of a blend is opened, so that it is seen.
-  const fillFromRecording = async () => {
-    const { entries } = await request("GET", "/api/recording").catch(() => ({})); // tried again with the next state
-    if (!entries) return;
-    const shown = entries.filter((entry) => entry.prompt || entry.prompts?.length);
-    const newest = shown.at(-1);
-    if (!history.updates.length) shown.slice(-window.pp1.History.KEPT).forEach((entry) => history.push(plain(entry)));
+  // Fill history and form with what the stream has shown so far, also before a restart of the program. The form of a blend
+  // is opened, so that it is seen.
+  const fillFromHistory = async () => {
+    const { updates } = await request("GET", "/api/history").catch(() => ({})); // tried again with the next state
+    const { entries } = await request("GET", "/api/recording").catch(() => ({}));
+    if (!updates || !entries) return;
+    const [newest] = updates;
+    if (!history.updates.length) updates.map(plain).reverse().forEach((update) => history.push(update));
     undo.begin(entries, plain);
     if (newest && composer.free) {
       composer.show(plain(newest));

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pp1_orchestrator.app.plan import make_plan
+from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream, run_choices
 from pp1_orchestrator.config.schema import Settings
@@ -18,7 +19,7 @@ from pp1_orchestrator.planning.make_plan import write_plan
 from pp1_orchestrator.processes.signals import StopRequested, on_signals
 from pp1_orchestrator.stage0.observers import Digests
 from pp1_orchestrator.stage0.session import Session
-from pp1_orchestrator.stage0.timeline import Script, write_script
+from pp1_orchestrator.stage0.timeline import write_script
 from pp1_orchestrator.telemetry.summary import RunConfig, Summary, build_summary, write_summary
 from pp1_orchestrator.telemetry.trace import merge_trace
 
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 REFRESH_S = 0.2
 
 
-def run_bench(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def run_bench(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """Run and write the results. Then raises the stream's failure, or StopRequested if a signal ended the run."""
     write_plan(make_plan(settings, config, registry.strategies), out / "plan.json")
     instruments, digests = Instruments(settings.run.warmup_chunks), Digests()
@@ -34,7 +35,7 @@ def run_bench(settings: Settings, config: WanConfig, registry: Registry, script:
     with ExitStack() as opened:
         recorder = Mp4Recorder(out / "stream.mp4", video.fps, video.height, video.width)
         opened.callback(recorder.close)
-        stream = Stream(settings, config, registry, script, instruments, recorder, [digests], trace_folder)
+        stream = Stream(settings, config, registry, start.script, instruments, recorder, [digests], trace_folder)
         opened.callback(stream.close)
         with on_signals(stream.session.request_stop) as stop:
             stream.session.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.wan.config import WanConfig
@@ -16,7 +17,6 @@ from pp1_orchestrator.planning.profile import ModelProfile, profile_model
 from pp1_orchestrator.planning.strategy_traits import Strategies
 from pp1_orchestrator.planning.tables import render
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
-from pp1_orchestrator.stage0.timeline import Script
 from pp1_orchestrator.transport.link_benchmark import probe_link
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ COLUMNS = 100
 """Width of the output where standard output is not a terminal."""
 
 
-def run_plan(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def run_plan(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """Print the plan and write plan.json. Raises ConfigError for a model or a size that can't be run."""
     plan = make_plan(settings, config, registry.strategies)
     console = Console()

@@ -2,31 +2,34 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.app.plan import run_plan
+from pp1_orchestrator.app.resume import StreamStart, stream_start
 from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, RequestError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
-from pp1_orchestrator.stage0.timeline import Script, read_script
+from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
+from pp1_orchestrator.types import PromptUpdate
 
 log = logging.getLogger(__name__)
-Mode = Callable[[Settings, WanConfig, Registry, Script, Path], None]
+Mode = Callable[[Settings, WanConfig, Registry, StreamStart, Path], None]
 
 
-def run_fetch(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def run_fetch(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """run=fetch: download the missing parts of a model from `model.hub`. Raises ConfigError for what is not there."""
     model = settings.model
     for part, source in msgspec.structs.asdict(model.hub).items():
@@ -44,18 +47,22 @@ def run_fetch(settings: Settings, config: WanConfig, registry: Registry, script:
     shutil.rmtree(model.folder / PARTIAL_FOLDER, ignore_errors=True)
 
 
-def _serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def _serve(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
+    ignore_page_variables()
     from pp1_orchestrator.app.serve import run_serve  # the web stack takes seconds to import
 
-    run_serve(settings, config, registry, script, out)
+    run_serve(settings, config, registry, start, out)
 
 
 MODES: Mapping[str, Mode] = {"serve": _serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
 MESHLESS_MODES = frozenset({"plan", "fetch"})
 
 
-def run_program(settings: Settings, out: Path) -> None:
-    """Run to the end. Raises ConfigError before a process is started, later the run's failure."""
+def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> None:
+    """Run to the end. Raises ConfigError before a process is started, later the run's failure.
+
+    given: the settings that were set on the command line. A show that is continued does not change them.
+    """
     set_format(settings.log, rank=0)
     limit_file_errors()
     limit_floods()
@@ -70,11 +77,19 @@ def run_program(settings: Settings, out: Path) -> None:
     _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
+    _check_prompt(settings)
     if settings.run.name not in MESHLESS_MODES:
         check_checkpoint(settings, config)
         check_models(settings, registry)
-    script: Script = [] if settings.run.script is None else read_script(Path(settings.run.script))
-    MODES[settings.run.name](settings, config, registry, script, out)
+    MODES[settings.run.name](settings, config, registry, stream_start(settings, given, out), out)
+
+
+def _check_prompt(settings: Settings) -> None:
+    """Raises ConfigError for a `run.prompt` that can't be shown, before models are loaded."""
+    try:
+        parse_update(PromptUpdate(prompt=settings.run.prompt))
+    except RequestError as error:
+        raise ConfigError(f"run.prompt={settings.run.prompt:.40}: {error}") from error
 
 
 def _log_gpu_topology(settings: Settings) -> None:

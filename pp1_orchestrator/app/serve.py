@@ -3,10 +3,14 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
+
 from pp1_orchestrator.app.bench import write_results
+from pp1_orchestrator.app.resume import ShowKeeper, StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
 from pp1_orchestrator.config.schema import Settings
@@ -26,12 +30,13 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
 from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.session import Session
-from pp1_orchestrator.stage0.timeline import Script
+from pp1_orchestrator.stage0.show import Show
 from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
-from pp1_orchestrator.types import Clip
+from pp1_orchestrator.types import Clip, KnownClient
 from pp1_orchestrator.ui import mount_panel, watch_page
 
 log = logging.getLogger(__name__)
@@ -39,15 +44,19 @@ LEAST_FILES = 256
 """Open files of rank 0: some 60 of its own, ten for each rank, the rest for connections."""
 
 
-def run_serve(settings: Settings, config: WanConfig, registry: Registry, script: Script, out: Path) -> None:
+def run_serve(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """Serve. Raises ConfigError for an address that can't be used; after the end, the stream's failure."""
     if (files := raise_file_limit()) < LEAST_FILES:
         raise ConfigError(f"ulimit -n: {files} open files are too few to serve; at least {LEAST_FILES} must be allowed")
-    instruments, trace_folder = Instruments(settings.run.warmup_chunks), out if settings.trace else None
-    web = Web(settings, instruments, out)
+    instruments = Instruments(settings.run.warmup_chunks, start.history)
+    trace_folder = out if settings.trace else None
+    web = Web(settings, instruments, out, start.clients)
     with ExitStack() as opened:
+        opened.callback(start.locks.close)
         opened.callback(web.close)
-        stream = Stream(settings, config, registry, script, instruments, web.sink, trace_folder=trace_folder)
+        stream = Stream(settings, config, registry, start.script, instruments, web.sink, trace_folder=trace_folder)
+        keeper = ShowKeeper(lambda: web.show(stream.session), settings.run.show, out, start.locks)
+        opened.callback(keeper.close)  # after the stream: its last chunk counts
         opened.callback(stream.close)
         on_host = ("text_encoder",) if settings.text_encoder.device == "cpu" else ()
         monitor = ResourceMonitor(stream.session, stream.ranks, instruments.metrics, instruments.events, on_host)
@@ -67,9 +76,13 @@ class Web:
     """The web side of one stream. Raises ConfigError for an address that is not allowed or already in use.
 
     sink: shows the stream in real time, to the media process and to clips. out: the run's folder, which gets clips.
+    clients: of the control lease in the run that this one continues.
     """
 
-    def __init__(self, settings: Settings, instruments: Instruments, out: Path) -> None:
+    def __init__(
+        self, settings: Settings, instruments: Instruments, out: Path, clients: Sequence[KnownClient] = ()
+    ) -> None:
+        self._clients, self._known_clients = clients, lambda: tuple(clients)
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
         self._server_settings = ServerSettings(
@@ -79,6 +92,7 @@ class Web:
             serving.view_token,
             serving.root_path,
             serving.frame_ancestors,
+            tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
@@ -100,28 +114,33 @@ class Web:
         self._clips = ClipRecorder(out / "clips", video, clip_limits, metrics, on_clip)
         consumers, idle = [broadcaster, self._clips], placeholder(stream.height, stream.width)
         self.sink = PacedSink(consumers, stream.fps, idle, metrics, instruments.receipts.shown)
-
         self._media.prepare()  # it is ready before the models are
 
     def close(self) -> None:
         self._media.discard_spare()
         self.sink.close()
 
+    def show(self, session: Session) -> Show | None:
+        """What another run would need to continue; None before the first chunk."""
+        show = session.show()
+        return show and msgspec.structs.replace(show, clients=self._known_clients())
+
     def serve(self, session: Session) -> None:
         """Serve until a signal comes or the stream ends."""
         settings, metrics, events = self._server_settings, self._instruments.metrics, self._instruments.events
         parts = session, self._media, self._clips, events, metrics.registry, settings
-        app = create_app(*parts, mount_panel, metrics.limited, self._sockets, watch_page())
+        app = create_app(*parts, mount_panel, metrics.limited, self._sockets, watch_page(), self._clients)
+        self._known_clients = app.state.known_clients
 
         opened = ExitStack()
-        opened.callback(self._clips.close)  # a clip without its index can't be played
+        opened.callback(self._clips.close)  # a clip gets its index
 
         def started() -> None:
-            log.info("the page is at http://%s:%d/", settings.host, settings.port)
+            log.info("the page is at %s", settings.page)
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 
-        server = HttpServer(app, settings.limits, started)
+        server = HttpServer(app, settings.limits, started, settings.tls)
 
         def stop_with_stream() -> None:
             session.done.wait()

@@ -49,6 +49,7 @@ from pp1_orchestrator.stage0.planner import ChunkSpec, Planner
 from pp1_orchestrator.stage0.prompt_queue import PromptQueue
 from pp1_orchestrator.stage0.receipts import Receipts
 from pp1_orchestrator.stage0.session import Session, SessionInfo, SessionParts
+from pp1_orchestrator.stage0.show import ShowTracker
 from pp1_orchestrator.stage0.timeline import Script, Timeline
 from pp1_orchestrator.supervision.supervisor import Supervisor
 from pp1_orchestrator.supervision.watchdog import ProcessWatchdog
@@ -57,7 +58,7 @@ from pp1_orchestrator.telemetry.records import ChunkLog
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
-from pp1_orchestrator.types import FrameSink, TimelineEntry
+from pp1_orchestrator.types import FrameSink, PromptUpdate, TimelineEntry
 
 log = logging.getLogger(__name__)
 REJECTED_EPOCHS_LIMIT = 3
@@ -68,12 +69,16 @@ CHUNKS_SHOWN = 2
 
 
 class Instruments:
-    """What observes one run. Made before the stream: the server and the sinks need a part of it."""
+    """What observes one run. Made before the stream: the server and the sinks need a part of it.
 
-    def __init__(self, warmup_chunks: int) -> None:
+    history: of the show that the run continues.
+    """
+
+    def __init__(self, warmup_chunks: int, history: Sequence[PromptUpdate] = ()) -> None:
         self.metrics, self.events = Metrics(warmup_chunks), EventBus()
         self.receipts = Receipts(self.events, self.metrics)
         self.chunk_log, self.queues, self.record = ChunkLog(), QueueDepths(self.metrics), Recording()
+        self.show = ShowTracker(history)
 
 
 def check_models(settings: Settings, registry: Registry) -> None:
@@ -143,7 +148,7 @@ class StreamBuilder:
             self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_timer
         )
         lifecycle = StreamLifecycle(instruments.metrics)
-        watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, *observers]
+        watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, instruments.show, *observers]
         pack = partial(wire.pack_envelope, device=link.device)
         # Without restarts the run is a measurement: one rejected epoch makes its figures worthless.
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
@@ -158,6 +163,7 @@ class StreamBuilder:
             lifecycle=lifecycle,
             requests=requests,
             recording=instruments.record,
+            show=instruments.show,
             receipts=instruments.receipts,
             chunk_log=instruments.chunk_log,
             events=instruments.events,

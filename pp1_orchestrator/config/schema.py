@@ -5,11 +5,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-Positive = Annotated[int, Meta(ge=1)]
-Pixels = Annotated[int, Meta(ge=1, le=8192)]
-Seconds = Annotated[float, Meta(gt=0)]
-Restarts = Annotated[int, Meta(ge=0, le=1000)]
-Delay = Annotated[float, Meta(ge=0, le=60)]
+from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
+
+NAME = r"^\w[\w.-]*$"
 
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
@@ -88,7 +86,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class ClassSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An option that stands for a class. class_path: `package.module:Class` of a plug-in. options: its own settings."""
 
-    name: Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
+    name: Annotated[str, Meta(pattern=NAME)]
     class_path: str | None = field(default=None, name="class")
     options: dict[str, Any] = {}
 
@@ -199,12 +197,17 @@ class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """chunks: None for an endless run. prompt: of chunk 0, unless a script has one. restarts: of the mesh."""
+    """chunks: None for an endless run. prompt: of chunk 0, unless a script has one. restarts: of the mesh.
+
+    resume: auto, never, or a run's folder.
+    """
 
     name: str
     chunks: Positive | None
     script: str | None
     prompt: str
+    show: Annotated[str, Meta(pattern=NAME, max_length=100)]
+    resume: Annotated[str, Meta(min_length=1)]
     warmup_chunks: Annotated[int, Meta(ge=0)]
     restarts: Restarts
 
@@ -226,6 +229,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     view_token: str | None
     frame_ancestors: tuple[str, ...]
     root_path: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls: Literal["self_signed"] | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]
@@ -291,3 +297,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     trace: bool
+    outputs: Annotated[str, Meta(min_length=1)]

@@ -105,6 +105,12 @@ def _check_bench_ends(settings: Settings) -> None:
         raise ConfigError("run.chunks=null: a bench needs a number of chunks")
 
 
+def _check_resume(settings: Settings) -> None:
+    if settings.run.resume != "never" and settings.run.name != "serve":
+        line = f"run.resume={settings.run.resume}: run={settings.run.name} continues no show; possible: never"
+        raise ConfigError(line)
+
+
 def _check_one_process(settings: Settings) -> None:
     layout = settings.layout
     if layout.backend == "none" and layout.mesh_ranks != 1:
@@ -201,6 +207,7 @@ def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanCon
     check_steps(settings.model)
     _check_deadlines(settings)
     _check_bench_ends(settings)
+    _check_resume(settings)
     _check_one_process(settings)
     _check_devices(settings)
     _check_backend(settings)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pp1_orchestrator.errors import named_line
+from pp1_orchestrator.errors import Stage0Error, named_line
 from pp1_orchestrator.media.frames import Frame
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, TIME_BASE, VideoSettings
-from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
+from pp1_orchestrator.media.mp4 import Mp4File
 from pp1_orchestrator.types import Clip
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class ClipWriter:
         self._state: Literal["recording", "ready", "failed"] = "recording"
         self._ended: str | None = None
         self._frames = self._bytes = self._ticks = 0
+        self._frame_ticks = round(CLOCK_RATE / video.fps)
         self._thread = threading.Thread(target=self._run, name="clip", daemon=True)
         self._thread.start()
 
@@ -76,7 +77,7 @@ class ClipWriter:
             log.warning("a clip's file could not be deleted: %s", error)
 
     def clip(self) -> Clip:
-        seconds = round(self._ticks / CLOCK_RATE, 3)
+        seconds = round((self._ticks + (self._frames > 0) * self._frame_ticks) / CLOCK_RATE, 3)
         state, ended = self._state, self._ended
         return Clip(id=self._clip_id, state=state, ended=ended, seconds=seconds, frames=self._frames, bytes=self._bytes)
 
@@ -84,9 +85,11 @@ class ClipWriter:
         self._on_change(self.clip())
         video = self._video
         try:
-            with Mp4File(self.path, video.fps, video.height, video.width, TIME_BASE, INDEXED) as file:
+            with Mp4File(self.path, video.fps, video.height, video.width, TIME_BASE) as file:
                 ended = self._record(file)
                 self._drop_queued()  # closing a long file takes a while
+            if not self._frames:
+                raise Stage0Error("nothing was shown")
             self._bytes = self.path.stat().st_size
             self._state, self._ended = "ready", ended
         except Exception as error:  # the thread's boundary: the clip reports the error, the stream continues
@@ -110,10 +113,11 @@ class ClipWriter:
         while (item := self._next()) is not None:
             frame, at_s = item
             start_s = at_s if start_s is None else start_s
-            if at_s - start_s >= self._limits.seconds:
+            ticks = max(round((at_s - start_s) * CLOCK_RATE), self._ticks + (self._frames > 0))
+            if ticks + self._frame_ticks > self._limits.seconds * CLOCK_RATE and self._frames:
                 return "length"
-            self._ticks = max(round((at_s - start_s) * CLOCK_RATE), self._ticks + (self._frames > 0))
-            file.write(frame, self._ticks)
+            file.write(frame, ticks)
+            self._ticks = ticks
             self._frames, self._bytes = self._frames + 1, file.bytes
             if file.bytes >= self._limits.bytes:
                 return "size"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pp1_orchestrator.errors import Stage0Error
 from pp1_orchestrator.media.frames import as_arrays
-from pp1_orchestrator.media.mp4 import FRAGMENTED, Mp4File
+from pp1_orchestrator.media.mp4 import Mp4File
 from pp1_orchestrator.types import DecodedChunk
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Mp4Recorder:
 
     def _run(self) -> None:
         try:
-            with Mp4File(self._path, *self._format, self._time_base, FRAGMENTED) as file:
+            with Mp4File(self._path, *self._format, self._time_base) as file:
                 while (chunk := self._chunks.get()) is not None:
                     for frame in as_arrays(chunk.frames):
                         file.write(frame, self._frames_written)

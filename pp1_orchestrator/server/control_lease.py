@@ -3,20 +3,22 @@
 While nobody holds the lease, every client may change the stream. Knows nothing of HTTP.
 """
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.server.schemas import Lease, LeaseParticipant, LeaseState
+from pp1_orchestrator.types import KnownClient
 
 KEY_BYTES, MAX_ECHO_CHARS = 16, 20
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    key: str
+    key_sha256: str
     public: LeaseParticipant
     expires_s: float
 
@@ -25,7 +27,8 @@ class ControlLease:
     """The holder and the clients that wait. Not thread-safe: use it from one event loop.
 
     lease_s: a client that has not renewed for this long is dropped. max_waiting: how many clients may wait. on_change:
-    called with the reason and the new state when the holder or the waiting clients change.
+    called with the reason and the new state when the holder or the waiting clients change. clients: of an earlier run;
+    they have `lease_s` to come back.
     """
 
     def __init__(
@@ -34,11 +37,17 @@ class ControlLease:
         max_waiting: int,
         on_change: Callable[[str, LeaseState], None] = lambda _reason, _state: None,
         now: Callable[[], float] = time.monotonic,
+        clients: Iterable[KnownClient] = (),
     ) -> None:
         self._lease_s, self._max_waiting, self._on_change, self._now = lease_s, max_waiting, on_change, now
-        self._clients: list[_Client] = []
-        """The holder, then the clients that wait, the longest first."""
-        self._count = 0
+        self._clients = [_client(known, now() + lease_s) for known in clients][: max_waiting + 1]
+        """The holder, then the clients that wait, the longest first. Replaced and never changed."""
+        self._count = max((int(known.id[1:]) for known in clients), default=0)
+
+    def known(self) -> tuple[KnownClient, ...]:
+        """Its clients, for a later run. From any thread."""
+        clients = self._clients
+        return tuple(KnownClient(client.public.id, client.public.name, client.key_sha256) for client in clients)
 
     def state(self) -> LeaseState:
         self._expire()
@@ -69,15 +78,16 @@ class ControlLease:
         else:
             if len(self._clients) > self._max_waiting:
                 raise RequestError(f"{self._max_waiting} clients wait for control already", status=503)
-            client = self._new_client(name)
+            key = secrets.token_urlsafe(KEY_BYTES)
+            client = self._new_client(key, name)
             self._change([*self._clients, client], "requested" if self._clients else "taken")
-        return self._lease(client)
+        return self._lease(client, key)
 
     def renew(self, key: str | None, name: str | None = None) -> Lease:
         """Keep holding or waiting, under a new name if one is given. Raises RequestError 409 for any other client."""
         client = self._participant(key)
         self._rename(client, name)
-        return self._lease(client)
+        return self._lease(client, key)
 
     def release(self, key: str | None) -> None:
         """Stop holding or waiting. The longest-waiting client gets a released lease. 409 for any other client."""
@@ -118,8 +128,8 @@ class ControlLease:
         client.expires_s = self._now() + self._lease_s
 
     def _find(self, key: str | None) -> _Client | None:
-        given = (key or "").encode()
-        return next((client for client in self._clients if secrets.compare_digest(client.key.encode(), given)), None)
+        given = _sha256(key or "")
+        return next((client for client in self._clients if secrets.compare_digest(client.key_sha256, given)), None)
 
     def _participant(self, key: str | None) -> _Client:
         self._expire()
@@ -134,12 +144,21 @@ class ControlLease:
         client.public = LeaseParticipant(id=client.public.id, name=name or "")
         self._on_change("renamed", self._state())
 
-    def _new_client(self, name: str | None) -> _Client:
+    def _new_client(self, key: str, name: str | None) -> _Client:
         self._count += 1
-        public = LeaseParticipant(id=f"v{self._count}", name=name or f"Viewer {self._count}")
-        return _Client(secrets.token_urlsafe(KEY_BYTES), public, self._now() + self._lease_s)
+        known = KnownClient(f"v{self._count}", name or f"Viewer {self._count}", _sha256(key))
+        return _client(known, self._now() + self._lease_s)
 
-    def _lease(self, client: _Client) -> Lease:
+    def _lease(self, client: _Client, key: str | None) -> Lease:
+        """key: the client's own."""
         self._renew(client)
         holds = client is self._clients[0]
-        return Lease(key=client.key, **dict(client.public), holds=holds, expires_s=self._lease_s)
+        return Lease(key=key or "", **dict(client.public), holds=holds, expires_s=self._lease_s)
+
+
+def _client(known: KnownClient, expires_s: float) -> _Client:
+    return _Client(known.key_sha256, LeaseParticipant(id=known.id, name=known.name), expires_s)
+
+
+def _sha256(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

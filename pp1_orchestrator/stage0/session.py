@@ -19,6 +19,7 @@ from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.receipts import Receipts
+from pp1_orchestrator.stage0.show import Show, ShowTracker
 from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
@@ -59,6 +60,7 @@ class SessionParts:
     lifecycle: StreamLifecycle
     requests: PendingRequests
     recording: Recording
+    show: ShowTracker
     receipts: Receipts
     chunk_log: ChunkLog
     events: EventBus
@@ -149,6 +151,13 @@ class Session:
 
     def recording(self) -> list[TimelineEntry]:
         return self._parts.recording.entries()
+
+    def history(self) -> list[PromptUpdate]:
+        return self._parts.show.history()
+
+    def show(self) -> Show | None:
+        """What another run would need to continue; None before the first chunk."""
+        return self._parts.show.show(self._parts.requests.timeline)
 
     def prompt_guide(self) -> PromptGuide:
         return self._info.guide

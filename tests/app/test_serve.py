@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.serve import Web, run_serve
 from pp1_orchestrator.app.strategy_registry import Registry
 from tests.system.in_process import SMALL, make_settings
@@ -19,5 +20,5 @@ def test_a_server_that_fails_leaves_no_thread_behind_that_watches(monkeypatch, t
     monkeypatch.setattr(Web, "serve", fail)
     settings, config = make_settings(*SMALL, "run=serve", f"serving.port={free_port()}")
     with pytest.raises(RuntimeError, match="the server failed"):
-        run_serve(settings, config, Registry(settings), [], tmp_path)
+        run_serve(settings, config, Registry(settings), StreamStart([]), tmp_path)
     assert WATCHES & {thread.name for thread in threading.enumerate()} == set()

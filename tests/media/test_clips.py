@@ -1,8 +1,14 @@
 """Clips: what was shown is in the file with its own times, and nothing grows without end."""
 
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -15,6 +21,7 @@ from pp1_orchestrator.media.media_settings import VideoSettings
 from tests.media.numbered_frames import SIZE, Counted, numbered, read_number
 
 FPS = 16
+ROOT = Path(__file__).parents[2]
 VIDEO = VideoSettings(SIZE, SIZE, FPS)
 PLENTY = ClipLimits(seconds=60, bytes=10_000_000, kept=2)
 
@@ -75,9 +82,46 @@ def test_a_clip_is_what_was_shown_with_its_times_and_begins_at_once(tmp_path):
     assert numbers == list(range(7, 21))
     assert times[-1] - times[-2] == pytest.approx(3, abs=0.01)
     assert (clip.state, clip.ended, clip.frames) == ("ready", "asked", 14)
-    assert clip.seconds == pytest.approx(times[-1], abs=0.002)
+    assert clip.seconds == pytest.approx(times[-1] + 1 / FPS, abs=0.002)
     assert clip.bytes == (tmp_path / "clips" / "c1.mp4").stat().st_size
     assert scene.told == [("c1", "recording", None), ("c1", "ready", "asked")]
+
+
+def test_a_file_begins_at_0_and_lasts_as_long_as_its_clip_after_a_pause_too(tmp_path):
+    scene = Scene(tmp_path)
+    scene.recorder.show(numbered(1), scene.now)
+    scene.recorder.start()
+    scene.show(range(2, 30))
+    scene.show([30, 31], gap_s=0.5)  # paused
+    clip = scene.recorder.stop()
+    with av.open(str(scene.recorder.file("c1"))) as container:
+        (stream,) = container.streams.video
+        assert (container.start_time, stream.start_time) == (0, 0)
+        assert container.duration == pytest.approx(clip.seconds * 1e6, abs=2000)
+        assert stream.duration == pytest.approx(clip.seconds / (stream.time_base or 1), abs=200)
+
+
+def test_a_clip_of_a_program_that_is_killed_can_be_read_to_its_last_frame_but_one(tmp_path):
+    script = textwrap.dedent(f"""
+        import os, signal, time
+        from pathlib import Path
+        from pp1_orchestrator.media.clip_writer import ClipWriter
+        from tests.media.numbered_frames import numbered
+        from tests.media.test_clips import PLENTY, VIDEO
+        writer = ClipWriter("c1", Path({str(tmp_path / "c1.mp4")!r}), VIDEO, PLENTY, lambda clip: None)
+        for number in range(48):
+            while not writer.add(numbered(number), number / 16 + 2 * (number == 47)):
+                time.sleep(0.01)
+        while writer.clip().frames < 48:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=os.environ, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    with av.open(str(tmp_path / "c1.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert [read_number(frame.to_ndarray(format="rgb24")) for frame in frames] == list(range(47))
+    assert [frame.time for frame in frames] == [number / 16 for number in range(47)]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +177,7 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
             told.wait(120)
 
     writer = ClipWriter("c1", tmp_path / "c1.mp4", VIDEO, ClipLimits(60, 10_000_000, 2, finish_s=0.2), on_change)
+    writer.add(numbered(1), 0.0)
     writer.stop("stopped")
     assert caplog.messages == ["clip c1 is not finished after 0.2 s; is its disk there?"]
     told.set()

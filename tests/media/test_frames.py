@@ -6,7 +6,7 @@ import pytest
 
 from pp1_orchestrator.media.frames import to_rgb, to_yuv420p
 from pp1_orchestrator.media.media_settings import TIME_BASE
-from pp1_orchestrator.media.mp4 import INDEXED, Mp4File
+from pp1_orchestrator.media.mp4 import Mp4File
 from tests.media.numbered_frames import SIZE, numbered, read_number
 
 
@@ -36,7 +36,7 @@ def test_planes_are_taken_as_they_are_and_copied():
 
 @pytest.mark.parametrize("form", [numbered, as_planes])
 def test_a_file_holds_either_form(form, tmp_path):
-    with Mp4File(tmp_path / "a.mp4", 16, SIZE, SIZE, TIME_BASE, INDEXED) as file:
+    with Mp4File(tmp_path / "a.mp4", 16, SIZE, SIZE, TIME_BASE) as file:
         for number in range(20):
             file.write(form(number), number * 5625)
     with av.open(str(tmp_path / "a.mp4")) as video:

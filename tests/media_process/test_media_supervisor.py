@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -182,20 +183,26 @@ def test_a_request_to_a_process_that_goes_away_is_refused():
     play(scene)
 
 
+async def next_of(queue: PacketQueue) -> Any:
+    packet = await queue.get()
+    assert packet is not None
+    return packet
+
+
 def test_the_encoded_packets_come_to_subscribers_here_and_go_on_after_a_restart():
     async def scene(stream):
         await stream.up()
         broadcaster = stream.media.broadcaster
         queue = PacketQueue(200, broadcaster.on_overflow)
         broadcaster.resume(queue)
-        packets = [await queue.get() for _ in range(12)]
+        packets = [await next_of(queue) for _ in range(12)]
         assert packets[0].is_keyframe
         late = PacketQueue(200, broadcaster.on_overflow)
         broadcaster.resume(late)
-        assert (await late.get()).is_keyframe
+        assert (await next_of(late)).is_keyframe
         broadcaster.pause(late)
         await stream.kill(signal.SIGKILL)
-        while not (packet := await queue.get()).is_keyframe or packet.pts <= packets[-1].pts:
+        while not (packet := await next_of(queue)).is_keyframe or packet.pts <= packets[-1].pts:
             packets.append(packet)
         broadcaster.pause(queue)
         await stream.until(lambda: not broadcaster.watched)  # nothing is encoded when nobody wants packets

@@ -55,6 +55,9 @@ class MemoryStream:
     def recording(self) -> list[TimelineEntry]:
         return [TimelineEntry(chunk=0, seed=42, prompt="a start")]
 
+    def history(self) -> list[PromptUpdate]:
+        return [*reversed(self.updates), PromptUpdate(prompt="a start")]
+
     def state(self) -> dict:
         prompt = self.updates[-1].prompt if self.updates else "a start"
         choices = dict.fromkeys(("routing", "overlap", "context", "layout"), "test")

@@ -108,7 +108,7 @@ def test_every_change_needs_the_lease_and_nothing_else_does(client, parts):
         refused = client.request(method, path, json={})
         assert (refused.status_code, refused.json()["error"].startswith("Ann has control")) == (409, True)
         assert client.request(method, path, json={}, headers={"PP1-Lease": key}).status_code in (200, 422)
-    for path in ("/api/state", "/api/timeline", "/api/recording", "/api/clips", "/api/lease"):
+    for path in ("/api/state", "/api/timeline", "/api/recording", "/api/history", "/api/clips", "/api/lease"):
         assert client.get(path).status_code == 200
     watched = client.post("/whep", content="v=0", headers={"Content-Type": "application/sdp"})
     assert (watched.status_code, client.delete(watched.headers["location"]).status_code) == (201, 200)
@@ -138,3 +138,25 @@ def test_it_passes_between_clients_and_events_report_it(client, parts):
 def test_a_name_is_one_short_line(client, name):
     assert claim(client, "take", name=name).status_code == 422
     assert client.get("/api/lease").json()["holder"] is None
+
+
+def test_the_clients_of_an_earlier_run_are_known_by_their_keys():
+    earlier = Clock()
+    ann, bob = earlier.lease.take(None, "Ann"), earlier.lease.request(None, "Bob")
+    known = earlier.lease.known()
+    assert ann.key not in repr(known)
+    clock = Clock()
+    clock.lease = ControlLease(LEASE_S, 2, now=lambda: clock.now, clients=known)
+    assert (clock.lease.renew(ann.key).holds, clock.lease.renew(bob.key).holds) == (True, False)
+    assert clock.lease.renew(ann.key).key == ann.key
+    assert clock.lease.request(None, None).id == "v3"
+    clock.now = LEASE_S + 0.1  # nobody came back
+    assert clock.holder() is None
+
+
+def test_no_more_clients_of_an_earlier_run_are_known_than_may_wait():
+    earlier = Clock(waiting=5)
+    for name in ("Ann", "Bob", "Cid", "Dan"):
+        earlier.lease.request(None, name)
+    state = ControlLease(LEASE_S, 2, clients=earlier.lease.known()).state()
+    assert [client.name for client in state.waiting] == ["Bob", "Cid"]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pp1_orchestrator.app.bench import run_bench
+from pp1_orchestrator.app.resume import StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.errors import MeshError
 from pp1_orchestrator.planning.make_plan import read_plan
@@ -187,6 +188,6 @@ def test_the_same_script_and_seed_give_the_same_latents_again(bench):
 def test_a_start_that_fails_leaves_no_recorder_to_the_next_job_of_a_sweep(tmp_path):
     settings, config = make_settings(*SMALL, "run.chunks=1", "layout=cpu", "deadlines.start=0.01")
     with pytest.raises(MeshError):
-        run_bench(settings, config, Registry(settings), [], tmp_path)
+        run_bench(settings, config, Registry(settings), StreamStart([]), tmp_path)
     assert (tmp_path / "stream.mp4").exists()  # it had begun
     assert [thread for thread in threading.enumerate() if thread.name == "recorder"] == []

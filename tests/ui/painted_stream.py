@@ -103,6 +103,10 @@ class PaintedStream:
     def timeline(self) -> list[TimelineEntry]:
         return self._planned.from_chunk(self.chunk + 1)
 
+    def history(self) -> list[PromptUpdate]:
+        shown = reversed([PromptUpdate(prompt=self._recording[0].prompt), *self.updates])
+        return list(dict.fromkeys(shown))
+
     def recording(self) -> list[TimelineEntry]:
         return list(self._recording)
 

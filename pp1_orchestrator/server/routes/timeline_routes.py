@@ -1,4 +1,4 @@
-"""Routes of the timeline: changes planned for later chunks, and the recording of past ones in the same form."""
+"""Routes of the timeline: changes planned for later chunks, and past ones: the recording, and the history."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -16,6 +16,12 @@ from pp1_orchestrator.types import StreamControl
 
 PLAN = {"entries": [{"chunk": 0, "prompt": "a green star on a black background"}, {"chunk": 8, "cut": "hard"}]}
 PLANS: Any = {"two changes": {"value": PLAN}}
+
+
+class UpdateHistory(schemas.Schema):
+    """Updates, the newest first. Each has `prompt` or `prompts`."""
+
+    updates: list[schemas.PromptUpdate]
 
 
 def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
@@ -51,9 +57,18 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
         """A timeline that gives the same latents again when it is replayed from chunk 0."""
         return _entries(stream.recording())
 
+    @router.get("/api/history", summary="What was shown", response_model=UpdateHistory)
+    async def history() -> Response:
+        """The newest updates, each once, the newest first. Unlike a recording it outlasts the program."""
+        return _json({"updates": stream.history()})
+
     return router
 
 
 def _entries(entries: Sequence[types.TimelineEntry]) -> Response:
+    return _json({"entries": entries})
+
+
+def _json(content: Any) -> Response:
     """Encoded here: FastAPI would first validate each of thousands of entries."""
-    return Response(msgspec.json.encode({"entries": entries}), media_type="application/json")
+    return Response(msgspec.json.encode(content), media_type="application/json")
