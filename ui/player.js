@@ -8,8 +8,8 @@ window.pp1.Player = class {
   static SILENT_MS = 4000; // the server repeats a paused frame twice a second, so silence means a dead connection
   static CONNECT_MS = 10000; // longest wait for the first frame
   static FALLBACK_MS = 2500; // longest wait for WebRTC before the WebSocket is opened as well
-  static RETURN_MS = [5000, 15000, 60000]; // between attempts with WebRTC while the WebSocket plays
-  static TRIAL_MS = 5000; // how long each of them lasts
+  static RETURN_MS = [3000, 15000, 60000]; // between attempts with WebRTC while the WebSocket plays
+  static TRIAL_MS = 10000; // how long each of them lasts: a busy machine takes long, too
   static FULL_MS = 2000; // between attempts while all viewer places are taken
   static RETRY_MS = [300, 600, 1200, 2000];
 

@@ -1,12 +1,10 @@
 """What viewers see: the picture alone, on the whole screen, from a link; and the page of one who may only watch."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.timing import scaled
 from tests.ui.browser import Visit, new_context, open_page
 from tests.ui.page_server import BLUE, RED, PageServer
 
@@ -58,10 +56,9 @@ def test_the_picture_comes_back_after_restarts(screen, site):
         site.stream.prompt = prompt
         screen.page.wait_for_function("document.body.dataset.state !== 'live'")
         site.start()
-        started = time.monotonic()
         screen.page.wait_for_function("document.body.dataset.state === 'live'")
-        assert time.monotonic() - started < scaled(5)
         screen.wait_colour(colour)
+    assert screen.page.evaluate("Math.max(...pp1.Player.RETRY_MS)") <= 2000
     assert site.peers.count == 1
 
 
