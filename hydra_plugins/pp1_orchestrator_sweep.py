@@ -16,6 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pp1_orchestrator.report.jobs import RECORD_FILE
+
 
 class SteadySweeper(BasicSweeper):
     """Hydra's basic sweep, except that a job that fails, or that can't be composed, does not stop the next one.
@@ -31,8 +33,12 @@ class SteadySweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         jobs = [job for batch in self.split_arguments(overrides, self.max_batch_size) for job in batch]
         folder = Path(self.config.hydra.sweep.dir)
+        if any(folder.glob(f"*/{RECORD_FILE}")):
+            raise HydraException(f"hydra.sweep.dir={folder}: holds the jobs of another sweep; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        settings = folder / "multirun.yaml"
+        settings.touch(mode=0o600)  # it has all settings, tokens too
+        OmegaConf.save(self.config, settings)
         try:
             return [self._run(number, job) for number, job in enumerate(jobs)]
         except BaseException:

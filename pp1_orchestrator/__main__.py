@@ -14,17 +14,20 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import ConfigError, Pp1Error
+from pp1_orchestrator.processes.environment import ignore_metrics_folder, tolerate_encodings
 from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
 from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
+from pp1_orchestrator.processes.run_folder import forget, new_folder
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
+OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
 CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
@@ -84,7 +87,11 @@ def run(composed: DictConfig) -> None:
                 raise
             if told is not error:
                 tracebacks.error("where there was too little:", exc_info=error)
-            sys.exit(report(told))
+            code = report(told)
+            if isinstance(told, ConfigError):
+                job = HydraConfig.get()
+                forget(Path(job.runtime.output_dir), job.output_subdir)
+            sys.exit(code)
 
 
 def main() -> int:
@@ -92,6 +99,8 @@ def main() -> int:
     if "--version" in sys.argv[1:]:  # Hydra would tell its own
         sys.stdout.write(f"pp1_orchestrator {__version__}\n")
         return 0
+    tolerate_encodings()
+    ignore_metrics_folder()
     try:
         Path.cwd()
     except OSError as error:

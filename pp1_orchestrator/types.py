@@ -163,6 +163,9 @@ class PromptGuide(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All words, in lower case, that it was trained on; none if that is not known."""
 
 
+Codec = Literal["vp8", "h264"]
+
+
 class ViewerMetrics(Protocol):
     """What viewers and their encoder report, in whichever process they are."""
 
@@ -178,7 +181,7 @@ class ViewerMetrics(Protocol):
 
     def queue_depth(self, queue: str, depth: int) -> None: ...
 
-    def encoded(self, seconds: float, size: int) -> None:
+    def encoded(self, codec: Codec, seconds: float, size: int) -> None:
         """One frame was converted and encoded, which took `seconds`, into packets of `size` bytes."""
         ...
 

@@ -38,9 +38,16 @@ find_python() {
     stop "no Python 3.11 or newer found${PYTHON:+ (PYTHON=$PYTHON)}; install one, or name it: PYTHON=/path/to/python3 make $mode"
 }
 
+# Neither after an upgrade of its interpreter nor after a move of its folder does an environment work: its packages are below
+# the version's name, and its commands begin with the place of its interpreter.
+fits() {
+    [ -x .venv/bin/pip ] && .venv/bin/python -c 'import pip' 2>/dev/null \
+        && head -n 2 .venv/bin/pip | grep -qF "$(cd .venv && pwd -P)/bin/"
+}
+
 make_venv() {
     local python
-    if .venv/bin/python -c 'import pip' 2>/dev/null; then return; fi
+    if fits; then return; fi
     python=$(find_python)
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         apt_install python3-venv || stop "$python has no venv module; install it: apt-get install python3-venv"
@@ -69,7 +76,7 @@ sees_cpu_build() { .venv/bin/python -m pip index versions torch 2>/dev/null | gr
 install_packages() {
     local stamp log=.venv/setup.log
     stamp=.venv/.set-up-$(cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
-    if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then return; fi
+    if [ -e "$stamp" ] && fits; then return; fi
     make_venv
     guard_torch
     say "installing the packages (about 2 GB on disk, 1 to 4 minutes; all output in $log)"

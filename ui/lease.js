@@ -74,7 +74,7 @@ window.pp1.Lease = class {
     try {
       this.own = await window.pp1.request("POST", "/api/lease", { action: "renew", ...change });
     } catch (error) {
-      if (error instanceof TypeError) return;
+      if (error instanceof TypeError || change.name) return; // a name that is refused costs no control
       this.forget();
     }
     this.onChange();

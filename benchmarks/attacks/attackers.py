@@ -22,7 +22,7 @@ from pp1_orchestrator.media.aiortc_patches import ice_connection
 from tests.fault.sdp_offers import seeds
 from tests.security.udp_attacks import ALERT, CLIENT_HELLO, JUNK, nack, port_in
 
-CONNECTIONS, IDLE = 255, 1100
+CONNECTIONS, IDLE, AGAIN = 255, 1100, 5
 DATAGRAMS_A_ROUND, ROUND_S = 20, 0.01
 NAMED, TIMES = 100, 3
 LONGEST, SLACK_S = 2000, 60.0
@@ -50,16 +50,17 @@ def connect(url: str) -> socket.socket:
 
 
 def crowd(url: str, size: int, data: bytes, end_s: float) -> None:
-    """Connections that send this and never read, opened again whenever the server closes one."""
+    """Connections that send this and never read. Those that the server closes are opened again, a few at a time."""
     clients: list[socket.socket] = []
+    most = size
     while time.monotonic() < end_s:
-        while len(clients) < size and time.monotonic() < end_s:
+        for _ in range(min(most, size - len(clients))):
             clients.append(connect(url))
             try:
                 clients[-1].sendall(data)
             except OSError:
                 clients.pop().close()
-        clients = [client for client in clients if _is_open(client)]
+        clients, most = [client for client in clients if _is_open(client)], AGAIN
         time.sleep(0.05)
 
 

@@ -41,7 +41,7 @@ def stream_start(settings: Settings, given: Collection[str], out: Path) -> Strea
     """
     run = settings.run
     if run.script is not None:
-        return StreamStart(read_script(Path(run.script)))  # a script is a show from its start
+        return StreamStart(read_script(Path(run.script).expanduser()))  # a script is a show from its start
     if run.resume == NEVER:
         return StreamStart([])
     locks = contextlib.ExitStack()

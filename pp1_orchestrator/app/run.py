@@ -13,14 +13,17 @@ from pp1_orchestrator.app.resume import StreamStart, stream_start
 from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import ConfigError, RequestError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
+from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
+from pp1_orchestrator.types import PromptUpdate
 
 log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Registry, StreamStart, Path], None]
@@ -45,6 +48,7 @@ def run_fetch(settings: Settings, config: WanConfig, registry: Registry, start: 
 
 
 def _serve(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
+    ignore_page_variables()
     from pp1_orchestrator.app.serve import run_serve  # the web stack takes seconds to import
 
     run_serve(settings, config, registry, start, out)
@@ -74,10 +78,19 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
         _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
+    _check_prompt(settings)
     if settings.run.name not in MESHLESS_MODES:
         check_checkpoint(settings, config)
         check_models(settings, registry)
     MODES[settings.run.name](settings, config, registry, stream_start(settings, given, out), out)
+
+
+def _check_prompt(settings: Settings) -> None:
+    """Raises ConfigError for a `run.prompt` that can't be shown, before models are loaded."""
+    try:
+        parse_update(PromptUpdate(prompt=settings.run.prompt))
+    except RequestError as error:
+        raise ConfigError(f"run.prompt={settings.run.prompt:.40}: {error}") from error
 
 
 def _log_gpu_topology(settings: Settings) -> None:

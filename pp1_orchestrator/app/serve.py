@@ -30,6 +30,7 @@ from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
 from pp1_orchestrator.server.port import bind, check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.show import Show
 from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
@@ -91,6 +92,7 @@ class Web:
             serving.view_token,
             serving.root_path,
             serving.frame_ancestors,
+            tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
@@ -134,11 +136,11 @@ class Web:
         opened.callback(self._clips.close)  # a clip gets its index
 
         def started() -> None:
-            log.info("the page is at http://%s:%d/", settings.host, settings.port)
+            log.info("the page is at %s", settings.page)
             watchdog = EventLoopWatchdog(asyncio.get_running_loop(), self._loop_limit_s, self._out)
             opened.callback(watchdog.close)
 
-        server = HttpServer(app, settings.limits, started)
+        server = HttpServer(app, settings.limits, started, settings.tls)
 
         def stop_with_stream() -> None:
             session.done.wait()

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.suggest import all_keys, did_you_mean
 from pp1_orchestrator.errors import ConfigError, first_line
 
 
@@ -22,7 +23,6 @@ def _less_one(number: int | str) -> int:
 OmegaConf.register_new_resolver("less_one", _less_one, replace=True)
 
 UNREADABLE = "can't be read as key=value; quote a value with special characters twice: \"key='a, b!'\""
-NO_SUCH_KEY = "{}: no such key; `--cfg job` lists all of them"
 
 
 def load_settings(composed: DictConfig) -> Settings:
@@ -44,7 +44,7 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
     problem, path = match.group(1), match.group(2) or ""
     problem = problem[:1].lower() + problem[1:]
     if not prefix and (unknown := re.fullmatch(r"object contains unknown field `(.*)`", problem)):
-        return NO_SUCH_KEY.format(".".join(filter(None, [path, unknown[1]])))
+        return _no_such_key(".".join(filter(None, [path, unknown[1]])))
     if not path and not prefix:
         return problem
     value: dict[str, Any] | list[Any] | None = plain
@@ -63,7 +63,8 @@ def one_line(error: BaseException) -> str:
     """An error of the configuration or of a run as one line."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group}={option}: not an option; choices: {', '.join(error.options)}"
+        near = did_you_mean(option, error.options)
+        return f"{group}={option}: not an option; choices: {', '.join(error.options)}{near}"
     if isinstance(error, OverrideParseException):
         given = " ".join((error.override or "").split())
         return f"{given}: {UNREADABLE if '=' in given else 'not a setting; expected key=value, such as run=bench'}"
@@ -71,5 +72,9 @@ def one_line(error: BaseException) -> str:
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
         return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"
     if unknown := re.match(r"Could not override '(.+?)'", text):
-        return NO_SUCH_KEY.format(unknown[1])
+        return _no_such_key(unknown[1])
     return text
+
+
+def _no_such_key(key: str) -> str:
+    return f"{key}: no such key{did_you_mean(key, all_keys()) or '; `--cfg job` lists all of them'}"

@@ -5,13 +5,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
-from pp1_orchestrator.config.sizes import Positive, SizeSettings, TextSizeSettings
+from pp1_orchestrator.config.sizes import SizeSettings, TextSizeSettings
 
-Pixels = Annotated[int, Meta(ge=1, le=8192)]
-Seconds = Annotated[float, Meta(gt=0)]
-Restarts = Annotated[int, Meta(ge=0, le=1000)]
-Delay = Annotated[float, Meta(ge=0, le=60)]
 NAME = r"^\w[\w.-]*$"
 
 RANK, INDEX = "{rank}", "{index}"
@@ -209,6 +206,9 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     view_token: str | None
     frame_ancestors: tuple[str, ...]
     root_path: str | None
+    tls_cert: str | None
+    tls_key: str | None
+    tls: Literal["self_signed"] | None
     max_viewers: Positive
     viewers_per_address: Positive
     bitrate: Annotated[int, Meta(ge=50_000, le=50_000_000)]

@@ -1,10 +1,8 @@
 """Settings of models' sizes. All values come from `conf/`."""
 
-from typing import Annotated
+from msgspec import Struct
 
-from msgspec import Meta, Struct
-
-Positive = Annotated[int, Meta(ge=1)]
+from pp1_orchestrator.config.bounds import Positive
 
 
 class SizeSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -62,7 +62,7 @@ class PacketQueue:
 
 
 class Broadcaster:
-    """A FrameConsumer for any number of viewers. Without a viewer nothing is converted or encoded.
+    """A FrameConsumer for any number of viewers. Without a viewer there is no encoder, and nothing is done.
 
     on_watched: called on the event loop when the first viewer comes and when the last one has gone.
     """
@@ -71,7 +71,7 @@ class Broadcaster:
         self, settings: VideoSettings, metrics: ViewerMetrics, on_watched: Callable[[bool], None] = lambda _: None
     ) -> None:
         self._settings, self._metrics, self._on_watched = settings, metrics, on_watched
-        self._encoder = LiveEncoder(settings)
+        self._encoder: LiveEncoder | None = None
         self._queues: set[PacketQueue] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keyframe_wanted = threading.Event()
@@ -87,8 +87,9 @@ class Broadcaster:
         if loop is None or not self._queues:
             return
         keyframe, start_s = self._keyframe_due(at_s), time.monotonic()
-        packets = self._encoder.encode(to_yuv420p(frame), at_s, keyframe)
-        self._metrics.encoded(time.monotonic() - start_s, sum(packet.size for packet in packets))
+        encoder = self._encoder = self._encoder or LiveEncoder(self._settings)
+        packets = encoder.encode(to_yuv420p(frame), at_s, keyframe)
+        self._metrics.encoded(self._settings.codec, time.monotonic() - start_s, sum(packet.size for packet in packets))
         if keyframe or any(packet.is_keyframe for packet in packets):
             self._keyframe_at_s = at_s
         try:
@@ -111,6 +112,7 @@ class Broadcaster:
         if queue in self._queues:
             self._queues.remove(queue)
             if not self._queues:
+                self._encoder = None
                 self._on_watched(False)
 
     def request_keyframe(self) -> None:

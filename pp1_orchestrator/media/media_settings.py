@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
-Codec = Literal["vp8", "h264"]
+from pp1_orchestrator.types import Codec
 
 CLOCK_RATE = 90_000
 """Ticks per second of every packet's timestamp: RTP's clock for video."""

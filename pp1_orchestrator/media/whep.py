@@ -6,9 +6,11 @@ Belongs to one event loop.
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 from pp1_orchestrator.errors import RequestError, named_line
@@ -30,6 +32,8 @@ from pp1_orchestrator.types import Limited, ViewerMetrics
 
 log = logging.getLogger(__name__)
 NEGOTIATE_S = 5.0
+RTPMAP = re.compile(r"^a=rtpmap:\d+ +(\w+)/", re.MULTILINE)
+"""The name of a codec that is offered."""
 TURN_POLL_S = 0.02
 CLOSED = "the server is ending; no viewer is taken"
 
@@ -45,9 +49,12 @@ class WhepPeers:
         policy: CandidatePolicy,
         metrics: ViewerMetrics,
         others: Callable[[], list[str]] = list,
+        more: Mapping[Codec, Broadcaster] = MappingProxyType({}),
     ) -> None:
-        """others: the addresses of the viewers that come another way, and share the limits."""
-        self._broadcaster, self._mime = broadcaster, CODECS[codec].mime
+        """others: the addresses of the viewers that come another way, and share the limits. more: broadcasters of other
+        codecs, for viewers that can't take `codec`."""
+        self._usual: Codec = codec
+        self._broadcasters: dict[Codec, Broadcaster] = {codec: broadcaster, **more}
         self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
@@ -169,14 +176,17 @@ class WhepPeers:
 
     async def _admit(self, offer: str, address: str, addresses: ViewerAddresses) -> tuple[str, str]:
         viewer_id = secrets.token_urlsafe(16)
-        viewer = Viewer(self._broadcaster, self._mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
+        codec = self._choose(offer)
+        broadcaster, mime = self._broadcasters[codec], CODECS[codec].mime
+        viewer = Viewer(broadcaster, mime, self._limits, addresses, lambda: self._close_soon(viewer_id))
         admitted = False
         try:
             answer = await asyncio.wait_for(viewer.answer(offer), NEGOTIATE_S)
             admitted = not self._closed
         except Exception as error:  # a request's boundary: aiortc raises anything for a bad offer
             log.info("an offer was refused: %s", named_line(error))
-            raise RequestError(f"the offer can't be answered; it must take {self._mime}", status=400) from error
+            wanted = " or ".join(CODECS[codec].mime for codec in self._broadcasters)
+            raise RequestError(f"the offer can't be answered; it must take {wanted}", status=400) from error
         finally:
             if not admitted:
                 await viewer.close()
@@ -185,6 +195,14 @@ class WhepPeers:
         self._viewers[viewer_id] = viewer, address
         self._metrics.viewers(self.count)
         return viewer_id, answer
+
+    def _choose(self, offer: str) -> Codec:
+        """The first codec of ours that the offer has."""
+        offered = {str(name).lower() for name in RTPMAP.findall(offer)}
+        for codec in self._broadcasters:
+            if not offered.isdisjoint((codec,)):
+                return codec
+        return self._usual
 
     def _remove(self, viewer_id: str) -> Viewer | None:
         viewer, _ = self._viewers.pop(viewer_id, (None, ""))

@@ -16,7 +16,7 @@ from msgspec import Struct
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.sdp import CandidatePolicy
-from pp1_orchestrator.types import DropReason, Limited
+from pp1_orchestrator.types import Codec, DropReason, Limited
 
 LENGTH_BYTES = 4
 HEARTBEAT_S = 0.5
@@ -111,8 +111,8 @@ class Figures(Struct, frozen=True, tag=True):
     frames: int = 0
     dropped: Mapping[DropReason, int] = {}
     limited: Mapping[Limited, int] = {}
-    encode_s: float = 0.0
-    encoded_bytes: int = 0
+    encode_s: Mapping[Codec, float] = {}
+    encoded_bytes: Mapping[Codec, int] = {}
     cpu_s: float = 0.0
     addresses: list[str] = []
     rtts_s: tuple[float, ...] = ()

@@ -3,11 +3,11 @@
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 
 from pp1_orchestrator.media_process.control_messages import Figures
-from pp1_orchestrator.types import DropReason, Limited
+from pp1_orchestrator.types import Codec, DropReason, Limited
 
 REPORTS_LIMIT = 256
 """Round-trip times in one message to rank 0: more than viewers report in that time."""
@@ -19,8 +19,10 @@ class FigureCounter:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._viewers = self._packets_queued = self._encoded_bytes = 0
-        self._encode_s = self._cpu_s = 0.0
+        self._viewers = self._packets_queued = 0
+        self._cpu_s = 0.0
+        self._encode_s: defaultdict[Codec, float] = defaultdict(float)
+        self._encoded_bytes: Counter[Codec] = Counter()
         self._dropped: Counter[DropReason] = Counter()
         self._limited: Counter[Limited] = Counter()
         self._rtts_s: list[float] = []
@@ -54,10 +56,10 @@ class FigureCounter:
     def queue_depth(self, queue: str, depth: int) -> None:
         self._packets_queued = depth
 
-    def encoded(self, seconds: float, size: int) -> None:
+    def encoded(self, codec: Codec, seconds: float, size: int) -> None:
         with self._lock:
-            self._encode_s += seconds
-            self._encoded_bytes += size
+            self._encode_s[codec] += seconds
+            self._encoded_bytes[codec] += size
 
     @contextlib.contextmanager
     def frame(self) -> Generator[None]:
@@ -85,13 +87,15 @@ class FigureCounter:
                 frames=self._frames,
                 dropped=dict(self._dropped),
                 limited=dict(self._limited),
-                encode_s=self._encode_s,
-                encoded_bytes=self._encoded_bytes,
+                encode_s=dict(self._encode_s),
+                encoded_bytes=dict(self._encoded_bytes),
                 cpu_s=used_s - self._cpu_s,
             )
             self._rtts_s.clear()
             self._sent = self._lost = 0
             self._dropped.clear()
             self._limited.clear()
-            self._encode_s, self._encoded_bytes, self._frames, self._cpu_s = 0.0, 0, 0, used_s
+            self._encode_s.clear()
+            self._encoded_bytes.clear()
+            self._frames, self._cpu_s = 0, used_s
         return figures

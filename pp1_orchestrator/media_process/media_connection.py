@@ -192,7 +192,8 @@ class MediaConnection:
             metrics.frames_dropped(reason, count)
         for limit, count in figures.limited.items():
             metrics.limited(limit, count)
-        metrics.encoded(figures.encode_s, figures.encoded_bytes)
+        for codec, seconds in figures.encode_s.items():
+            metrics.encoded(codec, seconds, figures.encoded_bytes.get(codec, 0))
         metrics.media_cpu(figures.cpu_s)
 
     def _log(self, line: messages.LogLine) -> None:

@@ -10,18 +10,22 @@ import signal
 import socket
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
+from pp1_orchestrator.media.encoder import CODECS
+from pp1_orchestrator.media.media_settings import VideoSettings
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.media_process import control_messages as messages
 from pp1_orchestrator.media_process.control_messages import MessageStream, ToMedia, open_messages, to_media_decoder
 from pp1_orchestrator.media_process.figures import FigureCounter
 from pp1_orchestrator.media_process.frame_slots import FrameReceiver
 from pp1_orchestrator.processes.log_setup import limit_floods
+from pp1_orchestrator.types import Codec
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
@@ -52,11 +56,17 @@ class MediaServer:
     def __init__(self, stream: MessageStream[ToMedia], start: messages.Start) -> None:
         self._stream, self._loop = stream, asyncio.get_running_loop()
         self._figures = FigureCounter(self._report)
-        self._broadcaster = Broadcaster(start.video, self._figures, self._figures.watched)
+        self._watched: set[Codec] = set()
+        self._broadcasters: dict[Codec, Broadcaster] = {
+            codec: self._make_broadcaster(replace(start.video, codec=codec)) for codec in CODECS
+        }
+        self._broadcaster = self._broadcasters[start.video.codec]
+        """What most viewers take, and rank 0. Others encode only while a viewer can take nothing else."""
         self._others: list[str] = []
         """Addresses of the viewers that rank 0 serves itself."""
         others = lambda: self._others  # noqa: E731
-        self._peers = WhepPeers(self._broadcaster, start.video.codec, start.limits, start.policy, self._figures, others)
+        usual, more = start.video.codec, self._broadcasters
+        self._peers = WhepPeers(self._broadcaster, usual, start.limits, start.policy, self._figures, others, more)
         self._packets: PacketQueue | None = None
         """Those that go to rank 0."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,10 +95,18 @@ class MediaServer:
         try:
             for frame, at_s in receiver.frames():
                 with self._figures.frame():
-                    self._broadcaster.show(frame, at_s)
+                    for broadcaster in self._broadcasters.values():
+                        broadcaster.show(frame, at_s)
         except Exception as error:
             log.exception("frames can't be shown: %s", named_line(error))
             self._loop.call_soon_threadsafe(os._exit, EXIT_FAILED)  # after the line has been sent
+
+    def _make_broadcaster(self, video: VideoSettings) -> Broadcaster:
+        def on_watched(watched: bool) -> None:
+            (self._watched.add if watched else self._watched.discard)(video.codec)
+            self._figures.watched(bool(self._watched))
+
+        return Broadcaster(video, self._figures, on_watched)
 
     async def _receive_all(self) -> None:
         while True:

@@ -36,7 +36,12 @@ def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Pa
     """The target of a spawned process. Ignores SIGINT and SIGTERM: only rank 0 decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
+    )
     set_format(settings.log, rank)
     exit_with_parent(EXIT_FAILED)
     if folder is not None:

@@ -6,8 +6,8 @@ import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.planning.bounds import bounds_ms, limited_by
 from pp1_orchestrator.planning.calibrate import Machine, compute_seconds, product_seconds
+from pp1_orchestrator.planning.chunk_parts import bounds_ms, limited_by
 from pp1_orchestrator.planning.cost_model import (
     MessageBytes,
     Phases,

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM. During start-up they unwind it; later they ask the running part to finish.
+"""Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends. During start-up they unwind it; later they ask what runs
+to finish.
 
 A second signal ends the process immediately. Its mesh ends with it (`processes.parent_watch`).
 """
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequested(BaseException):
@@ -29,10 +30,16 @@ class SignalState:
     received: bool = False
 
 
+def _is_ignored(number: int) -> bool:
+    """Whether SIGHUP is to be ignored, as `nohup` asks for."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
 def exit_at_next_signal() -> None:
     """Make the next signal end this process immediately. Main thread only."""
     for number in _SIGNALS:
-        signal.signal(number, _exit)
+        if not _is_ignored(number):
+            signal.signal(number, _exit)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -50,7 +57,8 @@ def on_signals(call: Callable[[], None]) -> Generator[SignalState]:
         state.received = True
         call()
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if not _is_ignored(number)]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield state
     finally:

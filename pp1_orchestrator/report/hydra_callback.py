@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import Pp1Error
-from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, MachineInfo, processor, write_record
+from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, MachineInfo, processor, without_secrets, write_record
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
@@ -64,7 +64,7 @@ def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
 
     return JobRecord(
         number=config.hydra.job.num,
-        overrides=[str(override) for override in overrides],
+        overrides=without_secrets(overrides),
         error=error,
         overlap=selected("overlap.name"),
         script=selected("run.script"),

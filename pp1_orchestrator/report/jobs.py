@@ -13,6 +13,8 @@ import msgspec
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
 RECORD_FILE = "job.json"
+SECRET_KEYS = ("serving.token", "serving.view_token", "serving.ice_servers")
+"""Their values are in the folder `.hydra` of each job, for its owner alone, and in no record or report."""
 UNFINISHED = "stopped before its end"
 """The error of a job that has begun. It stays if the job never ends."""
 
@@ -110,6 +112,12 @@ def processor() -> str:
 def key_of(override: str) -> str:
     """The key that an override sets, without Hydra's `+` or `~`."""
     return override.partition("=")[0].lstrip("+~")
+
+
+def without_secrets(overrides: Sequence[object]) -> list[str]:
+    """Overrides as a record may have them."""
+    texts = [str(override) for override in overrides]
+    return [f"{text.partition('=')[0]}=***" if key_of(text).startswith(SECRET_KEYS) else text for text in texts]
 
 
 def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:

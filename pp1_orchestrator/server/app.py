@@ -6,7 +6,7 @@ import logging
 import operator
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -27,9 +27,10 @@ from pp1_orchestrator.server.requests import explain
 from pp1_orchestrator.server.responses import error_reply, not_stored
 from pp1_orchestrator.server.root_path import PROXIES, RootPath
 from pp1_orchestrator.server.routes.clip_routes import clip_routes
-from pp1_orchestrator.server.routes.health_routes import health_routes, liveness_routes
+from pp1_orchestrator.server.routes.health_routes import metrics_routes, probe_routes
 from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
 from pp1_orchestrator.server.routes.share_routes import share_routes
+from pp1_orchestrator.server.routes.sign_in_routes import sign_in_routes
 from pp1_orchestrator.server.routes.socket_routes import socket_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
@@ -37,6 +38,7 @@ from pp1_orchestrator.server.routes.whep_routes import whep_routes
 from pp1_orchestrator.server.schemas import LeaseState
 from pp1_orchestrator.server.server_settings import Limits, ServerSettings
 from pp1_orchestrator.server.sse import EventStreams, event_routes
+from pp1_orchestrator.server.tokens import Tokens
 from pp1_orchestrator.types import (
     MAX_PROMPT_CHARS,
     MAX_PROMPTS,
@@ -72,7 +74,7 @@ def create_app(
     watch_page: the page with the picture alone. clients: of the last run's lease; `app.state.known_clients` gives ours.
     """
     streams, lease = EventStreams(events, settings.limits), _make_lease(settings.limits, events, clients)
-    changes = may_change(lease)
+    changes, tokens = may_change(lease), Tokens(settings)
 
     def viewer_count() -> int:
         return peers.count + (sockets.count if sockets else 0)
@@ -85,7 +87,7 @@ def create_app(
         lease_routes(lease, settings.limits),
         event_routes(streams),
         share_routes(settings, watch_page),
-        health_routes(stream, registry),
+        metrics_routes(registry),
     )
 
     async def drain() -> None:
@@ -101,9 +103,9 @@ def create_app(
     app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
     app.state.limits, app.state.rates = settings.limits, RateLimits(settings.limits, on_limited)
-    open_routers, files = [liveness_routes(stream), *([socket_routes(sockets)] if sockets else [])], set[str]()
+    open_routers, files = [probe_routes(stream), *_optional_routers(sockets, tokens)], set[str]()
     routes = [route for router in (*routers, *open_routers) for route in router.routes]
-    _add_middleware(app, settings, routes, files)
+    _add_middleware(app, settings, tokens, routes, files)
     dependencies = [Depends(not_stored), *(CREDENTIALS if settings.token else [])]
     for router in routers:
         app.include_router(router, dependencies=dependencies, responses=errors(401, 403, 429))
@@ -114,6 +116,11 @@ def create_app(
     return app
 
 
+def _optional_routers(sockets: SocketViewers | None, tokens: Tokens) -> list[APIRouter]:
+    """Routes that check a client by themselves, where there is something for them to do."""
+    return [*([] if sockets is None else [socket_routes(sockets)]), *([sign_in_routes(tokens)] if tokens else [])]
+
+
 def _make_lease(limits: Limits, events: EventBus, clients: Sequence[KnownClient]) -> ControlLease:
     def publish(reason: str, now: LeaseState) -> None:
         events.publish("lease", reason=reason, holder=now.holder and now.holder.id, waiting=len(now.waiting))
@@ -121,11 +128,13 @@ def _make_lease(limits: Limits, events: EventBus, clients: Sequence[KnownClient]
     return ControlLease(limits.lease_s, limits.lease_waiting, publish, clients=clients)
 
 
-def _add_middleware(app: FastAPI, settings: ServerSettings, routes: Sequence[BaseRoute], files: Set[str]) -> None:
+def _add_middleware(
+    app: FastAPI, settings: ServerSettings, tokens: Tokens, routes: Sequence[BaseRoute], files: Set[str]
+) -> None:
     """What each request passes on its way to a route, and what is said when one fails. files: paths of the page's."""
     answer_head(routes)
     app.add_middleware(PathAllowlist, routes=routes, files=files)
-    app.add_middleware(AccessGuard, settings=settings)
+    app.add_middleware(AccessGuard, settings=settings, tokens=tokens)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(PROXIES))
     app.add_middleware(RootPath, root_path=settings.root_path or "")  # added last: runs first
     for kind in (RequestError, RequestValidationError, HTTPException):

@@ -5,24 +5,23 @@ requests that change something Origin (against forgery by other pages). A client
 gets 429 even for a right one.
 """
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pp1_orchestrator.server.rate_limit import Buckets, client_of, too_often
 from pp1_orchestrator.server.responses import MAX_ECHO_CHARS, error_reply
 from pp1_orchestrator.server.server_settings import ServerSettings
+from pp1_orchestrator.server.sign_in import ASK, PAGES, SIGN_IN, TOKEN, lead_to, sign_in_page, wants_page, without_token
+from pp1_orchestrator.server.tokens import COOKIE, Tokens
 
-COOKIE = "pp1_session"
 MAY_CHANGE = "may_change"
-OPEN_PATHS = frozenset({"/healthz"})
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = HEALTH_PATHS | {SIGN_IN}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 WATCHING = re.compile("/whep(/[^/]+)?")
@@ -38,24 +37,19 @@ HARDENING: Mapping[str, str] = {
 }
 """Gradio's page needs inline scripts and eval. Nothing may be loaded from, or sent to, another origin. Who may show a
 page in a frame is a setting."""
-PAGES = frozenset({"/", "/watch"})
-"""Where a browser gets a cookie for a token."""
 
 
 class AccessGuard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, tokens: Tokens) -> None:
         self._app = app
         ancestors = " ".join(("'self'", *settings.frame_ancestors)) if settings.frame_ancestors else "'none'"
         policy = HARDENING["Content-Security-Policy"] + ancestors
         self._hardening = {**HARDENING, "Content-Security-Policy": policy}
-        self._framed = bool(settings.frame_ancestors)
         named = settings.loopback and not settings.token  # a page that rebinds a name of its own has no token for it
         self._hosts = LOOPBACK_NAMES | {settings.host} if named else None
-        self._tokens = settings.tokens()
-        self._sessions = {_session_of(token): may_change for token, may_change in self._tokens.items()}
-        self._guesses = Buckets(settings.limits.guesses, settings.limits.clients)
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -63,7 +57,9 @@ class AccessGuard:
 
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._hardening)
+                own = MutableHeaders(scope=message)
+                for name, value in self._hardening.items():
+                    own.setdefault(name, value)
             await send(message)
 
         refusal = self._refusal(scope)
@@ -91,33 +87,30 @@ class AccessGuard:
         """None if the request has a token that permits it. A page request with a token in its address gets a cookie."""
         if not self._tokens:
             return None
-        method, path, client = _method(scope), scope["path"], client_of(scope)
         bearer, cookie, offered = _credentials(scope, headers)
         is_guess = bool(bearer or cookie or offered)
-        if is_guess and (wait_s := self._guesses.would_wait_s(client)) > 0:
-            return too_often("wrong tokens", self._guesses.rate, wait_s)
-        may_change = _match(bearer, self._tokens) if bearer else _match(cookie, self._sessions)
+        if is_guess and (refusal := self._tokens.refusal(scope)) is not None:
+            return refusal
+        may_change = self._tokens.permits(bearer) if bearer else self._tokens.session_permits(cookie)
+        if offered and (taken := self._take_from_address(scope, offered, may_change)) is not None:
+            return taken
         if may_change is not None:
             scope.setdefault("state", {})[MAY_CHANGE] = may_change
-            may = may_change or method in SAFE_METHODS or WATCHING.fullmatch(path) is not None
+            may = may_change or _method(scope) in SAFE_METHODS or WATCHING.fullmatch(scope["path"]) is not None
             return None if may else error_reply(ONLY_WATCH, 403)
-        if method in ("GET", "HEAD") and path in PAGES and _match(offered, self._tokens) is not None:
-            return self._set_session_cookie(offered, scope)
         if is_guess:
-            self._guesses.wait_s(client)
+            self._tokens.count_wrong(scope)
+        if wants_page(scope):
+            return sign_in_page(scope, ASK, without_token(scope))
         return error_reply("a token is needed: Authorization: Bearer …, or /?token=… once in a browser", 401)
 
-    def _set_session_cookie(self, token: str, scope: Scope) -> Response:
-        """Redirect to the page without the token in its address."""
-        rest = [(name, value) for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name != "token"]
-        root = scope.get("root_path", "")
-        response = RedirectResponse(root + scope["path"] + (f"?{urlencode(rest)}" if rest else ""), status_code=303)
-        secure = scope["scheme"] == "https"
-        # In a frame on a page of another origin, browsers send this kind of cookie only.
-        samesite = "none" if self._framed and secure else "lax"
-        value, path = _session_of(token), f"{root}/"
-        response.set_cookie(COOKIE, value, path=path, httponly=True, samesite=samesite, secure=secure)
-        return response
+    def _take_from_address(self, scope: Scope, token: str, may_change: bool | None) -> Response | None:
+        """Lead a page's request to its address without the token, with a cookie if that permits more than before."""
+        permitted = self._tokens.permits(token)
+        if _method(scope) not in ("GET", "HEAD") or scope["path"] not in PAGES or permitted is None:
+            return None
+        leading = lead_to(scope, without_token(scope))
+        return leading if may_change or may_change is permitted else self._tokens.sign_in(leading, token, scope)
 
 
 def may_change(request: Request) -> bool:
@@ -140,7 +133,7 @@ def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
     scheme, _, credential = headers.get("authorization", "").partition(" ")
     bearer = credential if scheme.lower() == "bearer" else ""
     cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+    return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get(TOKEN, [""])[0]
 
 
 def _parts(address: str) -> SplitResult:
@@ -149,14 +142,3 @@ def _parts(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
-
-
-def _session_of(token: str) -> str:
-    """The cookie's value: it proves knowledge of the token without revealing it."""
-    return hmac.new(token.encode(), b"pp1 panel session", hashlib.sha256).hexdigest()
-
-
-def _match(given: str, known: Mapping[str, bool]) -> bool | None:
-    """Whether the known secret that was given permits changes; None if it is none of them."""
-    given_bytes = given.encode("utf-8", "replace")
-    return next((may for secret, may in known.items() if hmac.compare_digest(given_bytes, secret.encode())), None)

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from pp1_orchestrator.media.sdp import is_loopback_host
-from pp1_orchestrator.server.auth import OPEN_PATHS
+from pp1_orchestrator.server.auth import HEALTH_PATHS
 from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.responses import error_reply
 from pp1_orchestrator.server.server_settings import Limits
@@ -219,6 +219,6 @@ def only_health(app: ASGIApp) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = error_reply("all connections of the server are in use", 503, CLOSE)
-        await (app if scope["path"] in OPEN_PATHS else refusal)(scope, receive, send)
+        await (app if scope["path"] in HEALTH_PATHS else refusal)(scope, receive, send)
 
     return answer

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Generator
 
 import uvicorn
@@ -19,8 +20,10 @@ LATE_TICKS = 5
 class HttpServer(uvicorn.Server):
     """uvicorn, except that viewers and event streams do not delay its shutdown, and signals are left to the caller."""
 
-    def __init__(self, app: FastAPI, limits: Limits, on_started: Callable[[], None]) -> None:
-        """on_started: called when the server accepts requests."""
+    def __init__(
+        self, app: FastAPI, limits: Limits, on_started: Callable[[], None], tls: ssl.SSLContext | None = None
+    ) -> None:
+        """on_started: called when the server accepts requests. tls: None for plain HTTP."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -40,7 +43,7 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=limits.shutdown_s,
             )
         )
-        self._app, self._limits, self._on_started = app, limits, on_started
+        self._app, self._limits, self._on_started, self._tls = app, limits, on_started, tls
 
     def stop(self) -> None:
         """Make the server end soon. Thread-safe."""
@@ -50,7 +53,8 @@ class HttpServer(uvicorn.Server):
         await super().startup([])
         if self.started:
             self._connections = Connections(self._limits, places(self._limits.connections))
-            self._listener = Listener(sockets or [], self._make_connection, self._connections.make_room)
+            make_room, handshake_s = self._connections.make_room, self._limits.header_s
+            self._listener = Listener(sockets or [], self._make_connection, make_room, self._tls, handshake_s)
             self._on_started()
 
     async def on_tick(self, counter: int) -> bool:

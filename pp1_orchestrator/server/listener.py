@@ -4,9 +4,11 @@ asyncio's own server accepts as many as its backlog has. When no descriptor is l
 """
 
 import asyncio
+import functools
 import logging
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 
 import psutil
@@ -20,6 +22,8 @@ SPARE_DESCRIPTORS = 96
 DESCRIPTORS_A_CONNECTION = 3
 """Its socket, a file that is sent, and room for error."""
 LEAST_PLACES = 8
+HANDSHAKES = 64
+"""TLS handshakes at a time. The oldest gives way to a new one: a client that is there takes milliseconds."""
 
 
 def places(wanted: int) -> int:
@@ -34,15 +38,23 @@ def places(wanted: int) -> int:
 class Listener:
     """Accepts from bound sockets until closed. It closes none of them.
 
-    make_room: called when no descriptor is left for a connection.
+    make_room: called when no descriptor is left for a connection. tls: None for plain HTTP; a client has `handshake_s`
+    for its handshake.
     """
 
     def __init__(
-        self, sockets: list[socket.socket], make: Callable[[], asyncio.Protocol], make_room: Callable[[], object]
+        self,
+        sockets: list[socket.socket],
+        make: Callable[[], asyncio.Protocol],
+        make_room: Callable[[], object],
+        tls: ssl.SSLContext | None = None,
+        handshake_s: float = 5.0,
     ) -> None:
+        self._tls, self._handshake_s = tls, handshake_s if tls else None
         self._loop, self._make, self._make_room = asyncio.get_running_loop(), make, make_room
         self._sockets = sockets
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: dict[asyncio.Task[object], None] = {}
+        """Oldest first."""
         self._retry: asyncio.TimerHandle | None = None
         for listener in sockets:
             listener.setblocking(False)
@@ -74,6 +86,21 @@ class Listener:
                 self._pause()
                 self._retry = self._loop.call_later(RETRY_S, self._resume)
                 return
-            task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if self._tls and len(self._tasks) >= HANDSHAKES:
+                next(iter(self._tasks)).cancel()
+            task = self._loop.create_task(self._connect(accepted))
+            self._tasks[task] = None
+            task.add_done_callback(functools.partial(self._made, accepted))
+
+    def _made(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
+        del self._tasks[task]
+        if task.cancelled():  # perhaps before it began
+            accepted.close()
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self._make, accepted, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
+            )
+        except OSError as error:  # no TLS, one that trusts nobody, or too slow
+            log.debug("a connection was not made: %s", error)

@@ -9,9 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 import pp1_orchestrator
-from pp1_orchestrator.server.auth import COOKIE
 from pp1_orchestrator.server.event_schemas import EVENT
 from pp1_orchestrator.server.schemas import Error
+from pp1_orchestrator.server.tokens import COOKIE
 
 Responses = dict[int | str, dict[str, Any]]
 SDP, EVENTS, MP4, OPENMETRICS = "application/sdp", "text/event-stream", "video/mp4", "application/openmetrics-text"

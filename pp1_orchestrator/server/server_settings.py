@@ -1,6 +1,7 @@
 """Settings of the server: address, tokens and limits."""
 
 import re
+import ssl
 from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
@@ -9,6 +10,8 @@ from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
 ORIGIN = re.compile(r"https?://(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 """Of a web page, as Content-Security-Policy writes it."""
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Binds to all addresses, and one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """token: permits everything; view_token: only reading and watching. root_path: where a proxy serves the page.
-    frame_ancestors: origins whose pages may show ours in a frame.
+    frame_ancestors: origins whose pages may show ours in a frame. tls: None for plain HTTP.
 
     Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, a root_path that
     can't be one, and what is no origin.
@@ -70,6 +73,7 @@ class ServerSettings:
     view_token: str | None = None
     root_path: str | None = None
     frame_ancestors: tuple[str, ...] = ()
+    tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -98,6 +102,13 @@ class ServerSettings:
     def tokens(self) -> dict[str, bool]:
         """Each token, and whether it permits changes."""
         return {token: may for token, may in ((self.token, True), (self.view_token, False)) if token}
+
+    @property
+    def page(self) -> str:
+        """Where a browser on this machine finds the page."""
+        host = WILDCARDS.get(self.host, self.host)
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     @property
     def loopback(self) -> bool:

@@ -20,7 +20,15 @@ from pp1_orchestrator.telemetry import metrics_catalogue as catalogue
 from pp1_orchestrator.telemetry.metrics_catalogue import Spec, epoch_reason
 from pp1_orchestrator.telemetry.overlap_score import overlap_score
 from pp1_orchestrator.telemetry.records import ChunkRecord, periods_s
-from pp1_orchestrator.types import DropReason, Limited, PromptOutcome, RestartReason, StreamState, ViewerTransport
+from pp1_orchestrator.types import (
+    Codec,
+    DropReason,
+    Limited,
+    PromptOutcome,
+    RestartReason,
+    StreamState,
+    ViewerTransport,
+)
 
 disable_created_metrics()  # they would double the series of every counter and histogram
 
@@ -131,10 +139,10 @@ class Metrics:
         """Count requests that a limit refused."""
         self._limited.labels(limit).inc(count)
 
-    def encoded(self, seconds: float, size: int) -> None:
+    def encoded(self, codec: Codec, seconds: float, size: int) -> None:
         """Video for viewers was encoded, which took `seconds`, into packets of `size` bytes."""
-        self._encode_s.inc(seconds)
-        self._encoded_bytes.inc(size)
+        self._encode_s.labels(codec).inc(seconds)
+        self._encoded_bytes.labels(codec).inc(size)
 
     def media_up(self, up: bool) -> None:
         """Whether the media process can admit viewers."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pp1_orchestrator.types import (
+    Codec,
     DropReason,
     EpochReason,
     Limited,
@@ -137,8 +138,15 @@ RESTARTS = Spec(
     "pp1_mesh_restarts_total", "counter", "restarts", "Restarts of the mesh that were begun, by what it failed of.",
     {"reason": get_args(RestartReason)},
 )  # fmt: skip
-ENCODE = Spec("pp1_encode_seconds_total", "counter", "seconds", "Time of encoding video, once for all viewers.")
-ENCODED = Spec("pp1_encoded_bytes_total", "counter", "bytes", "Video encoded, once for all viewers.")
+ENCODE = Spec(
+    "pp1_encode_seconds_total", "counter", "seconds",
+    "Time of encoding video, once for all viewers; `h264`: a second time, for those that can't take VP8.",
+    {"codec": get_args(Codec)},
+)  # fmt: skip
+ENCODED = Spec(
+    "pp1_encoded_bytes_total", "counter", "bytes", "Video encoded, once for all viewers of a codec.",
+    {"codec": get_args(Codec)},
+)  # fmt: skip
 MEDIA_UP = Spec("pp1_media_up", "gauge", "0 or 1", "1 while the media process can admit viewers, else 0.")
 MEDIA_RESTARTS = Spec(
     "pp1_media_restarts_total", "counter", "restarts", "Restarts of the media process, by what it failed of.",

@@ -36,6 +36,7 @@ class LossyStream:
         parts = build()
         self.metrics = parts.metrics
         self.metrics.health(ready=True, paused=False)
+        self.metrics.media_up(True)
         self.metrics.target_fps(FPS)
         self._server = Listening(parts.app)
         self.port = self._server.port
@@ -67,6 +68,9 @@ class LossyStream:
         """A viewer whose queue fills, again and again."""
         self._threads.append(threading.Thread(target=lambda: asyncio.run(self._watch())))
         self._threads[-1].start()
+
+    def lose_media_process(self) -> None:
+        self.metrics.media_up(False)
 
     def ask_for_a_prompt(self) -> None:
         self._book.accept(PromptUpdate(prompt="a red circle"), 0)

@@ -16,7 +16,7 @@ MESH_IS_LOST = {"PP1RankDown", "PP1MeshRestarting", "PP1NotReady", "PP1StreamSta
 PROMPT_WAITED = {"PP1PromptLatencyHigh"}
 PROGRAM_DIED = {"PP1Unreachable"}
 SPEED = {"PP1StreamStalled", "PP1BelowTarget"}  # a busy machine may cause them before the test does
-PARTS_LOSE = {"PP1FramesDropped", "PP1SlowViewers", "PP1PromptsFail"}
+PARTS_LOSE = {"PP1FramesDropped", "PP1SlowViewers", "PP1PromptsFail", "PP1MediaDown"}
 LONGEST_S = 15  # of watching a stream that is well; no scaled `for` is longer than 12 s
 
 
@@ -47,6 +47,7 @@ def test_parts_that_lose_frames_and_prompts(seen):
     station.produce_too_fast()
     station.watch_without_reading()
     station.ask_for_a_prompt()
+    station.lose_media_process()
     wait_for_alerts(prometheus, station.port, PARTS_LOSE)
     assert prometheus.fired(station.port) == PARTS_LOSE
 

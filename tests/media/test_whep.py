@@ -30,8 +30,12 @@ class Stream:
         self.metrics = Counted()
         self.settings = VideoSettings(height=SIZE, width=SIZE, fps=FPS, codec=codec)
         self.broadcaster = Broadcaster(self.settings, self.metrics)
-        self.sink = PacedSink([self.broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
-        self.peers = WhepPeers(self.broadcaster, codec, limits, policy, self.metrics)
+        self.second = Broadcaster(replace(self.settings, codec="h264"), self.metrics)
+        self.sink = PacedSink([self.broadcaster, self.second], FPS, placeholder(SIZE, SIZE), self.metrics)
+        more: dict[Codec, Broadcaster] = {"h264": self.second}
+        self.peers = WhepPeers(
+            self.broadcaster, codec, limits, policy, self.metrics, more=more if codec == "vp8" else {}
+        )
         self._stop = threading.Event()
         self._producer = threading.Thread(target=self._produce, daemon=True)
 
@@ -54,8 +58,8 @@ class Stream:
             await self.peers.close_all()
             self.sink.close()
 
-    async def join(self) -> tuple[Client, str]:
-        client = Client(read_number)
+    async def join(self, codec: str | None = None) -> tuple[Client, str]:
+        client = Client(read_number, codec=codec)
         try:
             viewer_id, answer = await self.peers.offer(await client.offer())
         except RequestError:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
 from pp1_orchestrator.media import aiortc_patches as hooks
@@ -16,7 +16,7 @@ WAIT_S = 120
 class Client:
     """`numbers`: what is read from each decoded frame by `read`, in order of arrival; `at_s`: when it arrived."""
 
-    def __init__(self, read, addresses=LOOPBACK) -> None:
+    def __init__(self, read, addresses=LOOPBACK, codec: str | None = None) -> None:
         self.numbers: list = []
         self.at_s: list[float] = []
         self._read = read
@@ -24,6 +24,9 @@ class Client:
         self._reading: asyncio.Task | None = None
         self._connection.on("track", self._start)
         transceiver = self._connection.addTransceiver("video", direction="recvonly")
+        if codec is not None:
+            codecs = RTCRtpReceiver.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([each for each in codecs if each.mimeType == codec])
         self.transport = transceiver.receiver.transport
         self._receiver: Any = transceiver.receiver
         hooks.offer_addresses(transceiver.sender, addresses)

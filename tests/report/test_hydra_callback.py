@@ -38,6 +38,7 @@ def test_the_exit_code_and_one_line_tell_of_the_broken_job(sweep):
     assert "job 1 failed: overlap=nonsense: not an option; choices: " in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "Callback" not in done.stderr
+    assert "[HYDRA]" not in done.stdout + done.stderr  # its lines look like ours
 
 
 def test_every_job_has_its_record_and_the_good_ones_their_results(sweep):

@@ -6,7 +6,7 @@ import pytest
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.testclient import TestClient
 
-from pp1_orchestrator.server.auth import OPEN_PATHS
+from pp1_orchestrator.server.auth import HEALTH_PATHS, OPEN_PATHS
 from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import build
 from tests.server.test_auth import BEARER, HOME, TOKEN
@@ -49,7 +49,7 @@ def test_without_a_token_nothing_but_health_answers(app, client):
     for path in sorted(paths(app.routes) - OPEN_PATHS) + list(BEYOND):
         for method in METHODS:
             assert client.request(method, path).status_code in (401, 403), (method, path)
-    for path in OPEN_PATHS:
+    for path in HEALTH_PATHS:
         assert client.get(path).status_code == 200
 
 

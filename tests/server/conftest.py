@@ -59,12 +59,12 @@ def build(peers=None, mount_panel=None, limits=LIMITS, sockets=None, **options) 
 class Listening:
     """An application that listens, by default on 127.0.0.1 and a free port, in its own thread."""
 
-    def __init__(self, app, port: int = 0, limits: Limits = LIMITS, host: str = "127.0.0.1") -> None:
+    def __init__(self, app, port: int = 0, limits: Limits = LIMITS, host: str = "127.0.0.1", tls=None) -> None:
         socket = bind(host, port)
         self.port = socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         started = threading.Event()
-        self.server = HttpServer(app, limits, started.set)
+        self.server = HttpServer(app, limits, started.set, tls)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
         assert started.wait(120)

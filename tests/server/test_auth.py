@@ -5,7 +5,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.auth import COOKIE, OPEN_PATHS
+from pp1_orchestrator.server.auth import COOKIE, HEALTH_PATHS
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import build
 
@@ -64,9 +64,24 @@ def test_with_a_token_every_route_but_health_needs_it(method, path, host):
     client = browse(host=host, token=TOKEN)
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Cookie": f"{COOKIE}={TOKEN}"}):
         refused = client.request(method, path, headers=headers).status_code == 401
-        assert refused is (path not in OPEN_PATHS), headers
+        assert refused is (path not in HEALTH_PATHS), headers
     if path != "/api/events":  # has no end
         assert client.request(method, path, headers=BEARER).status_code != 401
+
+
+@pytest.mark.parametrize(
+    ("host", "page"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:7100/"),
+        ("localhost", "http://localhost:7100/"),
+        ("::1", "http://[::1]:7100/"),
+        ("fd00::7", "http://[fd00::7]:7100/"),
+        ("0.0.0.0", "http://127.0.0.1:7100/"),
+        ("::", "http://[::1]:7100/"),
+    ],
+)
+def test_the_address_of_the_page_is_one_that_a_browser_takes(host, page):
+    assert ServerSettings(host=host, port=7100, token=TOKEN).page == page
 
 
 def test_a_page_sends_the_token_once_and_gets_a_cookie():

@@ -136,6 +136,10 @@ class Running:
     def wait_until_ready(self) -> None:
         self.wait_until(lambda: self.get("/readyz")[0] == 200)
 
+    def wait_until_ended(self) -> None:
+        """Fails with the program's log when it does not end well."""
+        assert self.process.wait(START_S) == 0, self.log
+
     def family(self) -> list[psutil.Process]:
         """The program's process and all below it."""
         parent = psutil.Process(self.process.pid)

@@ -33,8 +33,8 @@ CASES = {
         ["context.attention_bias=0.3"],
         "context.attention_bias=0.3: context=clean_pass rebuilds no cache; possible: 1",
     ),
-    "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; `--cfg job` lists all of them"),
-    "an added key": (["+serving.prot=1"], "serving.prot: no such key; `--cfg job` lists all of them"),
+    "an unknown key": (["stream.heigth=64"], "stream.heigth: no such key; did you mean stream.height?"),
+    "an added key": (["+serving.prot=1"], "serving.prot: no such key; did you mean serving.port?"),
     "a value that needs quotes": (
         ["layout.mesh_device=cuda:{index}"],
         "layout.mesh_device=cuda:{index}: can't be read as key=value; quote a value with special characters twice: "

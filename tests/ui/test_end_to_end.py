@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 from tests.fault.test_media_process import media_process
 from tests.system.program import Running, running
 from tests.timing import scaled, stopwatch
-from tests.ui.browser import IN_BOTH, MEAN_COLOUR, Visit, visit
+from tests.ui.browser import IN_BOTH, MEAN_COLOUR, Visit, new_context, open_page, visit
 
 pytestmark = IN_BOTH
 PLAYS_WITHIN_S = 3
@@ -107,6 +107,36 @@ def test_the_video_follows_the_prompt(program, browser, tmp_path, record_propert
     assert min(spare[-2:]) >= 0
     assert page.complaints == []
     page.page.context.close()
+
+
+H264_ALONE = """() => {
+    const usual = RTCPeerConnection.prototype.addTransceiver;
+    RTCPeerConnection.prototype.addTransceiver = function (...given) {
+        const transceiver = usual.apply(this, given), { codecs } = RTCRtpReceiver.getCapabilities("video");
+        transceiver.setCodecPreferences(codecs.filter((codec) => codec.mimeType === "video/H264"));
+        return transceiver;
+    };
+}"""
+
+
+def encoded_s(program: Running, codec: str) -> float:
+    """Seconds spent on this codec until now."""
+    line = f'pp1_encode_seconds_total{{codec="{codec}"}}'
+    return next(float(each.split()[1]) for each in program.get("/metrics")[1].splitlines() if each.startswith(line))
+
+
+def test_a_browser_with_nothing_but_h264_plays(program, browser, record_property):
+    if browser.browser_type.name == "firefox":
+        pytest.skip("Firefox downloads its H.264 decoder")
+    before = encoded_s(program, "h264")
+    with new_context(browser) as context:
+        context.add_init_script(f"({H264_ALONE})()")
+        page = open_page(context, f"http://127.0.0.1:{program.port}/")
+        page.wait_playing()
+        page.page.wait_for_function(f"() => Math.max(...({MEAN_COLOUR})()) > 0")
+    cost = encoded_s(program, "h264") - before
+    record_property("second_encode_s", cost)
+    assert cost > 0
 
 
 def test_pause_holds_the_frame_and_a_hard_cut_starts_a_new_epoch(program, browser):

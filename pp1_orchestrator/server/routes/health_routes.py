@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
 from pp1_orchestrator.server.openapi import OPENMETRICS, Responses, content
+from pp1_orchestrator.server.responses import not_stored
 from pp1_orchestrator.types import StreamControl
 
 METRICS: Responses = {200: content("The metrics", "text/plain", OPENMETRICS)}
@@ -15,8 +16,8 @@ READY: Responses = {200: content("They are"), 503: content("Not yet, or no longe
 ALIVE: Responses = {200: content("It is"), 503: content("It hangs, and should be restarted")}
 
 
-def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRouter:
-    """Metrics, readiness, the OpenAPI document."""
+def metrics_routes(registry: CollectorRegistry) -> APIRouter:
+    """Metrics and the OpenAPI document."""
     router = APIRouter(tags=["operation"])
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=METRICS)
@@ -24,11 +25,6 @@ def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRout
         """Prometheus' text format, or OpenMetrics where `Accept` asks for it."""
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
-
-    @router.get("/readyz", summary="Are chunks being shown", response_class=Response, responses=READY)
-    async def ready() -> Response:
-        """True while the newest chunk is younger than the deadline, or the stream is paused by a command."""
-        return PlainTextResponse("ready\n") if stream.ready() else PlainTextResponse("not ready\n", 503)
 
     @router.get("/api/openapi.json", summary="This document")
     async def openapi(request: Request) -> dict[str, Any]:
@@ -38,9 +34,14 @@ def health_routes(stream: StreamControl, registry: CollectorRegistry) -> APIRout
     return router
 
 
-def liveness_routes(stream: StreamControl) -> APIRouter:
-    """The one route that needs no token."""
-    router = APIRouter(tags=["operation"])
+def probe_routes(stream: StreamControl) -> APIRouter:
+    """What a platform's probes ask. Needs no token."""
+    router = APIRouter(tags=["operation"], dependencies=[Depends(not_stored)])
+
+    @router.get("/readyz", summary="Are chunks being shown", response_class=Response, responses=READY)
+    async def ready() -> Response:
+        """True while the newest chunk is younger than the deadline, or the stream is paused by a command."""
+        return PlainTextResponse("ready\n") if stream.ready() else PlainTextResponse("not ready\n", 503)
 
     @router.get("/healthz", summary="Is the process alive", response_class=Response, responses=ALIVE)
     async def alive() -> Response:
