@@ -1,6 +1,8 @@
 """Settings of models' sizes. All values come from `conf/`."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from pp1_orchestrator.config.bounds import Positive
 
