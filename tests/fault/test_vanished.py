@@ -56,7 +56,9 @@ def sent(stream: Stream) -> int:
 
 
 def encoded(stream: Stream) -> int | None:
-    return stream.broadcaster._encoder._pts
+    encoder = stream.broadcaster._encoder
+    assert encoder is not None
+    return encoder._pts
 
 
 def test_the_shipped_limits_allow_no_more():

@@ -140,7 +140,9 @@ class TestBroadcaster:
             late = subscribe(broadcaster, 64)
             await show_all(broadcaster, range(24, 26))
             await asyncio.sleep(0)
-            return broadcaster._encoder._pts, drain(late)
+            encoder = broadcaster._encoder
+            assert encoder is not None
+            return encoder._pts, drain(late)
 
         pts, packets = asyncio.run(scene())
         assert pts == round(25 / 16 * 90_000)

@@ -25,7 +25,9 @@ class Client:
         self._connection.on("track", self._start)
         transceiver = self._connection.addTransceiver("video", direction="recvonly")
         if codec is not None:
-            codecs = RTCRtpReceiver.getCapabilities("video").codecs
+            known = RTCRtpReceiver.getCapabilities("video")
+            assert known is not None
+            codecs = known.codecs
             transceiver.setCodecPreferences([each for each in codecs if each.mimeType == codec])
         self.transport = transceiver.receiver.transport
         self._receiver: Any = transceiver.receiver

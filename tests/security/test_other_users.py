@@ -87,7 +87,7 @@ def test_shared_memory_has_no_name_and_unix_sockets_let_nobody_in(program: Runni
     kinds = [c for process in program.family() for c in process.net_connections(kind="unix")]
     paths = {c.laddr for c in kinds if c.laddr}
     assert paths
-    assert not [path for path in paths if path.startswith("\0")]
+    assert not [path for path in paths if str(path).startswith("\0")]
 
     def connected() -> list[str]:
         found = []
