@@ -95,8 +95,10 @@ def _firefox(playwright: Playwright) -> Browser:
 
 
 LAUNCHERS: Mapping[Name, Callable[[Playwright], Browser]] = {"chromium": _chromium, "firefox": _firefox}
-IN_BOTH = pytest.mark.parametrize("browser", list(LAUNCHERS), indirect=True)
-"""Marks a test that uses the fixture `browser`, or `page`."""
+IN_BOTH = pytest.mark.parametrize(
+    "browser", ["chromium", pytest.param("firefox", marks=pytest.mark.slow)], indirect=True
+)
+"""Marks a test that uses the fixture `browser`, or `page`. Firefox takes seconds to start, so `make slow` opens it."""
 
 
 class Visit:
