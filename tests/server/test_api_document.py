@@ -14,14 +14,14 @@ from tests.server.test_auth import all_routes
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
-SOURCES = {"bash": "curl.sh", "python": "client.py", "js": "player.html"}
+SOURCES = {"bash": ("curl.sh",), "python": ("client.py", "packets.py"), "js": ("player.html",)}
 SET_UP = BLOCKS[0][1]
 """The variables; the script gets its address from the command line."""
 
 
 @pytest.mark.parametrize("language", SOURCES)
 def test_the_code_is_that_of_the_examples(language):
-    source = (ROOT / "examples" / SOURCES[language]).read_text(encoding="utf-8")
+    source = "\n".join((ROOT / "examples" / name).read_text(encoding="utf-8") for name in SOURCES[language])
     blocks = [code for kind, code in BLOCKS if kind == language and code != SET_UP]
     assert blocks
     assert [code for code in blocks if code not in source] == []
@@ -42,7 +42,7 @@ def test_every_route_is_in_the_table(method, path):
 
 def test_every_event_and_its_fields_are_in_the_table():
     kinds = [kind for kind in EVENT.json_schema()["$defs"].values() if "event" in kind["properties"]]
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     for kind in kinds:
         name = kind["properties"]["event"]["const"]
         row = next(line for line in TEXT.splitlines() if re.match(rf"\| [^|]*`{name}`", line))

@@ -45,7 +45,7 @@ def test_the_table_knows_the_routes():
         ("GET", "/api/history"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
         ("POST", "/api/lease/handover"), ("GET", "/api/clips"), ("POST", "/api/clips"), ("GET", "/api/clips/c0"),
-        ("GET", "/watch"), ("GET", "/api/share"),
+        ("GET", "/watch"), ("GET", "/api/share"), ("GET", "/api/prompt/guide"),
     }  # fmt: skip
     assert set(all_routes()) == expected | {("HEAD", path) for method, path in expected if method == "GET"}
 

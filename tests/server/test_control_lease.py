@@ -97,7 +97,7 @@ def claim(client, action, key=None, **fields):
 CHANGES = [
     (method, path)
     for method, path in all_routes()
-    if method != "GET" and path.startswith("/api/") and not path.startswith("/api/lease")
+    if method not in ("GET", "HEAD") and path.startswith("/api/") and not path.startswith("/api/lease")
 ]
 
 
