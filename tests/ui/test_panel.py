@@ -6,10 +6,11 @@ import gc
 import httpx
 import pytest
 from fastapi import FastAPI
+from playwright.sync_api import expect
 
 from pp1_orchestrator.types import Control
 from pp1_orchestrator.ui import mount_panel
-from tests.ui.browser import IN_BOTH
+from tests.ui.browser import IN_BOTH, WAIT_S
 from tests.ui.page_server import GREEN, RED, ask
 
 
@@ -67,11 +68,12 @@ def test_an_error_is_shown_in_one_line(page):
 
 
 def test_figures_and_choices_are_those_of_the_server(page, site):
-    page.page.wait_for_function("document.querySelector('[data-figure=\"viewers\"]').textContent === '1'")
-    assert page.page.inner_text('[data-figure="fps"]') == "16.0"
-    assert page.page.inner_text('[data-choice="layout"] em') == "inline"
-    assert page.page.inner_text('[data-phase="decode"] span') == "4.0"
-    assert page.page.input_value("#pp1-seed input") == "42"
+    expect.set_options(timeout=1000 * WAIT_S)
+    expect(page.page.locator('[data-figure="viewers"]')).to_have_text("1")
+    expect(page.page.locator('[data-figure="fps"]')).to_have_text("16.0")
+    expect(page.page.locator('[data-choice="layout"] em')).to_have_text("inline")
+    expect(page.page.locator('[data-phase="decode"] span')).to_have_text("4.0")
+    expect(page.page.locator("#pp1-seed input")).to_have_value("42")
 
 
 @IN_BOTH
