@@ -1,5 +1,6 @@
 """What the page shows of the stream: figures over time, processes, and every state and its recovery."""
 
+import time
 from typing import Any
 
 import numpy
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.ui.browser import IN_BOTH, Visit, new_context, visit
+from tests.ui.browser import IN_BOTH, WAIT_S, Visit, new_context, visit
 from tests.ui.page_server import RED, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
@@ -178,7 +179,10 @@ def test_an_unanswered_offer_is_sent_again(site, browser):
         page = context.new_page()
         page.route("**/whep", answer_all_but_the_first)
         page.goto(site.url)
-        Visit(page).wait_playing()
+        Visit(page).wait_playing()  # over TCP, where the machine is too busy for the second offer to come first
+        ends_s = time.monotonic() + WAIT_S
+        while len(offers) < 2 and time.monotonic() < ends_s:
+            page.wait_for_timeout(50)
     assert len(offers) >= 2
 
 
