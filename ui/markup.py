@@ -85,7 +85,7 @@ def header() -> str:
       {share()}
       <button type="button" class="pp1-small" popovertarget="pp1-keys" aria-label="Keyboard shortcuts"
         title="{tooltip}">?</button>
-      <dl id="pp1-keys" popover aria-label="Keyboard shortcuts">{keys}</dl>
+      <dl id="pp1-keys" tabindex="0" popover aria-label="Keyboard shortcuts">{keys}</dl>
     </div>
     """
 
