@@ -73,7 +73,7 @@ def test_figures_and_choices_are_those_of_the_server(page, site):
     expect(page.page.locator('[data-figure="fps"]')).to_have_text("16.0")
     expect(page.page.locator('[data-choice="layout"] em')).to_have_text("inline")
     expect(page.page.locator('[data-phase="decode"] span')).to_have_text("4.0")
-    expect(page.page.locator("#pp1-seed input")).to_have_value("42")
+    expect(page.page.locator("#pp1-seed input")).to_have_value(str(site.stream.seed))
 
 
 @IN_BOTH
