@@ -15,12 +15,15 @@ from playwright.sync_api import (
     Playwright,
     TimeoutError,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
 Scheme = Literal["light", "dark"]
 Name = Literal["chromium", "firefox"]
 WAIT_S = 120.0
+expect.set_options(timeout=1000 * WAIT_S)
+OVER_TCP = "Live · TCP"
 WIDTH, HEIGHT = 960, 640
 """Enough for the layout of a desktop. A browser without a GPU draws each frame pixel by pixel."""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -116,8 +119,16 @@ class Visit:
         return self.page.inner_text("#pp1-status")
 
     def wait_status(self, word: str, seconds: float = WAIT_S) -> None:
-        check = "word => document.querySelector('#pp1-status span')?.textContent === word"
-        self.page.wait_for_function(check, arg=word, timeout=seconds * 1000)
+        """ "Live" is also "Live · TCP": on a busy machine the page may take the WebSocket before WebRTC is up."""
+        words = [word, OVER_TCP] if word == "Live" else [word]
+        self._wait_one_of(words, seconds)
+
+    def wait_webrtc(self) -> None:
+        self._wait_one_of(["Live"], WAIT_S)
+
+    def _wait_one_of(self, words: list[str], seconds: float) -> None:
+        check = "words => words.includes(document.querySelector('#pp1-status span')?.textContent)"
+        self.page.wait_for_function(check, arg=words, timeout=seconds * 1000)
 
     def wait_playing(self, seconds: float = WAIT_S) -> None:
         """Wait until the video has shown a few frames. (Its clock advances even without frames.)"""

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from pp1_orchestrator.types import Control
 from pp1_orchestrator.ui import mount_panel
-from tests.ui.browser import IN_BOTH, WAIT_S
+from tests.ui.browser import IN_BOTH
 from tests.ui.page_server import GREEN, RED, ask
 
 
@@ -68,7 +68,6 @@ def test_an_error_is_shown_in_one_line(page):
 
 
 def test_figures_and_choices_are_those_of_the_server(page, site):
-    expect.set_options(timeout=1000 * WAIT_S)
     expect(page.page.locator('[data-figure="viewers"]')).to_have_text("1")
     expect(page.page.locator('[data-figure="fps"]')).to_have_text("16.0")
     expect(page.page.locator('[data-choice="layout"] em')).to_have_text("inline")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from pp1_orchestrator.media.media_settings import PeerLimits
 from tests.ui.browser import IN_BOTH, WAIT_S, Visit, new_context, visit
@@ -153,7 +154,7 @@ def test_a_page_too_many_waits_for_a_free_place(site, browser):
     first.wait_playing()
     second = visit(browser, site.url)
     second.wait_status("Full")
-    assert second.page.inner_text(VEIL) == "all 1 viewer places are taken. Trying again every few seconds."
+    expect(second.page.locator(VEIL)).to_have_text("all 1 viewer places are taken. Trying again every few seconds.")
     ask(second, "a red circle")
     first.wait_colour(RED)
     first.page.context.close()

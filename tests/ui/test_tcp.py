@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.ui.browser import launch_chromium, new_context, open_page
+from tests.ui.browser import OVER_TCP, launch_chromium, new_context, open_page
 from tests.ui.page_server import BLUE, RED, PageServer, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
@@ -28,7 +28,6 @@ HIDES_UDP = """
     };"""
 """As a network where no UDP passes until `window.udp` is set: neither side learns an address of the other."""
 BEHIND_S = "() => { const video = document.querySelector('video'); return video.buffered.end(0) - video.currentTime; }"
-OVER_TCP = "Live · TCP"
 FRAMES = """() => { let frames = 0; const show = pp1.Player.prototype.live;
     pp1.Player.prototype.live = function (how) { window.frames = ++frames; show.call(this, how); }; }"""
 
@@ -122,7 +121,7 @@ def test_it_returns_to_webrtc_when_that_works(browser, site):
         page.page.evaluate("() => { pp1.Player.RETURN_MS = [200]; pp1.Player.TRIAL_MS = 1000; }")
         page.wait_status(OVER_TCP)
         page.page.evaluate("() => { window.udp = true; pp1.Player.TRIAL_MS = 60000; }")
-        page.wait_status("Live")
+        page.wait_webrtc()
         page.wait_playing()
         site.until(lambda: site.sockets.count == 0)
         ask(page, "a red circle")
