@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from pp1_orchestrator.models.wan.rope import rope_table
+from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from pp1_orchestrator.models.wan.runner import EagerRunner, Text
 from pp1_orchestrator.models.wan.sampler import TRAIN_STEPS, FlowSchedule, renoise_stream
 
@@ -106,11 +106,7 @@ class CausalGenerator:
                 self.write_context(part, start_frame + index * chunk)
             return
         text, time = self._text_of_now(), torch.zeros(1, device=self.device)
-        size = (chunk, context.shape[3] // 2, context.shape[4] // 2)
-        ropes = [
-            rope_table(self._model.config.head_dim, start_frame + index * chunk, *size, self.device)
-            for index in range(len(parts))
-        ]
+        ropes = [self._rope_table(self._token_grid(part, start_frame + i * chunk)) for i, part in enumerate(parts)]
         self.calls += len(parts)
         held = [part.to(self.device, self.dtype) for part in parts]
         self._runner.write_together(held, start_frame, time, text, ropes)
@@ -127,12 +123,17 @@ class CausalGenerator:
         text = self._text_of_now()
         self._cache.begin(start_frame, bias)
         self.calls += 1
-        frames, height, width = x.shape[1], x.shape[3] // 2, x.shape[4] // 2
-        key = (start_frame, frames, height, width)
-        if self._rope is None or self._rope[0] != key:
-            table = rope_table(self._model.config.head_dim, *key, self.device)
-            self._rope = (key, self._runner.stage_rope(table))
+        grid = self._token_grid(x, start_frame)
+        if self._rope is None or self._rope[0] != grid:
+            self._rope = (grid, self._runner.stage_rope(self._rope_table(grid)))
         return text, self._rope[1], torch.full((1,), timestep, device=self.device)
+
+    def _token_grid(self, latents: Tensor, start_frame: int) -> tuple[int, int, int, int]:
+        """Where the tokens of [1, F, c, h, w] are: first frame, frames, rows, columns."""
+        return start_frame, latents.shape[1], latents.shape[3] // 2, latents.shape[4] // 2
+
+    def _rope_table(self, grid: tuple[int, int, int, int]) -> RopeTable:
+        return rope_table(self._model.config.head_dim, *grid, self.device)
 
     def _text_of_now(self) -> Text:
         if self._text is None:
