@@ -24,7 +24,7 @@ window.pp1.make = (tag, properties = {}, ...children) => {
 // Run `action` at once, then at most once every `interval()` milliseconds; the last call is never lost.
 window.pp1.throttled = (interval, action) => {
   let [timer, last] = [null, -Infinity];
-  return () => {
+  const call = () => {
     if (timer) return;
     const wait = Math.max(0, last + interval() - performance.now());
     timer = setTimeout(() => {
@@ -33,6 +33,11 @@ window.pp1.throttled = (interval, action) => {
       action();
     }, wait);
   };
+  call.cancel = () => {
+    clearTimeout(timer);
+    timer = null;
+  };
+  return call;
 };
 
 window.pp1.save = (name, blob) => {

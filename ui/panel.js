@@ -16,6 +16,7 @@
 
   // onApplied(): the stream shows it.
   const send = async (update, onApplied) => {
+    weigh.cancel(); // the update carries the sliders' values
     const { id } = await request("POST", "/api/prompt", update);
     composer.settle();
     page.sent = id;

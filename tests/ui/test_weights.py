@@ -1,6 +1,6 @@
 """A slider of a blend that is shown changes the picture while it moves; one drag is one step back."""
 
-from pp1_orchestrator.types import PromptUpdate
+from pp1_orchestrator.types import PromptUpdate, Transition
 from tests.ui.browser import Visit
 from tests.ui.page_server import BLUE, RED, PageServer
 from tests.ui.test_blend import SLIDER, TEXT, add, open_form
@@ -17,6 +17,12 @@ DRAG = """([selector, values]) => new Promise((done) => {
     };
     move();
 })"""
+MOVE_AND_APPLY = """(selector) => {
+    const slider = document.querySelector(selector);
+    slider.value = 70;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    document.querySelector("#pp1-apply").click();
+}"""
 
 
 def blend(page: Visit) -> None:
@@ -74,3 +80,13 @@ def test_a_slider_does_not_take_the_picture_from_another_client(page, site):
     drag(page, 1, 80, 10)
     page.page.click("#pp1-snapshot")
     assert len(site.stream.updates) == before
+
+
+def test_a_slider_moved_just_before_apply_sends_nothing_of_its_own(page, site):
+    blend(page)
+    page.page.fill("#pp1-steps", "8")
+    before = len(site.stream.updates)
+    page.page.evaluate(MOVE_AND_APPLY, SLIDER.format(1))
+    site.until(lambda: len(site.stream.updates) > before)
+    page.page.wait_for_timeout(1000)  # the interval of a slider's updates is 600 ms
+    assert [update.transition for update in site.stream.updates[before:]] == [Transition(8)]
