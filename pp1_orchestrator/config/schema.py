@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
 from pp1_orchestrator.config.sizes import SizeSettings, TextSizeSettings
+from pp1_orchestrator.config.sweep import SweepSettings
 
 NAME = r"^\w[\w.-]*$"
 
@@ -275,5 +276,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     plan: PlanSettings
+    sweep: SweepSettings
     trace: bool
     outputs: Annotated[str, Meta(min_length=1)]
