@@ -16,6 +16,8 @@ BLOCK = 4
 """Successive chunks that are looked at together: with overlap, short and long periods may take turns."""
 FEWEST = 4
 """With fewer periods than this there is no way to tell where a warm-up ends."""
+NEARLY, LATEST = 1.25, 0.6
+"""A variance that is as good as the smallest, and the part of the first half after which a warm-up has no end there."""
 DRAWS = 400
 Array = NDArray[np.float64]
 
@@ -58,15 +60,16 @@ def steady_rate(records: Sequence[ChunkRecord], random: np.random.Generator) -> 
 def warm_up(values: Array) -> tuple[int, bool]:
     """How many of the first values to leave out, and whether the rest looks settled.
 
-    The marginal standard error rule: the cut that makes the standard error of what is left smallest, in the first half.
-    A value that stands alone is no warm-up: each is replaced by the median of itself and its neighbours first.
+    The marginal standard error rule: a cut in the first half that makes the standard error of what is left smallest; of
+    those that do nearly as well, the first one. A value that stands alone is no warm-up: each is replaced by the median
+    of itself and its neighbours before.
     """
     padded = np.concatenate([values[:1], values, values[-1:]])
     smooth = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
     last = len(values) // 2
     errors = [smooth[cut:].var() / (len(smooth) - cut) for cut in range(last + 1)]
-    cut = int(np.argmin(errors))
-    return cut, cut < last
+    cut = int(np.argmax(np.array(errors) <= NEARLY * min(errors)))
+    return cut, cut <= LATEST * last
 
 
 def _block_paces(seconds: Array, frames: Array) -> Array:
