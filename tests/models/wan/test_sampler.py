@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
 
 def table_entry(shift: float, index: int) -> float:
