@@ -91,7 +91,8 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
     shard = CountingShard(settings.layout.mesh_ranks)
     dtype, frames = dtype_of(settings), needs.chunk_latent_frames
     height, width = needs.latents[-2:]
-    cache = KVCache(config, (height, width), degree=shard.degree, dtype=dtype, device=META)
+    relative = settings.context.rope == "relative"
+    cache = KVCache(config, (height, width), degree=shard.degree, relative=relative, dtype=dtype, device=META)
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
