@@ -96,13 +96,13 @@ def _on_meta(source: TextSource) -> UMT5EncoderModel:
     from transformers.models.umt5 import UMT5Config, UMT5EncoderModel  # takes seconds
 
     folder = config_folder(source.weights)
-    if folder is None and source.sizes is None:
-        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     kind: Any = UMT5Config
-    if folder is None:
+    if folder is not None:
+        config = kind.from_pretrained(str(folder), local_files_only=True)
+    elif source.sizes is not None:
         config = kind(**source.sizes, feed_forward_proj="gated-gelu")
     else:
-        config = kind.from_pretrained(str(folder), local_files_only=True)
+        raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     with torch.device("meta"):
         return UMT5EncoderModel(config).requires_grad_(False).eval()
 

@@ -123,10 +123,11 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
     shapes = weights.shapes()
     names = {key: key for key in shapes}
     if "decoder.conv1.weight" in names:  # Wan's own layout. The converter passes values through, here the names.
-        from diffusers.loaders import single_file_utils
+        from diffusers.loaders.single_file_utils import (
+            convert_wan_vae_to_diffusers,  # pyright: ignore[reportUnknownVariableType]
+        )
 
-        convert: Any = single_file_utils.convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownMemberType]
-        names = cast(dict[str, str], convert(names))
+        names = cast(dict[str, str], convert_wan_vae_to_diffusers(names))
     names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
     check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in names.items()})
     return names
