@@ -14,12 +14,12 @@ import sys
 import time
 
 import psutil
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from benchmarks.live_program import BASE, chromium, running_program
 from benchmarks.machine import describe
 
-SIZE = {"width": 1920, "height": 1080}
+SIZE: ViewportSize = {"width": 1920, "height": 1080}
 WAIT_S, POLL_S, SAMPLE_S = 60.0, 0.05, 60.0
 COUNT = """() => {
     window.shown = 0;
