@@ -1,6 +1,7 @@
 """The rules that join several settings, all checked before a process is started.
 
-Opens no weights. Each error is one line that names the key, the value and what is possible.
+Opens no weights, and imports torch only to ask for GPUs. Each error is one line that names the key, the value and what
+is possible.
 """
 
 import re
@@ -8,14 +9,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-import torch
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
-from pp1_orchestrator.models.wan.tensor_parallel import check_degree
+from pp1_orchestrator.models.wan.config import WanConfig, check_degree, holds_chunks
+from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
@@ -138,11 +137,18 @@ def _machine_has_fp8(settings: Settings) -> bool:
 
 
 def _devices_have_fp8(settings: Settings) -> bool:
-    return all(map(_has_fp8, settings.layout.devices[1:]))
+    devices = settings.layout.devices[1:]
+    if not all(device.startswith("cuda") for device in devices):
+        return False
+    import torch
+
+    return all(torch.cuda.get_device_capability(device) >= (8, 9) for device in devices)
 
 
-def _has_fp8(device: str) -> bool:
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
+def _devices_here() -> list[str]:
+    import torch  # takes seconds; a layout without GPUs does not ask
+
+    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
 
 def _check_devices(settings: Settings) -> None:
@@ -157,7 +163,7 @@ def _check_devices(settings: Settings) -> None:
             if not DEVICE.fullmatch(name):
                 raise ConfigError(f"layout.device={name}: possible: cpu, cuda, cuda:0, cuda:1 …")
         return
-    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    here = ["cpu"] if set(layout.devices) == {"cpu"} else _devices_here()
     for rank, name in enumerate(layout.devices):
         if name not in here and not (name == "cuda" and len(here) > 1):
             key, value = ("mesh_device", layout.mesh_device) if rank else ("device", name)
@@ -204,17 +210,17 @@ def _check_classes(settings: Settings) -> None:
             raise ConfigError(f"{group}.class={chosen.class_path}: not allowed; to allow it: plugins.allow=[{package}]")
 
 
-def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
-    """Check all rules; return the generator's sizes. Raises ConfigError.
-
-    Args:
-        known: the options that are built in or of a plug-in, by group.
-    """
-    _check_classes(settings)
+def check_options(settings: Settings, known: Mapping[str, Collection[str]]) -> None:
+    """Raise ConfigError for an option that stands for nothing. known: those built in or of a plug-in, by group."""
     for group, names in known.items():
         name = getattr(settings, group).name
         if name not in names:
             raise ConfigError(f"{group}={name}: neither built in nor a plug-in's; choices: {', '.join(sorted(names))}")
+
+
+def validate(settings: Settings) -> WanConfig:
+    """Check all rules but those of the chosen classes; return the generator's sizes. Raises ConfigError."""
+    _check_classes(settings)
     config = generator_config(settings.model)
     check_size("stream.height", settings.stream.height)
     check_size("stream.width", settings.stream.width)
