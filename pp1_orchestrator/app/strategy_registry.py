@@ -14,6 +14,7 @@ from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.load_vae import VAES, VaeLoader
+from pp1_orchestrator.models.wan.cache_policies import CACHES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context_policies import (
@@ -111,7 +112,7 @@ def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Regist
         modes: the options of `run`.
     """
     known: dict[str, Collection[str]] = {group: known_options(settings, group, BUILT_IN[group]) for group in BUILT_IN}
-    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
+    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}, "cache": CACHES})
     registry = Registry(settings)
     _check_routing(settings, registry.routing.kind)
     _check_overlap(settings, registry.overlap.kind)

@@ -13,10 +13,12 @@ import torch
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.wan.cache_policies import CACHES, CacheOptions
 from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
 from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
 from pp1_orchestrator.models.wan.tensor_parallel import check_degree
 
+RING, CLEAN_PASS = "ring", "clean_pass"
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
 PLUGIN_API = "pp1_orchestrator.plugin_api"
@@ -60,10 +62,13 @@ def check_size(key: str, value: int) -> None:
 
 def check_steps(model: ModelSettings) -> list[NoiseStep]:
     """The denoising steps. Raises ConfigError for a schedule that can't be run."""
-    try:
-        return FlowSchedule(model.shift, model.warp).steps(model.steps)
-    except ValueError as error:
-        raise ConfigError(f"model.steps={list(model.steps)}: {error}") from error
+    schedule = FlowSchedule(model.shift, model.warp)
+    for key, steps in (("first_steps", model.first_steps or model.steps), ("steps", model.steps)):
+        try:
+            schedule.steps(steps)
+        except ValueError as error:
+            raise ConfigError(f"model.{key}={list(steps)}: {error}") from error
+    return schedule.steps(model.steps)
 
 
 def check_window(config: WanConfig) -> None:
@@ -94,6 +99,20 @@ def _check_widths(settings: Settings) -> None:
     widths = settings.stage0.widths
     if len(widths) != VAE_LEVELS:
         raise ConfigError(f"stage0.widths={list(widths)}: needs {VAE_LEVELS} numbers, one for each resolution")
+
+
+def check_cache(settings: Settings, config: WanConfig) -> None:
+    """Raise ConfigError for a cache that the window or the context can't have."""
+    cache, context = settings.cache, settings.context
+    if cache.name == RING:
+        return
+    if context.name != CLEAN_PASS:
+        raise ConfigError(f"context={context.name}: cache={cache.name} needs clean history; possible: {CLEAN_PASS}")
+    policy = CACHES[cache.name](CacheOptions(bank=cache.bank))
+    if problem := policy.problem(config):
+        raise ConfigError(f"cache={cache.name}: {problem}")
+    if policy.bank_frames and context.rope == "relative":
+        raise ConfigError(f"context.rope=relative: cache={cache.name} keeps frames at their place; possible: absolute")
 
 
 def _check_deadlines(settings: Settings) -> None:
@@ -223,6 +242,7 @@ def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanCon
     _check_tensor_parallel(settings, config)
     _check_widths(settings)
     check_steps(settings.model)
+    check_cache(settings, config)
     _check_deadlines(settings)
     _check_bench_ends(settings)
     _check_resume(settings)
