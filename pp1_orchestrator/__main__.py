@@ -19,8 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
 from pp1_orchestrator.config.load_settings import one_line
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Pp1Error
 from pp1_orchestrator.processes.environment import ignore_metrics_folder, tolerate_encodings
+from pp1_orchestrator.processes.fork_server import start_fork_server
 from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
 from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
@@ -32,6 +34,7 @@ CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
 """Other ranks of torchrun have no folder: they write into rank 0's."""
+MESH_MODES = ("serve", "bench")
 log = logging.getLogger("pp1_orchestrator")
 skip_damaged()  # here, so that it also applies to the mesh's ranks, which import this module first
 
@@ -56,9 +59,17 @@ def keep_private(job: HydraConf) -> None:
         log.warning("%s, which holds all settings, may be read by others: %s", folder, error.strerror)
 
 
+def forks_ranks(settings: Settings) -> bool:
+    """Whether this process is going to fork mesh ranks, which torchrun's or a plug-in's layout does in its own way."""
+    layout = settings.layout
+    own = layout.class_path is None and layout.backend != "none" and "WORLD_SIZE" not in os.environ
+    return own and settings.run.name in MESH_MODES
+
+
 def run_job(composed: DictConfig) -> None:
     """Read the settings and run. Imports late, so that a wrong option is reported before torch is loaded."""
     from pp1_orchestrator.config.load_settings import load_settings
+    from pp1_orchestrator.config.validate import validate
     from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
@@ -66,6 +77,9 @@ def run_job(composed: DictConfig) -> None:
     settings = load_settings(composed)
     if settings.run.name == "serve":
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
+    validate(settings)
+    if forks_ranks(settings):
+        start_fork_server(settings.layout.threads)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
 
     given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}

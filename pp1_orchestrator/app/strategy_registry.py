@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping
 
 from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError, named_line
 from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
 from pp1_orchestrator.layouts.spawn import SpawnedLayout
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.models.vae.load_vae import VAES, VaeLoader
-from pp1_orchestrator.models.wan.cache_policies import CACHES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.strategy_traits import ContextTraits, OverlapTraits, RoutingTraits, Strategies
 from pp1_orchestrator.stage0.context_policies import (
@@ -112,7 +111,8 @@ def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Regist
         modes: the options of `run`.
     """
     known: dict[str, Collection[str]] = {group: known_options(settings, group, BUILT_IN[group]) for group in BUILT_IN}
-    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}, "cache": CACHES})
+    config = validate(settings)
+    check_options(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
     registry = Registry(settings)
     _check_routing(settings, registry.routing.kind)
     _check_overlap(settings, registry.overlap.kind)

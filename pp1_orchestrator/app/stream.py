@@ -6,7 +6,7 @@ Opened and closed as one thing. Decides nothing while the stream runs.
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ class StreamBuilder:
 class Stream:
     """A running stream and everything it owns. `close` ends it in order; `memory` is complete only after that.
 
-    load_s: seconds that each of rank 0's parts took to load.
+    load_s: seconds that each of rank 0's parts took to load. meanwhile: done by rank 0 while the mesh loads.
     """
 
     def __init__(
@@ -191,6 +191,7 @@ class Stream:
         sink: FrameSink,
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
@@ -204,6 +205,7 @@ class Stream:
         try:
             builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
+            meanwhile()
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers)
             self._pipeline = parts.pipeline

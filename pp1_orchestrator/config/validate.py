@@ -1,6 +1,7 @@
 """The rules that join several settings, all checked before a process is started.
 
-Opens no weights. Each error is one line that names the key, the value and what is possible.
+Opens no weights, and imports torch only to ask for GPUs. Each error is one line that names the key, the value and what
+is possible.
 """
 
 import re
@@ -8,15 +9,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-import torch
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.cache_policies import CACHES, CacheOptions
-from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
-from pp1_orchestrator.models.wan.tensor_parallel import check_degree
+from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
+from pp1_orchestrator.models.wan.config import WanConfig, check_degree, holds_chunks
+from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
 RING, CLEAN_PASS = "ring", "clean_pass"
 VAE_LEVELS = 4
@@ -104,14 +103,15 @@ def _check_widths(settings: Settings) -> None:
 def check_cache(settings: Settings, config: WanConfig) -> None:
     """Raise ConfigError for a cache that the window or the context can't have."""
     cache, context = settings.cache, settings.context
+    if cache.name not in CACHE_RULES:
+        raise ConfigError(f"cache={cache.name}: not an option; choices: {', '.join(CACHE_RULES)}")
     if cache.name == RING:
         return
     if context.name != CLEAN_PASS:
         raise ConfigError(f"context={context.name}: cache={cache.name} needs clean history; possible: {CLEAN_PASS}")
-    policy = CACHES[cache.name](CacheOptions(bank=cache.bank))
-    if problem := policy.problem(config):
+    if problem := CACHE_RULES[cache.name](config, cache.bank):
         raise ConfigError(f"cache={cache.name}: {problem}")
-    if policy.bank_frames and context.rope == "relative":
+    if cache.bank and context.rope == "relative":
         raise ConfigError(f"context.rope=relative: cache={cache.name} keeps frames at their place; possible: absolute")
 
 
@@ -157,11 +157,18 @@ def _machine_has_fp8(settings: Settings) -> bool:
 
 
 def _devices_have_fp8(settings: Settings) -> bool:
-    return all(map(_has_fp8, settings.layout.devices[1:]))
+    devices = settings.layout.devices[1:]
+    if not all(device.startswith("cuda") for device in devices):
+        return False
+    import torch
+
+    return all(torch.cuda.get_device_capability(device) >= (8, 9) for device in devices)
 
 
-def _has_fp8(device: str) -> bool:
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
+def _devices_here() -> list[str]:
+    import torch  # takes seconds; a layout without GPUs does not ask
+
+    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
 
 def _check_devices(settings: Settings) -> None:
@@ -176,7 +183,7 @@ def _check_devices(settings: Settings) -> None:
             if not DEVICE.fullmatch(name):
                 raise ConfigError(f"layout.device={name}: possible: cpu, cuda, cuda:0, cuda:1 …")
         return
-    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    here = ["cpu"] if set(layout.devices) == {"cpu"} else _devices_here()
     for rank, name in enumerate(layout.devices):
         if name not in here and not (name == "cuda" and len(here) > 1):
             key, value = ("mesh_device", layout.mesh_device) if rank else ("device", name)
@@ -223,17 +230,17 @@ def _check_classes(settings: Settings) -> None:
             raise ConfigError(f"{group}.class={chosen.class_path}: not allowed; to allow it: plugins.allow=[{package}]")
 
 
-def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
-    """Check all rules; return the generator's sizes. Raises ConfigError.
-
-    Args:
-        known: the options that are built in or of a plug-in, by group.
-    """
-    _check_classes(settings)
+def check_options(settings: Settings, known: Mapping[str, Collection[str]]) -> None:
+    """Raise ConfigError for an option that stands for nothing. known: those built in or of a plug-in, by group."""
     for group, names in known.items():
         name = getattr(settings, group).name
         if name not in names:
             raise ConfigError(f"{group}={name}: neither built in nor a plug-in's; choices: {', '.join(sorted(names))}")
+
+
+def validate(settings: Settings) -> WanConfig:
+    """Check all rules but those of the chosen classes; return the generator's sizes. Raises ConfigError."""
+    _check_classes(settings)
     config = generator_config(settings.model)
     check_size("stream.height", settings.stream.height)
     check_size("stream.width", settings.stream.width)

@@ -13,7 +13,7 @@ from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, build_sharded, read_part, whole_shapes
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.testing.faults import with_work_fault

@@ -6,12 +6,11 @@ No weight file is opened. Knows settings and modules. Knows nothing of a machine
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import torch
 from torch import Tensor, nn
-from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
@@ -34,6 +33,9 @@ from pp1_orchestrator.planning.inputs_outputs import Requirements
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
 from pp1_orchestrator.planning.strategy_traits import Strategies
+
+if TYPE_CHECKING:
+    from transformers.models.umt5 import UMT5EncoderModel
 
 META = torch.device("meta")
 MAX_COUNTED_LAYERS = 3
@@ -90,8 +92,15 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
     shard = CountingShard(settings.layout.mesh_ranks)
     dtype, frames = dtype_of(settings), needs.chunk_latent_frames
     height, width = needs.latents[-2:]
-    policy = make_cache_policy(settings.cache)
-    cache = KVCache(config, (height, width), degree=shard.degree, policy=policy, dtype=dtype, device=META)
+    cache = KVCache(
+        config,
+        (height, width),
+        degree=shard.degree,
+        relative=settings.context.rope == "relative",
+        policy=(policy := make_cache_policy(settings.cache)),
+        dtype=dtype,
+        device=META,
+    )
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
@@ -196,7 +205,7 @@ def vae(settings: Settings, loader: VaeLoader, frame_encoder: bool) -> VaeParts:
         raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
 
 
-def text_encoder(settings: Settings) -> UMT5EncoderModel:
+def text_encoder(settings: Settings) -> "UMT5EncoderModel":
     """The run's text encoder without data. Raises ConfigError where it has none."""
     source = text_source(settings)
     check_exists(settings, source.weights)

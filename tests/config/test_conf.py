@@ -10,7 +10,7 @@ from pp1_orchestrator.app.run import MODES
 from pp1_orchestrator.app.strategy_registry import BUILT_IN
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -28,7 +28,8 @@ def settings(*overrides: str) -> Settings:
 def check(made: Settings) -> None:
     """Validate; that this machine lacks the device of an option is the last rule, and no fault of the option."""
     try:
-        validate(made, KNOWN)
+        validate(made)
+        check_options(made, KNOWN)
     except ConfigError as error:
         if made.layout.device == "cpu" or not str(error).startswith("layout.device="):
             raise
@@ -36,10 +37,10 @@ def check(made: Settings) -> None:
 
 def test_compiled_passes_that_are_split_over_gpus_need_nccl(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    validate(settings("layout=gpu_1p2", "layout.compile=true"), KNOWN)
-    validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"), KNOWN)
+    validate(settings("layout=gpu_1p2", "layout.compile=true"))
+    validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"))
     with pytest.raises(ConfigError, match=r"^layout\.backend=gloo: .* need NCCL; possible: nccl$"):
-        validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"), KNOWN)
+        validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"))
 
 
 def test_the_folder_has_groups_and_nothing_but_yaml():
@@ -90,7 +91,7 @@ def test_a_mesh_rank_is_named_after_its_number_or_its_number_in_the_mesh():
 @pytest.mark.parametrize(("device", "said"), [("cuda:{ranks}", "{ranks}"), ("cuda:{rank", "{rank"), ("cuda:}", "}")])
 def test_an_unknown_placeholder_is_refused(device, said):
     with pytest.raises(ConfigError) as refused:
-        validate(settings(f"layout.mesh_device='{device}'"), KNOWN)
+        validate(settings(f"layout.mesh_device='{device}'"))
     assert (
         str(refused.value) == f"layout.mesh_device={device}: {said} is not a placeholder; possible: {{rank}}, {{index}}"
     )

@@ -20,7 +20,8 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
+from pp1_orchestrator.models.wan.sampler import initial_noise
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan, parallelize
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology, open_channel
 from tests.models.config_file import read_config

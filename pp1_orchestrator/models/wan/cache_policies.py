@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pp1_orchestrator.models.wan.kv_cache import KVCache
 
 
-NEEDS_SINK = "needs a sink, so model.window.sink must be {} or more"
-
-
 class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
     """decay: of the averaged sink. threshold: similarity below which a sink frame gives way. bank: frames of the memory
     bank, and record_every: the chunks between two frames that it records."""
@@ -53,10 +50,6 @@ class CachePolicy:
         """Bytes that the rule keeps outside of the cache."""
         return 0
 
-    def problem(self, config: WanConfig) -> str | None:
-        """Why the rule can't be applied to such a window, in a few words; None if it can."""
-        return None
-
     def settled(self, config: WanConfig) -> int:
         """Latent frames after which the cache goes through the same positions again and again."""
         return 2 * config.local_attn_size
@@ -83,11 +76,6 @@ class EmaSink(CachePolicy):
     @property
     def nbytes(self) -> int:
         return sum(keys.nbytes + values.nbytes for keys, values in self._average)
-
-    def problem(self, config: WanConfig) -> str | None:
-        if config.sink_frames == config.chunk_frames:
-            return None
-        return f"averages whole chunks, so model.window.sink must be {config.chunk_frames}"
 
     def reset(self) -> None:
         super().reset()
@@ -118,9 +106,6 @@ class AdaptiveSink(CachePolicy):
     Likeness: the mean of two cosines, of the keys' and of the values' means over a part's tokens, with all heads as one
     vector. Source: StreamDiffusionV2, arXiv:2511.07399.
     """
-
-    def problem(self, config: WanConfig) -> str | None:
-        return None if config.sink_frames else NEEDS_SINK.format(config.chunk_frames)
 
     def before_chunk(self, cache: "KVCache", start: int) -> None:
         finished = start - cache.chunk
@@ -169,9 +154,6 @@ class MemoryBank(CachePolicy):
     def bank_frames(self) -> int:
         return self.options.bank
 
-    def problem(self, config: WanConfig) -> str | None:
-        return None if self.options.bank else "needs a bank, so cache.bank must be 1 or more"
-
     def settled(self, config: WanConfig) -> int:
         fills = (self.options.bank * self.options.record_every + 1) * config.chunk_frames
         return 2 * config.local_attn_size + fills
@@ -211,9 +193,6 @@ class Pinned(CachePolicy):
     """
 
     read_together = True
-
-    def problem(self, config: WanConfig) -> str | None:
-        return None if config.sink_frames else NEEDS_SINK.format(config.chunk_frames)
 
 
 CACHES: Mapping[str, Callable[[CacheOptions], CachePolicy]] = {

@@ -14,7 +14,8 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from pp1_orchestrator.models.wan.runner import EagerRunner, Text
-from pp1_orchestrator.models.wan.sampler import TRAIN_STEPS, FlowSchedule, renoise_stream
+from pp1_orchestrator.models.wan.sampler import renoise_stream
+from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
 
 
 class CausalGenerator:

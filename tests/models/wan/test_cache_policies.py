@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.models.wan.cache_policies import CACHES, CacheOptions
+from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 
@@ -62,7 +63,7 @@ def make_cache(name, chunk, window, sink, relative=False, **share):
     )
     options = CacheOptions(decay=DECAY, threshold=THRESHOLD, bank=BANK * (name == "memory_bank"), record_every=EVERY)
     policy = CACHES[name](options)
-    assert policy.problem(config) is None
+    assert CACHE_RULES[name](config, options.bank) is None
     return KVCache(config, (2, 2), relative=relative, policy=policy, dtype=torch.float64, **share)
 
 
@@ -266,4 +267,4 @@ def test_a_window_that_a_rule_can_not_have_is_named(name, window, said):
     chunk, frames, sink = window
     small = WanConfig(dim=16, ffn_dim=1, num_heads=2, num_layers=1)
     config = msgspec.structs.replace(small, chunk_frames=chunk, local_attn_size=frames, sink_frames=sink)
-    assert said in (CACHES[name](CacheOptions()).problem(config) or "")
+    assert said in (CACHE_RULES[name](config, 0) or "")
