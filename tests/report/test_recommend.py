@@ -92,7 +92,5 @@ def test_another_context_that_is_clearly_faster_wins_with_a_caution():
     assert says is not None
     assert says.startswith("Its context or cache is not the one that the model was trained for")
     assert says.endswith("The best with that one: job2, 19.9 FPS.")
-    assert (
-        caution(jobs[:1])
-        == "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
-    )
+    alone = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
+    assert caution(jobs[:1]) == alone
