@@ -10,13 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from pp1_orchestrator.errors import SECRET_KEYS
 from pp1_orchestrator.report.job_plan import JobPlan, read_job_plan
 from pp1_orchestrator.report.measured_runs import MeasuredRun, median_run, read_run
 from pp1_orchestrator.telemetry.summary import Summary
 
 RECORD_FILE = "job.json"
-SECRET_KEYS = ("serving.token", "serving.view_token", "serving.ice_servers")
-"""Their values are in the folder `.hydra` of each job, for its owner alone, and in no record or report."""
 SWEEP_KEYS = "sweep."
 """How the sweep is done, which is no choice of a job."""
 UNFINISHED = "stopped before its end"
@@ -26,7 +25,8 @@ UNFINISHED = "stopped before its end"
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """job.json of one run: what its job was, and its error in one line. repeat: counts the job's runs from 0.
 
-    The fields after it are None where the job could not be composed. trained_context: of the model's training.
+    The fields after it are None where the job could not be composed. trained_context, trained_cache: what the model's
+    weights were trained for.
     """
 
     number: int
@@ -37,6 +37,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     script: str | None = None
     seed: int | None = None
     trained_context: str | None = None
+    trained_cache: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,13 +9,14 @@ import numpy as np
 from pp1_orchestrator.report.comparison import NOISE, Comparison, Estimate, compare, interval
 from pp1_orchestrator.report.jobs import Job, live_command
 from pp1_orchestrator.report.table import MEGA, prompt_latency, total_bytes
+from pp1_orchestrator.telemetry.summary import Summary
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A job that may be recommended. tied: with the fastest one, which is tied with itself.
 
     latency_ms: its median prompt latency. memory_bytes: the components of all ranks. as_trained: it runs the context
-    that the model's weights were trained for. Another one changes the video.
+    and the cache that the model's weights were trained for. Others change the video.
     """
 
     number: int
@@ -61,6 +62,11 @@ def _delay(job: Job) -> float:
     return float(np.median(delays)) if delays else 0.0
 
 
+def _as_trained(job: Job, summary: Summary) -> bool:
+    pairs = ((job.record.trained_context, summary.config.context), (job.record.trained_cache, summary.config.cache))
+    return all(trained in (None, chosen) for trained, chosen in pairs)
+
+
 def candidates_of(rated: Sequence[Job], comparison: Comparison) -> list[Candidate]:
     found: list[Candidate] = []
     for index, (job, estimate) in enumerate(zip(rated, comparison.estimates, strict=True)):
@@ -75,7 +81,7 @@ def candidates_of(rated: Sequence[Job], comparison: Comparison) -> list[Candidat
                 tied=index in comparison.tied,
                 latency_ms=None if latency is None else latency.median_ms,
                 memory_bytes=total_bytes(summary),
-                as_trained=job.record.trained_context in (None, summary.config.context),
+                as_trained=_as_trained(job, summary),
             )
         )
     return found
@@ -111,10 +117,10 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def caution(candidates: Sequence[Candidate]) -> str | None:
-    """What to check before using the first of `ranked`: speed says nothing about the video of another context."""
+    """What to check before using the first of `ranked`: speed says nothing about the video of others."""
     if ranked(candidates)[0].as_trained:
         return None
-    text = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    text = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
     trained = [c for c in candidates if c.as_trained]
     if not trained:
         return text
@@ -145,7 +151,8 @@ def _tie(best: Candidate, tied: Sequence[Candidate], fastest: float) -> str:
         "apart; this one"
     )
     if best.as_trained != second.as_trained:
-        return f"{start} is the only one with the context that the model was trained for (next: {second.label})."
+        trained = "the context and cache that the model was trained for"
+        return f"{start} is the only one with {trained} (next: {second.label})."
     if (best.fps.rate < fastest * (1 - NOISE)) != (second.fps.rate < fastest * (1 - NOISE)):
         return f"{start} measured fastest: {best.fps.rate:.1f} FPS (next: {second.label}, {second.fps.rate:.1f})."
     if best.latency_ms != second.latency_ms and best.latency_ms is not None:

@@ -65,8 +65,14 @@ def start(arguments: list[str], out: Path, err: Path) -> Warm:
 def _forker() -> tuple[subprocess.Popen[str], str]:
     """One for this whole test run; it ends when its standard input does."""
     folder = tempfile.TemporaryDirectory()
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # numpy and torch would begin theirs when they are imported
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        env=one_thread,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
     def end() -> None:
@@ -79,6 +85,8 @@ def _forker() -> tuple[subprocess.Popen[str], str]:
 
 def main() -> None:
     import hydra  # noqa: F401
+    from diffusers.models.autoencoders import autoencoder_kl_wan  # noqa: F401
+    from transformers.models.umt5 import UMT5EncoderModel  # noqa: F401
 
     import pp1_orchestrator.app.run
     import pp1_orchestrator.app.serve

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -13,7 +14,6 @@ from playwright.sync_api import (
     BrowserType,
     Page,
     Playwright,
-    TimeoutError,
     ViewportSize,
     expect,
     sync_playwright,
@@ -36,7 +36,8 @@ SHOWS_FRAMES = """() => new Promise((done) => {
     const video = document.querySelector("video");
     let wanted = 4;
     const frame = () => (wanted-- ? video.requestVideoFrameCallback(frame) : done(true));
-    if (video) frame();
+    if (!video) return done(false);
+    frame();
     setTimeout(() => done(false), 4000);
 })"""
 """Firefox counts no frames in `getVideoPlaybackQuality` of a stream."""
@@ -89,12 +90,16 @@ def _chromium(playwright: Playwright) -> Browser:
     return launch_chromium(playwright.chromium)
 
 
-def _firefox(playwright: Playwright) -> Browser:
+def launch_firefox(kind: BrowserType, **preferences: str | bool) -> Browser:
     """As its makers build it, driven by WebDriver BiDi: playwright's own Firefox is a patched one."""
     found = next(filter(None, map(shutil.which, FIREFOX)), None)
     if found is None:
         pytest.skip("there is no Firefox (package firefox-esr)")
-    return playwright.firefox.launch(executable_path=found, channel="moz-firefox")
+    return kind.launch(executable_path=found, channel="moz-firefox", firefox_user_prefs=dict(preferences))
+
+
+def _firefox(playwright: Playwright) -> Browser:
+    return launch_firefox(playwright.firefox)
 
 
 LAUNCHERS: Mapping[Name, Callable[[Playwright], Browser]] = {"chromium": _chromium, "firefox": _firefox}
@@ -132,11 +137,11 @@ class Visit:
 
     def wait_playing(self, seconds: float = WAIT_S) -> None:
         """Wait until the video has shown a few frames. (Its clock advances even without frames.)"""
-        try:
-            self.page.wait_for_function(SHOWS_FRAMES, timeout=seconds * 1000)
-        except TimeoutError as error:
+        end_s = time.monotonic() + seconds
+        while not self.page.evaluate(SHOWS_FRAMES):  # `wait_for_function` takes any promise for a yes
             said = self.page.inner_text("body")[:200]
-            raise AssertionError(f"nothing plays: {said!r}, {self.complaints}, {self.requests[-8:]}") from error
+            assert time.monotonic() < end_s, f"nothing plays: {said!r}, {self.complaints}, {self.requests[-8:]}"
+            time.sleep(0.02)
 
     def mean_colour(self) -> list[float]:
         """Red, green, blue from 0 to 255, over the whole frame."""
