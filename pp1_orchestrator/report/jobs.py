@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from pp1_orchestrator.errors import SECRET_KEYS
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
 RECORD_FILE = "job.json"
-SECRET_KEYS = ("serving.token", "serving.view_token", "serving.ice_servers")
-"""Their values are in the folder `.hydra` of each job, for its owner alone, and in no record or report."""
 UNFINISHED = "stopped before its end"
 """The error of a job that has begun. It stays if the job never ends."""
 
@@ -22,7 +21,7 @@ UNFINISHED = "stopped before its end"
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """job.json: what a job was, and its error in one line. What follows is None where it could not be composed.
 
-    trained_context: the context that the model's weights were trained for.
+    trained_context, trained_cache: what the model's weights were trained for.
     """
 
     number: int
@@ -32,6 +31,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     script: str | None = None
     seed: int | None = None
     trained_context: str | None = None
+    trained_cache: str | None = None
 
 
 class JobPlan(msgspec.Struct, frozen=True):
