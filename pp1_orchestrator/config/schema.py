@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
+from pp1_orchestrator.config.composed import Composed
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
 from pp1_orchestrator.config.sizes import SizeSettings, TextSizeSettings
 
@@ -254,7 +255,7 @@ class PluginSettings(Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[str, ...]
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Composed, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
     model: ModelSettings
