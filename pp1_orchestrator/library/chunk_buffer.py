@@ -72,8 +72,9 @@ class ChunkBuffer(BaseObserver):
         at = chunk.chunk_index, chunk.cache_epoch
         new = Chunk(frames, *at, 0, seed, chunk.update_ids, phases_ms, chunk.decoded_at_s)
         with self._changed:
-            self._waiting.append((new, chunk))
-            self._wake()
+            if not self._ended:  # nobody will take it then
+                self._waiting.append((new, chunk))
+                self._wake()
 
     def wait_for_room(self, timeout_s: float, coming: int = 0, lead_s: float = 0.0) -> bool:
         with self._changed:
