@@ -108,7 +108,10 @@ def measure(observed: Observed, name: str | None, seconds: float) -> tuple[Figur
         time.sleep(seconds)
     else:
         words = [sys.executable, "-m", "benchmarks.attacks.attackers", name, observed.url, str(seconds)]
-        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        attacker = subprocess.run(words, capture_output=True, text=True, check=False)
+        if attacker.returncode:
+            raise RuntimeError(f"the attack {name} failed: {attacker.stderr.strip()[-2000:]}")
+        said = attacker.stdout.strip()
     end_s = time.monotonic()
     time.sleep(SETTLE_S)
     return observed.figures(start_s, end_s, observed.log_bytes() - before), said

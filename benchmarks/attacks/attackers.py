@@ -153,7 +153,7 @@ async def _send_nacks(client: CountingClient, end_s: float) -> None:
     while time.monotonic() < end_s:
         newest = client.newest()
         if newest is not None:
-            numbers = [(newest.number - n) % NUMBERS for n in range(NAMED)]
+            numbers = sorted((newest.number - n) % NUMBERS for n in range(NAMED))
             await client.transport._send_rtp(nack(newest.ssrc, numbers, TIMES))
         await asyncio.sleep(3 * ROUND_S)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pp1_orchestrator.app.bench import run_bench
+from pp1_orchestrator.app.check import run_check
 from pp1_orchestrator.app.plan import run_plan
 from pp1_orchestrator.app.resume import StreamStart, stream_start
 from pp1_orchestrator.app.strategy_registry import Registry, check
@@ -54,8 +55,11 @@ def _serve(settings: Settings, config: WanConfig, registry: Registry, start: Str
     run_serve(settings, config, registry, start, out)
 
 
-MODES: Mapping[str, Mode] = {"serve": _serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch}
-MESHLESS_MODES = frozenset({"plan", "fetch"})
+MODES: Mapping[str, Mode] = {
+    "serve": _serve, "bench": run_bench, "plan": run_plan, "fetch": run_fetch,
+    "check": run_check,
+}  # fmt: skip
+MESHLESS_MODES = frozenset({"plan", "fetch", "check"})
 
 
 def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> None:

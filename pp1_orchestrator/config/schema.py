@@ -40,6 +40,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
+    licence: str
     root: str
     generator: str | None
     lora: str | None
@@ -255,6 +256,14 @@ class PluginSettings(Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[str, ...]
 
 
+class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of run=check; see conf/config.yaml."""
+
+    path: str | None
+    make: Annotated[int, Meta(ge=0, le=100)]
+    prompt: str
+
+
 class Settings(Composed, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
@@ -276,5 +285,6 @@ class Settings(Composed, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     plan: PlanSettings
+    check: CheckSettings
     trace: bool
     outputs: Annotated[str, Meta(min_length=1)]

@@ -11,6 +11,7 @@ from tests.server.nginx import COMMON, SUB_PATH, nginx
 from tests.ui.page_server import PageServer
 from tests.ui.test_panel import *  # noqa: F403 - the tests themselves
 
+pytestmark = pytest.mark.slow
 SITE = "location = /favicon.ico { return 204; }"
 """Browsers ask the root of the origin for an icon before they have read the page."""
 

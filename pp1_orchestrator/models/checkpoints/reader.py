@@ -86,7 +86,7 @@ class PickledWeights(Weights):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._tensors = dict(_flatten(path, _unpickle(path)))
+        self._tensors = dict(flatten_tensors(path, unpickle(path)))
 
     def shapes(self) -> Mapping[str, Shape]:
         return {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
@@ -121,17 +121,23 @@ def open_weights(path: Path) -> Weights:
     return weights
 
 
-def _open_any(path: Path) -> Weights:
+def weight_file(path: Path) -> Path:
+    """The file itself, or the index or the only file of weights in a folder. Raises what `open_weights` raises."""
     file = _only_file(path) if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
+    if not (file.name.endswith(INDEX) or file.suffix in (".safetensors", *PICKLES)):
+        raise ValueError(f"{file} is not a file of weights; possible: .safetensors, {INDEX}, {', '.join(PICKLES)}")
+    return file
+
+
+def _open_any(path: Path) -> Weights:
+    file = weight_file(path)
     if file.name.endswith(INDEX):
         return SafetensorsWeights(file, {key: file.parent / part for key, part in read_index(file).items()})
     if file.suffix == ".safetensors":
         return SafetensorsWeights(file, dict.fromkeys(open_safetensors(file).keys(), file))
-    if file.suffix in PICKLES:
-        return PickledWeights(file)
-    raise ValueError(f"{file} is not a file of weights; possible: .safetensors, {INDEX}, {', '.join(PICKLES)}")
+    return PickledWeights(file)
 
 
 class _Index(msgspec.Struct, frozen=True):
@@ -185,11 +191,15 @@ def _only_file(folder: Path) -> Path:
     raise FileNotFoundError(f"{folder}: no file of weights in it (.safetensors, {', '.join(PICKLES)})")
 
 
-def _unpickle(path: Path) -> Any:
+def unpickle(path: Path, device: torch.device = CPU) -> Any:
+    """What a `torch.save` file holds, if that is tensors alone. On the meta device no data is mapped.
+
+    Raises ValueError with one line that names the file.
+    """
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError(f"{path} is damaged, or in torch's old format, which can't be read in parts")
-        return torch.load(path, map_location=CPU, mmap=True, weights_only=True)
+        return torch.load(path, map_location=device, mmap=device == CPU, weights_only=True)
     except (
         RuntimeError,
         zipfile.BadZipFile,
@@ -201,23 +211,29 @@ def _unpickle(path: Path) -> Any:
         raise ValueError(f"{path} is damaged, or holds more than tensors, and is not opened ({reason})") from error
 
 
-def _flatten(path: Path, value: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def flatten_tensors(
+    path: Path, value: Any, device: torch.device = CPU, prefix: str = ""
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dictionaries, with its key after those of the dictionaries around it.
+
+    Raises ValueError for a tensor that is on another device, or is not stored element by element.
+    """
     if not isinstance(value, Mapping):
         return
     if prefix.count(SECTION) > MAX_SECTIONS:
         raise ValueError(f"{path} holds more than {MAX_SECTIONS} dictionaries inside each other")
     for key, item in cast(Mapping[str, Any], value).items():
         if not isinstance(item, Tensor):
-            yield from _flatten(path, item, f"{prefix}{key}{SECTION}")
-        elif _is_stored(item):
+            yield from flatten_tensors(path, item, device, f"{prefix}{key}{SECTION}")
+        elif _is_stored(item, device):
             yield f"{prefix}{key}", item
         else:
             raise ValueError(f"{path} holds {f'{prefix}{key}'!r}, which is sparse, quantized, or larger than its data")
 
 
-def _is_stored(tensor: Tensor) -> bool:
+def _is_stored(tensor: Tensor, device: torch.device) -> bool:
     """Whether every element is in the file. A view can repeat a few of them to fill all memory."""
-    if tensor.layout is not torch.strided or tensor.device != CPU or tensor.is_quantized:
+    if tensor.layout is not torch.strided or tensor.device != device or tensor.is_quantized:
         return False
     return tensor.nbytes <= tensor.untyped_storage().nbytes()
 

@@ -43,7 +43,7 @@ def in_our_names(weights: Weights, ema: bool) -> Weights:
 
     ema: take the averaged weights if the file has both. Raises ValueError if two tensors get one name.
     """
-    return _renamed(weights, _section(weights.shapes(), ema))
+    return _renamed(weights, section_of(weights.shapes(), ema))
 
 
 def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
@@ -61,8 +61,8 @@ def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
     return LoraMergedWeights(base, changes)
 
 
-def _section(keys: Iterable[str], ema: bool) -> str:
-    """The prefix of the section to read; empty for a file without sections."""
+def section_of(keys: Iterable[str], ema: bool) -> str:
+    """The prefix of the section to read, with the separator; empty for a file without sections."""
     there = {key.partition(SECTION)[0] for key in keys if SECTION in key}
     first, second = (AVERAGED, LAST) if ema else (LAST, AVERAGED)
     return next((f"{name}{SECTION}" for name in (first, second, *OTHER_SECTIONS) if name in there), "")
@@ -70,7 +70,7 @@ def _section(keys: Iterable[str], ema: bool) -> str:
 
 def _renamed(weights: Weights, section: str) -> Weights:
     keys = [key.removeprefix(section) for key in weights.shapes() if key.startswith(section)]
-    plain = [_unwrapped(key) for key in keys]
+    plain = [unwrapped(key) for key in keys]
     if any(name.startswith(DIFFUSERS) for name in plain):
         plain = [_from_diffusers(name) for name in plain]
     names: dict[str, str] = {}
@@ -81,7 +81,16 @@ def _renamed(weights: Weights, section: str) -> Weights:
     return RenamedWeights(weights, names)
 
 
-def _unwrapped(key: str) -> str:
+def layout_of(keys: Iterable[str]) -> str:
+    """Whose names the tensors of one section have, for people."""
+    names = list(keys)
+    whose = "diffusers'" if any(unwrapped(key).startswith(DIFFUSERS) for key in names) else "Wan2.1's"
+    owners = {match[0] if (match := OWNERS.match(WRAPPERS.sub("", key))) else "" for key in names} - {""}
+    return f"{whose} names" + (f", with the prefix {', '.join(sorted(owners))}" if owners else "")
+
+
+def unwrapped(key: str) -> str:
+    """A tensor's name without the prefixes of what it was saved in."""
     return OWNERS.sub("", WRAPPERS.sub("", key))
 
 
@@ -99,7 +108,7 @@ def _changes(lora: Weights, alpha: float | None) -> Iterator[tuple[str, LoraDelt
     for key in keys:
         if not key.startswith(section):
             continue
-        match = LORA.match(_unwrapped(key.removeprefix(section)))
+        match = LORA.match(unwrapped(key.removeprefix(section)))
         if not match:
             raise ValueError(f"{lora.path} holds {key}, which is no half of a low-rank change")
         halves.setdefault(match["module"], {})[match["half"]] = key
