@@ -11,7 +11,9 @@ from tests.system.warm import ROOT
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = {block.name: block.code for block in blocks() if block.page.name == "library.md" and block.language == "python"}
+SCRIPTS = {
+    block.name: block.code for block in blocks() if block.page.name == "library.md" and block.language == "python"
+}
 
 
 def test_there_are_some():

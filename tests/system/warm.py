@@ -67,7 +67,12 @@ def _forker() -> tuple[subprocess.Popen[str], str]:
     folder = tempfile.TemporaryDirectory()
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # numpy and torch would begin theirs when they are imported
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__], cwd=ROOT, env=one_thread, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        env=one_thread,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
     def end() -> None:
