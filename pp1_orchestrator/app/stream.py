@@ -239,6 +239,9 @@ class Stream:
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
+        if not link_is_free:  # what still waits for the mesh ends with it, and only then its files may be closed
+            self._supervisor.mesh.kill()
+            self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
         self._supervisor.stop(shutdown, max(0.0, end - time.monotonic()))

@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
@@ -258,12 +259,15 @@ class Stream:
 
 @contextlib.contextmanager
 def _restored_process() -> Generator[None]:
-    """Afterwards torch's threads and the environment of this process are as before: a stream sets them for itself."""
-    threads, variables = torch.get_num_threads(), {name: os.environ.get(name) for name in VARIABLES}
+    """Afterwards torch's threads, the environment and the hook for exceptions are as before. A stream sets two of them,
+    and torch adds to the hook with each process group."""
+    threads, hook = torch.get_num_threads(), sys.excepthook
+    variables = {name: os.environ.get(name) for name in VARIABLES}
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        sys.excepthook = hook
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
