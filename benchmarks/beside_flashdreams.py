@@ -24,7 +24,7 @@ from benchmarks.machine import describe
 from benchmarks.rank_chunks import RankChunks
 from benchmarks.sizes import ALL_CASES, FRAMES, PIXEL_FRAMES, STEPS, Case
 from benchmarks.timing import call_times, device_named, of, spread, wait_for
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 
 DTYPE = torch.bfloat16

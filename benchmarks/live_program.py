@@ -25,7 +25,7 @@ def running_program(settings: list[str]) -> Iterator[psutil.Process]:
     with tempfile.TemporaryDirectory() as folder:
         own = [f"serving.port={PORT}", f"hydra.run.dir={folder}"]
         command = [sys.executable, "-m", "pp1_orchestrator", *own, *settings]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_until_ready()
             yield psutil.Process(process.pid)

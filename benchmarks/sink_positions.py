@@ -25,7 +25,8 @@ from pp1_orchestrator.models.wan.cuda_graphs import fast_runner
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import load_generator
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
+from pp1_orchestrator.models.wan.sampler import initial_noise
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "pp1_orchestrator" / "models" / "tiny"

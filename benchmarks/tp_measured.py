@@ -29,7 +29,7 @@ from benchmarks.rank_chunks import RankChunks
 from benchmarks.settings import settings_of
 from benchmarks.sizes import ALL_CASES, CASES, PIXEL_FRAMES
 from benchmarks.timing import distance, of, spread, waited_for
-from pp1_orchestrator.layouts.spawn import FORKSERVER_PRELOAD
+from pp1_orchestrator.processes.fork_server import PRELOAD
 from pp1_orchestrator.processes.process_tuning import (
     limit_threads,
     select_device,
@@ -89,7 +89,7 @@ def act(index: int, task: Task) -> None:
 
 def run(task: Task) -> list[dict[str, Tensor]]:
     """What each mesh rank has written. A helper process that has used no GPU forks them, so imports are done once."""
-    multiprocessing.set_forkserver_preload(FORKSERVER_PRELOAD)
+    multiprocessing.set_forkserver_preload(PRELOAD)
     mp.start_processes(act, (task,), nprocs=task.degree + 1, start_method="forkserver")
     return [load_file(task.folder / f"{rank}.safetensors") for rank in range(LEADER, task.degree + 1)]
 

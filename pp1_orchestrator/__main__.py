@@ -18,9 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
+from pp1_orchestrator.config.command_flags import check_flags
+from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
+from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Pp1Error
 from pp1_orchestrator.processes.environment import ignore_metrics_folder, tolerate_encodings
+from pp1_orchestrator.processes.fork_server import start_fork_server
 from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
 from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
@@ -28,10 +32,18 @@ from pp1_orchestrator.processes.run_folder import forget, new_folder
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
+
+
+def _help_text(*, _root_: DictConfig) -> str:
+    return help_text(_root_)
+
+
+OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
 CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
 """Other ranks of torchrun have no folder: they write into rank 0's."""
+MESH_MODES = ("serve", "bench")
 log = logging.getLogger("pp1_orchestrator")
 skip_damaged()  # here, so that it also applies to the mesh's ranks, which import this module first
 
@@ -56,9 +68,17 @@ def keep_private(job: HydraConf) -> None:
         log.warning("%s, which holds all settings, may be read by others: %s", folder, error.strerror)
 
 
+def forks_ranks(settings: Settings) -> bool:
+    """Whether this process is going to fork mesh ranks, which torchrun's or a plug-in's layout does in its own way."""
+    layout = settings.layout
+    own = layout.class_path is None and layout.backend != "none" and "WORLD_SIZE" not in os.environ
+    return own and settings.run.name in MESH_MODES
+
+
 def run_job(composed: DictConfig) -> None:
     """Read the settings and run. Imports late, so that a wrong option is reported before torch is loaded."""
     from pp1_orchestrator.config.load_settings import load_settings
+    from pp1_orchestrator.config.validate import validate
     from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
@@ -66,6 +86,9 @@ def run_job(composed: DictConfig) -> None:
     settings = load_settings(composed)
     if settings.run.name == "serve":
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
+    validate(settings)
+    if forks_ranks(settings):
+        start_fork_server(settings.layout.threads)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
 
     given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
@@ -105,6 +128,10 @@ def main() -> int:
         Path.cwd()
     except OSError as error:
         return report(ConfigError(f"the current folder can't be used: {error.strerror}"))
+    try:
+        check_flags(sys.argv[1:])
+    except ConfigError as error:
+        return report(error)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
         sys.argv += NO_FOLDER

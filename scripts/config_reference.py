@@ -4,14 +4,15 @@ Types, bounds and choices come from the schema, defaults and meanings from `conf
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from msgspec import inspect
 
+from pp1_orchestrator.config.conf_files import CONF, ConfFile, defaults, options, read
 from pp1_orchestrator.config.schema import Settings
-from scripts.conf_files import CONF, ConfFile, defaults, options, read
 from scripts.markdown import row
 
-TARGET = CONF.parent / "docs" / "configuration.md"
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Every setting, with its type and bounds, its default and its meaning. Set any of them on the command line:

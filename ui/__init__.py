@@ -3,14 +3,20 @@
 Knows nothing of the program behind that interface. Gradio takes seconds to import, so it is imported when mounted.
 """
 
+from importlib import import_module
 from typing import Any
 
 from pp1_orchestrator.ui.files import text
 from pp1_orchestrator.ui.markup import watch
 
-__all__ = ["mount_panel", "watch_page"]
+__all__ = ["import_panel", "mount_panel", "watch_page"]
 WATCH_SCRIPTS = ("wire", "dom", "webrtc", "socket", "mse", "player", "keys", "watch")
 """Those of the player are the page's."""
+
+
+def import_panel() -> None:
+    """Do now what `mount_panel` would take seconds for."""
+    import_module("pp1_orchestrator.ui.panel")
 
 
 def mount_panel(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> set[str]:

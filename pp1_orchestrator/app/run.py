@@ -82,6 +82,8 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
         _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
+    if settings.cache.name != settings.model.cache:
+        log.warning("cache=%s: the model was trained for %s", settings.cache.name, settings.model.cache)
     if settings.run.name in MESHLESS_MODES:
         _check_prompt(settings)
     else:

@@ -37,7 +37,7 @@ from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSuper
 from pp1_orchestrator.supervision.resource_monitor import ResourceMonitor
 from pp1_orchestrator.supervision.watchdog import EventLoopWatchdog
 from pp1_orchestrator.types import Clip, KnownClient
-from pp1_orchestrator.ui import mount_panel, watch_page
+from pp1_orchestrator.ui import import_panel, mount_panel, watch_page
 
 log = logging.getLogger(__name__)
 LEAST_FILES = 256
@@ -54,7 +54,8 @@ def run_serve(settings: Settings, config: WanConfig, registry: Registry, start: 
     with ExitStack() as opened:
         opened.callback(start.locks.close)
         opened.callback(web.close)
-        stream = Stream(settings, config, registry, start.script, instruments, web.sink, trace_folder=trace_folder)
+        parts = settings, config, registry, start.script, instruments, web.sink
+        stream = Stream(*parts, trace_folder=trace_folder, meanwhile=import_panel)
         keeper = ShowKeeper(lambda: web.show(stream.session), settings.run.show, out, start.locks)
         opened.callback(keeper.close)  # after the stream: its last chunk counts
         opened.callback(stream.close)

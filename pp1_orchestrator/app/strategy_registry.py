@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError, named_line
 from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.inline import InlineLayout
@@ -111,7 +111,8 @@ def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Regist
         modes: the options of `run`.
     """
     known: dict[str, Collection[str]] = {group: known_options(settings, group, BUILT_IN[group]) for group in BUILT_IN}
-    config = validate(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
+    config = validate(settings)
+    check_options(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
     registry = Registry(settings)
     _check_routing(settings, registry.routing.kind)
     _check_overlap(settings, registry.overlap.kind)

@@ -15,7 +15,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.app.strategy_registry import Registry
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.schema import RUN_GROUPS, Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.event_bus import EventBus
@@ -89,8 +89,7 @@ def check_models(settings: Settings, registry: Registry) -> None:
 
 def run_choices(settings: Settings) -> dict[str, str]:
     """The chosen option of each group."""
-    groups = ("model", "routing", "overlap", "context", "layout")
-    return {group: getattr(settings, group).name for group in groups}
+    return {group: getattr(settings, group).name for group in RUN_GROUPS}
 
 
 def with_first_prompt(script: Script, prompt: str) -> Script:
@@ -154,7 +153,7 @@ class StreamBuilder:
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
         past = context.recompute_every, context.attention_bias, config.sink_frames, context.recache_mask
-        spec = ChunkSpec(*size, settings.model.steps, *past)
+        spec = ChunkSpec(*size, settings.model.steps, *past, settings.model.first_steps)
         planner = Planner(spec, settings.seed, self._context, self._routing, history)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
@@ -181,7 +180,7 @@ class Stream:
 
     load_s: seconds that each of rank 0's parts took to load. progress_timer: of the wait for the next chunk.
     pixel_format: as for `StreamBuilder.build`. on_hang: what to do when rank 0's own work hangs, with why in a line; by
-    default that ends the process.
+    default that ends the process. meanwhile: done by rank 0 while the mesh loads.
     """
 
     def __init__(
@@ -194,6 +193,7 @@ class Stream:
         sink: FrameSink,
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
         pixel_format: PixelFormat | None = None,
         on_hang: Callable[[str], None] | None = None,
     ) -> None:
@@ -209,6 +209,7 @@ class Stream:
         try:
             builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
+            meanwhile()
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers, pixel_format)
             self._pipeline, self.progress_timer = parts.pipeline, parts.progress_timer

@@ -1,6 +1,5 @@
 """Every setting, typed and frozen. All values come from `conf/`, which has the defaults and the comments."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
@@ -8,71 +7,15 @@ from msgspec import Meta, Struct, field
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
 from pp1_orchestrator.config.composed import Composed
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
-from pp1_orchestrator.config.sizes import SizeSettings, TextSizeSettings
+from pp1_orchestrator.config.model_settings import CacheSettings, ModelSettings
+from pp1_orchestrator.config.sizes import TextSizeSettings
 
 NAME = r"^\w[\w.-]*$"
 
+RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "layout")
+"""The groups whose options say which run it was."""
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
-
-
-class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Latent frames of a chunk, of the attention window, and of the sink, which never leaves the window."""
-
-    chunk: Positive
-    frames: Positive
-    sink: Annotated[int, Meta(ge=0)]
-
-
-class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """owner/repository/path of each part on the Hugging Face hub; a folder's path ends in a slash."""
-
-    generator: str | None
-    lora: str | None
-    vae: str | None
-    text_encoder: str | None
-    tokenizer: str | None
-
-
-class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """root: folder of the parts; a part that is not null is elsewhere. steps: nominal denoising steps. context: the one
-    that the weights were trained for, which the group `context` may override.
-    """
-
-    name: str
-    licence: str
-    root: str
-    generator: str | None
-    lora: str | None
-    vae: str | None
-    text_encoder: str | None
-    tokenizer: str | None
-    weights: Literal["checkpoint", "random"]
-    ema: bool
-    lora_alpha: Annotated[float, Meta(gt=0)] | None
-    verify: bool
-    hub: HubSettings
-    dtype: Literal["float32", "bfloat16", "float16"]
-    sizes: SizeSettings
-    window: WindowSettings
-    steps: tuple[float, ...]
-    shift: Annotated[float, Meta(gt=0)]
-    warp: bool
-    height: Positive
-    width: Positive
-    fps: Positive
-    context: str
-
-    @property
-    def folder(self) -> Path:
-        """The checkpoint's folder."""
-        root = Path(self.root).expanduser()
-        return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
-
-    def part(self, name: Literal["generator", "vae", "text_encoder", "tokenizer"]) -> Path:
-        """One part's file or folder."""
-        own: str | None = getattr(self, name)
-        return self.folder / name if own is None else Path(own).expanduser()
 
 
 class ClassSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -273,6 +216,7 @@ class Settings(Composed, frozen=True, forbid_unknown_fields=True):
     routing: RoutingSettings
     overlap: OverlapSettings
     context: ContextSettings
+    cache: CacheSettings
     layout: LayoutSettings
     machine: MachineSettings
     run: RunSettings

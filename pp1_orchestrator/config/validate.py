@@ -1,6 +1,7 @@
 """The rules that join several settings, all checked before a process is started.
 
-Opens no weights. Each error is one line that names the key, the value and what is possible.
+Opens no weights, and imports torch only to ask for GPUs. Each error is one line that names the key, the value and what
+is possible.
 """
 
 import re
@@ -8,15 +9,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-import torch
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.config import WanConfig, holds_chunks
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, NoiseStep
-from pp1_orchestrator.models.wan.tensor_parallel import check_degree
+from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
+from pp1_orchestrator.models.wan.config import WanConfig, check_degree, holds_chunks
+from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
+RING, CLEAN_PASS = "ring", "clean_pass"
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
 PLUGIN_API = "pp1_orchestrator.plugin_api"
@@ -60,10 +61,13 @@ def check_size(key: str, value: int) -> None:
 
 def check_steps(model: ModelSettings) -> list[NoiseStep]:
     """The denoising steps. Raises ConfigError for a schedule that can't be run."""
-    try:
-        return FlowSchedule(model.shift, model.warp).steps(model.steps)
-    except ValueError as error:
-        raise ConfigError(f"model.steps={list(model.steps)}: {error}") from error
+    schedule = FlowSchedule(model.shift, model.warp)
+    for key, steps in (("first_steps", model.first_steps or model.steps), ("steps", model.steps)):
+        try:
+            schedule.steps(steps)
+        except ValueError as error:
+            raise ConfigError(f"model.{key}={list(steps)}: {error}") from error
+    return schedule.steps(model.steps)
 
 
 def check_window(config: WanConfig) -> None:
@@ -94,6 +98,21 @@ def _check_widths(settings: Settings) -> None:
     widths = settings.stage0.widths
     if len(widths) != VAE_LEVELS:
         raise ConfigError(f"stage0.widths={list(widths)}: needs {VAE_LEVELS} numbers, one for each resolution")
+
+
+def check_cache(settings: Settings, config: WanConfig) -> None:
+    """Raise ConfigError for a cache that the window or the context can't have."""
+    cache, context = settings.cache, settings.context
+    if cache.name not in CACHE_RULES:
+        raise ConfigError(f"cache={cache.name}: not an option; choices: {', '.join(CACHE_RULES)}")
+    if cache.name == RING:
+        return
+    if context.name != CLEAN_PASS:
+        raise ConfigError(f"context={context.name}: cache={cache.name} needs clean history; possible: {CLEAN_PASS}")
+    if problem := CACHE_RULES[cache.name](config, cache.bank):
+        raise ConfigError(f"cache={cache.name}: {problem}")
+    if cache.bank and context.rope == "relative":
+        raise ConfigError(f"context.rope=relative: cache={cache.name} keeps frames at their place; possible: absolute")
 
 
 def _check_deadlines(settings: Settings) -> None:
@@ -138,11 +157,18 @@ def _machine_has_fp8(settings: Settings) -> bool:
 
 
 def _devices_have_fp8(settings: Settings) -> bool:
-    return all(map(_has_fp8, settings.layout.devices[1:]))
+    devices = settings.layout.devices[1:]
+    if not all(device.startswith("cuda") for device in devices):
+        return False
+    import torch
+
+    return all(torch.cuda.get_device_capability(device) >= (8, 9) for device in devices)
 
 
-def _has_fp8(device: str) -> bool:
-    return device.startswith("cuda") and torch.cuda.get_device_capability(device) >= (8, 9)
+def _devices_here() -> list[str]:
+    import torch  # takes seconds; a layout without GPUs does not ask
+
+    return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
 
 def _check_devices(settings: Settings) -> None:
@@ -157,7 +183,7 @@ def _check_devices(settings: Settings) -> None:
             if not DEVICE.fullmatch(name):
                 raise ConfigError(f"layout.device={name}: possible: cpu, cuda, cuda:0, cuda:1 …")
         return
-    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    here = ["cpu"] if set(layout.devices) == {"cpu"} else _devices_here()
     for rank, name in enumerate(layout.devices):
         if name not in here and not (name == "cuda" and len(here) > 1):
             key, value = ("mesh_device", layout.mesh_device) if rank else ("device", name)
@@ -204,17 +230,17 @@ def _check_classes(settings: Settings) -> None:
             raise ConfigError(f"{group}.class={chosen.class_path}: not allowed; to allow it: plugins.allow=[{package}]")
 
 
-def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanConfig:
-    """Check all rules; return the generator's sizes. Raises ConfigError.
-
-    Args:
-        known: the options that are built in or of a plug-in, by group.
-    """
-    _check_classes(settings)
+def check_options(settings: Settings, known: Mapping[str, Collection[str]]) -> None:
+    """Raise ConfigError for an option that stands for nothing. known: those built in or of a plug-in, by group."""
     for group, names in known.items():
         name = getattr(settings, group).name
         if name not in names:
             raise ConfigError(f"{group}={name}: neither built in nor a plug-in's; choices: {', '.join(sorted(names))}")
+
+
+def validate(settings: Settings) -> WanConfig:
+    """Check all rules but those of the chosen classes; return the generator's sizes. Raises ConfigError."""
+    _check_classes(settings)
     config = generator_config(settings.model)
     check_size("stream.height", settings.stream.height)
     check_size("stream.width", settings.stream.width)
@@ -223,6 +249,7 @@ def validate(settings: Settings, known: Mapping[str, Collection[str]]) -> WanCon
     _check_tensor_parallel(settings, config)
     _check_widths(settings)
     check_steps(settings.model)
+    check_cache(settings, config)
     _check_deadlines(settings)
     _check_bench_ends(settings)
     _check_resume(settings)

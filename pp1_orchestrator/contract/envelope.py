@@ -5,16 +5,20 @@ express. The sender runs it before the first byte, the leader before the first c
 Shapes: F latent frames, z latent channels, h and w latent height and width, L text tokens.
 """
 
+from __future__ import annotations
+
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from torch import Tensor
 
 from pp1_orchestrator.contract.text_recipe import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
+
+if TYPE_CHECKING:  # the rules of sizes are checked before torch is imported, which takes seconds
+    from torch import Tensor
 
 VERSION = 2
 """The contract version of this program. Envelope and result share it."""
@@ -103,7 +107,7 @@ class Envelope:
     """
 
     meta: PPEnvelopeV2
-    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
 
     @property
     def plan(self) -> InferPlan:

@@ -1,13 +1,18 @@
 """The result: the mesh's answer, exactly one for every INFER, and the checks with which rank 0 accepts it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
-from torch import Tensor
 
 from pp1_orchestrator.contract.envelope import VERSION, Envelope
 from pp1_orchestrator.errors import ChunkError, ContractError, MeshError, PeerError
+
+if TYPE_CHECKING:  # the rules of sizes are checked before torch is imported, which takes seconds
+    from torch import Tensor
 
 LATENTS_OUT = "latents_out"
 TEXT_EMBEDS = "text_embeds"
@@ -46,7 +51,7 @@ class Result:
     """
 
     meta: PPResultV2
-    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    tensors: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
 
 
 def check_result(result: Result) -> None:

@@ -2,10 +2,9 @@
 
 The fork server of `multiprocessing` imports what a rank needs once and forks for each rank of each mesh. Imports would
 be the longest part of a restart, and this way their memory is shared. The fork server uses no GPU, runs no threads and
-ends with rank 0.
+ends with rank 0 (`processes.fork_server`).
 """
 
-import multiprocessing
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
@@ -20,12 +19,12 @@ from pp1_orchestrator.layouts.base import Layout
 from pp1_orchestrator.layouts.process_mesh import ProcessMesh
 from pp1_orchestrator.mesh import process as mesh_process
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.fork_server import fork_context
 from pp1_orchestrator.processes.signals import signals_blocked
 from pp1_orchestrator.transport.process_groups import LEADER
 
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
 _hiding = threading.Lock()
-FORKSERVER_PRELOAD = ["pp1_orchestrator.__main__", "pp1_orchestrator.mesh.process"]
 
 
 class SpawnedLayout(Layout):
@@ -39,8 +38,7 @@ class SpawnedLayout(Layout):
         return ProcessMesh(self._settings, folder, generation, partial(self._spawn, folder))
 
     def _spawn(self, folder: Path | None, port: int) -> Mapping[int, BaseProcess]:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(FORKSERVER_PRELOAD)
+        context = fork_context()
         processes = {
             rank: context.Process(
                 target=self._main,

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import torch
-from transformers.models.umt5 import UMT5Config
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.models.text.load_text_encoder import TextSource
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, UMT5Sizes
 from pp1_orchestrator.models.vae.load_vae import VaeSource
 
 
 def text_source(settings: Settings) -> TextSource:
     model, chosen, sizes = settings.model, settings.text_encoder, settings.text_encoder.sizes
-    config = UMT5Config(
+    given = UMT5Sizes(
         vocab_size=sizes.vocab,
         d_model=sizes.dim,
         d_ff=sizes.ffn_dim,
@@ -21,9 +20,8 @@ def text_source(settings: Settings) -> TextSource:
         num_layers=sizes.num_layers,
         relative_attention_num_buckets=sizes.buckets,
         relative_attention_max_distance=sizes.distance,
-        feed_forward_proj="gated-gelu",
     )
-    return TextSource(model.part("text_encoder"), model.part("tokenizer"), config, _random_seed(settings), chosen.int8)
+    return TextSource(model.part("text_encoder"), model.part("tokenizer"), given, _random_seed(settings), chosen.int8)
 
 
 def text_device(settings: Settings, device: torch.device) -> torch.device:

@@ -12,7 +12,7 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import check_size, check_steps, check_window
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE, latent_size, pixel_frames
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.sampler import NoiseStep
+from pp1_orchestrator.models.wan.schedule import NoiseStep
 
 
 class Requirements(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ Rate = tuple[Sample, float]
 COLD_BYTES = 160 << 20
 """Operands that take turns are this large together: more than a cache holds."""
 MAX_TURNS = 32
-MIN_ROUNDS = 3
+MIN_CALLS = 3
 TICK_S = 1e-9
 """The shortest time that counts as more than nothing."""
 REPLAY_S = 4e-3
@@ -50,13 +50,13 @@ class Stopwatch:
     def _on_cpu(self, calls: Sequence[Call]) -> float:
         """The shortest, by the processor's time where this thread does all the work: others may be busy meanwhile."""
         clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-        best, rounds, end = math.inf, 0, clock() + self._seconds
-        while rounds < MIN_ROUNDS or clock() < end:
-            rounds += 1
-            for call in calls:
-                start = clock()
-                call()
-                best = min(best, clock() - start)
+        best, end = math.inf, clock() + self._seconds
+        for count, call in enumerate(itertools.cycle(calls)):
+            if count >= MIN_CALLS and clock() >= end:
+                break
+            start = clock()
+            call()
+            best = min(best, clock() - start)
         return max(best, TICK_S)
 
     def _on_gpu(self, calls: Sequence[Call]) -> float:

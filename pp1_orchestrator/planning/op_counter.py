@@ -36,13 +36,16 @@ class TensorShape:
     dtype: torch.dtype
 
 
-@dataclass(slots=True)
 class RecordedCall:
-    """A call that can be made again. The arguments are flattened, with a TensorShape in place of each tensor."""
+    """A call that can be made again. The arguments are flattened, with a TensorShape in place of each tensor.
 
-    operator: Callable[..., Any]
-    arguments: list[Any]
-    structure: TreeSpec
+    No dataclass: what writes counts into a file would look inside.
+    """
+
+    __slots__ = ("arguments", "operator", "structure")
+
+    def __init__(self, operator: Callable[..., Any], arguments: list[Any], structure: TreeSpec) -> None:
+        self.operator, self.arguments, self.structure = operator, arguments, structure
 
 
 @dataclass(slots=True)

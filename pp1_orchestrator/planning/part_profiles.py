@@ -6,15 +6,15 @@ No weight file is opened. Knows settings and modules. Knows nothing of a machine
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import torch
 from torch import Tensor, nn
-from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.loading.cache_policy import make_cache_policy
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
 from pp1_orchestrator.models.vae.base import DecodeState
@@ -33,6 +33,9 @@ from pp1_orchestrator.planning.inputs_outputs import Requirements
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
 from pp1_orchestrator.planning.strategy_traits import Strategies
+
+if TYPE_CHECKING:
+    from transformers.models.umt5 import UMT5EncoderModel
 
 META = torch.device("meta")
 MAX_COUNTED_LAYERS = 3
@@ -89,7 +92,15 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
     shard = CountingShard(settings.layout.mesh_ranks)
     dtype, frames = dtype_of(settings), needs.chunk_latent_frames
     height, width = needs.latents[-2:]
-    cache = KVCache(config, (height, width), degree=shard.degree, dtype=dtype, device=META)
+    cache = KVCache(
+        config,
+        (height, width),
+        degree=shard.degree,
+        relative=settings.context.rope == "relative",
+        policy=(policy := make_cache_policy(settings.cache)),
+        dtype=dtype,
+        device=META,
+    )
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
@@ -105,6 +116,7 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
         text = model.embed_text(embeds)  # the old prompt's are freed once the new one's exist
     text_peak, memory.peak = memory.peak, memory.current
     cache.begin(needs.window_latent_frames - frames)
+    policy.filled = policy.bank_frames
     work: dict[Part, OpCounts] = {}
     passes: dict[Part, Callable[..., Any]] = {"generator": model.forward, "context": model.write_history}
     for part, run in passes.items():
@@ -193,7 +205,7 @@ def vae(settings: Settings, loader: VaeLoader, frame_encoder: bool) -> VaeParts:
         raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
 
 
-def text_encoder(settings: Settings) -> UMT5EncoderModel:
+def text_encoder(settings: Settings) -> "UMT5EncoderModel":
     """The run's text encoder without data. Raises ConfigError where it has none."""
     source = text_source(settings)
     check_exists(settings, source.weights)

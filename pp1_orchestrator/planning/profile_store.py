@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.checkpoints.reader import config_folder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.inputs_outputs import Requirements, requirements
-from pp1_orchestrator.planning.op_counter import Kind, OpCounts, Operation
+from pp1_orchestrator.planning.op_counter import OpCounts
 from pp1_orchestrator.planning.part_profiles import (
     Part,
     PartProfile,
@@ -42,35 +43,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pp1-orchestrator"
 
 
-class StoredOperation(msgspec.Struct, frozen=True, array_like=True):
-    """`Operation` without the call."""
-
-    name: str
-    kind: Kind
-    flops: int
-    nbytes: int
-    size: tuple[int, ...]
-    dtype: str
-    count: int
-
-
-class StoredCounts(msgspec.Struct, frozen=True):
-    """`OpCounts`."""
-
-    operations: list[StoredOperation]
-    calls: int
-    reductions: int
-    reduction_bytes: int
-
-
-class StoredProfile(msgspec.Struct, frozen=True):
-    """`PartProfile`."""
-
-    components: dict[str, int]
-    work: dict[Part, StoredCounts]
-    peaks: dict[str, int]
-
-
 class ProfileStore:
     """Profiles whose parts are counted once. folder: None to keep them in this process alone."""
 
@@ -85,7 +57,7 @@ class ProfileStore:
         fused = is_fused(settings) and (True, layout.fp8)
         split = layout.mesh_ranks > 1 and layout.shard
         mesh = self._part(
-            ("mesh", config, needs, dtype, layout.mesh_ranks, split, fused),
+            ("mesh", config, needs, dtype, layout.mesh_ranks, split, fused, settings.context.rope, settings.cache),
             lambda: profile_mesh(settings, config, needs),
         )
         check_exists(settings, vae_source(settings).path)
@@ -117,7 +89,7 @@ class ProfileStore:
         if path is None or not path.is_file():
             return None
         try:
-            return _from_stored(msgspec.json.decode(path.read_bytes(), type=StoredProfile))
+            return msgspec.json.decode(path.read_bytes(), type=PartProfile)
         except (OSError, msgspec.DecodeError) as error:
             log.info("%s: %s; counting anew", path, error)
             return None
@@ -128,7 +100,7 @@ class ProfileStore:
             partial = path.with_suffix(f".{os.getpid()}")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_bytes(msgspec.json.encode(_to_stored(part)))
+                partial.write_bytes(msgspec.json.encode(_without_calls(part)))
                 partial.replace(path)
             except OSError as error:
                 log.info("%s: %s; the next plan counts anew", path, error)
@@ -151,25 +123,10 @@ def _code_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def _to_stored(part: PartProfile) -> StoredProfile:
-    def stored(op: Operation) -> StoredOperation:
-        return StoredOperation(op.name, op.kind, op.flops, op.nbytes, op.size, op.dtype, op.count)
-
-    def counted(counts: OpCounts) -> StoredCounts:
-        operations = [stored(op) for op in counts.operations]
-        return StoredCounts(operations, counts.calls, counts.reductions, counts.reduction_bytes)
-
-    work: dict[Part, StoredCounts] = {name: counted(counts) for name, counts in part.work.items()}
-    return StoredProfile(part.components, work, part.peaks)
-
-
-def _from_stored(stored: StoredProfile) -> PartProfile:
-    def operation(op: StoredOperation) -> Operation:
-        return Operation(op.name, op.kind, op.flops, op.nbytes, op.size, op.dtype, op.count)
-
-    def counted(counts: StoredCounts) -> OpCounts:
-        operations = [operation(op) for op in counts.operations]
-        return OpCounts(operations, counts.calls, counts.reductions, counts.reduction_bytes)
-
-    work: dict[Part, OpCounts] = {name: counted(counts) for name, counts in stored.work.items()}
-    return PartProfile(stored.components, work, stored.peaks)
+def _without_calls(part: PartProfile) -> PartProfile:
+    """Counts without what could be run again, which no file holds."""
+    work: dict[Part, OpCounts] = {
+        name: replace(counts, operations=[replace(op, call=None) for op in counts.operations])
+        for name, counts in part.work.items()
+    }
+    return replace(part, work=work)

@@ -7,8 +7,7 @@ import msgspec
 
 from pp1_orchestrator.config.schema import LayoutSettings, Settings
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.tensor_parallel import check_degree
+from pp1_orchestrator.models.wan.config import WanConfig, check_degree
 from pp1_orchestrator.planning.make_plan import Plan
 from pp1_orchestrator.planning.memory_plan import shares_gpu
 from pp1_orchestrator.planning.planned_machine import gpus_of

@@ -70,6 +70,7 @@ def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
         script=selected("run.script"),
         seed=selected("seed"),
         trained_context=selected("model.context"),
+        trained_cache=selected("model.cache"),
     )
 
 

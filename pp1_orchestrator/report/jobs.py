@@ -22,7 +22,7 @@ UNFINISHED = "stopped before its end"
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """job.json: what a job was, and its error in one line. What follows is None where it could not be composed.
 
-    trained_context: the context that the model's weights were trained for.
+    trained_context, trained_cache: what the model's weights were trained for.
     """
 
     number: int
@@ -32,6 +32,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     script: str | None = None
     seed: int | None = None
     trained_context: str | None = None
+    trained_cache: str | None = None
 
 
 class JobPlan(msgspec.Struct, frozen=True):

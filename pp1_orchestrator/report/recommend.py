@@ -7,6 +7,7 @@ import msgspec
 
 from pp1_orchestrator.report.jobs import Job, MachineInfo, differing_keys, key_of, live_command
 from pp1_orchestrator.report.table import MEGA, Table, build_table, prompt_latency, total_bytes
+from pp1_orchestrator.telemetry.summary import Summary
 
 NOISE = 0.03
 """Two runs of the same configuration differ by this much, so a smaller lead in frame rate says nothing."""
@@ -15,7 +16,7 @@ NOISE = 0.03
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A job that may be recommended: its median prompt latency, and the components of all ranks in bytes.
 
-    as_trained: it runs the context that the model's weights were trained for. Another one changes the video.
+    as_trained: it runs the context and the cache that the model's weights were trained for. Others change the video.
     """
 
     number: int
@@ -69,11 +70,11 @@ def _sort_key(candidate: Candidate) -> tuple[bool, float, int, int]:
 
 
 def caution(candidates: Sequence[Candidate]) -> str | None:
-    """What to check before using the first of `ranked`: speed says nothing about the video of another context."""
+    """What to check before using the first of `ranked`: speed says nothing about another context's or cache's video."""
     best = ranked(candidates)[0]
     if best.as_trained:
         return None
-    text = "Its context is not the one that the model was trained for: look at its stream.mp4 first."
+    text = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
     others = ranked([c for c in candidates if c.as_trained])
     return f"{text} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else text
 
@@ -101,7 +102,8 @@ def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
     )
     second = tied[0]
     if best.as_trained != second.as_trained:
-        return f"{start} is the only one with the context that the model was trained for (next: {second.label})."
+        trained = "the context and cache that the model was trained for"
+        return f"{start} is the only one with {trained} (next: {second.label})."
     if best.latency_ms != second.latency_ms and best.latency_ms is not None:
         other = "none was measured" if second.latency_ms is None else f"{second.latency_ms:.1f} ms"
         return f"{start} has the lowest prompt latency: {best.latency_ms:.1f} ms (next: {second.label}, {other})."
@@ -109,6 +111,11 @@ def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
         memory = f"{best.memory_bytes / MEGA:.1f} MB (next: {second.label}, {second.memory_bytes / MEGA:.1f} MB)"
         return f"{start} needs the least memory at the same prompt latency: {memory}."
     return f"{start} ran first; prompt latency and memory are the same."
+
+
+def _as_trained(job: Job, summary: Summary) -> bool:
+    pairs = ((job.record.trained_context, summary.config.context), (job.record.trained_cache, summary.config.cache))
+    return all(trained in (None, chosen) for trained, chosen in pairs)
 
 
 def _recommend(jobs: Sequence[Job]) -> Recommendation | None:
@@ -135,7 +142,7 @@ def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
                 fps=summary.fps,
                 latency_ms=None if latency is None else latency.median_ms,
                 memory_bytes=total_bytes(summary),
-                as_trained=job.record.trained_context in (None, summary.config.context),
+                as_trained=_as_trained(job, summary),
             )
         )
     return found

@@ -10,13 +10,15 @@ from pp1_orchestrator.app.run import MODES
 from pp1_orchestrator.app.strategy_registry import BUILT_IN
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 KNOWN = {**BUILT_IN, "run": MODES}
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+NEEDED = {"cache": ("model.window.sink=3",)}
+"""What a group's options need that the default model does not have."""
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 
 
@@ -28,7 +30,8 @@ def settings(*overrides: str) -> Settings:
 def check(made: Settings) -> None:
     """Validate; that this machine lacks the device of an option is the last rule, and no fault of the option."""
     try:
-        validate(made, KNOWN)
+        validate(made)
+        check_options(made, KNOWN)
     except ConfigError as error:
         if made.layout.device == "cpu" or not str(error).startswith("layout.device="):
             raise
@@ -36,10 +39,10 @@ def check(made: Settings) -> None:
 
 def test_compiled_passes_that_are_split_over_gpus_need_nccl(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    validate(settings("layout=gpu_1p2", "layout.compile=true"), KNOWN)
-    validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"), KNOWN)
+    validate(settings("layout=gpu_1p2", "layout.compile=true"))
+    validate(settings("layout=gpu_1p1", "layout.compile=true", "layout.backend=gloo"))
     with pytest.raises(ConfigError, match=r"^layout\.backend=gloo: .* need NCCL; possible: nccl$"):
-        validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"), KNOWN)
+        validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"))
 
 
 def test_the_folder_has_groups_and_nothing_but_yaml():
@@ -53,7 +56,7 @@ def test_the_defaults_alone_are_a_configuration():
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_each_option_over_the_defaults(group, option):
-    check(settings(f"{group}={option}"))
+    check(settings(f"{group}={option}", *NEEDED.get(group, ())))
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group in KNOWN])
@@ -90,7 +93,7 @@ def test_a_mesh_rank_is_named_after_its_number_or_its_number_in_the_mesh():
 @pytest.mark.parametrize(("device", "said"), [("cuda:{ranks}", "{ranks}"), ("cuda:{rank", "{rank"), ("cuda:}", "}")])
 def test_an_unknown_placeholder_is_refused(device, said):
     with pytest.raises(ConfigError) as refused:
-        validate(settings(f"layout.mesh_device='{device}'"), KNOWN)
+        validate(settings(f"layout.mesh_device='{device}'"))
     assert (
         str(refused.value) == f"layout.mesh_device={device}: {said} is not a placeholder; possible: {{rank}}, {{index}}"
     )

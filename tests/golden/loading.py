@@ -23,7 +23,7 @@ from pp1_orchestrator.loading.stage0_models import load_encoder, load_vae_parts
 from pp1_orchestrator.mesh.build_generator import load_weights, make_generator
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.stage0.context_policies import LatentHistory
 

@@ -27,12 +27,39 @@ def test_the_version_is_the_program_s_own_and_needs_no_torch():
     assert not imported & {"torch", "gradio", "fastapi"}
 
 
+def imported_by(*python: str) -> set[str]:
+    """Names of the modules that an interpreter with these arguments imports."""
+    said = subprocess.run([sys.executable, "-X", "importtime", *python], cwd=ROOT, capture_output=True, text=True)
+    return {line.rpartition("|")[2].strip() for line in said.stderr.splitlines()}
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [["layout.mesh_ranks=3"], ["model.steps=[500,750]"], ["run=plan", "stream.width=100"], ["serving.prot=1"]],
+)
+def test_a_refused_setting_needs_no_torch(tmp_path, refused):
+    imported = imported_by("-m", "pp1_orchestrator", f"hydra.run.dir={tmp_path / 'out'}", *refused)
+    assert "pp1_orchestrator.config.load_settings" in imported
+    assert "torch" not in imported
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("module", ["pp1_orchestrator.app.serve", "pp1_orchestrator.mesh.process"])
+def test_libraries_of_models_and_of_the_page_are_imported_when_they_are_needed(module):
+    imported = imported_by("-c", f"import {module}")
+    assert {module, "torch"} <= imported
+    assert not imported & {"gradio", "transformers", "diffusers", "matplotlib", "torch._dynamo", "sympy"}
+
+
 def test_help_begins_with_the_program_and_says_where_the_keys_are_explained():
-    said = ask("--help").stdout
+    said = ask("overlap=sync", "serving.port=7000", "--help").stdout
     assert said.startswith("pp1: ")
-    assert "== Configuration groups ==" in said
     assert "docs/configuration.md" in said
     assert '"$(pp1 -sc install=bash)"' in said
+    groups, keys = said.split("== Configuration groups ==")[1].split("== Keys ==")
+    assert "\n  * overlap=sync " in groups
+    assert "\n  serving.port=7000 " in keys
+    assert said.count("\n  pp1 ") >= 5
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.models.wan.sampler import NoiseStep
+from pp1_orchestrator.models.wan.schedule import NoiseStep
 from pp1_orchestrator.planning.inputs_outputs import requirements
 from tests.planning.factories import settings, shipped
 

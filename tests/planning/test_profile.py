@@ -1,5 +1,6 @@
 """What a plan says of memory is what loaded modules hold; nothing of it needs a weight or much memory."""
 
+import msgspec
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
 from pp1_orchestrator.planning.op_counter import CountingShard
 from pp1_orchestrator.planning.profile import profile_model
+from pp1_orchestrator.planning.profile_store import ProfileStore
 from tests.planning.factories import settings, shipped, with_name
 
 CPU = torch.device("cpu")
@@ -66,6 +68,19 @@ def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
     plain = profile_model(made, shipped(made), STRATEGIES)
     assert "vae_encoder" not in plain.components
     assert "encode" not in plain.work
+
+
+@pytest.mark.parametrize("layout", ["cpu", "inline"])
+def test_a_sink_that_moves_is_held_twice(layout):
+    """Its keys as they were written, and rotated; its values once."""
+    options = [f"layout={layout}", "model.window.sink=3"]
+    still, moving = (settings(*options, f"context.rope={rope}") for rope in ("absolute", "relative"))
+    config = msgspec.structs.replace(shipped(still), sink_frames=3)
+    more = config.num_layers * 3 * 8 * 8 * (config.dim // still.layout.mesh_ranks) * 4
+    store = ProfileStore(None)
+    for count in (profile_model, store.profile):
+        held = [count(made, config, STRATEGIES).components["kv_cache"] for made in (still, moving)]
+        assert held[1] - held[0] == more
 
 
 @pytest.mark.slow

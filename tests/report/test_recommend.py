@@ -81,7 +81,7 @@ def test_the_reason_for_a_tie_names_what_decided_it():
 def test_a_tie_goes_to_the_context_that_the_model_was_trained_for():
     tied = candidate(0, 30.0, 100.0, as_trained=False), candidate(1, 29.9, 900.0)
     assert numbers(*tied) == [1, 0]
-    assert "the only one with the context that the model was trained for (next: job0)" in reason(tied)
+    assert "the only one with the context and cache that the model was trained for (next: job0)" in reason(tied)
     assert caution(tied) is None
 
 
@@ -90,8 +90,7 @@ def test_another_context_that_is_clearly_faster_wins_with_a_caution():
     assert numbers(*jobs) == [0]
     says = caution(jobs)
     assert says is not None
-    assert says.startswith("Its context is not the one that the model was trained for")
+    assert says.startswith("Its context or cache is not the one that the model was trained for")
     assert says.endswith("The best with that one: job2, 19.9 FPS.")
-    assert (
-        caution(jobs[:1]) == "Its context is not the one that the model was trained for: look at its stream.mp4 first."
-    )
+    alone = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
+    assert caution(jobs[:1]) == alone

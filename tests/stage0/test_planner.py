@@ -21,7 +21,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.stage0.conditioning import ConditioningTarget
 from pp1_orchestrator.stage0.context_policies import LatentHistory
 from pp1_orchestrator.stage0.planner import ChunkSpec, Planner

@@ -10,7 +10,8 @@ from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.mesh.worker import MeshWorker
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise
+from pp1_orchestrator.models.wan.sampler import initial_noise
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.link import InlineChannel, MeshLink, receive_message
 from tests.models.wan.small_model import CONFIG, HEIGHT, WIDTH, make_generator, random_model, random_text

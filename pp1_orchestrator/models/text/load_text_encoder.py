@@ -1,13 +1,14 @@
 """Loads a UMT5 encoder, tensor by tensor, from a checkpoint in either layout or with random weights."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
-from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
@@ -24,19 +25,35 @@ from pp1_orchestrator.models.text.tokenizer import FolderTokenizer, TextTokenize
 from pp1_orchestrator.models.text.umt5 import TextEncoder
 from pp1_orchestrator.models.text.umt5_state_dict import ALIAS, hf_names
 
+if TYPE_CHECKING:
+    from transformers.models.umt5 import UMT5EncoderModel
+
 log = logging.getLogger(__name__)
+
+
+class UMT5Sizes(TypedDict):
+    """Sizes by transformers' names."""
+
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    d_kv: int
+    num_heads: int
+    num_layers: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
     """Where an encoder comes from: a file or folder, or random weights if there is a seed.
 
-    config: for weights without a config.json beside them. int8: linear layers are quantized.
+    sizes: for weights without a config.json beside them. int8: linear layers are quantized.
     """
 
     weights: Path
     tokenizer: Path
-    config: UMT5Config | None = None
+    sizes: UMT5Sizes | None = None
     seed: int | None = None
     int8: bool = False
 
@@ -76,10 +93,15 @@ def load_text_encoder(
 
 
 def _on_meta(source: TextSource) -> UMT5EncoderModel:
+    from transformers.models.umt5 import UMT5Config, UMT5EncoderModel  # takes seconds
+
     folder = config_folder(source.weights)
     kind: Any = UMT5Config
-    config = source.config if folder is None else kind.from_pretrained(str(folder), local_files_only=True)
-    if config is None:
+    if folder is not None:
+        config = kind.from_pretrained(str(folder), local_files_only=True)
+    elif source.sizes is not None:
+        config = kind(**source.sizes, feed_forward_proj="gated-gelu")
+    else:
         raise FileNotFoundError(f"{source.weights}: no config.json beside these weights")
     with torch.device("meta"):
         return UMT5EncoderModel(config).requires_grad_(False).eval()

@@ -1,14 +1,19 @@
 """Encodes prompts with UMT5 as Wan does, and caches embeddings: L tokens each, zero beyond the end of the prompt."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers.models.umt5 import UMT5EncoderModel
 
 from pp1_orchestrator.models.text.tokenizer import TextTokenizer, clean_prompt
+
+if TYPE_CHECKING:  # takes seconds to import; a mesh rank without an encoder does without
+    from transformers.models.umt5 import UMT5EncoderModel
 
 CACHE_SIZE = 64
 """Prompts."""

@@ -1,14 +1,14 @@
 """Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers  # pyright: ignore[reportUnknownVariableType]
-from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
@@ -20,10 +20,12 @@ from pp1_orchestrator.models.checkpoints.reader import (
     shapes_of,
 )
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
-from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
 from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvFrameEncoder, TaehvWeights, taehv_shapes
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
 from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
+
+if TYPE_CHECKING:  # takes seconds to import; a plan whose counts are kept does without
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 _ENCODER = ("encoder.", "quant_conv.")
 
@@ -74,7 +76,11 @@ def load_vae(
 def make_decoder(vae: AutoencoderKLWan) -> StreamingDecoder:
     """Our own decoder for Wan2.1's blocks, diffusers' for others."""
     config: Any = vae.config
-    return DiffusersDecoder(vae) if config.is_residual else WanDecoder(vae).eval()
+    if not config.is_residual:
+        return WanDecoder(vae).eval()
+    from pp1_orchestrator.models.vae.diffusers_decoder import DiffusersDecoder
+
+    return DiffusersDecoder(vae)
 
 
 def compile_decoder(
@@ -97,8 +103,14 @@ def compile_decoder(
             decoder.decode(part, state)
 
 
+def _autoencoder() -> Any:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+    return AutoencoderKLWan
+
+
 def _on_meta(source: VaeSource, with_encoder: bool) -> AutoencoderKLWan:
-    kind: Any = AutoencoderKLWan
+    kind = _autoencoder()
     with torch.device("meta"):
         vae = kind.from_config(_config(source))
     if not with_encoder:
@@ -111,6 +123,10 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
     shapes = weights.shapes()
     names = {key: key for key in shapes}
     if "decoder.conv1.weight" in names:  # Wan's own layout. The converter passes values through, here the names.
+        from diffusers.loaders.single_file_utils import (
+            convert_wan_vae_to_diffusers,  # pyright: ignore[reportUnknownVariableType]
+        )
+
         names = cast(dict[str, str], convert_wan_vae_to_diffusers(names))
     names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
     check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in names.items()})
@@ -118,10 +134,9 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
 
 
 def _config(source: VaeSource) -> dict[str, Any]:
-    kind: Any = AutoencoderKLWan
     folder, widths = config_folder(source.path), source.widths
     if folder is not None:
-        return kind.load_config(str(folder))
+        return _autoencoder().load_config(str(folder))
     if any(width % widths[0] for width in widths):
         raise ValueError(f"widths {list(widths)}: whole multiples of the first")
     return {"base_dim": widths[0], "dim_mult": [width // widths[0] for width in widths]} if widths else {}

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu_
 
@@ -205,6 +204,8 @@ class _Taehv(LatentModule):
     """raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised."""
 
     def __init__(self, raw_latents: bool, device: torch.device) -> None:
+        from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan  # takes seconds
+
         defaults = inspect.signature(AutoencoderKLWan.__init__).parameters
         mean, std = (defaults[name].default for name in ("latents_mean", "latents_std"))
         super().__init__(*((mean, std) if raw_latents else ([0.0] * len(mean), [1.0] * len(std))), device)

@@ -7,16 +7,20 @@ however a stream is cut into chunks.
 Shapes: T frames, C channels; everything is [T, C, H, W], channels last.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, LatentModule, channels_last
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention, convolve
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 
 class CausalConv(nn.Module):

@@ -6,21 +6,20 @@ They are AutoencoderKLWan's; results agree with diffusers' `encode` to rounding.
 Shapes: C channels; everything inside is [1, C, H, W], channels last.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_wan import (
-    AutoencoderKLWan,
-    WanAttentionBlock,
-    WanResample,
-    WanResidualBlock,
-)
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from pp1_orchestrator.models.vae.base import LatentModule, channels_last
 from pp1_orchestrator.models.vae.layers import ChannelNorm, FrameAttention
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
 
 class _Conv(nn.Module):
@@ -65,6 +64,8 @@ class _ResidualBlock(nn.Module):
 
 
 def _layer(block: nn.Module) -> nn.Module:
+    from diffusers.models.autoencoders.autoencoder_kl_wan import WanAttentionBlock, WanResample, WanResidualBlock
+
     if isinstance(block, WanResidualBlock):
         return _ResidualBlock(block)
     if isinstance(block, WanAttentionBlock):

@@ -33,3 +33,13 @@ class WanConfig(msgspec.Struct, frozen=True, kw_only=True):
 def holds_chunks(chunk: int, window: int, sink: int) -> bool:
     """Whether the sink and the ring after it (window − sink) are whole numbers of chunks, the ring at least one."""
     return sink % chunk == 0 and (window - sink) % chunk == 0 and window - sink >= chunk
+
+
+def check_degree(config: WanConfig, degree: int) -> None:
+    """Raise ValueError if `degree` ranks cannot share the heads and the feed-forward evenly."""
+    if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
+        fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0 and config.ffn_dim % d == 0]
+        raise ValueError(
+            f"{degree} tensor-parallel ranks cannot share {config.num_heads} heads and a feed-forward of "
+            f"{config.ffn_dim}; possible: {', '.join(map(str, fits))}"
+        )

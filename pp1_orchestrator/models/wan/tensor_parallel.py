@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm, SelfAttention
-from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.models.wan.config import check_degree
 from pp1_orchestrator.models.wan.model import CausalWanModel
 
 
@@ -53,16 +53,6 @@ class Place:
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         raise RuntimeError(f"rank {self.rank} of {self.degree} has not met the others")
-
-
-def check_degree(config: WanConfig, degree: int) -> None:
-    """Raise ValueError if `degree` ranks cannot share the heads and the feed-forward evenly."""
-    if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
-        fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0 and config.ffn_dim % d == 0]
-        raise ValueError(
-            f"{degree} tensor-parallel ranks cannot share {config.num_heads} heads and a feed-forward of "
-            f"{config.ffn_dim}; possible: {', '.join(map(str, fits))}"
-        )
 
 
 class ShardedMeanSquare(MeanSquare):

@@ -14,7 +14,7 @@ import pp1_orchestrator
 from pp1_orchestrator.app.run import MODES
 from pp1_orchestrator.app.strategy_registry import BUILT_IN
 from pp1_orchestrator.config.load_settings import load_settings, one_line
-from pp1_orchestrator.config.validate import validate
+from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError
 from tests.fuzz.oracle import check_line
 
@@ -28,7 +28,9 @@ def fuzz_one(data: bytes) -> None:
     if not GlobalHydra.instance().is_initialized():
         initialize_config_dir(str(CONF), version_base="1.3")
     try:
-        validate(load_settings(compose("config", [line for line in overrides if line])), KNOWN)
+        made = load_settings(compose("config", [line for line in overrides if line]))
+        validate(made)
+        check_options(made, KNOWN)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         check_line(ConfigError(one_line(error)), len(data))
 

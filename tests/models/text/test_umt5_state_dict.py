@@ -9,11 +9,18 @@ from safetensors.torch import save_file
 from transformers.models.umt5 import UMT5Config, UMT5EncoderModel
 
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error
-from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder, make_umt5
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, UMT5Sizes, load_text_encoder, make_umt5
 
 CPU = torch.device("cpu")
-SIZES = UMT5Config(
-    vocab_size=300, d_model=32, d_ff=48, num_heads=4, d_kv=8, num_layers=24, feed_forward_proj="gated-gelu"
+SIZES = UMT5Sizes(
+    vocab_size=300,
+    d_model=32,
+    d_ff=48,
+    num_heads=4,
+    d_kv=8,
+    num_layers=24,
+    relative_attention_num_buckets=32,
+    relative_attention_max_distance=128,
 )
 # In Wan's names, what each tensor of a block is; transformers' come by the other side.
 BLOCK = {
@@ -35,7 +42,7 @@ LENGTH = 24
 @pytest.fixture(scope="module")
 def umt5() -> Any:
     torch.manual_seed(0)
-    model = UMT5EncoderModel(SIZES).eval().requires_grad_(False)
+    model = UMT5EncoderModel(UMT5Config(**SIZES, feed_forward_proj="gated-gelu")).eval().requires_grad_(False)
     for name, tensor in model.named_parameters():
         if "layer_norm" in name or "relative" in name:  # ones, and alike, would hide a mistake
             tensor.add_(0.5 * torch.randn_like(tensor))
@@ -89,7 +96,7 @@ def test_every_tensor_finds_its_place_and_embeddings_are_transformers(layout, fi
     for name, tensor in umt5.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
     assert model.shared.weight is model.encoder.embed_tokens.weight
-    ids = torch.randint(2, SIZES.vocab_size, (2, 9), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(2, SIZES["vocab_size"], (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(model(input_ids=ids).last_hidden_state, umt5(input_ids=ids).last_hidden_state)
 
@@ -128,9 +135,9 @@ def test_another_model_is_told_in_one_line(files, tmp_path, umt5):
 def test_eight_bits_stay_near_at_half_the_memory(files, umt5, dtype):
     wide: Any = make_umt5(source(files, "pth"), CPU, dtype)
     narrow: Any = make_umt5(source(files, "pth", int8=True), CPU, dtype)
-    assert sum(isinstance(layer, Int8Linear) for layer in narrow.modules()) == 7 * SIZES.num_layers
+    assert sum(isinstance(layer, Int8Linear) for layer in narrow.modules()) == 7 * SIZES["num_layers"]
     assert 0 < largest_error(narrow) < 0.01
-    ids = torch.randint(2, SIZES.vocab_size, (1, 12), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(2, SIZES["vocab_size"], (1, 12), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         exact = umt5(input_ids=ids).last_hidden_state
         near, own = (model(input_ids=ids).last_hidden_state.float() for model in (narrow, wide))
@@ -165,7 +172,7 @@ def test_without_any_file_random_weights_read_bytes(tmp_path, int8):
         for seed in (1, 1, 2)
     ]
     first, again, other = (encoder.encode(PROMPTS) for encoder in made)
-    assert first.shape == (3, LENGTH, SIZES.d_model)
+    assert first.shape == (3, LENGTH, SIZES["d_model"])
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     for embeds, prompt in zip(first, PROMPTS, strict=True):

@@ -12,7 +12,7 @@ from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
 CONFIG = WanConfig(
     dim=48, ffn_dim=64, num_heads=2, num_layers=3, text_dim=12, text_len=5, freq_dim=16, local_attn_size=9

@@ -9,7 +9,7 @@ from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
 # Height and width differ, and so do the rotary axes of a head (4, 2 and 2 pairs): a mix-up of any two shows.
 HEIGHT, WIDTH = 4, 6

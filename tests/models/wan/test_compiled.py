@@ -21,7 +21,7 @@ from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.ops.linear import linear_gelu
 from pp1_orchestrator.models.wan.ops.norms import EagerOps, TritonOps
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from tests.models.wan.factories import CONFIG, make_model
 
 STEPS = (1000, 500)

@@ -7,7 +7,8 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 
 from pp1_orchestrator.models.wan.attention import attend
 from pp1_orchestrator.models.wan.rope import rope_table
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise, renoise_stream
+from pp1_orchestrator.models.wan.sampler import initial_noise, renoise_stream
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from tests.models.wan.reference_wan import ReferenceWan, noise_levels
 from tests.models.wan.small_model import (
     CONFIG,

@@ -8,7 +8,8 @@ import torch
 
 from pp1_orchestrator.models.wan.generator import CausalGenerator
 from pp1_orchestrator.models.wan.kv_cache import KVCache
-from pp1_orchestrator.models.wan.sampler import FlowSchedule, initial_noise, renoise_stream
+from pp1_orchestrator.models.wan.sampler import initial_noise, renoise_stream
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from tests.models.wan.reference_wan import ReferenceWan, noise_levels
 from tests.models.wan.small_model import CONFIG, HEIGHT, WIDTH, random_model, random_text, relative_error
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.models.wan.sampler import FlowSchedule
+from pp1_orchestrator.models.wan.schedule import FlowSchedule
 
 
 def table_entry(shift: float, index: int) -> float:
@@ -70,3 +70,10 @@ def test_steps_that_do_not_fall_are_refused(schedule, steps):
     with pytest.raises(ValueError, match="must fall from step to step") as refusal:
         schedule.steps(steps)
     assert str(list(steps)) in str(refusal.value)
+
+
+@pytest.mark.parametrize("steps", [(2000, 500), (1000, -1), (float("nan"),), (float("inf"), 500)])
+def test_steps_are_times_of_the_schedule(steps):
+    """A shift of a half would divide by zero at 2000."""
+    with pytest.raises(ValueError, match="must be times from 1000 to 0"):
+        FlowSchedule(0.5, warp=True).steps(steps)

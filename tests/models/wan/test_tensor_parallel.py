@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pp1_orchestrator.models.wan.config import WanConfig
-from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, check_degree, parallelize
+from pp1_orchestrator.models.wan.config import WanConfig, check_degree
+from pp1_orchestrator.models.wan.tensor_parallel import Place, ShardPlan, parallelize
 from tests.models.wan.small_model import random_model
 
 
