@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.2.0"
 
 _MODULES = {
-    "pp1_orchestrator.config.schema": ("Settings",),
+    "pp1_orchestrator.library.composed_settings": ("Settings",),
     "pp1_orchestrator.library.chunk_buffer": ("Chunk",),
     "pp1_orchestrator.library.live_stream": ("Stream",),
     "pp1_orchestrator.types": ("PromptReceipt", "PromptUpdate", "TimelineEntry", "Transition", "WeightedPrompt"),

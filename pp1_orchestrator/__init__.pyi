@@ -1,5 +1,5 @@
-from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.library.chunk_buffer import Chunk
+from pp1_orchestrator.library.composed_settings import Settings
 from pp1_orchestrator.library.live_stream import Stream
 from pp1_orchestrator.types import PromptReceipt, PromptUpdate, TimelineEntry, Transition, WeightedPrompt
 

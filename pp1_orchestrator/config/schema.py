@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
-from pp1_orchestrator.config.composed import Composed
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
 from pp1_orchestrator.config.model_settings import CacheSettings, ModelSettings
 from pp1_orchestrator.config.sizes import TextSizeSettings
@@ -221,7 +220,7 @@ class CheckSettings(Struct, frozen=True, forbid_unknown_fields=True):
     prompt: str
 
 
-class Settings(Composed, frozen=True, forbid_unknown_fields=True):
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """One run."""
 
     model: ModelSettings

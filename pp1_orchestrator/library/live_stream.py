@@ -22,11 +22,12 @@ from pp1_orchestrator.app.run import check_inputs
 from pp1_orchestrator.app.strategy_registry import check
 from pp1_orchestrator.app.stream import Instruments
 from pp1_orchestrator.app.stream import Stream as RunningStream
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config import schema
 from pp1_orchestrator.errors import ConfigError, Pp1Error, RequestError, Stage0Error
 from pp1_orchestrator.event_bus import Event
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.library.chunk_buffer import Chunk, ChunkBuffer
+from pp1_orchestrator.library.composed_settings import Settings
 from pp1_orchestrator.models.vae.pixel_format import to_rgb24
 from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
 from pp1_orchestrator.stage0.session import Session
@@ -60,7 +61,7 @@ class Stream:
             sooner. More: an uneven reader waits less.
     """
 
-    def __init__(self, settings: Settings | None = None, *, ahead: int = AHEAD) -> None:
+    def __init__(self, settings: schema.Settings | None = None, *, ahead: int = AHEAD) -> None:
         self._settings = settings or Settings.compose()
         if ahead < 1:
             raise ConfigError(f"ahead={ahead}: at least one chunk must be made at a time; possible: 1, 2 …")
@@ -81,7 +82,7 @@ class Stream:
         """Held while the stream is opened or closed."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> schema.Settings:
         return self._settings
 
     def open(self) -> Self:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -26,12 +27,15 @@ REFUSED = [
 def test_the_settings_are_those_that_hydra_s_own_interface_composes():
     overrides = ["overlap=sync", "layout=inline", "stream.height=64", "supervision.pauses_s=[1,2.5]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        expected = load_settings(compose("config", overrides))
-    assert Settings.compose(*overrides) == expected
+        expected = msgspec.to_builtins(load_settings(compose("config", overrides)))
+    assert msgspec.to_builtins(Settings.compose(*overrides)) == expected
     dotted: dict = {"supervision.pauses_s": (1, 2.5)}
     values: dict = {"overlap": "sync", "layout": "inline", "stream": {"height": 64}}
-    assert Settings.compose(**values, supervision={"pauses_s": [1, 2.5]}) == expected
-    assert Settings.compose("seed=1", "stream.height=128", seed=42, **values, **dotted) == expected
+    for composed in (
+        Settings.compose(**values, supervision={"pauses_s": [1, 2.5]}),
+        Settings.compose("seed=1", "stream.height=128", seed=42, **values, **dotted),
+    ):
+        assert msgspec.to_builtins(composed) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
-"""What a Python program makes settings with: the constructor of `schema.Settings` that composes `conf/`."""
+"""The settings of a run with the constructor that Python programs use. The program's own parts know nothing of Hydra."""
 
 from os import PathLike
-from typing import Any, Self
+from typing import Self
 
-from msgspec import Struct
+from pp1_orchestrator.config import schema
+from pp1_orchestrator.config.compose import compose_settings
 
 
-class Composed(Struct, frozen=True):
-    """Base of all settings of a run."""
+class Settings(schema.Settings, frozen=True, forbid_unknown_fields=True):
+    """One run."""
 
     @classmethod
     def compose(cls, *overrides: str, config_dir: str | PathLike[str] | None = None, **values: object) -> Self:
@@ -18,7 +19,5 @@ class Composed(Struct, frozen=True):
             config_dir: a folder with more options of groups, as `--config-dir`.
             values: the same as keywords, which go last: `seed=7`, `stream={"height": 64}`.
         """
-        from pp1_orchestrator.config.compose import compose_settings  # imports Hydra, which no rank needs
-
-        settings: Any = compose_settings(overrides, config_dir, values)
-        return settings
+        composed = compose_settings(overrides, config_dir, values)
+        return cls(**{name: getattr(composed, name) for name in cls.__struct_fields__})
