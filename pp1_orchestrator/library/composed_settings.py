@@ -1,4 +1,4 @@
-"""The settings of a run with the constructor that Python programs use. The program's own parts know nothing of Hydra."""
+"""The settings of a run with a constructor for Python programs: other parts of this program know nothing of Hydra."""
 
 from os import PathLike
 from typing import Self

@@ -33,16 +33,17 @@ def run_python(code: str, folder, *options: str) -> subprocess.CompletedProcess[
 def test_a_script_needs_no_guard_and_is_run_once(tmp_path):
     done = run_python(
         """
-        import os, psutil, torch
+        import os, psutil, sys, torch
         from pp1_orchestrator import Settings, Stream
 
         print("once", __name__, __file__.endswith("script.py"))
-        before = torch.get_num_threads(), dict(os.environ)
+        ours = lambda: (torch.get_num_threads(), *map(os.environ.get, ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME")), sys.excepthook)
+        before = ours()
         with Stream(Settings.compose("layout=cpu", stream={"height": 64, "width": 64}, run={"chunks": 2})) as stream:
             ranks = [rank["pid"] for rank in stream.state()["ranks"].values()]
             print(len(set(ranks)), [chunk.index for chunk in stream])
         print([pid for pid in ranks[1:] if psutil.pid_exists(pid)], __spec__, __file__.endswith("script.py"))
-        assert (torch.get_num_threads(), dict(os.environ)) == before
+        assert ours() == before
         """,
         tmp_path,
     )
