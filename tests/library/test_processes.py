@@ -37,7 +37,8 @@ def test_a_script_needs_no_guard_and_is_run_once(tmp_path):
         from pp1_orchestrator import Settings, Stream
 
         print("once", __name__, __file__.endswith("script.py"))
-        ours = lambda: (torch.get_num_threads(), *map(os.environ.get, ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME")), sys.excepthook)
+        names = "OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME"
+        ours = lambda: (torch.get_num_threads(), *map(os.environ.get, names), sys.excepthook)
         before = ours()
         with Stream(Settings.compose("layout=cpu", stream={"height": 64, "width": 64}, run={"chunks": 2})) as stream:
             ranks = [rank["pid"] for rank in stream.state()["ranks"].values()]
