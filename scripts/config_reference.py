@@ -115,6 +115,8 @@ def _type(kind: inspect.Type) -> str:
             return "`null`"
         case inspect.StrType():
             return "text"
+        case inspect.StructType():
+            return ", ".join(f"`{field.encode_name}` ({_type(field.type)})" for field in kind.fields)
     raise TypeError(f"{kind}: a setting of this type has no words yet")
 
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.suggest import all_keys, did_you_mean, keys_below
-from pp1_orchestrator.errors import ConfigError, first_line
+from pp1_orchestrator.errors import SECRET_KEYS, ConfigError, first_line
 
 
 def _less_one(number: int | str) -> int:
@@ -61,7 +61,7 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
     path = ".".join(filter(None, [prefix, path]))
     if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
         return f"{path}: {problem}; quote text that looks like a number or a truth value: \"{path}='…'\""
-    return f"{path}={value}: {problem}"
+    return f"{path}: {problem}" if path.startswith(SECRET_KEYS) else f"{path}={value}: {problem}"
 
 
 def one_line(error: BaseException) -> str:
@@ -72,6 +72,8 @@ def one_line(error: BaseException) -> str:
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}{near}"
     if isinstance(error, OverrideParseException):
         given = " ".join((error.override or "").split())
+        if given.lstrip("+~").startswith(SECRET_KEYS):
+            given = f"{given.partition('=')[0]}=…"
         return f"{given}: {UNREADABLE if '=' in given else 'not a setting; expected key=value, such as run=bench'}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):

@@ -141,6 +141,19 @@ class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     width: Pixels
 
 
+class IceServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A STUN or TURN server; `media.ice_servers` has the rules."""
+
+    urls: str | tuple[str, ...] = ()
+    username: str | None = None
+    credential: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All urls: one may stand alone, as in browsers."""
+        return (self.urls,) if isinstance(self.urls, str) else self.urls
+
+
 class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the server listens and what it allows."""
 
@@ -149,6 +162,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     token: str | None
     view_token: str | None
     frame_ancestors: tuple[str, ...]
+    ice_servers: tuple[IceServerSettings, ...]
     root_path: str | None
     tls_cert: str | None
     tls_key: str | None

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from pp1_orchestrator.errors import SECRET_KEYS
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
 RECORD_FILE = "job.json"
-SECRET_KEYS = ("serving.token", "serving.view_token", "serving.ice_servers")
-"""Their values are in the folder `.hydra` of each job, for its owner alone, and in no record or report."""
 UNFINISHED = "stopped before its end"
 """The error of a job that has begun. It stays if the job never ends."""
 

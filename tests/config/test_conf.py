@@ -97,3 +97,26 @@ def test_an_unknown_placeholder_is_refused(device, said):
     assert (
         str(refused.value) == f"layout.mesh_device={device}: {said} is not a placeholder; possible: {{rank}}, {{index}}"
     )
+
+
+def test_an_ice_server_can_be_given_on_the_command_line(monkeypatch):
+    monkeypatch.setenv("TURN_CREDENTIAL", "a=b, {c}")
+    turn = "{urls: ['turn:a.example:80?transport=tcp'], username: me, credential: '${oc.env:TURN_CREDENTIAL}'}"
+    servers = settings(f"serving.ice_servers=[{{urls: 'stun:a.example'}}, {turn}]").serving.ice_servers
+    assert [server.addresses for server in servers] == [("stun:a.example",), ("turn:a.example:80?transport=tcp",)]
+    assert (servers[1].username, servers[1].credential) == ("me", "a=b, {c}")
+
+
+@pytest.mark.parametrize(
+    ("server", "line"),
+    [
+        ("{urls: x, credentials: swordfish}", "serving.ice_servers[0].credentials: no such key"),
+        ("swordfish", "serving.ice_servers[0]: expected `object`, got `str`"),
+        ("{urls: x, credential: [swordfish]}", "serving.ice_servers[0].credential: expected `str | null`, got `array`"),
+    ],
+)
+def test_the_error_of_an_ice_server_does_not_show_its_credential(server, line):
+    with pytest.raises(ConfigError) as refused:
+        settings(f"serving.ice_servers=[{server}]")
+    assert str(refused.value).startswith(line)
+    assert "swordfish" not in str(refused.value)
