@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from pp1_orchestrator.report.jobs import UNFINISHED, read_record, write_record
-from tests.system.program import run_to_end, running
+from tests.system.program import START_S, run_to_end, running
 
 TINY = ("run=bench", "layout=inline", "run.chunks=6")
 GOOD = {"sync": ("0", "3"), "stage0_owned": ("2", "5")}
 """The folders of the good jobs of `sweep`, run by run."""
 TWICE = ("overlap=sync,nonsense,stage0_owned", "sweep.repeats=2")
+SWEEP_S = 3 * START_S
+"""For a handful of runs, one after the other."""
 VIDEO_BYTES = 4096
 """More than an MP4 file without a picture has."""
 
@@ -23,7 +25,7 @@ VIDEO_BYTES = 4096
 def sweep(tmp_path_factory):
     """A broken job between two good ones, each of which runs twice."""
     folder = tmp_path_factory.mktemp("sweep")
-    return folder, run_to_end("-m", *TINY, *TWICE, f"hydra.sweep.dir={folder}", out=folder)
+    return folder, run_to_end("-m", *TINY, *TWICE, f"hydra.sweep.dir={folder}", out=folder, timeout_s=SWEEP_S)
 
 
 def test_the_exit_code_and_one_line_tell_of_the_broken_job(sweep):
@@ -83,7 +85,7 @@ def test_the_same_command_makes_only_what_is_not_there(sweep, tmp_path):
     stopped = read_record(folder / "3" / "job.json")
     write_record(msgspec.structs.replace(stopped, error=UNFINISHED), folder / "3")
     before = {name: (folder / name / "summary.json").stat().st_mtime_ns for name in "0235"}
-    done = run_to_end("-m", *TINY, *more, f"hydra.sweep.dir={folder}", out=folder)
+    done = run_to_end("-m", *TINY, *more, f"hydra.sweep.dir={folder}", out=folder, timeout_s=SWEEP_S)
     assert done.returncode == 1, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "3 of 7 runs are there from before" in said
