@@ -26,10 +26,10 @@ def sweeps(jobs: int, noise: float, lead: float, drift: float = 0.0, bursts: flo
         yield truth[:, None] + random.normal(0, noise, turn.shape) - drift * turn - slowed
 
 
-def winners(jobs: int, noise: float, lead: float, **disturbed: float) -> list[int]:
+def winners(jobs: int, noise: float, lead: float, drift: float = 0.0, bursts: float = 0.0) -> list[int]:
     """The job that each simulated sweep names; -1 for a tie."""
     quiet = np.full((jobs, ROUNDS), 0.005)
-    found = [compare(runs, quiet, [0.0] * jobs) for runs in sweeps(jobs, noise, lead, **disturbed)]
+    found = [compare(runs, quiet, [0.0] * jobs) for runs in sweeps(jobs, noise, lead, drift, bursts)]
     return [one.best if len(one.tied) == 1 else -1 for one in found]
 
 
