@@ -4,7 +4,6 @@ import base64
 import html
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
