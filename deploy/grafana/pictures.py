@@ -26,6 +26,8 @@ from deploy.grafana.dashboards import dashboards
 
 COLUMNS, UNIT_IN, DPI = 24, 0.42, 100
 MINUTES, STEPS, RATE_INTERVAL = 5.0, 120, "15s"
+EVENT_S = 15.0
+"""An event's expression is true for so long."""
 COLOURS = ("#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#8ab8ff", "#96d98d", "#ffb357", "#ca95e5")
 PAPER, RAISED, INK, QUIET, MARK = "#111217", "#181b1f", "#d8d9da", "#8e9299", "#b877d9"
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -53,7 +55,7 @@ class Source:
         """Raises OSError for an expression that Prometheus refuses."""
         asked = expression.replace("$instance", self.instance).replace("$__rate_interval", RATE_INTERVAL)
         span = 60 * self.minutes
-        words = {"query": asked, "start": self.end_s - span, "end": self.end_s, "step": f"{span / STEPS:.3f}s"}
+        words = {"query": asked, "start": self.end_s - span, "end": self.end_s, "step": f"{span / STEPS:.3f}"}
         with urllib.request.urlopen(f"{self.url}/api/v1/query_range?{urllib.parse.urlencode(words)}") as answer:
             rows = json.load(answer)["data"]["result"]
         return [self._line(row, legend) for row in rows]
@@ -108,7 +110,11 @@ def _place(figure: Figure, grid: dict[str, int], rows: int) -> Axes:
 def _marks(board: dict[str, Any], source: Source) -> list[float]:
     """When the events of the dashboard's annotations were, in seconds before now."""
     asked = [mark["expr"] for mark in board["annotations"].get("list", []) if "expr" in mark]
-    return [at for expression in asked for line in source.series(expression, "") for at in line.seconds]
+    marks: list[float] = []
+    for at in sorted(at for expression in asked for line in source.series(expression, "") for at in line.seconds):
+        if not marks or at - marks[-1] > EVENT_S:
+            marks.append(at)
+    return marks
 
 
 def _stat(axes: Axes, panel: dict[str, Any], lines: Sequence[Series], marks: Sequence[float]) -> None:
@@ -141,7 +147,8 @@ def _chart(axes: Axes, panel: dict[str, Any], lines: Sequence[Series], marks: Se
     for at in marks:
         axes.axvline(at, color=MARK, lw=0.8, ls=":")
     axes.set_title(panel["title"], color=INK, fontsize=8, loc="left", pad=4)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    highest = max((value for line in lines for value in line.values), default=0.0)
+    axes.set_ylim(bottom=0.0, top=None if highest > 0 else 1.0)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, defaults["unit"])))
     axes.xaxis.set_major_locator(MaxNLocator(5))
