@@ -43,6 +43,7 @@ DOORS = {
     "gradio": ["ui/"],
     "pp1_orchestrator.ui": ["pp1_orchestrator/app/", "ui/"],
     "ui": [],  # the name that the page has in a checkout; in the program it is `pp1_orchestrator.ui`
+    "httpx": ["pp1_orchestrator/client/"],
     "fastapi": ["pp1_orchestrator/server/"],
     "starlette": ["pp1_orchestrator/server/"],
     "pydantic": ["pp1_orchestrator/server/"],
