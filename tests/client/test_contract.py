@@ -75,18 +75,15 @@ def test_every_event_has_the_fields_of_its_schema():
     for name, kind in events.items():
         fields = {field.encode_name: field.required for field in msgspec.structs.fields(kind)}
         tag = kind.__struct_config__.tag
-        assert fields == {
-            field: info.is_required() for field, info in models[name].model_fields.items() if field != "event"
-        }
-        assert get_args(models[name].model_fields["event"].annotation) == (tag,)
+        model = models[name].model_fields
+        assert fields == {field: info.is_required() for field, info in model.items() if field != "event"}
+        assert get_args(model["event"].annotation) == (tag,)
 
 
 def test_both_clients_have_the_same_methods():
     own = {name for name, _ in inspect.getmembers(AsyncClient, inspect.isfunction) if not name.startswith("_")}
     assert {name.removeprefix("a") if name == "aclose" else name for name in own} == METHODS
     for name in METHODS - {"close"}:
-        assert (
-            inspect.signature(getattr(Client, name)).parameters
-            == inspect.signature(getattr(AsyncClient, name)).parameters
-        )
+        plain, waiting = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
+        assert plain.parameters == waiting.parameters
     assert EVENTS in OPERATIONS
