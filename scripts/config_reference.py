@@ -79,8 +79,9 @@ def _rows(key: str, kind: inspect.Type, files: Mapping[str, ConfFile], prefix: s
     if key in OF_PLUGINS:
         yield row(f"`{prefix}{key}`", _type(kind), "–", OF_PLUGINS[key])
         return
-    values = {option: f"`{file.entries[key].value}`" for option, file in files.items()}
-    meanings = {option: file.entries[key].comment for option, file in files.items() if file.entries[key].comment}
+    own = {option: file.entries[key] for option, file in files.items() if key in file.entries}  # others take it over
+    values = {option: f"`{entry.value}`" for option, entry in own.items()}
+    meanings = {option: entry.comment for option, entry in own.items() if entry.comment}
     yield row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
 
 

@@ -80,11 +80,15 @@ install_packages() {
     make_venv
     guard_torch
     say "installing the packages (about 2 GB on disk, 1 to 4 minutes; all output in $log)"
+    show_unpacked "$log" &
+    unpacked=$!
+    trap 'kill "$unpacked" 2>/dev/null || true' EXIT
     if ! .venv/bin/python -m pip install --progress-bar off -c constraints.txt -e '.[dev]' 2>&1 | tee "$log" | show_progress
     then
         tail -n 15 "$log" >&2
         stop "pip could not install the packages; its whole output is in $log"
     fi
+    kill "$unpacked" 2>/dev/null || true
     rm -f .venv/.set-up-*
     touch "$stamp"
     say "the packages are installed"
@@ -94,6 +98,20 @@ install_packages() {
 show_progress() {
     sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]*\) MB).*/[setup]   \1, \2 MB/p' \
         -e 's/^Installing collected packages.*/[setup]   unpacking/p'
+}
+
+count_packages() { find .venv/lib -maxdepth 3 -name '*.dist-info' | wc -l; }
+
+# While pip unpacks, which it does without a word: how far it is, now and then.
+show_unpacked() {  # LOG: of pip
+    local before total now last=
+    before=$(count_packages)
+    while sleep 10 >/dev/null 2>&1; do
+        total=$(sed -n 's/^Installing collected packages: //p' "$1" 2>/dev/null | tr ',' '\n' | wc -l)
+        now=$(($(count_packages) - before))
+        if [ "$total" -gt 0 ] && [ "$now" != "$last" ]; then say "  $now of $total packages are unpacked"; fi
+        last=$now
+    done
 }
 
 find_chromium() {

@@ -15,6 +15,7 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, build_sharded, read_part, whole_shapes
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
+from pp1_orchestrator.processes.progress import progress
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.testing.faults import with_work_fault
 from pp1_orchestrator.testing.wrappers import delayed
@@ -56,7 +57,8 @@ def make_generator(
     runner = fast_runner(model, cache, settings.layout.fp8) if settings.layout.compile else None
     generator = CausalGenerator(model, cache, schedule, runner)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+        with progress("compiling the generator" if settings.layout.compile else "choosing kernels"):
+            generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     if delay_s := settings.debug.mesh_s:
         generator = delayed(generator, "denoise", lambda _: delay_s)
     return with_work_fault(generator, shard.rank + LEADER, settings), components

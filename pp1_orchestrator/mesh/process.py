@@ -21,6 +21,7 @@ from pp1_orchestrator.processes import process_tuning
 from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.log_setup import set_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
+from pp1_orchestrator.processes.progress import progress
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
 from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
 from pp1_orchestrator.transport.link import MeshLink
@@ -77,10 +78,11 @@ def _run(rank: int, settings: Settings, config: WanConfig, store: Store, folder:
     process_tuning.select_device(device, settings.layout.memory_share)
     spans = make_recorder(settings, rank, device)
     place = Place(rank - LEADER, settings.layout.mesh_ranks)
-    state = load_weights(settings, config, place, device)
     resolver, text_bytes = None, {}
-    if rank == LEADER:
-        resolver, text_bytes = make_recipe_resolver(settings, config, device, MESSAGE_DEVICE, spans)
+    with progress("loading weights"):
+        state = load_weights(settings, config, place, device)
+        if rank == LEADER:
+            resolver, text_bytes = make_recipe_resolver(settings, config, device, MESSAGE_DEVICE, spans)
     publish(store, "loaded", rank, True)
     log.info("loaded")
     apply_start_fault(settings, rank, "join")
