@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
+from pp1_orchestrator.config.command_flags import check_flags
+from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Pp1Error
@@ -30,6 +32,13 @@ from pp1_orchestrator.processes.run_folder import forget, new_folder
 from pp1_orchestrator.processes.signals import StopRequested, on_signals, raise_stop
 
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True)
+
+
+def _help_text(*, _root_: DictConfig) -> str:
+    return help_text(_root_)
+
+
+OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
 CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
 NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
@@ -119,6 +128,10 @@ def main() -> int:
         Path.cwd()
     except OSError as error:
         return report(ConfigError(f"the current folder can't be used: {error.strerror}"))
+    try:
+        check_flags(sys.argv[1:])
+    except ConfigError as error:
+        return report(error)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting
     if "layout=torchrun" in sys.argv and os.environ.get("RANK", "0") != "0":
         sys.argv += NO_FOLDER

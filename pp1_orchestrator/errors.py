@@ -14,6 +14,9 @@ Each text is one line that names the key, the value and what is allowed.
 
 import traceback
 
+SECRET_KEYS = ("serving.token", "serving.view_token", "serving.ice_servers")
+"""Settings whose values are in no error, record or report. They are in a run's folder `.hydra`, for its owner alone."""
+
 
 class Pp1Error(Exception):
     """Base of all errors of this project."""

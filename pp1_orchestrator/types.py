@@ -76,6 +76,10 @@ class FrameSink(Protocol):
     def close(self) -> None: ...
 
 
+Interpolation = Literal["linear", "slerp"]
+"""The path between embeddings."""
+
+
 class WeightedPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One prompt of a blend."""
 
@@ -87,7 +91,7 @@ class Transition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many chunks a change of conditioning takes, and its path. With 0 or 1 the next chunk shows the new one."""
 
     steps: int = 0
-    method: Literal["linear", "slerp"] = "linear"
+    method: Interpolation = "linear"
 
 
 Cut = Literal["soft", "hard", "recache"]
@@ -99,7 +103,7 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     prompt: str | None = None
     prompts: tuple[WeightedPrompt, ...] = ()
-    blend: Literal["linear", "slerp"] = "linear"
+    blend: Interpolation = "linear"
     transition: Transition | None = None
     cut: Cut = "soft"
 

@@ -4,14 +4,15 @@ Types, bounds and choices come from the schema, defaults and meanings from `conf
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from msgspec import inspect
 
+from pp1_orchestrator.config.conf_files import CONF, ConfFile, defaults, options, read
 from pp1_orchestrator.config.schema import Settings
-from scripts.conf_files import CONF, ConfFile, defaults, options, read
 from scripts.markdown import row
 
-TARGET = CONF.parent / "docs" / "configuration.md"
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Every setting, with its type and bounds, its default and its meaning. Set any of them on the command line:
@@ -78,8 +79,9 @@ def _rows(key: str, kind: inspect.Type, files: Mapping[str, ConfFile], prefix: s
     if key in OF_PLUGINS:
         yield row(f"`{prefix}{key}`", _type(kind), "–", OF_PLUGINS[key])
         return
-    values = {option: f"`{file.entries[key].value}`" for option, file in files.items()}
-    meanings = {option: file.entries[key].comment for option, file in files.items() if file.entries[key].comment}
+    own = {option: file.entries[key] for option, file in files.items() if key in file.entries}  # others take it over
+    values = {option: f"`{entry.value}`" for option, entry in own.items()}
+    meanings = {option: entry.comment for option, entry in own.items() if entry.comment}
     yield row(f"`{prefix}{key}`", _type(kind), _by_option(values), _by_option(meanings))
 
 
@@ -113,6 +115,8 @@ def _type(kind: inspect.Type) -> str:
             return "`null`"
         case inspect.StrType():
             return "text"
+        case inspect.StructType():
+            return ", ".join(f"`{field.encode_name}` ({_type(field.type)})" for field in kind.fields)
     raise TypeError(f"{kind}: a setting of this type has no words yet")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets the project up: scripts/setup.sh [run|test|docs|package]. Quick when nothing has changed since the last time.
 #   run   .venv in the root with the pinned packages
-#   test  the same, and Chromium, Firefox, Prometheus and nginx for the tests that need them
+#   test  the same, and Chromium, Firefox, Prometheus, nginx and coturn for the tests that need them
 #   docs  the same as run, and MkDocs
 #   package  the same as run, and what builds and checks a release
 # PYTHON names the interpreter to take, otherwise the first fitting one on the PATH is taken.
@@ -80,11 +80,15 @@ install_packages() {
     make_venv
     guard_torch
     say "installing the packages (about 2 GB on disk, 1 to 4 minutes; all output in $log)"
+    show_unpacked "$log" &
+    unpacked=$!
+    trap 'kill "$unpacked" 2>/dev/null || true' EXIT
     if ! .venv/bin/python -m pip install --progress-bar off -c constraints.txt -e '.[dev]' 2>&1 | tee "$log" | show_progress
     then
         tail -n 15 "$log" >&2
         stop "pip could not install the packages; its whole output is in $log"
     fi
+    kill "$unpacked" 2>/dev/null || true
     rm -f .venv/.set-up-*
     touch "$stamp"
     say "the packages are installed"
@@ -94,6 +98,20 @@ install_packages() {
 show_progress() {
     sed -un -e 's/^ *Downloading \([^ ]*\) (\([0-9.]*\) MB).*/[setup]   \1, \2 MB/p' \
         -e 's/^Installing collected packages.*/[setup]   unpacking/p'
+}
+
+count_packages() { find .venv/lib -maxdepth 3 -name '*.dist-info' | wc -l; }
+
+# While pip unpacks, which it does without a word: how far it is, now and then.
+show_unpacked() {  # LOG: of pip
+    local before total now last=
+    before=$(count_packages)
+    while sleep 10 >/dev/null 2>&1; do
+        total=$(sed -n 's/^Installing collected packages: //p' "$1" 2>/dev/null | tr ',' '\n' | wc -l)
+        now=$(($(count_packages) - before))
+        if [ "$total" -gt 0 ] && [ "$now" != "$last" ]; then say "  $now of $total packages are unpacked"; fi
+        last=$now
+    done
 }
 
 find_chromium() {
@@ -136,6 +154,27 @@ get_unpacked() {  # PACKAGE OPTION BINARY...: the option makes the first binary 
     rm -rf "$folder"
 }
 
+# It needs more libraries than the others: those that are missing here are put beside it.
+get_turnserver() {
+    local folder missing library=.venv/lib/coturn
+    if PATH="$PWD/.venv/bin:$PATH" command -v turnserver; then return; fi
+    say "fetching coturn for the tests that need it"
+    folder=$(mktemp -d)
+    missing=$(apt-get -s --no-install-recommends install coturn 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    if (cd "$folder" && for each in ${missing:-coturn}; do fetch_deb "$each" && dpkg -x "$each"_*.deb .; done
+        LD_LIBRARY_PATH=$(echo usr/lib/*-linux-gnu) usr/bin/turnserver --version) >/dev/null 2>&1
+    then
+        mkdir -p "$library"
+        cp -P "$folder"/usr/lib/*-linux-gnu/*.so* "$folder/usr/bin/turnserver" "$library/"
+        printf '%s\n' '#!/bin/sh' 'there=$(dirname "$(readlink -f "$0")")/../lib/coturn' \
+            'LD_LIBRARY_PATH=$there exec "$there/turnserver" "$@"' > .venv/bin/turnserver
+        chmod +x .venv/bin/turnserver
+    else
+        say "coturn is missing and could not be fetched: the tests that need it will be skipped"
+    fi
+    rm -rf "$folder"
+}
+
 fetch_deb() { apt-get download "$1" || { as_root apt-get update && apt-get download "$1"; }; }
 
 get_mkdocs() {
@@ -154,7 +193,8 @@ case $mode in
     run) install_packages ;;
     test) install_packages; get_chromium; get_firefox
         get_unpacked prometheus --version usr/bin/prometheus usr/bin/promtool
-        get_unpacked nginx -v usr/sbin/nginx ;;
+        get_unpacked nginx -v usr/sbin/nginx
+        get_turnserver ;;
     docs) install_packages; get_mkdocs ;;
     package) install_packages; get_release_tools ;;
     *) stop "unknown mode '$mode': run, test, docs or package" ;;

@@ -26,11 +26,16 @@ settings.register_profile("project", deadline=None, derandomize=True, max_exampl
 settings.load_profile("project")
 
 
+SLOW_MARKS = ("pytest.mark.slow", "IN_BOTH")
+"""What a file with a slow test has in it; the second is in tests/ui/browser.py."""
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m slow`, files without a slow test need not be imported."""
     if config.option.markexpr != "slow" or not collection_path.name.startswith("test_"):
         return None
-    return "pytest.mark.slow" not in collection_path.read_text(encoding="utf-8") or None
+    text = collection_path.read_text(encoding="utf-8")
+    return not any(mark in text for mark in SLOW_MARKS) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from scripts.conf_files import CONF
+from pp1_orchestrator.config.conf_files import CONF
 from scripts.docs.repository_links import REPOSITORY, on_page_markdown
 from tests.documented import blocks, mentioned
 

@@ -6,6 +6,9 @@ window.pp1 = window.pp1 || {};
 window.pp1.WebRtc = class {
   static GATHER_MS = 1000; // longest wait for ICE candidates; the server also learns our address from connectivity checks
   static ANSWER_MS = 10000; // longest wait for the server's answer
+  static SERVERS_MS = 2000; // longest wait for the list of STUN and TURN servers
+  static LINK = /<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*"(?:[^"\\]|\\.)*")*)/g;
+  static PARAMETER = /([\w-]+)\s*=\s*"((?:[^"\\]|\\.)*)"/g;
 
   // onConnected(): media can flow; `stream` has it. onLost(text, facts): it is over. facts.full: no place is free;
   // facts.answered: the server took the offer, but nothing came.
@@ -27,7 +30,9 @@ window.pp1.WebRtc = class {
 
   async connect() {
     if (!window.RTCPeerConnection) return this.lost("This browser has no WebRTC", { answered: true });
-    const peer = (this.peer = new RTCPeerConnection({ iceServers: [] }));
+    const iceServers = await this.findServers();
+    if (this.closed) return;
+    const peer = (this.peer = new RTCPeerConnection({ iceServers }));
     const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
     if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
     peer.ontrack = (event) => (this.stream = event.streams[0] || new MediaStream([event.track]));
@@ -50,6 +55,27 @@ window.pp1.WebRtc = class {
     this.location = location;
     const sdp = await response.text();
     if (!this.closed) await peer.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  // The server's STUN and TURN servers. Without an answer there are none: the offer tells what is wrong.
+  async findServers() {
+    try {
+      const { SERVERS_MS } = this.constructor;
+      const response = await fetch(window.pp1.url("/whep"), { method: "OPTIONS", signal: AbortSignal.timeout(SERVERS_MS) });
+      return response.ok ? this.constructor.readLinks(response.headers.get("Link") ?? "") : [];
+    } catch {
+      return [];
+    }
+  }
+
+  static readLinks(header) {
+    const links = [...header.matchAll(this.LINK)].map(([, urls, rest]) => {
+      const unescaped = ([, name, value]) => [name, value.replace(/\\(.)/g, "$1")];
+      return { urls, ...Object.fromEntries([...rest.matchAll(this.PARAMETER)].map(unescaped)) };
+    });
+    return links
+      .filter(({ rel }) => rel === "ice-server")
+      .map(({ urls, username, credential }) => (username === undefined ? { urls } : { urls, username, credential }));
   }
 
   stateChanged(state) {

@@ -25,8 +25,9 @@ from pp1_orchestrator.models.wan.config import WanConfig
 
 SHIPPED = "tiny"
 PARTS = {VAE: "VAE", TEXT_ENCODER: "text encoder"}
-COMPARED = ("window", "steps", "shift", "warp", "ema", "context")
+COMPARED = ("window", "steps", "first_steps", "shift", "warp", "ema", "context", "cache")
 """What a model's weights expect, beside its sizes."""
+GROUPS = ("context", "cache")
 LISTED = 5
 RUN = ("python", "-m", "pp1_orchestrator")
 SIZE_KEYS = SizeSettings.__struct_fields__
@@ -105,10 +106,12 @@ def differences(settings: Settings, family: Family) -> list[str]:
     found = [
         f"model.{key}={_shown(getattr(chosen, key))} ({_shown(getattr(expected, key))})"
         for key in ("sizes", *COMPARED)
-        if getattr(chosen, key) != getattr(expected, key)
+        if key not in GROUPS and getattr(chosen, key) != getattr(expected, key)
     ]
-    if settings.context.name != expected.context:
-        found.append(f"context={settings.context.name} ({expected.context})")
+    for group in GROUPS:
+        own, wanted = getattr(settings, group).name, getattr(expected, group)
+        if own != wanted:
+            found.append(f"{group}={own} ({wanted})")
     return found
 
 

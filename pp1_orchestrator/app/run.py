@@ -82,11 +82,20 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
         _log_gpu_topology(settings)
     if settings.context.name != settings.model.context:
         log.warning("context=%s: the model was trained for %s", settings.context.name, settings.model.context)
-    _check_prompt(settings)
-    if settings.run.name not in MESHLESS_MODES:
-        check_checkpoint(settings, config)
-        check_models(settings, registry)
+    if settings.cache.name != settings.model.cache:
+        log.warning("cache=%s: the model was trained for %s", settings.cache.name, settings.model.cache)
+    if settings.run.name in MESHLESS_MODES:
+        _check_prompt(settings)
+    else:
+        check_inputs(settings, config, registry)
     MODES[settings.run.name](settings, config, registry, stream_start(settings, given, out), out)
+
+
+def check_inputs(settings: Settings, config: WanConfig, registry: Registry) -> None:
+    """Check the first prompt and the files of all models. Loads none. Raises ConfigError."""
+    _check_prompt(settings)
+    check_checkpoint(settings, config)
+    check_models(settings, registry)
 
 
 def _check_prompt(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from pp1_orchestrator.errors import ConfigError, Stage0Error
 from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
+from pp1_orchestrator.media.ice_servers import check_ice_servers
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
@@ -86,6 +87,9 @@ class Web:
         self._clients, self._known_clients = clients, lambda: tuple(clients)
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
+        ice_servers = check_ice_servers(
+            (each.addresses, each.username, each.credential) for each in serving.ice_servers
+        )
         self._server_settings = ServerSettings(
             serving.host,
             serving.port,
@@ -94,6 +98,7 @@ class Web:
             serving.root_path,
             serving.frame_ancestors,
             tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
+            ice_servers,
         )
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
@@ -106,7 +111,7 @@ class Web:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
         clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
-        start = Start(video, limits, CandidatePolicy(self._address))
+        start = Start(video, limits, CandidatePolicy(self._address, ice_servers))
         rules = MediaRules(settings.deadlines.message, settings.deadlines.media, settings.supervision.media_restarts)
         self._media = MediaSupervisor(start, rules, metrics, instruments.events)
         broadcaster = self._media.broadcaster

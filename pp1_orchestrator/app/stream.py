@@ -15,7 +15,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.app.strategy_registry import Registry
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.schema import RUN_GROUPS, Settings
 from pp1_orchestrator.contract import Action, wire
 from pp1_orchestrator.contract.envelope import pixel_frames
 from pp1_orchestrator.event_bus import EventBus
@@ -28,7 +28,7 @@ from pp1_orchestrator.loading.stage0_models import (
     load_vae_parts,
     make_prompt_limit,
 )
-from pp1_orchestrator.models.vae.pixel_format import pixel_format_for
+from pp1_orchestrator.models.vae.pixel_format import PixelFormat, pixel_format_for
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.process_tuning import (
@@ -89,8 +89,7 @@ def check_models(settings: Settings, registry: Registry) -> None:
 
 def run_choices(settings: Settings) -> dict[str, str]:
     """The chosen option of each group."""
-    groups = ("model", "routing", "overlap", "context", "layout")
-    return {group: getattr(settings, group).name for group in groups}
+    return {group: getattr(settings, group).name for group in RUN_GROUPS}
 
 
 def with_first_prompt(script: Script, prompt: str) -> Script:
@@ -136,17 +135,17 @@ class StreamBuilder:
         instruments: Instruments,
         sink: FrameSink,
         observers: Sequence[BaseObserver],
+        pixel_format: PixelFormat | None = None,
     ) -> SessionParts:
-        """The parts of a session. link: to the first mesh."""
+        """The parts of a session. link: to the first mesh. pixel_format: by default the best one for video encoders."""
         settings, config, context = self._settings, self._config, self._settings.context
         prompts = PromptQueue(self._routing, instruments.receipts, self._limit.read_chars)
         history = LatentHistory(self._window_chunks)
         timeline = Timeline(with_first_prompt(script, settings.run.prompt))
         requests = PendingRequests(prompts, timeline, settings.run.chunks)
         telemetry = Telemetry(instruments.metrics, instruments.chunk_log)
-        decoder = ChunkDecoder(
-            self._decoder, self._frame_encoder, pixel_format_for(self._device), history, self._spans, self.decode_timer
-        )
+        pixels = pixel_format or pixel_format_for(self._device)
+        decoder = ChunkDecoder(self._decoder, self._frame_encoder, pixels, history, self._spans, self.decode_timer)
         lifecycle = StreamLifecycle(instruments.metrics)
         watchers = [lifecycle, instruments.receipts, telemetry, instruments.record, instruments.show, *observers]
         pack = partial(wire.pack_envelope, device=link.device)
@@ -154,7 +153,7 @@ class StreamBuilder:
         limit = REJECTED_EPOCHS_LIMIT if settings.supervision.restarts else 1
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
         past = context.recompute_every, context.attention_bias, config.sink_frames, context.recache_mask
-        spec = ChunkSpec(*size, settings.model.steps, *past)
+        spec = ChunkSpec(*size, settings.model.steps, *past, settings.model.first_steps)
         planner = Planner(spec, settings.seed, self._context, self._routing, history)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
@@ -179,7 +178,9 @@ class StreamBuilder:
 class Stream:
     """A running stream and everything it owns. `close` ends it in order; `memory` is complete only after that.
 
-    load_s: seconds that each of rank 0's parts took to load. meanwhile: done by rank 0 while the mesh loads.
+    load_s: seconds that each of rank 0's parts took to load. progress_timer: of the wait for the next chunk.
+    pixel_format: as for `StreamBuilder.build`. on_hang: what to do when rank 0's own work hangs, with why in a line; by
+    default that ends the process. meanwhile: done by rank 0 while the mesh loads.
     """
 
     def __init__(
@@ -193,6 +194,8 @@ class Stream:
         observers: Sequence[BaseObserver] = (),
         trace_folder: Path | None = None,
         meanwhile: Callable[[], object] = lambda: None,
+        pixel_format: PixelFormat | None = None,
+        on_hang: Callable[[str], None] | None = None,
     ) -> None:
         self._settings, self._config, self._trace_folder = settings, config, trace_folder
         self._device = torch.device(settings.layout.device)
@@ -208,13 +211,13 @@ class Stream:
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             meanwhile()
             link = self._supervisor.connect()
-            parts = builder.build(link, script, instruments, sink, observers)
-            self._pipeline = parts.pipeline
+            parts = builder.build(link, script, instruments, sink, observers, pixel_format)
+            self._pipeline, self.progress_timer = parts.pipeline, parts.progress_timer
             timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
             self.session = Session(parts, link, self._info())
             watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
             # Last, because it starts a thread.
-            self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder)
+            self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder, on_hang)
         except BaseException:
             self._supervisor.stop(None, 0.0)
             raise
@@ -237,6 +240,9 @@ class Stream:
         allowed = self._settings.deadlines.stop
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
+        if not link_is_free:  # what still waits for the mesh ends with it, and only then its files may be closed
+            self._supervisor.mesh.kill()
+            self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
         self._supervisor.stop(shutdown, max(0.0, end - time.monotonic()))

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.config.suggest import all_keys, did_you_mean
-from pp1_orchestrator.errors import ConfigError, first_line
+from pp1_orchestrator.config.suggest import all_keys, did_you_mean, keys_below
+from pp1_orchestrator.errors import SECRET_KEYS, ConfigError, first_line
 
 
 def _less_one(number: int | str) -> int:
@@ -22,6 +22,8 @@ def _less_one(number: int | str) -> int:
 
 OmegaConf.register_new_resolver("less_one", _less_one, replace=True)
 
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+"""Those that a user may set."""
 UNREADABLE = "can't be read as key=value; quote a value with special characters twice: \"key='a, b!'\""
 
 
@@ -45,6 +47,9 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
     problem = problem[:1].lower() + problem[1:]
     if not prefix and (unknown := re.fullmatch(r"object contains unknown field `(.*)`", problem)):
         return _no_such_key(".".join(filter(None, [path, unknown[1]])))
+    if missing := re.fullmatch(r"object missing required field `(.*)`", problem):
+        key = ".".join(filter(None, [prefix, path, missing[1]]))
+        return f"{key}: can't be left out; every group has an option, and every key a value"
     if not path and not prefix:
         return problem
     value: dict[str, Any] | list[Any] | None = plain
@@ -56,7 +61,7 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
     path = ".".join(filter(None, [prefix, path]))
     if re.match(r"expected `str.*, got `(int|float|bool)`", problem):
         return f"{path}: {problem}; quote text that looks like a number or a truth value: \"{path}='…'\""
-    return f"{path}={value}: {problem}"
+    return f"{path}: {problem}" if path.startswith(SECRET_KEYS) else f"{path}={value}: {problem}"
 
 
 def one_line(error: BaseException) -> str:
@@ -67,14 +72,23 @@ def one_line(error: BaseException) -> str:
         return f"{group}={option}: not an option; choices: {', '.join(error.options)}{near}"
     if isinstance(error, OverrideParseException):
         given = " ".join((error.override or "").split())
+        if given.lstrip("+~").startswith(SECRET_KEYS):
+            given = f"{given.partition('=')[0]}=…"
         return f"{given}: {UNREADABLE if '=' in given else 'not a setting; expected key=value, such as run=bench'}"
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip())
     if several := re.match(r"Ambiguous value for argument '([^=]*)=.*' 1\. ", text):
         return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"
-    if unknown := re.match(r"Could not override '(.+?)'", text):
+    if unknown := re.match(r"Could not (?:override|delete from config\.) '(.+?)'", text):
         return _no_such_key(unknown[1])
+    if twice := re.match(r"(\S+) appears more than once in the final defaults list", text):
+        return f"+{twice[1]}=…: the group has an option already; to choose another one: {twice[1]}=…"
     return text
 
 
 def _no_such_key(key: str) -> str:
-    return f"{key}: no such key{did_you_mean(key, all_keys()) or '; `--cfg job` lists all of them'}"
+    parent, _, last = key.rpartition(".")
+    if siblings := keys_below(parent):
+        near = did_you_mean(last, siblings, f"{parent}.") or f"; {parent} has {', '.join(siblings)}"
+    else:
+        near = did_you_mean(key, [*all_keys(), *HYDRA_KEYS])
+    return f"{key}: no such key{near or '; `--cfg job` lists all of them'}"

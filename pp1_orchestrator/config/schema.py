@@ -1,77 +1,21 @@
 """Every setting, typed and frozen. All values come from `conf/`, which has the defaults and the comments."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Seconds
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
-from pp1_orchestrator.config.sizes import SizeSettings, TextSizeSettings
+from pp1_orchestrator.config.model_settings import CacheSettings, ModelSettings
+from pp1_orchestrator.config.sizes import TextSizeSettings
+from pp1_orchestrator.config.sweep import SweepSettings
 
 NAME = r"^\w[\w.-]*$"
 
+RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "layout")
+"""The groups whose options say which run it was."""
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
-
-
-class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Latent frames of a chunk, of the attention window, and of the sink, which never leaves the window."""
-
-    chunk: Positive
-    frames: Positive
-    sink: Annotated[int, Meta(ge=0)]
-
-
-class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """owner/repository/path of each part on the Hugging Face hub; a folder's path ends in a slash."""
-
-    generator: str | None
-    lora: str | None
-    vae: str | None
-    text_encoder: str | None
-    tokenizer: str | None
-
-
-class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """root: folder of the parts; a part that is not null is elsewhere. steps: nominal denoising steps. context: the one
-    that the weights were trained for, which the group `context` may override.
-    """
-
-    name: str
-    licence: str
-    root: str
-    generator: str | None
-    lora: str | None
-    vae: str | None
-    text_encoder: str | None
-    tokenizer: str | None
-    weights: Literal["checkpoint", "random"]
-    ema: bool
-    lora_alpha: Annotated[float, Meta(gt=0)] | None
-    verify: bool
-    hub: HubSettings
-    dtype: Literal["float32", "bfloat16", "float16"]
-    sizes: SizeSettings
-    window: WindowSettings
-    steps: tuple[float, ...]
-    shift: Annotated[float, Meta(gt=0)]
-    warp: bool
-    height: Positive
-    width: Positive
-    fps: Positive
-    context: str
-
-    @property
-    def folder(self) -> Path:
-        """The checkpoint's folder."""
-        root = Path(self.root).expanduser()
-        return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
-
-    def part(self, name: Literal["generator", "vae", "text_encoder", "tokenizer"]) -> Path:
-        """One part's file or folder."""
-        own: str | None = getattr(self, name)
-        return self.folder / name if own is None else Path(own).expanduser()
 
 
 class ClassSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -198,6 +142,19 @@ class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     width: Pixels
 
 
+class IceServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A STUN or TURN server; `media.ice_servers` has the rules."""
+
+    urls: str | tuple[str, ...] = ()
+    username: str | None = None
+    credential: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All urls: one may stand alone, as in browsers."""
+        return (self.urls,) if isinstance(self.urls, str) else self.urls
+
+
 class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the server listens and what it allows."""
 
@@ -206,6 +163,7 @@ class ServingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     token: str | None
     view_token: str | None
     frame_ancestors: tuple[str, ...]
+    ice_servers: tuple[IceServerSettings, ...]
     root_path: str | None
     tls_cert: str | None
     tls_key: str | None
@@ -272,6 +230,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     routing: RoutingSettings
     overlap: OverlapSettings
     context: ContextSettings
+    cache: CacheSettings
     layout: LayoutSettings
     machine: MachineSettings
     run: RunSettings
@@ -284,6 +243,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     plan: PlanSettings
+    sweep: SweepSettings
     check: CheckSettings
     trace: bool
     outputs: Annotated[str, Meta(min_length=1)]

@@ -11,10 +11,18 @@ CUTOFF = 0.7
 """Of difflib's ratio: 1 is the same word."""
 
 
-def did_you_mean(given: str, choices: Iterable[str]) -> str:
-    """The end of a line that suggests the nearest choice; empty where none is near."""
-    near = difflib.get_close_matches(given, list(choices), 1, CUTOFF)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(given: str, choices: Iterable[str], prefix: str = "") -> str:
+    """The end of a line that suggests the nearest choice, after `prefix`; empty where none is near."""
+    known = list(choices)
+    begun = [choice for choice in known if len(given) > 1 and choice.startswith(given)]
+    near = difflib.get_close_matches(given, known, 1, CUTOFF) or begun
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def keys_below(parent: str) -> list[str]:
+    """The keys of a part of the settings, without the part's own."""
+    found = (key.removeprefix(f"{parent}.") for key in all_keys() if key.startswith(f"{parent}."))
+    return [key for key in found if "." not in key and key != "name"]
 
 
 def all_keys() -> list[str]:

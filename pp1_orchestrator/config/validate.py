@@ -13,9 +13,11 @@ import msgspec
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
 from pp1_orchestrator.models.wan.config import WanConfig, check_degree, holds_chunks
 from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
+RING, CLEAN_PASS = "ring", "clean_pass"
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
 PLUGIN_API = "pp1_orchestrator.plugin_api"
@@ -59,10 +61,13 @@ def check_size(key: str, value: int) -> None:
 
 def check_steps(model: ModelSettings) -> list[NoiseStep]:
     """The denoising steps. Raises ConfigError for a schedule that can't be run."""
-    try:
-        return FlowSchedule(model.shift, model.warp).steps(model.steps)
-    except ValueError as error:
-        raise ConfigError(f"model.steps={list(model.steps)}: {error}") from error
+    schedule = FlowSchedule(model.shift, model.warp)
+    for key, steps in (("first_steps", model.first_steps or model.steps), ("steps", model.steps)):
+        try:
+            schedule.steps(steps)
+        except ValueError as error:
+            raise ConfigError(f"model.{key}={list(steps)}: {error}") from error
+    return schedule.steps(model.steps)
 
 
 def check_window(config: WanConfig) -> None:
@@ -93,6 +98,21 @@ def _check_widths(settings: Settings) -> None:
     widths = settings.stage0.widths
     if len(widths) != VAE_LEVELS:
         raise ConfigError(f"stage0.widths={list(widths)}: needs {VAE_LEVELS} numbers, one for each resolution")
+
+
+def check_cache(settings: Settings, config: WanConfig) -> None:
+    """Raise ConfigError for a cache that the window or the context can't have."""
+    cache, context = settings.cache, settings.context
+    if cache.name not in CACHE_RULES:
+        raise ConfigError(f"cache={cache.name}: not an option; choices: {', '.join(CACHE_RULES)}")
+    if cache.name == RING:
+        return
+    if context.name != CLEAN_PASS:
+        raise ConfigError(f"context={context.name}: cache={cache.name} needs clean history; possible: {CLEAN_PASS}")
+    if problem := CACHE_RULES[cache.name](config, cache.bank):
+        raise ConfigError(f"cache={cache.name}: {problem}")
+    if cache.bank and context.rope == "relative":
+        raise ConfigError(f"context.rope=relative: cache={cache.name} keeps frames at their place; possible: absolute")
 
 
 def _check_deadlines(settings: Settings) -> None:
@@ -229,6 +249,7 @@ def validate(settings: Settings) -> WanConfig:
     _check_tensor_parallel(settings, config)
     _check_widths(settings)
     check_steps(settings.model)
+    check_cache(settings, config)
     _check_deadlines(settings)
     _check_bench_ends(settings)
     _check_resume(settings)

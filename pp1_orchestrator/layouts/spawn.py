@@ -5,7 +5,10 @@ be the longest part of a restart, and this way their memory is shared. The fork 
 ends with rank 0 (`processes.fork_server`).
 """
 
-from collections.abc import Callable, Mapping
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
@@ -21,6 +24,7 @@ from pp1_orchestrator.processes.signals import signals_blocked
 from pp1_orchestrator.transport.process_groups import LEADER
 
 RankMain = Callable[[int, Settings, WanConfig, int, Path | None], None]
+_hiding = threading.Lock()
 
 
 class SpawnedLayout(Layout):
@@ -45,7 +49,21 @@ class SpawnedLayout(Layout):
             for rank in range(LEADER, self._settings.layout.mesh_ranks + 1)
         }
         resource_tracker.ensure_running()  # starting it later would unblock the signals
-        with signals_blocked():
+        with signals_blocked(), _main_hidden():
             for process in processes.values():
                 process.start()
         return processes
+
+
+@contextmanager
+def _main_hidden() -> Generator[None]:
+    """Inside, `multiprocessing` does not know the main script. Each rank would run it, and a script that opens a stream
+    without `if __name__ == "__main__"` would start ranks without end. No rank needs it."""
+    main = sys.modules["__main__"]
+    with _hiding:
+        before = {name: main.__dict__[name] for name in ("__spec__", "__file__") if name in main.__dict__}
+        main.__dict__.update(dict.fromkeys(before))
+        try:
+            yield
+        finally:
+            main.__dict__.update(before)

@@ -21,6 +21,7 @@ from pp1_orchestrator.models.text.umt5 import CachedEncoder
 from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.load_vae import VaeLoader, compile_decoder
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.processes.progress import progress
 from pp1_orchestrator.testing.faults import with_stage0_fault
 from pp1_orchestrator.testing.wrappers import delayed
 from pp1_orchestrator.types import PromptGuide
@@ -39,7 +40,8 @@ class LoadPhases:
     def phase(self, name: str, device: torch.device) -> Generator[Components]:
         """Times one part. The caller adds the bytes of its components to the dictionary that this yields."""
         start, parts = time.monotonic(), Components()
-        yield parts
+        with progress(f"{name}: loading"):
+            yield parts
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         self.seconds[name] = time.monotonic() - start
@@ -70,7 +72,8 @@ def load_vae_parts(
     decoder, encoder = loaded.decoder, loaded.frame_encoder
     if settings.layout.compile and device.type != "cpu":
         size = latent_size(settings.stream.height, settings.stream.width)
-        compile_decoder(decoder, config.chunk_frames, size, in_parts=with_encoder)
+        with progress("compiling the decoder"):
+            compile_decoder(decoder, config.chunk_frames, size, in_parts=with_encoder)
     parts = {"vae": decoder.weight_bytes}
     if encoder is not None:
         parts["vae_encoder"] = encoder.weight_bytes

@@ -15,6 +15,7 @@ from aioice.ice import CandidatePair, Connection, StunProtocol
 from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpSender
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 
+from pp1_orchestrator.media.ice_gathering import ask_servers
 from pp1_orchestrator.media.sdp import ViewerAddresses
 from pp1_orchestrator.media.viewer_limits import DatagramLimit, RetransmissionLimit, kind_of
 
@@ -94,7 +95,7 @@ def guard_transports(
     transports = {transceiver.sender.transport: transceiver.sender for transceiver in connection.getTransceivers()}
     for transport, sender in transports.items():
         offer_addresses(sender, addresses.offered)
-        GuardedPort(ice_connection(transport), limit, addresses.hears)
+        GuardedPort(ice_connection(transport), limit, addresses)
         survive_packets(transport, on_fault)
 
 
@@ -136,31 +137,50 @@ class GuardedPort:
     addresses that belong to the viewer: it proved that with a check of its own, or answered one of ours. A browser may
     begin with DTLS before ICE has ended here, and may later use another pair than the nominated one.
 
-    hears: whether a datagram from this address may be looked at.
+    addresses: from where a datagram may be looked at, which pairs are made, and what servers are asked for candidates.
     """
 
-    def __init__(self, connection: Connection, limit: DatagramLimit, hears: Callable[[str], bool]) -> None:
-        self._connection, self._limit, self._hears = connection, limit, hears
+    def __init__(self, connection: Connection, limit: DatagramLimit, addresses: ViewerAddresses) -> None:
+        self._connection, self._limit, self._addresses = connection, limit, addresses
         self._proven: set[tuple[StunProtocol, Address]] = set()
         self._gather, self._answer = connection.get_component_candidates, connection.request_received
         self._check = connection.check_incoming
         connection.get_component_candidates = self._gather_guarded
         connection.request_received = self._answer_viewer
         connection.check_incoming = self._check_known
+        connection._pair_remote_candidate = self._pair_accepted
         connection.data_received = _ignore  # a port that is not guarded yet hears nothing
 
     async def _gather_guarded(self, component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        """Ports are guarded before servers are asked, which takes a while."""
+        connection = self._connection
         candidates = await self._gather(component, addresses, timeout)
-        for protocol in self._connection._protocols:
-            self._guard(protocol)
+        for protocol in connection._protocols:
+            self._guard(protocol, None)
+        found = await ask_servers(connection, component, connection._protocols, self._addresses)
+        for candidate, relay in found:
+            candidates.append(candidate)
+            if relay is not None:  # its peers are those that it was made to send to: until now none
+                self._guard(relay, candidate.host)
+                connection._protocols.append(relay)
         return candidates
 
-    def _guard(self, protocol: StunProtocol) -> None:
+    def _pair_accepted(self, remote_candidate: Candidate) -> None:
+        """Pair a viewer's candidate with those of ours from which packets may go to it."""
+        connection, remote = self._connection, remote_candidate
+        for protocol in connection._protocols:
+            local = protocol.local_candidate
+            accepted = self._addresses.accepts(remote.host, local.host if local.type == "relay" else None)
+            if accepted and local.can_pair_with(remote) and not connection._find_pair(protocol, remote):
+                connection._check_list.append(CandidatePair(protocol, remote))
+
+    def _guard(self, protocol: StunProtocol, relay: str | None) -> None:
+        """relay: the address at which a TURN server takes what it passes on to this port."""
         parse = protocol.datagram_received
 
         def receive(data: bytes | str, addr: tuple[Any, ...]) -> None:
             assert isinstance(data, bytes)
-            kind = kind_of(data) if self._hears(addr[0]) else None
+            kind = kind_of(data) if self._addresses.hears(addr[0], relay) else None
             if kind == "stun":
                 try:
                     parse(data, addr)

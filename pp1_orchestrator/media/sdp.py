@@ -4,12 +4,14 @@ A hostile offer is cheap to write and expensive to parse: five thousand candidat
 """
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from aioice.ice import get_host_addresses
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.ice_servers import IceServer
 from pp1_orchestrator.media.media_settings import PeerLimits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,27 +36,44 @@ class ViewerAddresses:
     """The addresses that one viewer's media may use.
 
     offered: local addresses to offer as candidates; None: all but loopback. own: the addresses of this machine, if
-    packets must not leave it; None: they may.
+    packets must not leave it; None: they may. servers: STUN and TURN servers that are asked for more candidates.
     """
 
     offered: list[str] | None
     own: frozenset[str] | None
+    servers: Sequence[IceServer] = ()
 
-    def accepts(self, host: str) -> bool:
-        """Whether a viewer's candidate at this address may be used."""
-        try:
-            address: Address = ipaddress.ip_address(host)
-        except ValueError:
+    @property
+    def only_relays(self) -> bool:
+        """Whether of the servers only relays are of use: what they find out of this machine's address is not."""
+        return self.own is not None
+
+    @property
+    def relayed(self) -> bool:
+        """Whether there is a TURN server."""
+        return any(url.relays for server in self.servers for url in server.asked(self.only_relays))
+
+    def accepts(self, host: str, relay: str | None = None) -> bool:
+        """Whether a viewer's candidate at this address may be used.
+
+        relay: the address of a relay, if packets go through it: they leave this machine for nobody but the TURN server.
+        """
+        address = _address(host)
+        if address is None:
             return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        if relay is not None:
+            return address == _address(relay) or _is_public(address)
         if self.own is not None:
             return address.is_loopback or str(address) in self.own
-        return address.is_global and not address.is_multicast and not _translated(address)
+        return _is_public(address)
 
-    def hears(self, host: str) -> bool:
+    def keeps(self, host: str) -> bool:
+        """Whether a viewer's candidate may stay in its offer. Where there is a relay, its address is not known yet."""
+        return self.accepts(host) or (self.relayed and _address(host) is not None)
+
+    def hears(self, host: str, relay: str | None = None) -> bool:
         """Whether a datagram from this address may be looked at."""
-        return self.own is None or self.accepts(host)
+        return (relay is None and self.own is None) or self.accepts(host, relay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +84,38 @@ class CandidatePolicy:
     enough, because Firefox neither offers nor accepts it. Bound elsewhere: only public addresses, so that an offer
     can't make this machine send anything to its own network or to itself. Names are never looked up. A browser on the
     same network, or one that hides its address behind a name, is found by its own connectivity checks.
+
+    With a TURN server, packets may also go through it, to public addresses and to relays at the same address.
     """
 
     bind_host: str
     """An address, or localhost."""
+    servers: tuple[IceServer, ...] = ()
 
     def for_viewer(self) -> ViewerAddresses:
         """For a new viewer: this machine's addresses may change."""
+        return replace(self._own_addresses(), servers=self.servers)
+
+    def _own_addresses(self) -> ViewerAddresses:
         address = ipaddress.ip_address(LOCAL_NAMES.get(self.bind_host, self.bind_host))
         if not address.is_loopback:
             return ViewerAddresses(None if address.is_unspecified else [str(address)], None)
         own = list(map(str, map(ipaddress.ip_address, get_host_addresses(use_ipv4=True, use_ipv6=True))))
         return ViewerAddresses([str(address), *own], frozenset(own))
+
+
+def _address(host: str) -> Address | None:
+    """None for a name."""
+    try:
+        address: Address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and not address.is_multicast and not _translated(address)
 
 
 def _translated(address: Address) -> bool:
@@ -111,7 +150,7 @@ def _is_usable(line: str, addresses: ViewerAddresses) -> bool:
     if len(fields) < CANDIDATE_FIELDS:
         raise RequestError("the offer has a malformed candidate", status=400)
     component, transport, host, port = fields[1], fields[2], fields[4], fields[5]
-    return component == "1" and transport.lower() == "udp" and _is_port(port) and addresses.accepts(host)
+    return component == "1" and transport.lower() == "udp" and _is_port(port) and addresses.keeps(host)
 
 
 def _is_port(text: str) -> bool:

@@ -4,6 +4,7 @@ import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.contract.envelope import latent_size
+from pp1_orchestrator.loading.cache_policy import make_cache_policy
 from pp1_orchestrator.loading.checkpoint import COMPONENT_DTYPES, Components, as_config_error, open_checkpoint
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
 from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
@@ -14,6 +15,7 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.load_generator import State, build_sharded, read_part, whole_shapes
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
+from pp1_orchestrator.processes.progress import progress
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.testing.faults import with_work_fault
 from pp1_orchestrator.testing.wrappers import delayed
@@ -38,14 +40,25 @@ def make_generator(
     weight = model.patch_embedding.weight
     size = latent_size(settings.stream.height, settings.stream.width)
     relative = settings.context.rope == "relative"
-    cache = KVCache(config, size, degree=shard.degree, relative=relative, dtype=weight.dtype, device=weight.device)
+    cache = KVCache(
+        config,
+        size,
+        degree=shard.degree,
+        rank=shard.rank,
+        all_reduce=shard.all_reduce,
+        relative=relative,
+        policy=make_cache_policy(settings.cache),
+        dtype=weight.dtype,
+        device=weight.device,
+    )
     schedule = FlowSchedule(settings.model.shift, settings.model.warp)
     components = {"generator": sum(p.nbytes for p in model.parameters()), "kv_cache": cache.nbytes}
     components["text_cache"] = model.text_bytes()
     runner = fast_runner(model, cache, settings.layout.fp8) if settings.layout.compile else None
     generator = CausalGenerator(model, cache, schedule, runner)
     if settings.layout.compile or weight.is_cuda:  # a GPU's libraries load and choose kernels at first use
-        generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
+        with progress("compiling the generator" if settings.layout.compile else "choosing kernels"):
+            generator.warm_up((1, config.text_len, config.text_dim), (1, config.chunk_frames, config.in_dim, *size))
     if delay_s := settings.debug.mesh_s:
         generator = delayed(generator, "denoise", lambda _: delay_s)
     return with_work_fault(generator, shard.rank + LEADER, settings), components

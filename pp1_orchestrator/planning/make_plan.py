@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.schema import RUN_GROUPS, Settings
 from pp1_orchestrator.planning.calibrate import Machine, compute_seconds, product_seconds
 from pp1_orchestrator.planning.chunk_parts import bounds_ms, limited_by
 from pp1_orchestrator.planning.cost_model import (
@@ -97,7 +97,7 @@ def predict(settings: Settings, profile: ModelProfile, machine: Machine, strateg
     text = compute_seconds(profile.work["text"], machine.rates["text"])
     stalls = strategies.routing(settings).home != "rank0"
     return Plan(
-        config={group: getattr(settings, group).name for group in ("model", "routing", "overlap", "context", "layout")},
+        config={group: getattr(settings, group).name for group in RUN_GROUPS},
         requirements=profile.needs,
         ranks=placements(settings, profile, strategies),
         devices=device_needs(settings, profile, strategies, machine),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.loading.cache_policy import make_cache_policy
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
 from pp1_orchestrator.models.vae.base import DecodeState
@@ -91,8 +92,15 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
     shard = CountingShard(settings.layout.mesh_ranks)
     dtype, frames = dtype_of(settings), needs.chunk_latent_frames
     height, width = needs.latents[-2:]
-    relative = settings.context.rope == "relative"
-    cache = KVCache(config, (height, width), degree=shard.degree, relative=relative, dtype=dtype, device=META)
+    cache = KVCache(
+        config,
+        (height, width),
+        degree=shard.degree,
+        relative=settings.context.rope == "relative",
+        policy=(policy := make_cache_policy(settings.cache)),
+        dtype=dtype,
+        device=META,
+    )
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
         parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
@@ -108,6 +116,7 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
         text = model.embed_text(embeds)  # the old prompt's are freed once the new one's exist
     text_peak, memory.peak = memory.peak, memory.current
     cache.begin(needs.window_latent_frames - frames)
+    policy.filled = policy.bank_frames
     work: dict[Part, OpCounts] = {}
     passes: dict[Part, Callable[..., Any]] = {"generator": model.forward, "context": model.write_history}
     for part, run in passes.items():

@@ -57,7 +57,7 @@ class ProfileStore:
         fused = is_fused(settings) and (True, layout.fp8)
         split = layout.mesh_ranks > 1 and layout.shard
         mesh = self._part(
-            ("mesh", config, needs, dtype, layout.mesh_ranks, split, fused, settings.context.rope),
+            ("mesh", config, needs, dtype, layout.mesh_ranks, split, fused, settings.context.rope, settings.cache),
             lambda: profile_mesh(settings, config, needs),
         )
         check_exists(settings, vae_source(settings).path)

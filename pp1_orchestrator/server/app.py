@@ -80,7 +80,7 @@ def create_app(
         return peers.count + (sockets.count if sockets else 0)
 
     routers = (
-        whep_routes(peers),
+        whep_routes(peers, settings.ice_servers),
         stream_routes(stream, viewer_count, clips, lease, changes),
         timeline_routes(stream, changes),
         clip_routes(clips, changes),

@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.media.ice_servers import IceServer
 from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
@@ -61,7 +62,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """token: permits everything; view_token: only reading and watching. root_path: where a proxy serves the page.
-    frame_ancestors: origins whose pages may show ours in a frame. tls: None for plain HTTP.
+    frame_ancestors: origins whose pages may show ours in a frame. tls: None for plain HTTP. ice_servers: for viewers.
 
     Raises ConfigError for a non-loopback host without a token, a view_token that restricts nobody, a root_path that
     can't be one, and what is no origin.
@@ -74,6 +75,7 @@ class ServerSettings:
     root_path: str | None = None
     frame_ancestors: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
+    ice_servers: tuple[IceServer, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

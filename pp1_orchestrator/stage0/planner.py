@@ -36,6 +36,8 @@ class ChunkSpec:
     sink: int
     """Latent frames of the stream's beginning that a recache leaves as they are."""
     recache_mask: RecacheMask
+    first_steps: tuple[float, ...] | None = None
+    """Those of an epoch's first chunk, where they are others."""
 
 
 class Planner:
@@ -93,6 +95,7 @@ class Planner:
     def plan(self) -> Envelope:
         """The next chunk's envelope. A target must have been set."""
         spec, change = self._spec, self._conditioning.step(self.next_chunk)
+        steps = (spec.first_steps or spec.steps) if self.fresh else spec.steps
         payload = Payload() if change is None else self._routing.payload(change[0], self._conditioning.epoch)
         context, recache = self._context_frames(recache=change is not None and change[1].recache)
         rebuild_passes = 0 if context is None else context.shape[1] // spec.frames
@@ -104,8 +107,8 @@ class Planner:
             current_start_frame=self._start_frame,
             do_kv_recompute=context is not None,
             clean_pass=self._context.clean_pass,
-            denoising_steps=spec.steps,
-            expected_generator_calls=len(spec.steps) + rebuild_passes + self._passes_owed,
+            denoising_steps=steps,
+            expected_generator_calls=len(steps) + rebuild_passes + self._passes_owed,
             init_cache=self.fresh,
             reset_kv_cache=self.fresh,
             reset_crossattn_cache=change is not None,

@@ -31,6 +31,7 @@ class ProcessWatchdog(PollingThread):
         timers: returns the timer of each kind of work, by what the work is called.
         longest_s: work that takes longer ends the process.
         folder: the run's, for stack dumps. None: no dumps.
+        on_hang: is called then instead, once, with why in a line; the process may be another program's.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class ProcessWatchdog(PollingThread):
         longest_s: float,
         events: EventBus,
         folder: Path | None,
+        on_hang: Callable[[str], None] | None = None,
     ) -> None:
         self._timers, self._longest_s, self._events, self._folder = timers, longest_s, events, folder
+        self._on_hang = on_hang or self._exit
         self.stalled_on: str | None = None
         """The work that takes too long now, in one line."""
         super().__init__("process-watchdog", PROCESS_POLL_S)
@@ -62,7 +65,8 @@ class ProcessWatchdog(PollingThread):
             _log_with_stacks(line, self._folder, "hang")
             self._detector.suspended_s(time.monotonic())  # dumping took time: no suspension
         if overdue.waited_s >= self._longest_s:
-            self._exit(line)
+            self._on_hang(line)
+            return False
         return True
 
     def _exit(self, text: str) -> None:

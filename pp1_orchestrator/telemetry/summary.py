@@ -26,6 +26,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     context: str
     layout: str
     seed: int
+    cache: str = "ring"
+    """What runs had before there was a choice."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):

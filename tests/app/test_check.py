@@ -41,11 +41,11 @@ def sparse_safetensors(path, shapes, dtype="BF16", size=2):
 
 
 def sparse_pickle(path, sections):
-    """A `torch.save` file of these sections and shapes without the tensors' data."""
+    """A `torch.save` file of these sections and shapes without the tensors' data. A section "" is the whole file."""
     with FakeTensorMode():
         tensors = {name: {key: torch.empty(shape) for key, shape in of.items()} for name, of in sections.items()}
     with torch.serialization.skip_data(materialize_fake_tensors=True):
-        torch.save(tensors, path)
+        torch.save(tensors.get("", tensors), path)
     return path
 
 

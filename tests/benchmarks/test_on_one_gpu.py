@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from benchmarks import beside_flashdreams, kernels, real_sizes, row_kernels, stream_encoders, tp_forecast
+from benchmarks import (
+    beside_flashdreams,
+    cache_policies,
+    kernels,
+    real_sizes,
+    row_kernels,
+    stream_encoders,
+    tp_forecast,
+)
+from pp1_orchestrator.models.wan.cache_policies import CACHES
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +82,11 @@ def test_a_side_is_timed_in_turns_and_compared_with_the_first(capsys):
 def test_the_forecast_has_a_row_for_each_number_of_ranks(capsys):
     tp_forecast.main([*CPU, "--only", "small", "--degrees", "1", "2", "--repeats", "1", "--way", "eager"])
     assert [row[1] for row in table(capsys.readouterr().out)] == ["1", "2"]
+
+
+def test_each_cache_policy_has_a_time_and_the_same_latents_in_both_ways(capsys):
+    cache_policies.main([*CPU, "--case", "small", "--chunks", "1"])
+    rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [*CACHES]
+    assert all(float(row[1]) > 0 for row in rows)
+    assert all(float(row[2]) < 1e-5 for row in rows)

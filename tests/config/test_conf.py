@@ -17,6 +17,8 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 KNOWN = {**BUILT_IN, "run": MODES}
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+NEEDED = {"cache": ("model.window.sink=3",)}
+"""What a group's options need that the default model does not have."""
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 
 
@@ -54,7 +56,7 @@ def test_the_defaults_alone_are_a_configuration():
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_each_option_over_the_defaults(group, option):
-    check(settings(f"{group}={option}"))
+    check(settings(f"{group}={option}", *NEEDED.get(group, ())))
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group in KNOWN])
@@ -95,3 +97,26 @@ def test_an_unknown_placeholder_is_refused(device, said):
     assert (
         str(refused.value) == f"layout.mesh_device={device}: {said} is not a placeholder; possible: {{rank}}, {{index}}"
     )
+
+
+def test_an_ice_server_can_be_given_on_the_command_line(monkeypatch):
+    monkeypatch.setenv("TURN_CREDENTIAL", "a=b, {c}")
+    turn = "{urls: ['turn:a.example:80?transport=tcp'], username: me, credential: '${oc.env:TURN_CREDENTIAL}'}"
+    servers = settings(f"serving.ice_servers=[{{urls: 'stun:a.example'}}, {turn}]").serving.ice_servers
+    assert [server.addresses for server in servers] == [("stun:a.example",), ("turn:a.example:80?transport=tcp",)]
+    assert (servers[1].username, servers[1].credential) == ("me", "a=b, {c}")
+
+
+@pytest.mark.parametrize(
+    ("server", "line"),
+    [
+        ("{urls: x, credentials: swordfish}", "serving.ice_servers[0].credentials: no such key"),
+        ("swordfish", "serving.ice_servers[0]: expected `object`, got `str`"),
+        ("{urls: x, credential: [swordfish]}", "serving.ice_servers[0].credential: expected `str | null`, got `array`"),
+    ],
+)
+def test_the_error_of_an_ice_server_does_not_show_its_credential(server, line):
+    with pytest.raises(ConfigError) as refused:
+        settings(f"serving.ice_servers=[{server}]")
+    assert str(refused.value).startswith(line)
+    assert "swordfish" not in str(refused.value)

@@ -5,8 +5,8 @@ import re
 import msgspec
 import pytest
 
+from pp1_orchestrator.config.conf_files import CONF, options, read
 from pp1_orchestrator.config.schema import Settings
-from scripts.conf_files import CONF, options, read
 from scripts.config_reference import TARGET, reference
 
 ROWS = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in reference().splitlines() if line.startswith("| `")]

@@ -4,23 +4,28 @@ import asyncio
 import time
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from pp1_orchestrator.media import aiortc_patches as hooks
+from pp1_orchestrator.media.ice_servers import IceServer
 
 LOOPBACK = ["127.0.0.1"]
 WAIT_S = 120
 
 
 class Client:
-    """`numbers`: what is read from each decoded frame by `read`, in order of arrival; `at_s`: when it arrived."""
+    """`numbers`: what is read from each decoded frame by `read`, in order of arrival; `at_s`: when it arrived.
 
-    def __init__(self, read, addresses=LOOPBACK, codec: str | None = None) -> None:
+    turn: the only way to this viewer.
+    """
+
+    def __init__(self, read, addresses=LOOPBACK, codec: str | None = None, turn: IceServer | None = None) -> None:
         self.numbers: list = []
         self.at_s: list[float] = []
         self._read = read
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._connection = RTCPeerConnection(_configuration(turn))
         self._reading: asyncio.Task | None = None
         self._connection.on("track", self._start)
         transceiver = self._connection.addTransceiver("video", direction="recvonly")
@@ -31,7 +36,7 @@ class Client:
             transceiver.setCodecPreferences([each for each in codecs if each.mimeType == codec])
         self.transport = transceiver.receiver.transport
         self._receiver: Any = transceiver.receiver
-        hooks.offer_addresses(transceiver.sender, addresses)
+        hooks.offer_addresses(transceiver.sender, addresses if turn is None else None)
 
     @property
     def state(self) -> str:
@@ -80,3 +85,10 @@ class Client:
                 self.at_s.append(time.monotonic())
         except MediaStreamError:
             return
+
+
+def _configuration(turn: IceServer | None) -> RTCConfiguration:
+    if turn is None:
+        return RTCConfiguration(iceServers=[])
+    server = RTCIceServer(list(turn.urls), turn.username, turn.credential)
+    return RTCConfiguration(iceServers=[server], iceTransportPolicy=RTCIceTransportPolicy.RELAY)

@@ -1,11 +1,16 @@
 """A tensor-parallel mesh of real processes computes what one process computes, and uses its own groups only."""
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.mesh.tensor_parallel_scenarios import (
+    CACHE_SINKS,
     COMPILED,
+    COMPILED_CACHE,
+    COMPILED_CACHE_LATENTS,
     COMPILED_DEGREE,
     DEGREES,
     ELEMENTS,
@@ -71,6 +76,16 @@ def test_compiled_blocks_sum_over_the_mesh_too(reports, folder, alone, plan, way
     for rank in range(1, COMPILED_DEGREE + 1):
         latents = load_file(left_behind(folder, COMPILED_DEGREE, plan, rank))[way]
         assert float((latents - alone).norm() / alone.norm()) < 1e-4
+
+
+@by_plan
+@pytest.mark.parametrize("policy", CACHE_SINKS)
+def test_a_cache_policy_decides_alike_on_every_rank(reports, folder, whole, plan, policy):
+    wanted = stream(whole, policy=policy)
+    names = [policy, COMPILED_CACHE_LATENTS] if policy == COMPILED_CACHE else [policy]
+    for rank, name in itertools.product(range(1, COMPILED_DEGREE + 1), names):
+        latents = load_file(left_behind(folder, COMPILED_DEGREE, plan, rank))[name]
+        assert float((latents - wanted).norm() / wanted.norm()) < 1e-4
 
 
 @by_degree

@@ -52,11 +52,14 @@ def test_libraries_of_models_and_of_the_page_are_imported_when_they_are_needed(m
 
 
 def test_help_begins_with_the_program_and_says_where_the_keys_are_explained():
-    said = ask("--help").stdout
+    said = ask("overlap=sync", "serving.port=7000", "--help").stdout
     assert said.startswith("pp1: ")
-    assert "== Configuration groups ==" in said
     assert "docs/configuration.md" in said
     assert '"$(pp1 -sc install=bash)"' in said
+    groups, keys = said.split("== Configuration groups ==")[1].split("== Keys ==")
+    assert "\n  * overlap=sync " in groups
+    assert "\n  serving.port=7000 " in keys
+    assert said.count("\n  pp1 ") >= 5
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pp1_orchestrator.report.jobs import without_secrets
 from tests.system.program import run_to_end
 
-TOKEN, VIEW = "s€cret token", "only for eyes"
+TOKEN, VIEW, CREDENTIAL = "s€cret token", "only for eyes", "for-the-relay"
 
 
 def exposed(folder: Path, *secrets: str) -> list[Path]:
@@ -32,13 +32,14 @@ def test_no_file_of_a_sweep_that_others_may_read_has_a_token(tmp_path):
     try:
         folder = tmp_path / "sweep"
         tokens = [f"serving.token='{TOKEN}'", f"serving.view_token='{VIEW}'"]
+        tokens += [f"serving.ice_servers=[{{urls: 'turn:a.example', username: me, credential: {CREDENTIAL}}}]"]
         job = ["run=bench", "run.chunks=1", "run.warmup_chunks=0", "layout=inline", "run.prompt='a red circle','b'"]
         done = run_to_end("-m", *job, *tokens, f"hydra.sweep.dir={folder}", out=folder, cold=True)
     finally:
         os.umask(before)
     assert done.returncode == 0, done.stderr
     assert (folder / "report.html").is_file()
-    assert exposed(folder, TOKEN, VIEW) == []
+    assert exposed(folder, TOKEN, VIEW, CREDENTIAL) == []
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class MemoryStream:
 
     def state(self) -> dict:
         prompt = self.updates[-1].prompt if self.updates else "a start"
-        choices = dict.fromkeys(("routing", "overlap", "context", "layout"), "test")
+        choices = dict.fromkeys(("routing", "overlap", "context", "cache", "layout"), "test")
         config = {"model": "tiny", **choices}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.5, "denoise": 200.0, "context": 50.0, "decode": 120.0}}
         ranks = {"0": {"pid": 1, "device": "cpu", "state": "up"}}

@@ -237,7 +237,7 @@ def test_health_is_about_the_process_and_readiness_about_the_chunks(client, part
         ("GET", "/docs", 404, "there is nothing at /docs; "),
         ("GET", "/openapi.json", 404, "there is nothing at /openapi.json; "),
         ("GET", "/api/nothing", 404, "there is nothing at /api/nothing; "),
-        ("GET", "/whep", 405, "GET is not possible at /whep; allowed: POST"),
+        ("GET", "/whep", 405, "GET is not possible at /whep; allowed: OPTIONS, POST"),
         ("PUT", "/api/prompt", 405, "PUT is not possible at /api/prompt; allowed: POST"),
         ("POST", "/api/timeline", 405, "POST is not possible at /api/timeline; allowed: DELETE, GET, HEAD, PUT"),
         ("POST", "/api/state", 405, "POST is not possible at /api/state; allowed: GET, HEAD"),

@@ -5,7 +5,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.server.auth import COOKIE, HEALTH_PATHS
+from pp1_orchestrator.server.auth import COOKIE, HEALTH_PATHS, SAFE_METHODS
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import build
 
@@ -39,8 +39,9 @@ def browse(base_url=HOME, **options) -> TestClient:
 
 def test_the_table_knows_the_routes():
     expected = {
-        ("POST", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"), ("POST", "/api/prompt"),
-        ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
+        ("POST", "/whep"), ("OPTIONS", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"),
+        ("POST", "/api/prompt"), ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"),
+        ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
         ("GET", "/api/history"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
@@ -116,7 +117,7 @@ def test_on_loopback_its_own_names_are_served(host):
     assert browse().get("/api/state", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [route for route in all_routes() if route[0] not in ("GET", "HEAD")])
+@pytest.mark.parametrize(("method", "path"), [route for route in all_routes() if route[0] not in SAFE_METHODS])
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost:7860", "http://["]
 )

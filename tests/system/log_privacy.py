@@ -3,8 +3,11 @@
 Kept for the whole test run, so a prompt of one program is looked for in the logs of those after it, too.
 """
 
+import re
 from collections.abc import Iterable
 
+CREDENTIAL = re.compile(r"credential: ['\"]?([^'\",}]+)")
+"""Of an ICE server, in an argument."""
 KEYS = ("serving.token=", "serving.view_token=", "run.prompt=")
 LONG = 12
 """Shorter texts could stand in a log by chance."""
@@ -21,6 +24,7 @@ class LogPrivacy:
 
     def note_arguments(self, arguments: Iterable[str]) -> None:
         for argument in arguments:
+            self.note(*CREDENTIAL.findall(argument))
             for key in KEYS:
                 if argument.startswith(key):
                     self.note(argument.removeprefix(key).strip("'\""))

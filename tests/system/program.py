@@ -77,9 +77,9 @@ def free_port() -> int:
     raise AssertionError("the numbers never end")
 
 
-def is_listening(port: int) -> bool:
+def is_listening(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def assert_nothing_private(arguments: Iterable[str], *logs: Path) -> None:

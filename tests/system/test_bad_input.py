@@ -74,6 +74,15 @@ CASES = {
         ["layout.mesh_device='cuda:{number}'"],
         "layout.mesh_device=cuda:{number}: {number} is not a placeholder; possible: {rank}, {index}",
     ),
+    "a TURN server without a credential": (
+        ["serving.ice_servers=[{urls: 'turn:a.example', username: me}]"],
+        "serving.ice_servers[0].credential: is missing; a TURN server needs username and credential",
+    ),
+    "a credential that can't be read": (
+        ["serving.ice_servers=[{urls: 'turn:a.example', username: me, credential: a:b}"],
+        "serving.ice_servers=…: can't be read as key=value; quote a value with special characters twice: "
+        "\"key='a, b!'\"",
+    ),
     "a port out of range": (["serving.port=70000"], "serving.port=70000: expected `int` <= 65535"),
     "an open bind without a token": (
         ["serving.host=0.0.0.0"],

@@ -85,6 +85,8 @@ def _forker() -> tuple[subprocess.Popen[str], str]:
 
 def main() -> None:
     import hydra  # noqa: F401
+    from diffusers.models.autoencoders import autoencoder_kl_wan  # noqa: F401
+    from transformers.models.umt5 import UMT5EncoderModel  # noqa: F401
 
     import pp1_orchestrator.app.run
     import pp1_orchestrator.app.serve

@@ -90,12 +90,16 @@ def _chromium(playwright: Playwright) -> Browser:
     return launch_chromium(playwright.chromium)
 
 
-def _firefox(playwright: Playwright) -> Browser:
+def launch_firefox(kind: BrowserType, **preferences: str | bool) -> Browser:
     """As its makers build it, driven by WebDriver BiDi: playwright's own Firefox is a patched one."""
     found = next(filter(None, map(shutil.which, FIREFOX)), None)
     if found is None:
         pytest.skip("there is no Firefox (package firefox-esr)")
-    return playwright.firefox.launch(executable_path=found, channel="moz-firefox")
+    return kind.launch(executable_path=found, channel="moz-firefox", firefox_user_prefs=dict(preferences))
+
+
+def _firefox(playwright: Playwright) -> Browser:
+    return launch_firefox(playwright.firefox)
 
 
 LAUNCHERS: Mapping[Name, Callable[[Playwright], Browser]] = {"chromium": _chromium, "firefox": _firefox}

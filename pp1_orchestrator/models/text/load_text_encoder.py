@@ -20,6 +20,7 @@ from pp1_orchestrator.models.checkpoints.reader import (
     set_weight,
     shapes_of,
 )
+from pp1_orchestrator.models.checkpoints.stored_forms import with_scales
 from pp1_orchestrator.models.text.int8 import Int8Linear, largest_error, replace_linears
 from pp1_orchestrator.models.text.tokenizer import FolderTokenizer, TextTokenizer, tokenize_bytes, uses_bytes
 from pp1_orchestrator.models.text.umt5 import TextEncoder
@@ -64,7 +65,8 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
     expected = _expected_shapes(model)
     # UMT5 does not scale its attention scores, so its random queries are smaller.
     factors = {"SelfAttention.q.weight": model.config.d_kv**-0.5}
-    weights = open_weights(source.weights) if source.seed is None else RandomWeights(expected, source.seed, factors)
+    random = None if source.seed is None else RandomWeights(expected, source.seed, factors)
+    weights = random or with_scales(open_weights(source.weights))
     names = _check_names(expected, weights)
     if source.int8:
         replace_linears(model)
@@ -82,7 +84,7 @@ def make_umt5(source: TextSource, device: torch.device, dtype: torch.dtype) -> U
 
 def check_text_encoder(source: TextSource) -> None:
     """Raises what `make_umt5` would raise about the files, without reading a tensor."""
-    _check_names(_expected_shapes(_on_meta(source)), open_weights(source.weights))
+    _check_names(_expected_shapes(_on_meta(source)), with_scales(open_weights(source.weights)))
 
 
 def load_text_encoder(

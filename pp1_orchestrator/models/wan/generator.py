@@ -29,6 +29,8 @@ class CausalGenerator:
         self._cache, self._schedule = cache, schedule
         self._text: Text | None = None
         self._rope: tuple[tuple[int, ...], Any] | None = None
+        self._opening: list[Tensor] = []
+        """The finished chunks of the sink, as long as it is not complete, for a policy that reads them together."""
         weight = model.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
         self.calls = 0
@@ -40,7 +42,7 @@ class CausalGenerator:
         """
         self.set_text(torch.zeros(text_shape))
         self.reset()
-        for start in range(0, 2 * self._cache.window, self._cache.chunk):
+        for start in range(0, self._cache.settled, self._cache.chunk):
             self.write_context(self.denoise(torch.zeros(latent_shape), (TRAIN_STEPS,), start, seed=0), start)
         self.reset()
         self._text, self.calls = None, 0
@@ -49,10 +51,12 @@ class CausalGenerator:
     def set_text(self, embeds: Tensor) -> None:
         """Replace the text's keys and values by those of embeds [1, L, text_dim]. The history stays."""
         self._text = self._runner.stage_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
+        self._cache.text = self._text
 
     def reset(self) -> None:
         """Drop the history: the next chunk starts at latent frame 0. The text stays."""
         self._cache.rebase(0)
+        self._opening.clear()
 
     @torch.inference_mode()
     def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
@@ -75,7 +79,18 @@ class CausalGenerator:
 
     @torch.inference_mode()
     def write_context(self, latents: Tensor, start_frame: int) -> None:
-        """Cache a finished chunk's clean keys and values, by one pass at t = 0."""
+        """Cache a finished chunk's clean keys and values, by one pass at t = 0.
+
+        If the chunk completes a sink that the policy reads together, the pass writes all of the sink.
+        """
+        cache = self._cache
+        if cache.policy.read_together and start_frame < cache.sink_frames:
+            self._opening.append(latents)
+            if start_frame + cache.chunk == cache.sink_frames:
+                self._write_together(self._opening, 0)
+                self._opening.clear()
+                self.calls += 1
+                return
         text, rope, time = self._prepare(latents, 0.0, start_frame)
         self._runner.write(latents.to(self.device, self.dtype), time, text, rope)
 
@@ -100,15 +115,22 @@ class CausalGenerator:
                 f"a context of {frames} latent frames is not one or more chunks of {chunk} frames "
                 f"within the window's {room}"
             )
-        self._cache.rebase(start_frame, keep_sink)
+        self._cache.rebase(start_frame, keep_sink, read_again=frames)
+        self._opening.clear()
         parts = [context[:, first : first + chunk] for first in range(0, frames, chunk)]
         if not bidirectional:
             for index, part in enumerate(parts):
                 self.write_context(part, start_frame + index * chunk)
             return
-        text, time = self._text_of_now(), torch.zeros(1, device=self.device)
-        ropes = [self._rope_table(self._token_grid(part, start_frame + i * chunk)) for i, part in enumerate(parts)]
+        if self._cache.policy.read_together and not start_frame and frames < self._cache.sink_frames:
+            self._opening.extend(parts)
         self.calls += len(parts)
+        self._write_together(parts, start_frame)
+
+    def _write_together(self, parts: Sequence[Tensor], start_frame: int) -> None:
+        """Cache several chunks, each of which sees all of them."""
+        text, time, chunk = self._text_of_now(), torch.zeros(1, device=self.device), self._cache.chunk
+        ropes = [self._rope_table(self._token_grid(part, start_frame + i * chunk)) for i, part in enumerate(parts)]
         held = [part.to(self.device, self.dtype) for part in parts]
         self._runner.write_together(held, start_frame, time, text, ropes)
 

@@ -1,7 +1,8 @@
 """Recognises how a checkpoint names the transformer's tensors, and renames them to ours, which are Wan2.1's.
 
-Known: Wan2.1, diffusers, Self-Forcing, LongLive and its LoRA, Krea Realtime, StreamDiffusionV2; also with the prefixes
-of FSDP, activation checkpointing and torch.compile. Knows names and shapes; reads no tensor.
+Known: Wan2.1, diffusers, Self-Forcing and its followers, LongLive and its LoRA, Krea Realtime, StreamDiffusionV2, rCM,
+LightX2V's files in 8 bits; also with the prefixes of FSDP, activation checkpointing and torch.compile. Knows names and
+shapes; reads no tensor.
 """
 
 import re
@@ -9,12 +10,14 @@ from collections.abc import Iterable, Iterator
 
 from pp1_orchestrator.models.checkpoints.lora import LoraDelta, LoraMergedWeights
 from pp1_orchestrator.models.checkpoints.reader import SECTION, RenamedWeights, Weights
+from pp1_orchestrator.models.checkpoints.stored_forms import SCALES, ReshapedWeights, with_scales
 
 AVERAGED, LAST = "generator_ema", "generator"
 OTHER_SECTIONS = ("model", "state_dict")
+PATCH, PATCH_PIXELS = "patch_embedding.weight", 4
 LORA_SECTION = "generator_lora"
 WRAPPERS = re.compile(r"_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.|_orig_mod\.")
-OWNERS = re.compile(r"^(?:base_model\.|module\.|model\.|diffusion_model\.)+")
+OWNERS = re.compile(r"^(?:base_model\.|module\.|model\.|diffusion_model\.|net\.)+")
 DIFFUSERS = "condition_embedder."
 FROM_DIFFUSERS = (
     (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
@@ -43,7 +46,12 @@ def in_our_names(weights: Weights, ema: bool) -> Weights:
 
     ema: take the averaged weights if the file has both. Raises ValueError if two tensors get one name.
     """
-    return _renamed(weights, section_of(weights.shapes(), ema))
+    renamed = with_scales(_renamed(weights, section_of(weights.shapes(), ema)))
+    patch = renamed.shapes().get(PATCH, ())
+    if len(patch) != 2 or patch[1] % PATCH_PIXELS:
+        return renamed
+    # A linear layer over patches, as rCM has it, whose inputs run in the order of the convolution's.
+    return ReshapedWeights(renamed, {PATCH: (patch[0], patch[1] // PATCH_PIXELS, 1, 2, 2)})
 
 
 def with_lora(base: Weights, lora: Weights, alpha: float | None) -> Weights:
@@ -86,7 +94,8 @@ def layout_of(keys: Iterable[str]) -> str:
     names = list(keys)
     whose = "diffusers'" if any(unwrapped(key).startswith(DIFFUSERS) for key in names) else "Wan2.1's"
     owners = {match[0] if (match := OWNERS.match(WRAPPERS.sub("", key))) else "" for key in names} - {""}
-    return f"{whose} names" + (f", with the prefix {', '.join(sorted(owners))}" if owners else "")
+    whose += " names, in 8 bits with scales" if any(key.endswith(SCALES) for key in names) else " names"
+    return whose + (f", with the prefix {', '.join(sorted(owners))}" if owners else "")
 
 
 def unwrapped(key: str) -> str:

@@ -1,5 +1,6 @@
-"""Routes of WHEP: an SDP offer in, an SDP answer out, and the address at which to end the session."""
+"""Routes of WHEP: an SDP offer in, an SDP answer out, the address at which to end the session, and ICE servers."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -7,6 +8,7 @@ from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.ice_servers import IceServer
 from pp1_orchestrator.server.openapi import SDP, content, errors
 from pp1_orchestrator.server.rate_limit import client_of, limited
 from pp1_orchestrator.server.requests import StrictRoute
@@ -14,12 +16,20 @@ from pp1_orchestrator.types import ViewerControl
 
 Offer = Annotated[bytes, Body(media_type=SDP), WithJsonSchema({"type": "string", "pattern": "^v="})]
 LOCATION = {"description": "Where to end the session", "required": True, "schema": {"type": "string"}}
-ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATION}}}
+LINK = {"description": "A STUN or TURN server, if there is any (RFC 9725)", "schema": {"type": "string"}}
+ANSWER: Any = {201: content("The answer", SDP) | {"headers": {"Location": LOCATION, "Link": LINK}}}
+SERVERS: Any = {204: {"description": "How to watch", "headers": {"Link": LINK}}}
 
 
-def whep_routes(peers: ViewerControl) -> APIRouter:
-    """The two routes of WHEP."""
+def whep_routes(peers: ViewerControl, ice_servers: Sequence[IceServer]) -> APIRouter:
+    """The three routes of WHEP."""
+    links = [link for server in ice_servers for link in server.links()]
     router = APIRouter(route_class=StrictRoute, default_response_class=Response, tags=["video"])
+
+    def linked(response: Response) -> Response:
+        for link in links:
+            response.headers.append("Link", link)
+        return response
 
     @router.post("/whep", status_code=201, summary="Watch", responses=ANSWER | errors(400, 408, 413, 415, 429, 503))
     @limited("offers")
@@ -30,7 +40,12 @@ def whep_routes(peers: ViewerControl) -> APIRouter:
         except UnicodeDecodeError:
             raise RequestError("the offer is not UTF-8", status=400) from None
         viewer_id, answer = await peers.offer(sdp, client_of(request.scope))
-        return Response(answer, 201, {"Location": f"{request.scope['root_path']}/whep/{viewer_id}"}, media_type=SDP)
+        return linked(Response(answer, 201, {"Location": f"{request.scope['root_path']}/whep/{viewer_id}"}, SDP))
+
+    @router.options("/whep", status_code=204, summary="ICE servers", responses=SERVERS | errors(408, 413))
+    async def servers() -> Response:
+        """The STUN and TURN servers of the answer's `Link` headers, for clients that want them before their offer."""
+        return linked(Response(None, 204, {"Allow": "OPTIONS, POST", "Accept-Post": SDP}))
 
     @router.delete("/whep/{viewer_id}", summary="Stop watching", responses=errors(404, 408, 413))
     async def leave(viewer_id: str) -> Response:

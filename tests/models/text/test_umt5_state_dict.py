@@ -184,3 +184,28 @@ def test_without_any_file_random_weights_read_bytes(tmp_path, int8):
 def test_a_checkpoint_needs_its_tokenizer(files):
     with pytest.raises(OSError, match="none"):
         load_text_encoder(source(files, "pth"), LENGTH, CPU, torch.float32)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+def test_weights_in_8_bits_are_widened_and_scaled(umt5, tmp_path, scaled):
+    """As `umt5-xxl-enc-fp8_e4m3fn.safetensors` has them, under Wan's names, and as files with a scale a matrix do."""
+    stored, wanted = {}, {}
+    for key, tensor in wan(umt5).items():
+        matrix = tensor.dim() == 2 and "embedding" not in key
+        scale = tensor.abs().max() / 448 if matrix and scaled else torch.ones(())
+        stored[key] = (tensor / scale).to(torch.float8_e4m3fn) if matrix else tensor.contiguous()
+        wanted[key] = stored[key].float() * scale
+        if matrix and scaled:
+            stored[f"{key.removesuffix('weight')}scale_weight"] = scale
+    if scaled:
+        stored["scaled_fp8"] = torch.zeros(0)
+    save_file(stored, tmp_path / "fp8.safetensors")
+    save_file(wanted, tmp_path / "wide.safetensors")
+    found, same = (
+        make_umt5(TextSource(tmp_path / name, tmp_path, SIZES), CPU, torch.float32).state_dict()
+        for name in ("fp8.safetensors", "wide.safetensors")
+    )
+    assert found.keys() == same.keys()
+    assert all(torch.equal(found[key], same[key]) for key in found)
+    rounded = "encoder.block.0.layer.0.SelfAttention.q.weight"
+    assert not torch.equal(found[rounded], umt5.state_dict()[rounded])

@@ -1,13 +1,15 @@
 """Reads the YAML files of `conf/` with their comments, which say what each key means. Knows nothing of the schema."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).parents[1] / "conf"
 COMMENT = re.compile(r"(?:^|\s)#\s*(.*)$")
 
 
@@ -30,19 +32,25 @@ class ConfFile:
 def read(path: Path) -> ConfFile:
     """One file of `conf/`."""
     text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    top = [line for line in lines[: _first_without(lines)] if "@package" not in line]
-    root = yaml.compose(text)
-    assert isinstance(root, yaml.MappingNode), path
-    about = " ".join(line.removeprefix("#").strip() for line in top)
-    return ConfFile(about, dict(_leaves(root, lines)))
+    root, lines = _compose(text), text.splitlines()
+    return ConfFile(_top(lines), dict(_leaves(root, lines)))
+
+
+def _compose(text: str) -> yaml.MappingNode:
+    root = cast(Any, yaml).compose(text, Loader=yaml.CSafeLoader)
+    assert isinstance(root, yaml.MappingNode), "a file of settings has keys"
+    return root
+
+
+def about(path: Path) -> str:
+    """The comment at the top of a file."""
+    return _top(path.read_text(encoding="utf-8").splitlines())
 
 
 def defaults() -> dict[str, Entry]:
     """The groups of `config.yaml` in their order, each with its default option and what it chooses."""
     text = (CONF / "config.yaml").read_text(encoding="utf-8")
-    root, lines = yaml.compose(text), text.splitlines()
-    assert isinstance(root, yaml.MappingNode)
+    root, lines = _compose(text), text.splitlines()
     items = next(node for key, node in root.value if key.value == "defaults").value
     groups = [(*item.value[0], item) for item in items if isinstance(item, yaml.MappingNode)]
     return {
@@ -57,8 +65,9 @@ def options(group: str) -> dict[str, ConfFile]:
     return {path.stem: read(path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
-def _first_without(lines: list[str]) -> int:
-    return next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+def _top(lines: list[str]) -> str:
+    comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comments if "@package" not in line)
 
 
 def _leaves(node: yaml.MappingNode, lines: list[str], prefix: str = "", above: str = "") -> Iterator[tuple[str, Entry]]:

@@ -1,0 +1,38 @@
+"""Options of the command line itself, such as `--cfg`: a wrong one is refused in one line, as a wrong setting is.
+
+Hydra's own parser would print its whole usage.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from pp1_orchestrator.errors import ConfigError
+
+ALL = "`pp1 --hydra-help` lists all"
+
+
+def check_flags(words: Sequence[str]) -> None:
+    """Raise ConfigError for words of the command line that Hydra would refuse as its own options."""
+    parser: Any = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(_line(message, words, list(parser._option_string_actions)))
+
+    parser.error = refuse
+    parser.parse_args(list(words))
+
+
+def _line(message: str, words: Sequence[str], known: Sequence[str]) -> str:
+    unknown = message.removeprefix("unrecognized arguments: ")
+    if unknown != message:
+        flag = unknown.split()[0]
+        near = difflib.get_close_matches(flag.partition("=")[0].replace("_", "-"), known, 1)
+        meant = f"did you mean {near[0]}?" if near else ALL
+        return f"{flag}: not an option of the command line; {meant}"
+    if "ignored explicit argument" in message:
+        word = next(word for word in words if word.startswith("-") and "=" in word)
+        return f"{word}: a setting has no dashes; did you mean {word.lstrip('-')}?"
+    return f"{message}; {ALL}"
