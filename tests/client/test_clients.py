@@ -79,7 +79,7 @@ def served(connect):
             asked.append((scope["method"], scope["path"]))
         await parts.app(scope, receive, send)
 
-    noted.state = parts.app.state  # type: what the server stops viewers by
+    noted.state = parts.app.state  # the server drains it at its end
     server = Listening(noted)
     yield connect(server.url, token=TOKEN), asked
     assert server.stop()
