@@ -1,8 +1,17 @@
 """The benchmarks of a generator and its decoders, which are for a GPU, in their small forms on a CPU."""
 
 import pytest
+import torch
 
-from benchmarks import beside_flashdreams, cache_policies, kernels, real_sizes, row_kernels, tp_forecast
+from benchmarks import (
+    beside_flashdreams,
+    cache_policies,
+    kernels,
+    real_sizes,
+    row_kernels,
+    stream_encoders,
+    tp_forecast,
+)
 from pp1_orchestrator.models.wan.cache_policies import CACHES
 
 pytestmark = pytest.mark.slow
@@ -27,6 +36,18 @@ def test_generator_and_decoders_have_a_row_each(capsys):
     assert all(float(row[1].split()[0]) > 0 for row in rows.values())
     assert rows["small eager"][-1] == "0.0e+00"
     assert all(float(rows[kind][-1].split()[1]) > 30 for kind in decodes)
+
+
+def test_stream_encoders_have_a_row_each(capsys):
+    cases = ["shipped-64x64", "lightvae-32x32", "lighttae-64x64"]
+    threads = torch.get_num_threads()
+    stream_encoders.main([*CPU, "--repeats", "1", "--only", *cases])
+    torch.set_num_threads(threads)
+    rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [f"{case} eager" for case in cases]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert rows[0][5] == "0.0e+00"
+    assert all(float(row[6]) > 20 for row in rows[1:])
 
 
 def test_an_unknown_size_is_named(capsys):
