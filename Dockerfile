@@ -29,6 +29,7 @@ LABEL org.opencontainers.image.title="PP1 Orchestrator" \
 
 RUN useradd --create-home --uid 10001 pp1
 COPY --from=build /opt/pp1 /opt/pp1
+COPY deploy/healthcheck.py /opt/healthcheck.py
 ENV PATH=/opt/pp1/bin:$PATH PYTHONUNBUFFERED=1
 
 # Runs leave their files in outputs/, weights are looked for in pp1-models/.
@@ -37,5 +38,5 @@ WORKDIR /home/pp1
 
 EXPOSE 7860
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
+    CMD ["python", "/opt/healthcheck.py"]
 ENTRYPOINT ["pp1"]

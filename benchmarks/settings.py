@@ -43,8 +43,19 @@ def _groups(defaults: Sequence[Any]) -> dict[str, str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """One option's keys. What it would choose of other groups is not followed."""
-    return {key: value for key, value in yaml.safe_load((CONF / path).read_text()).items() if key != "defaults"}
+    """One option's keys, upon those of the option that it is built on. Its choices of other groups are not followed."""
+    own = yaml.safe_load((CONF / path).read_text())
+    read: dict[str, Any] = {}
+    for entry in own.pop("defaults", ()):
+        if isinstance(entry, str) and entry != "_self_":
+            read = _merged(read, _read(f"{path.partition('/')[0]}/{entry}.yaml"))
+    return _merged(read, own)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Of both, key by key; `over` decides."""
+    both = {key: _merged(under[key], over[key]) for key in under if isinstance(over.get(key), dict)}
+    return {**under, **over, **both}
 
 
 def _put(plain: dict[str, Any], key: str, value: Any) -> None:

@@ -14,7 +14,7 @@ from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import check_shapes, open_weights
 from pp1_orchestrator.models.text.blend import RecipeMixer
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, EncodeState, FrameEncoder, StreamingDecoder, StreamingEncoder
 from pp1_orchestrator.models.vae.load_vae import TaehvLoader, VaeLoader, VaeParts, VaeSource, WanVaeLoader
 from pp1_orchestrator.stage0.context_policies import ContextPolicy, LatentHistory
 from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk, ReceivedChunk
@@ -25,8 +25,8 @@ from pp1_orchestrator.stage0.text_routing import Payload, Routing
 
 __all__ = [
     "CONDITIONING", "CachedEncoder", "ChunkPipeline", "ConfigError", "ContextPolicy", "DecodeState", "DecoderThread",
-    "FrameEncoder", "InFlightChunk", "InlineLayout", "LatentHistory", "Layout", "LinkThread", "Mesh", "Overlap",
-    "OverlapParts", "Payload", "RandomWeights", "ReceivedChunk", "RecipeMixer", "Result", "Routing", "SpawnedLayout",
-    "StreamingDecoder", "TaehvLoader", "TextRecipe", "VaeLoader", "VaeParts", "VaeSource", "WanVaeLoader",
-    "check_shapes", "exchange", "open_weights", "receive", "send",
+    "EncodeState", "FrameEncoder", "InFlightChunk", "InlineLayout", "LatentHistory", "Layout", "LinkThread", "Mesh",
+    "Overlap", "OverlapParts", "Payload", "RandomWeights", "ReceivedChunk", "RecipeMixer", "Result", "Routing",
+    "SpawnedLayout", "StreamingDecoder", "StreamingEncoder", "TaehvLoader", "TextRecipe", "VaeLoader", "VaeParts",
+    "VaeSource", "WanVaeLoader", "check_shapes", "exchange", "open_weights", "receive", "send",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ FOLDERS = ("pp1_orchestrator", "hydra_plugins", "ui", "training", "benchmarks", 
 LIBRARY = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 EVERYTHING = LIBRARY + list((ROOT / "tests").rglob("*.py"))
 FILE_LINES, FUNCTION_LINES = 300, 60
-PACKAGE_FILES, PACKAGE_LINES, PROTOCOLS = 249, 27_560, 40
+PACKAGE_FILES, PACKAGE_LINES, PROTOCOLS = 263, 29_580, 40
 REPEATED = {"__init__.py", "__main__.py", "base.py"}
 """The only base names that the package may have more than once."""
 RETIRED = """
@@ -43,6 +43,7 @@ DOORS = {
     "gradio": ["ui/"],
     "pp1_orchestrator.ui": ["pp1_orchestrator/app/", "ui/"],
     "ui": [],  # the name that the page has in a checkout; in the program it is `pp1_orchestrator.ui`
+    "httpx": ["pp1_orchestrator/client/"],
     "fastapi": ["pp1_orchestrator/server/"],
     "starlette": ["pp1_orchestrator/server/"],
     "pydantic": ["pp1_orchestrator/server/"],

@@ -8,6 +8,7 @@ from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Se
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
 from pp1_orchestrator.config.model_settings import CacheSettings, ModelSettings
 from pp1_orchestrator.config.sizes import TextSizeSettings
+from pp1_orchestrator.config.sweep import SweepSettings
 
 NAME = r"^\w[\w.-]*$"
 
@@ -242,6 +243,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings
     plugins: PluginSettings
     plan: PlanSettings
+    sweep: SweepSettings
     check: CheckSettings
     trace: bool
     outputs: Annotated[str, Meta(min_length=1)]

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
@@ -35,6 +36,7 @@ NEGOTIATE_S = 5.0
 RTPMAP = re.compile(r"^a=rtpmap:\d+ +(\w+)/", re.MULTILINE)
 """The name of a codec that is offered."""
 TURN_POLL_S = 0.02
+LEFT_KEPT = 64
 CLOSED = "the server is ending; no viewer is taken"
 
 
@@ -58,6 +60,8 @@ class WhepPeers:
         self._limits, self._policy, self._metrics, self._others = limits, policy, metrics, others
         self._viewers: dict[str, tuple[Viewer, str]] = {}
         """Each viewer with its address."""
+        self._left: deque[str] = deque(maxlen=LEFT_KEPT)
+        """Viewers that were removed because they have gone, newest last. They may still say so."""
         self._pending: list[str] = []
         """Addresses of the offers that are being answered."""
         self._waiting: list[str] = []
@@ -102,10 +106,16 @@ class WhepPeers:
         return viewer_id, sections.answer(answer)
 
     async def close(self, viewer_id: str) -> bool:
-        """Remove a viewer; False when there is none with this id."""
+        """Remove a viewer; False when there is none with this id.
+
+        A browser's connection may end before its request to end it arrives: that one is answered as if it came first.
+        """
         viewer = self._remove(viewer_id)
         if viewer is None:
-            return False
+            if viewer_id not in self._left:
+                return False
+            self._left.remove(viewer_id)
+            return True
         await viewer.close()
         return True
 
@@ -214,6 +224,7 @@ class WhepPeers:
         """Remove a viewer, and close it in a new task, since its own callbacks can't wait for that."""
         viewer = self._remove(viewer_id)
         if viewer is not None:
+            self._left.append(viewer_id)
             task = asyncio.ensure_future(viewer.close())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

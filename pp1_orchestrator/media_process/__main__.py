@@ -12,14 +12,15 @@ import socket
 import sys
 
 from pp1_orchestrator.media_process.media_server import serve
+from pp1_orchestrator.processes.signals import ignore_signals
 
 PR_SET_PDEATHSIG = 1
 """From prctl.h."""
 
 
 def main(control: int, frames: int, memory: int) -> None:
-    """Serve until rank 0 has had enough. Ctrl-C reaches the whole process group: rank 0 decides when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve until rank 0 has had enough. SIGTERM ends it, as well; no signal of a terminal does."""
+    ignore_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # rank 0 starts this process with signals blocked
     # Even if this process is stopped or hangs. Sent when the parent's thread ends: that is the one with the event loop.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

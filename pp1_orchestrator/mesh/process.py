@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pp1_orchestrator.processes.cuda_clock import make_recorder
 from pp1_orchestrator.processes.log_setup import set_format
 from pp1_orchestrator.processes.parent_watch import exit_with_parent
 from pp1_orchestrator.processes.progress import progress
+from pp1_orchestrator.processes.signals import ignore_signals
 from pp1_orchestrator.processes.stack_dumps import write_on_signal
 from pp1_orchestrator.testing.faults import apply_start_fault, with_answer_fault
 from pp1_orchestrator.transport.link import MeshLink
@@ -34,9 +34,8 @@ EXIT_FAILED = 1
 
 
 def main(rank: int, settings: Settings, config: WanConfig, port: int, folder: Path | None) -> None:
-    """The target of a spawned process. Ignores SIGINT and SIGTERM: only rank 0 decides when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """The target of a spawned process. Ignores what asks it to stop: only rank 0 decides when."""
+    ignore_signals()
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s %(levelname)-7s rank {rank}: %(message)s",

@@ -35,6 +35,12 @@ def _is_ignored(number: int) -> bool:
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
+def ignore_signals() -> None:
+    """For a child process: a terminal's signals reach the whole group, and rank 0 ends the others. Main thread only."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def exit_at_next_signal() -> None:
     """Make the next signal end this process immediately. Main thread only."""
     for number in _SIGNALS:

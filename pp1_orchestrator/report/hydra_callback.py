@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -19,6 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, MachineInfo, processor, without_secrets, write_record
+from pp1_orchestrator.report.sweep_manifest import place_in
+
+if TYPE_CHECKING:
+    from pp1_orchestrator.report.machine_load import LoadSampler
 
 log = logging.getLogger(__name__)
 EXIT_FAILED = 1
@@ -29,24 +33,34 @@ class SweepReport(Callback):
 
     def __init__(self) -> None:
         self._failed = False
+        self._sampler: LoadSampler | None = None
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         if config.hydra.mode is RunMode.MULTIRUN:
             write_record(_record(config, config.hydra.overrides.task, UNFINISHED), _folder(config))
+            self._sample()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode is not RunMode.MULTIRUN:
             return
+        self._write_load(_folder(config))
         failed = job_return.status is JobStatus.FAILED
         error: Any = vars(job_return)["_return_value"] if failed else None  # the property would raise
         reason = None if error is None else _reason(error)
         if error is not None:
             self._failed = True
-            log.error("job %d failed: %s", config.hydra.job.num, reason, exc_info=None if _expected(error) else error)
-        write_record(_record(config, job_return.overrides or (), reason), _folder(config))
+        record = _record(config, job_return.overrides or (), reason)
+        if error is not None:
+            log.error("job %d failed: %s", record.number, reason, exc_info=None if _expected(error) else error)
+        write_record(record, _folder(config))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the report. Exits with code 1 where a job or the report failed; Hydra would only warn."""
+        """Write the report; its recommendation is the last line.
+
+        Exits with code 1 where a job or the report failed; Hydra would only warn.
+        """
+        if self._sampler is not None:
+            self._sampler.stop()
         try:
             _write(Path(config.hydra.sweep.dir))
         except Exception:
@@ -55,6 +69,20 @@ class SweepReport(Callback):
         if self._failed:
             sys.exit(EXIT_FAILED)
 
+    def _sample(self) -> None:
+        from pp1_orchestrator.report.machine_load import LoadSampler  # a single run has no use for it
+
+        self._sampler = LoadSampler()
+        self._sampler.start()
+
+    def _write_load(self, folder: Path) -> None:
+        if self._sampler is None:  # the job could not be composed
+            return
+        from pp1_orchestrator.report.machine_load import write_load
+
+        write_load(self._sampler.stop(), folder)
+        self._sampler = None
+
 
 def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
     composed = not OmegaConf.is_missing(config.hydra.runtime, "output_dir")
@@ -62,8 +90,10 @@ def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
     def selected(key: str) -> Any:
         return OmegaConf.select(config, key) if composed else None
 
+    number, repeat = place_in(Path(config.hydra.sweep.dir), config.hydra.job.num)
     return JobRecord(
-        number=config.hydra.job.num,
+        number=number,
+        repeat=repeat,
         overrides=without_secrets(overrides),
         error=error,
         overlap=selected("overlap.name"),
@@ -96,9 +126,12 @@ def _reason(error: BaseException) -> str:
 def _write(folder: Path) -> None:
     import torch
 
+    from pp1_orchestrator.report.outcome import last_line
     from pp1_orchestrator.report.render import write_report
 
     gpus = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     versions, today = (platform.python_version(), str(torch.__version__)), datetime.datetime.now(datetime.UTC).date()
     machine = MachineInfo(processor(), os.cpu_count() or 1, gpus, *versions, today.isoformat())
-    log.info("report: %s", write_report(folder, machine))
+    content = write_report(folder, machine)
+    log.info("report: %s", folder / "report.html")
+    log.info("%s", last_line(content))

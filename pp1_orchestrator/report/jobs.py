@@ -1,4 +1,4 @@
-"""A sweep's jobs as their folders hold them: what each was, how it ended, what it measured and what was predicted.
+"""A sweep's jobs as their folders hold them: what each was, how it ended, and what its runs measured.
 
 Knows nothing of torch or of what a job's figures mean.
 """
@@ -11,22 +11,28 @@ from pathlib import Path
 import msgspec
 
 from pp1_orchestrator.errors import SECRET_KEYS
-from pp1_orchestrator.telemetry.summary import Summary, read_summary
+from pp1_orchestrator.report.job_plan import JobPlan, read_job_plan
+from pp1_orchestrator.report.measured_runs import MeasuredRun, median_run, read_run
+from pp1_orchestrator.telemetry.summary import Summary
 
 RECORD_FILE = "job.json"
+SWEEP_KEYS = "sweep."
+"""How the sweep is done, which is no choice of a job."""
 UNFINISHED = "stopped before its end"
 """The error of a job that has begun. It stays if the job never ends."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """job.json: what a job was, and its error in one line. What follows is None where it could not be composed.
+    """job.json of one run: what its job was, and its error in one line. repeat: counts the job's runs from 0.
 
-    trained_context, trained_cache: what the model's weights were trained for.
+    The fields after it are None where the job could not be composed. trained_context, trained_cache: what the model's
+    weights were trained for.
     """
 
     number: int
     overrides: list[str]
     error: str | None
+    repeat: int = 0
     overlap: str | None = None
     script: str | None = None
     seed: int | None = None
@@ -34,20 +40,23 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     trained_cache: str | None = None
 
 
-class JobPlan(msgspec.Struct, frozen=True):
-    """The part of plan.json that is compared with the measurement: ms per chunk, by overlap."""
-
-    predicted_period_ms: dict[str, float] = {}
-
-
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. label: what tells it from the others, see `label`. measured: None if it failed, or was no bench."""
+    """One job with all its runs. label: what tells it from the others, see `label`. runs: those that were measured.
+
+    measured: the median run's figures; None if the job failed, or was no bench. plan: what its first run left, or None.
+    """
 
     record: JobRecord
     label: str
+    runs: tuple[MeasuredRun, ...] = ()
     measured: Summary | None
     error: str | None
-    predicted_ms: float | None
+    plan: JobPlan | None
+
+    @property
+    def predicted_ms(self) -> float | None:
+        """The planned period."""
+        return None if self.plan is None else self.plan.predicted_period_ms.get(self.record.overlap or "")
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -70,33 +79,38 @@ def read_record(path: Path) -> JobRecord:
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """All jobs below the sweep's folder, in the order in which they ran."""
+    """All jobs below the sweep's folder, in the order in which they were asked for."""
     records = {path.parent: read_record(path) for path in folder.rglob(RECORD_FILE)}
     keys = differing_keys([record.overrides for record in records.values()])
-    jobs = [_read_job(job_folder, record, keys) for job_folder, record in records.items()]
-    return sorted(jobs, key=lambda job: job.record.number)
+    by_job: dict[int, list[tuple[JobRecord, Path]]] = {}
+    for place, record in sorted(records.items(), key=lambda item: item[1].repeat):
+        by_job.setdefault(record.number, []).append((record, place))
+    return [_read_job(by_job[number], keys) for number in sorted(by_job)]
 
 
-def _read_job(folder: Path, record: JobRecord, keys: set[str]) -> Job:
-    summary, error = None, record.error
-    try:
-        summary = read_summary(folder / "summary.json")
-    except FileNotFoundError:
-        pass
-    except msgspec.DecodeError as problem:
-        error = error or f"summary.json can't be read: {problem}"
-    name, predicted_ms = label(record.number, record.overrides, keys), _predicted_ms(folder, record.overlap)
-    measured = summary if error is None else None
-    return Job(record=record, label=name, measured=measured, error=error, predicted_ms=predicted_ms)
-
-
-def _predicted_ms(folder: Path, overlap: str | None) -> float | None:
-    """None without a readable plan for this overlap: a prediction is optional."""
-    try:
-        plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=JobPlan)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    return plan.predicted_period_ms.get(overlap or "")
+def _read_job(places: Sequence[tuple[JobRecord, Path]], keys: set[str]) -> Job:
+    """Of all its runs. A run that failed fails the job; one that was stopped only adds nothing."""
+    first, runs, errors = places[0][0], list[MeasuredRun](), list[str]()
+    for record, place in places:
+        if record.error is not None:
+            errors.append(record.error)
+            continue
+        try:
+            run = read_run(place, record.repeat)
+        except msgspec.DecodeError as problem:
+            errors.append(f"summary.json can't be read: {problem}")
+        else:
+            runs += [] if run is None else [run]
+    failures = [error for error in errors if error != UNFINISHED] or ([] if runs else errors)
+    error = failures[0] if failures else None
+    return Job(
+        record=first,
+        label=label(first.number, first.overrides, keys),
+        runs=() if error else tuple(runs),
+        measured=median_run(runs) if runs and error is None else None,
+        error=error,
+        plan=next((plan for _, place in places if (plan := read_job_plan(place))), None),
+    )
 
 
 def processor() -> str:
@@ -120,6 +134,11 @@ def without_secrets(overrides: Sequence[object]) -> list[str]:
     return [f"{text.partition('=')[0]}=***" if key_of(text).startswith(SECRET_KEYS) else text for text in texts]
 
 
+def without_sweep(overrides: Sequence[str]) -> list[str]:
+    """Overrides without those of how the sweep itself is done."""
+    return [override for override in overrides if not key_of(override).startswith(SWEEP_KEYS)]
+
+
 def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:
     """The keys that are not set alike in all jobs, each given by its overrides."""
     by_key = [{key_of(override): override for override in job} for job in jobs]
@@ -134,7 +153,8 @@ def label(number: int, overrides: Sequence[str], keys: set[str]) -> str:
 
 def live_command(overrides: Sequence[str]) -> str:
     """The command that serves what a job measured: its overrides without those of `run`."""
-    kept = [override for override in overrides if key_of(override) != "run" and not key_of(override).startswith("run.")]
+    choices = without_sweep(overrides)
+    kept = [override for override in choices if key_of(override) != "run" and not key_of(override).startswith("run.")]
     if any(key_of(override) == "experiment" for override in kept):
         kept.append("run=serve")  # an experiment may set run=bench
     return shlex.join(["python", "-m", "pp1_orchestrator", *kept])

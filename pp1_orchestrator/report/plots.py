@@ -8,11 +8,13 @@ A style inside each SVG gives text and axes the reader's colour, so that one fil
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pp1_orchestrator.report.comparison import Estimate
 from pp1_orchestrator.report.jobs import Job
 from pp1_orchestrator.telemetry.summary import Summary
 
@@ -25,6 +27,8 @@ INK = "#010203"
 STYLE = "<style>svg{color:#34383f}@media (prefers-color-scheme:dark){svg{color:#c9cdd4}}</style>"
 PHASES = {"build": "#9a7fd1", "send": "#4fb0a5", "mesh": "#5b8def", "recv": "#d1719a", "decode": "#e0913a"}
 MEASURED, PREDICTED, RANGE = "#e0653a", "#2f9e6e", "#7d8fb3"
+MOST_SHOWN = 2.0
+"""Where an interval has no upper end, it is drawn to this many times the rate."""
 WIDTH_IN, ROW_IN, FRAME_IN = 5.2, 0.52, 0.95
 SETTINGS: Any = {
     "svg.fonttype": "path", "svg.hashsalt": "report", "font.size": 9, "text.color": INK, "axes.labelcolor": INK,
@@ -44,7 +48,7 @@ class Plot(msgspec.Struct, frozen=True):
     svg: str
 
 
-def draw_plots(jobs: Sequence[Job]) -> list[Plot]:
+def draw_plots(jobs: Sequence[Job], estimates: Mapping[int, Estimate]) -> list[Plot]:
     """All plots. There is none without a job that was measured, and no latency plot where no prompt was shown."""
     measured = [(job, job.measured) for job in jobs if job.measured is not None]
     if not measured:
@@ -52,10 +56,31 @@ def draw_plots(jobs: Sequence[Job]) -> list[Plot]:
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS):
-        plots = [_phases(measured), _period(measured)]
+        plots = [_rates(measured, estimates), _phases(measured), _period(measured)]
         if any(update.latency_ms is not None for _, summary in measured for update in summary.prompt_updates):
             plots.append(_latency(measured))
     return plots
+
+
+def _rates(jobs: Measured, estimates: Mapping[int, Estimate]) -> Plot:
+    figure, axes = _axes(jobs)
+    for row, (job, _) in enumerate(jobs):
+        first, found = row == 0, estimates.get(job.record.number)
+        if found is not None:
+            high = found.high if math.isfinite(found.high) else MOST_SHOWN * found.rate
+            axes.barh(
+                row, high - found.low, 0.26, found.low, color=RANGE, alpha=0.45, label="interval" if first else None
+            )
+            axes.plot(
+                found.rate, row, "D", color=PREDICTED, ms=6, mfc="none", mew=1.6, label="all runs" if first else None
+            )
+        rates = [math.exp(run.rate.log_fps) for run in job.runs if run.rate is not None]
+        axes.plot(rates, [row] * len(rates), "o", color=MEASURED, ms=5, alpha=0.75, label="one run" if first else None)
+    caption = (
+        "Each run, and the estimate from all of a job's runs with its 95 % interval. An interval is wider to the right "
+        "where other processes may have held the job up."
+    )
+    return _finish(figure, axes, "fps.svg", "Frames a second", caption, columns=3, unit="FPS")
 
 
 def _phases(jobs: Measured) -> Plot:
@@ -120,9 +145,9 @@ def _axes(jobs: Measured) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, file: str, title: str, caption: str, columns: int) -> Plot:
+def _finish(figure: Figure, axes: Axes, file: str, title: str, caption: str, columns: int, unit: str = "ms") -> Plot:
     axes.set_xlim(left=0)
-    axes.set_xlabel("ms")
+    axes.set_xlabel(unit)
     figure.legend(loc="outside upper left", ncols=columns, handlelength=1.1, columnspacing=1.3)
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Title": title})

@@ -1,116 +1,65 @@
-"""What the report says: the recommended job and why, failures, what was measured on. Knows no files or markup."""
+"""The recommended job and why: the fastest, or the best by the rule of those that tie with it. Knows no files."""
 
 import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
-from pp1_orchestrator.report.jobs import Job, MachineInfo, differing_keys, key_of, live_command
-from pp1_orchestrator.report.table import MEGA, Table, build_table, prompt_latency, total_bytes
+from pp1_orchestrator.report.comparison import NOISE, Comparison, Estimate, compare, interval
+from pp1_orchestrator.report.jobs import Job, live_command
+from pp1_orchestrator.report.table import MEGA, prompt_latency, total_bytes
 from pp1_orchestrator.telemetry.summary import Summary
-
-NOISE = 0.03
-"""Two runs of the same configuration differ by this much, so a smaller lead in frame rate says nothing."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that may be recommended: its median prompt latency, and the components of all ranks in bytes.
+    """A job that may be recommended. tied: with the fastest one, which is tied with itself.
 
-    as_trained: it runs the context and the cache that the model's weights were trained for. Others change the video.
+    latency_ms: its median prompt latency. memory_bytes: the components of all ranks. as_trained: it runs the context
+    and the cache that the model's weights were trained for. Others change the video.
     """
 
     number: int
     label: str
-    fps: float
+    fps: Estimate
+    tied: bool
     latency_ms: float | None
     memory_bytes: int
     as_trained: bool = True
 
 
-class Recommendation(msgspec.Struct, frozen=True):
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """tied: the labels of the others that could as well be the fastest."""
+
+    number: int
     label: str
+    fps: Estimate
+    lead: Estimate | None
+    tied: tuple[str, ...]
     reason: str
     command: str
     caution: str | None
 
 
-class Content(msgspec.Struct, frozen=True):
-    """The report's content. common: overrides of all jobs. recommendation: None where nothing was measured."""
-
-    common: tuple[str, ...]
-    recommendation: Recommendation | None
-    table: Table
-    videos: str | None
-    failures: tuple[Job, ...]
-    measured_on: tuple[tuple[str, str], ...]
-
-
-def build_content(jobs: Sequence[Job], machine: MachineInfo) -> Content:
-    keys = differing_keys([job.record.overrides for job in jobs])
-    first = jobs[0].record.overrides if jobs else []
-    return Content(
-        common=tuple(override for override in first if key_of(override) not in keys),
-        recommendation=_recommend(jobs),
-        table=build_table(jobs),
-        videos=_videos(jobs),
-        failures=tuple(job for job in jobs if job.error is not None),
-        measured_on=_measured_on(jobs, machine),
-    )
+def compare_jobs(jobs: Sequence[Job]) -> tuple[list[Job], Comparison | None]:
+    """The jobs with a rate, and how they compare. A job that failed, or whose runs were too short, has none."""
+    rated = [job for job in jobs if any(run.rate for run in job.runs)]
+    if not rated:
+        return [], None
+    rounds = 1 + max(run.repeat for job in rated for run in job.runs)
+    rates, errors = (np.full((len(rated), rounds), np.nan) for _ in range(2))
+    for row, job in enumerate(rated):
+        for run in job.runs:
+            if run.rate is not None:
+                rates[row, run.repeat], errors[row, run.repeat] = run.rate.log_fps, run.rate.error
+    made = ~np.isnan(rates).all(axis=0)
+    return rated, compare(rates[:, made], errors[:, made], [_delay(job) for job in rated])
 
 
-def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The jobs that are tied with the fastest one: those as trained first, then by latency, memory and order."""
-    fastest = max((c.fps for c in candidates), default=0.0)
-    return sorted((c for c in candidates if c.fps >= fastest * (1 - NOISE)), key=_sort_key)
-
-
-def _sort_key(candidate: Candidate) -> tuple[bool, float, int, int]:
-    latency = math.inf if candidate.latency_ms is None else candidate.latency_ms
-    return not candidate.as_trained, latency, candidate.memory_bytes, candidate.number
-
-
-def caution(candidates: Sequence[Candidate]) -> str | None:
-    """What to check before using the first of `ranked`: speed says nothing about another context's or cache's video."""
-    best = ranked(candidates)[0]
-    if best.as_trained:
-        return None
-    text = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
-    others = ranked([c for c in candidates if c.as_trained])
-    return f"{text} The best with that one: {others[0].label}, {others[0].fps:.1f} FPS." if others else text
-
-
-def reason(candidates: Sequence[Candidate]) -> str:
-    """Why the first of `ranked` is the first, in one sentence. Raises ValueError without a candidate."""
-    if not candidates:
-        raise ValueError("no candidate: nothing was measured")
-    best, *tied = ranked(candidates)
-    if tied:
-        return _tie(best, tied)
-    others = [c for c in candidates if c != best]
-    if not others:
-        return f"The only job with a frame rate: {best.fps:.1f} FPS."
-    second = max(others, key=lambda c: c.fps)
-    lead = 100 * (best.fps / second.fps - 1)
-    return f"The fastest: {best.fps:.1f} FPS, {lead:.0f} % more than the next, {second.label} with {second.fps:.1f}."
-
-
-def _tie(best: Candidate, tied: Sequence[Candidate]) -> str:
-    speeds = [c.fps for c in (best, *tied)]
-    start = (
-        f"{len(speeds)} jobs are tied at {min(speeds):.1f} to {max(speeds):.1f} FPS (within {100 * NOISE:.0f} % of the "
-        "fastest, which is noise); this one"
-    )
-    second = tied[0]
-    if best.as_trained != second.as_trained:
-        trained = "the context and cache that the model was trained for"
-        return f"{start} is the only one with {trained} (next: {second.label})."
-    if best.latency_ms != second.latency_ms and best.latency_ms is not None:
-        other = "none was measured" if second.latency_ms is None else f"{second.latency_ms:.1f} ms"
-        return f"{start} has the lowest prompt latency: {best.latency_ms:.1f} ms (next: {second.label}, {other})."
-    if best.memory_bytes != second.memory_bytes:
-        memory = f"{best.memory_bytes / MEGA:.1f} MB (next: {second.label}, {second.memory_bytes / MEGA:.1f} MB)"
-        return f"{start} needs the least memory at the same prompt latency: {memory}."
-    return f"{start} ran first; prompt latency and memory are the same."
+def _delay(job: Job) -> float:
+    """The median over its runs, as its rate is. A job whose load was not sampled counts as undisturbed."""
+    delays = [run.load.delay for run in job.runs if run.load is not None]
+    return float(np.median(delays)) if delays else 0.0
 
 
 def _as_trained(job: Job, summary: Summary) -> bool:
@@ -118,28 +67,18 @@ def _as_trained(job: Job, summary: Summary) -> bool:
     return all(trained in (None, chosen) for trained, chosen in pairs)
 
 
-def _recommend(jobs: Sequence[Job]) -> Recommendation | None:
-    candidates = _candidates(jobs)
-    if not candidates:
-        return None
-    best = ranked(candidates)[0]
-    overrides = next(job.record.overrides for job in jobs if job.record.number == best.number)
-    return Recommendation(best.label, reason(candidates), live_command(overrides), caution(candidates))
-
-
-def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
-    """The jobs with a frame rate. A job that ended within its warm-up has none."""
+def candidates_of(rated: Sequence[Job], comparison: Comparison) -> list[Candidate]:
     found: list[Candidate] = []
-    for job in jobs:
+    for index, (job, estimate) in enumerate(zip(rated, comparison.estimates, strict=True)):
         summary = job.measured
-        if summary is None or summary.fps is None:
-            continue
+        assert summary is not None  # it has runs
         latency = prompt_latency(summary.prompt_updates)
         found.append(
             Candidate(
                 number=job.record.number,
                 label=job.label,
-                fps=summary.fps,
+                fps=estimate,
+                tied=index in comparison.tied,
                 latency_ms=None if latency is None else latency.median_ms,
                 memory_bytes=total_bytes(summary),
                 as_trained=_as_trained(job, summary),
@@ -148,30 +87,78 @@ def _candidates(jobs: Sequence[Job]) -> list[Candidate]:
     return found
 
 
-def _videos(jobs: Sequence[Job]) -> str | None:
-    """Which jobs made the same pixels; None where there are no two to compare."""
-    by_digest: dict[str, list[int]] = {}
-    for job in jobs:
-        if job.measured is not None:
-            by_digest.setdefault(job.measured.pixels_sha256, []).append(job.record.number)
-    if sum(map(len, by_digest.values())) < 2:
+def recommend(rated: Sequence[Job], comparison: Comparison) -> Recommendation:
+    """Of the jobs with a rate."""
+    candidates = candidates_of(rated, comparison)
+    best, *tied = ranked(candidates)
+    return Recommendation(
+        number=best.number,
+        label=best.label,
+        fps=best.fps,
+        lead=None if tied else comparison.lead,
+        tied=tuple(candidate.label for candidate in tied),
+        reason=reason(candidates, comparison.lead),
+        command=live_command(next(job.record.overrides for job in rated if job.record.number == best.number)),
+        caution=caution(candidates),
+    )
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The jobs that are tied with the fastest: as trained first, then those that measured as fast as it, within what
+    can be seen, then by latency, memory and order."""
+    fastest = max((c.fps.rate for c in candidates), default=0.0)
+
+    def key(candidate: Candidate) -> tuple[bool, bool, float, int, int]:
+        latency = math.inf if candidate.latency_ms is None else candidate.latency_ms
+        slower = candidate.fps.rate < fastest * (1 - NOISE)
+        return not candidate.as_trained, slower, latency, candidate.memory_bytes, candidate.number
+
+    return sorted((c for c in candidates if c.tied), key=key)
+
+
+def caution(candidates: Sequence[Candidate]) -> str | None:
+    """What to check before using the first of `ranked`: speed says nothing about the video of others."""
+    if ranked(candidates)[0].as_trained:
         return None
-    if len(by_digest) == 1:
-        return "All jobs that were measured made the same video, pixel by pixel."
-    groups = "; ".join(", ".join(map(str, numbers)) for numbers in by_digest.values())
-    return f"The jobs made {len(by_digest)} different videos. Jobs with the same one: {groups}."
+    text = "Its context or cache is not the one that the model was trained for: look at its stream.mp4 first."
+    trained = [c for c in candidates if c.as_trained]
+    if not trained:
+        return text
+    best = max(trained, key=lambda c: c.fps.rate)
+    return f"{text} The best with that one: {best.label}, {best.fps.rate:.1f} FPS."
 
 
-def _measured_on(jobs: Sequence[Job], machine: MachineInfo) -> tuple[tuple[str, str], ...]:
-    records = [job.record for job in jobs if job.measured is not None]
-    runs = [job.measured for job in jobs if job.measured is not None]
-    facts = {
-        "processor": [f"{machine.processor}, {machine.cores} cores"],
-        "GPU": machine.gpus,
-        "torch": [f"{machine.torch} (Python {machine.python})"],
-        "date": [machine.date],
-        "script": [record.script or "none: the prompt did not change" for record in records],
-        "seed": [str(record.seed) for record in records],
-        "chunks": [f"{run.chunks}, of which the first {run.warmup_chunks} are left out as warm-up" for run in runs],
-    }
-    return tuple((name, "; ".join(dict.fromkeys(values))) for name, values in facts.items() if values)
+def reason(candidates: Sequence[Candidate], lead: Estimate | None) -> str:
+    """Why the first of `ranked` is the first, in one sentence. Raises ValueError without a candidate."""
+    if not candidates:
+        raise ValueError("no candidate: nothing was measured")
+    best, *tied = ranked(candidates)
+    if tied:
+        return _tie(best, tied, max(c.fps.rate for c in candidates))
+    fps = f"{best.fps.rate:.1f} FPS ({interval(best.fps)})"
+    others = [c for c in candidates if c is not best]
+    if not others or lead is None:
+        return f"The only job with a frame rate: {fps}."
+    second = max(others, key=lambda c: c.fps.rate)
+    more = f"{100 * lead.rate:.0f} % more ({interval(lead, 100, 0)}) than the next"
+    return f"The fastest: {fps}, {more}, {second.label} with {second.fps.rate:.1f} ({interval(second.fps)})."
+
+
+def _tie(best: Candidate, tied: Sequence[Candidate], fastest: float) -> str:
+    rates, second = [c.fps.rate for c in (best, *tied)], tied[0]
+    start = (
+        f"A tie: {len(rates)} jobs, with {min(rates):.1f} to {max(rates):.1f} FPS, differ by less than can be told "
+        "apart; this one"
+    )
+    if best.as_trained != second.as_trained:
+        trained = "the context and cache that the model was trained for"
+        return f"{start} is the only one with {trained} (next: {second.label})."
+    if (best.fps.rate < fastest * (1 - NOISE)) != (second.fps.rate < fastest * (1 - NOISE)):
+        return f"{start} measured fastest: {best.fps.rate:.1f} FPS (next: {second.label}, {second.fps.rate:.1f})."
+    if best.latency_ms != second.latency_ms and best.latency_ms is not None:
+        other = "none was measured" if second.latency_ms is None else f"{second.latency_ms:.1f} ms"
+        return f"{start} has the lowest prompt latency: {best.latency_ms:.1f} ms (next: {second.label}, {other})."
+    if best.memory_bytes != second.memory_bytes:
+        memory = f"{best.memory_bytes / MEGA:.1f} MB (next: {second.label}, {second.memory_bytes / MEGA:.1f} MB)"
+        return f"{start} needs the least memory at the same prompt latency: {memory}."
+    return f"{start} comes first in the sweep; prompt latency and memory are the same."

@@ -6,24 +6,27 @@ from typing import Any
 
 import jinja2
 
+from pp1_orchestrator.report.content import Content, build_content
 from pp1_orchestrator.report.jobs import MachineInfo, read_jobs
+from pp1_orchestrator.report.outcome import outcome_of, write_outcome
 from pp1_orchestrator.report.plots import Plot, draw_plots
-from pp1_orchestrator.report.recommend import build_content
+from pp1_orchestrator.report.sweep_manifest import read_manifest
 
 FORMATS = ("md", "html")
 
 
-def write_report(folder: Path, machine: MachineInfo) -> Path:
-    """Read the jobs below the folder and write the report into it. Returns the path of report.html."""
+def write_report(folder: Path, machine: MachineInfo) -> Content:
+    """Read the jobs below the folder and write the report into it. Returns what it says."""
     jobs = read_jobs(folder)
-    plots = draw_plots(jobs)
+    content, templates = build_content(jobs, machine, read_manifest(folder)), _templates()
+    plots = draw_plots(jobs, content.estimates)
     for plot in plots:
         (folder / plot.file).write_text(plot.svg, encoding="utf-8")
-    content, templates = build_content(jobs, machine), _templates()
     for suffix in FORMATS:
         text = templates.get_template(f"report.{suffix}.j2").render(content=content, plots=plots)
         (folder / f"report.{suffix}").write_text(text, encoding="utf-8")
-    return folder / "report.html"
+    write_outcome(outcome_of(content), folder)
+    return content
 
 
 def _templates() -> jinja2.Environment:

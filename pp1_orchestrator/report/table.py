@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from pp1_orchestrator.report.comparison import Estimate, interval
+from pp1_orchestrator.report.job_plan import Pair, compare_with_plan
 from pp1_orchestrator.report.jobs import Job
 from pp1_orchestrator.telemetry.summary import Summary, UpdateSummary
 
@@ -69,7 +71,6 @@ def number_text(value: float | None, digits: int) -> str:
 
 
 _CELLS: dict[str, Callable[[Summary], str]] = {
-    "FPS": lambda s: number_text(s.fps, 1),
     "period ms": lambda s: number_text(s.phases_ms.period.p50, 1),
     "mesh ms": lambda s: number_text(s.phases_ms.mesh.p50, 1),
     "decode ms": lambda s: number_text(s.phases_ms.decode.p50, 1),
@@ -81,9 +82,8 @@ _CELLS: dict[str, Callable[[Summary], str]] = {
     "memory MB by rank": lambda s: memory_text(s.memory),
     "pixels": lambda s: s.pixels_sha256[:DIGEST_DIGITS],
 }
-_AFTER_PERIOD = 2
-PREDICTED, FAR = "predicted ms", 0.15
-"""A plan that is farther off than this share of the measured period is remarked upon."""
+Estimates = Mapping[int, Estimate]
+"""By number of the job; of those with a rate."""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -93,25 +93,53 @@ class Table(msgspec.Struct, frozen=True):
     rows: tuple[tuple[Job, tuple[str, ...]], ...]
 
 
-def build_table(jobs: Sequence[Job]) -> Table:
-    planned = any(job.predicted_ms is not None for job in jobs)
-    columns = list(_CELLS)
-    if planned:
-        columns.insert(_AFTER_PERIOD, PREDICTED)
-    return Table(tuple(columns), tuple((job, _cells(job, planned)) for job in jobs))
+def build_table(jobs: Sequence[Job], estimates: Estimates) -> Table:
+    rows = {job.record.number: _cells(job, estimates.get(job.record.number)) for job in jobs}
+    columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    texts = [(job, tuple(rows[job.record.number].get(name, NONE) for name in columns)) for job in jobs]
+    return Table(tuple(columns), tuple(texts))
 
 
-def predicted_text(job: Job) -> str:
-    """The predicted period, with a remark if it is far from the measured one."""
-    text, period = number_text(job.predicted_ms, 1), job.measured and job.measured.phases_ms.period.p50
-    if job.predicted_ms is None or not period or abs(job.predicted_ms / period - 1) <= FAR:
-        return text
-    return f"{text} ({job.predicted_ms / period - 1:+.0%} off)"
+def build_plan_table(jobs: Sequence[Job]) -> Table | None:
+    """Each job's planned figures beside the measured ones, with a remark where they are far apart; None without any."""
+    pairs = {job.record.number: _pairs(job) for job in jobs}
+    planned = [job for job in jobs if pairs[job.record.number]]
+    if not planned:
+        return None
+    names = list(dict.fromkeys(f"{pair.name}, {pair.unit}" for job in planned for pair in pairs[job.record.number]))
+    rows: list[tuple[Job, tuple[str, ...]]] = []
+    for job in planned:
+        told = {f"{pair.name}, {pair.unit}": _pair_text(pair) for pair in pairs[job.record.number]}
+        limit = job.plan.limited_by if job.plan else ""
+        rows.append((job, (*(told.get(name, NONE) for name in names), limit or NONE)))
+    return Table((*names, "limited by"), tuple(rows))
 
 
-def _cells(job: Job, planned: bool) -> tuple[str, ...]:
-    measured = job.measured
-    cells = [NONE if measured is None else cell(measured) for cell in _CELLS.values()]
-    if planned:
-        cells.insert(_AFTER_PERIOD, predicted_text(job))
-    return tuple(cells)
+def far_plans(jobs: Sequence[Job]) -> list[str]:
+    """The labels of the jobs whose plan is far off in one of its figures."""
+    return [job.label for job in jobs if any(pair.far for pair in _pairs(job))]
+
+
+def _pairs(job: Job) -> list[Pair]:
+    if job.plan is None or job.measured is None:
+        return []
+    return compare_with_plan(job.plan, job.record.overlap or "", job.measured)
+
+
+def _pair_text(pair: Pair) -> str:
+    text = f"{pair.planned:.1f} / {pair.measured:.1f}"
+    return f"{text} ({pair.off:+.0%} off)" if pair.far else text
+
+
+def _cells(job: Job, estimate: Estimate | None) -> dict[str, str]:
+    summary = job.measured
+    cells = {
+        "FPS": NONE if estimate is None else f"{estimate.rate:.1f}",
+        "FPS, 95 %": NONE if estimate is None else interval(estimate),
+        "runs": str(len(job.runs)) if job.runs else NONE,
+    }
+    cells |= {name: NONE if summary is None else cell(summary) for name, cell in _CELLS.items()}
+    loads = [run.load for run in job.runs if run.load is not None]
+    if loads:
+        cells["others' cores"] = f"{statistics.mean(load.others + load.stolen for load in loads):.2f}"
+    return cells

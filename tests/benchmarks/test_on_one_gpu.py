@@ -1,8 +1,18 @@
 """The benchmarks of a generator and its decoders, which are for a GPU, in their small forms on a CPU."""
 
 import pytest
+import torch
 
-from benchmarks import beside_flashdreams, kernels, real_sizes, row_kernels, tp_forecast
+from benchmarks import (
+    beside_flashdreams,
+    cache_policies,
+    kernels,
+    real_sizes,
+    row_kernels,
+    stream_encoders,
+    tp_forecast,
+)
+from pp1_orchestrator.models.wan.cache_policies import CACHES
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +36,18 @@ def test_generator_and_decoders_have_a_row_each(capsys):
     assert all(float(row[1].split()[0]) > 0 for row in rows.values())
     assert rows["small eager"][-1] == "0.0e+00"
     assert all(float(rows[kind][-1].split()[1]) > 30 for kind in decodes)
+
+
+def test_stream_encoders_have_a_row_each(capsys):
+    cases = ["shipped-64x64", "lightvae-32x32", "lighttae-64x64"]
+    threads = torch.get_num_threads()
+    stream_encoders.main([*CPU, "--repeats", "1", "--only", *cases])
+    torch.set_num_threads(threads)
+    rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [f"{case} eager" for case in cases]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert rows[0][5] == "0.0e+00"
+    assert all(float(row[6]) > 20 for row in rows[1:])
 
 
 def test_an_unknown_size_is_named(capsys):
@@ -60,3 +82,11 @@ def test_a_side_is_timed_in_turns_and_compared_with_the_first(capsys):
 def test_the_forecast_has_a_row_for_each_number_of_ranks(capsys):
     tp_forecast.main([*CPU, "--only", "small", "--degrees", "1", "2", "--repeats", "1", "--way", "eager"])
     assert [row[1] for row in table(capsys.readouterr().out)] == ["1", "2"]
+
+
+def test_each_cache_policy_has_a_time_and_the_same_latents_in_both_ways(capsys):
+    cache_policies.main([*CPU, "--case", "small", "--chunks", "1"])
+    rows = table(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [*CACHES]
+    assert all(float(row[1]) > 0 for row in rows)
+    assert all(float(row[2]) < 1e-5 for row in rows)

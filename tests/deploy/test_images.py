@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from deploy.__main__ import ROOT
+from deploy.healthcheck import PORT
 
 IMAGES = ("Dockerfile", "Dockerfile.cuda")
 UNIT = ROOT / "deploy/pp1.service"
@@ -74,8 +75,11 @@ def test_the_program_runs_as_nobody_in_particular(image):
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_its_health_is_what_healthz_says_at_the_default_port(image):
+    """`test_healthcheck.py` has what the check does."""
     serving = yaml.safe_load((ROOT / "conf/config.yaml").read_text(encoding="utf-8"))["serving"]
-    assert f"http://127.0.0.1:{serving['port']}/healthz" in " ".join(last(image, "HEALTHCHECK"))
+    to = next(s.words[1] for s in instructions(image) if s.name == "COPY" and s.words[0] == "deploy/healthcheck.py")
+    assert last(image, "HEALTHCHECK")[-1] == f'"{to}"]'
+    assert serving["port"] == PORT
     assert last(image, "EXPOSE") == [str(serving["port"])]
 
 

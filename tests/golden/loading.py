@@ -19,15 +19,16 @@ from torch import Tensor
 from pp1_orchestrator.app.strategy_registry import CONTEXTS, Registry, check
 from pp1_orchestrator.config.load_settings import load_settings
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.loading.sources import vae_source
 from pp1_orchestrator.loading.stage0_models import load_encoder, load_vae_parts
 from pp1_orchestrator.mesh.build_generator import load_weights, make_generator
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
+from pp1_orchestrator.models.vae.base import DecodeState, EncodeState, FrameEncoder, StreamingDecoder, StreamingEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.stage0.context_policies import LatentHistory
 
-__all__ = ["DecodeState", "FlowSchedule"]
+__all__ = ["DecodeState", "EncodeState", "FlowSchedule"]
 
 DATA = Path(__file__).parent / "data"
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -183,6 +184,11 @@ def load_vae(*options: str) -> tuple[StreamingDecoder, FrameEncoder]:
     decoder, encoder, _ = load_vae_parts(settings, config, Registry(settings).decoder, CPU, with_encoder=True)
     assert encoder is not None
     return decoder, encoder
+
+
+def load_stream_encoder(*options: str) -> StreamingEncoder:
+    settings, _ = make_settings(*options)
+    return Registry(settings).decoder.load_encoder(vae_source(settings), CPU, torch.float32)
 
 
 def encode_prompts(prompts: Sequence[str], *options: str) -> Tensor:

@@ -41,10 +41,8 @@ def write_tokenizer(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **named}))
 
 
-@pytest.fixture(scope="module")
-def options(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("umt5")
-    write_tokenizer(folder)
+def encoder_options(folder):
+    """The encoder, published in a folder that has the tokenizer."""
     sizes = {key: ENCODER[key] for key in ("vocab", "dim", "ffn_dim", "num_heads", "head_dim", "num_layers", "buckets")}
     return [
         "model=wan2_1_1_3b",  # the shipped model has files whose sizes would be compared with these
@@ -55,6 +53,13 @@ def options(tmp_path_factory):
         f"text_encoder.sizes.distance={ENCODER['max_distance']}",
         *(f"text_encoder.sizes.{key}={value}" for key, value in sizes.items()),
     ]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("umt5")
+    write_tokenizer(folder)
+    return encoder_options(folder)
 
 
 def test_embeddings_are_upstreams(options):

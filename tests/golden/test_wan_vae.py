@@ -3,17 +3,38 @@
 import pytest
 import torch
 
-from tests.golden.loading import CONTROL, LIMIT, DecodeState, Golden, errors, load_vae, publish
+from tests.golden.loading import (
+    CONTROL,
+    LIMIT,
+    DecodeState,
+    EncodeState,
+    Golden,
+    errors,
+    load_stream_encoder,
+    load_vae,
+    publish,
+)
 
 FILE = Golden("wan_vae")
 LATENTS = FILE["inputs/latents"]
 PIXELS = [FILE[f"expected/pictures/{index}"] for index in range(len(LATENTS))]
+ENCODED = [FILE[f"expected/encoded/{index}"] for index in range(3)]
 
 
 @pytest.fixture(scope="module")
-def vae(tmp_path_factory):
+def options(tmp_path_factory):
     path = publish(FILE, tmp_path_factory.mktemp("wan_vae"))
-    return load_vae("stage0=wan_vae", f"model.vae={path}", f"stage0.widths={FILE.config['vae']['widths']}")
+    return "stage0=wan_vae", f"model.vae={path}", f"stage0.widths={FILE.config['vae']['widths']}"
+
+
+@pytest.fixture(scope="module")
+def vae(options):
+    return load_vae(*options)
+
+
+@pytest.fixture(scope="module")
+def stream_encoder(options):
+    return load_stream_encoder(*options)
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +65,20 @@ def test_a_first_frame_is_encoded_as_upstream_does(encoder):
     assert errors([encoder.encode(FILE["inputs/pictures"][0])], [FILE["expected/first_picture_latent"]])[0] < LIMIT
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="only single frames can be encoded, not a stream whose frames depend on earlier ones",
-)
-@pytest.mark.parametrize("piece", [0, 1, 2])
-def test_a_stream_is_encoded_as_upstream_does(encoder, piece):
-    """A latent frame stands for the first frame, then for four frames each, of which the last is encoded here."""
-    ends = [0, *range(4, len(FILE["inputs/pictures"]), 4)][3 * piece : 3 * piece + 3]
-    latents = torch.cat([encoder.encode(FILE["inputs/pictures"][end]) for end in ends])
-    assert errors([latents], [FILE[f"expected/encoded/{piece}"]])[0] < LIMIT
+def encoded(encoder, *lengths):
+    state, frames = EncodeState(), FILE["inputs/pictures"]
+    return torch.cat([encoder.encode(piece, state) for piece in frames.split(lengths)])
+
+
+@pytest.mark.parametrize("lengths", [(9, 12, 12), (1, *[4] * 8), (33,)], ids=["by chunks", "4 by 4", "in one go"])
+def test_a_stream_is_encoded_as_upstream_does(stream_encoder, lengths):
+    assert max(errors(encoded(stream_encoder, *lengths).split(3), ENCODED)) < LIMIT
+
+
+def test_an_encoder_that_forgets_between_chunks_shows(stream_encoder):
+    frames = FILE["inputs/pictures"]
+    forgetful = [stream_encoder.encode(frames[start : start + 9], EncodeState()) for start in (9, 21)]
+    assert min(errors(forgetful, ENCODED[1:])) > CONTROL
 
 
 def test_a_decoder_that_forgets_between_chunks_shows(decoder):

@@ -1,11 +1,13 @@
-"""Chunks of numbered frames, and metrics that keep what the media parts report."""
+"""Chunks of numbered frames, what makes them in real time, and metrics that keep what the media parts report."""
 
+import threading
 import time
 
 import numpy as np
 import torch
 
 from pp1_orchestrator.media.broadcaster import Broadcaster, PacketQueue
+from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import DecodedChunk
 
@@ -45,6 +47,31 @@ def chunk(index: int, frames: int = 6, first: int | None = None, update_ids=(), 
     start = index * frames if first is None else first
     pixels = np.stack([numbered(start + i) for i in range(frames)])
     return DecodedChunk(index, epoch, torch.from_numpy(pixels), tuple(update_ids), time.monotonic())
+
+
+class NumberedChunks:
+    """Puts chunks into a paced sink on a thread of its own, whenever there is room: their frames count from 1 up.
+
+    made: how many chunks there were.
+    """
+
+    def __init__(self, sink: PacedSink) -> None:
+        self.made = 0
+        self._sink, self._stop = sink, threading.Event()
+        self._thread = threading.Thread(target=self._produce, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _produce(self) -> None:
+        while not self._stop.is_set():
+            if self._sink.wait_for_room(0.1):
+                self._sink.put(chunk(self.made, first=(self.made * 6 + 1) % 4000))
+                self.made += 1
 
 
 class Counted(Metrics):

@@ -1,6 +1,8 @@
 """Packets as messages: their format, how far ahead of a viewer the server goes, and the limits shared with WebRTC."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,7 @@ class Scene:
         self.viewers = SocketViewers(
             self.broadcaster, VIDEO, PeerLimits(**limits), self.figures, others=lambda: list(others)
         )
+        self.reading: asyncio.Future[None] | None = None
         self._next = 0
 
     async def show(self, count: int) -> None:
@@ -45,13 +48,25 @@ class Scene:
         return got
 
 
+def play(scene: Callable[[Scene], Awaitable[None]], **options: Any) -> None:
+    """options: of `Scene`. At the end no viewer is left, and nothing is read."""
+
+    async def run() -> None:
+        made = Scene(**options)
+        await scene(made)
+        made.viewers.close_all()
+        if made.reading is not None:
+            await made.reading
+
+    asyncio.run(run())
+
+
 def number_of(message: bytes) -> int:
     return HEADER.unpack_from(message)[1]
 
 
 def test_a_message_is_a_packet_behind_its_flags_number_and_time():
-    async def scene() -> None:
-        made = Scene()
+    async def scene(made: Scene) -> None:
         got = made.watch(made.viewers.add("127.0.0.1"))
         await asyncio.sleep(0)
         await made.show(8)
@@ -60,10 +75,8 @@ def test_a_message_is_a_packet_behind_its_flags_number_and_time():
         assert [number for _, number, _ in heads] == list(range(8))
         assert [time_us for *_, time_us in heads] == [n * 62_500 for n in range(8)]
         assert [read_number(rgb) for rgb in decode([m[HEADER.size :] for m in got], "vp8")] == list(range(8))
-        made.viewers.close_all()
-        await made.reading
 
-    asyncio.run(scene())
+    play(scene)
 
 
 def test_the_first_message_says_what_a_decoder_needs():
@@ -72,8 +85,7 @@ def test_the_first_message_says_what_a_decoder_needs():
 
 
 def test_a_viewer_that_does_not_report_is_sent_little_and_goes_on_at_a_keyframe():
-    async def scene() -> None:
-        made = Scene(packets_unreported=4, packets_queued=8)
+    async def scene(made: Scene) -> None:
         viewer = made.viewers.add("127.0.0.1")
         got = made.watch(viewer)
         await asyncio.sleep(0)
@@ -85,15 +97,12 @@ def test_a_viewer_that_does_not_report_is_sent_little_and_goes_on_at_a_keyframe(
         assert [number_of(message) for message in got] == [0, 1, 2, 3, 4, 5, 6, 7]
         assert HEADER.unpack_from(got[4])[0] == KEYFRAME
         assert read_number(decode([got[4][HEADER.size :]], "vp8")[0]) > 12
-        made.viewers.close_all()
-        await made.reading
 
-    asyncio.run(scene())
+    play(scene, packets_unreported=4, packets_queued=8)
 
 
 def test_a_viewer_that_reports_gets_everything():
-    async def scene() -> None:
-        made = Scene(packets_unreported=4)
+    async def scene(made: Scene) -> None:
         viewer = made.viewers.add("127.0.0.1")
         got = made.watch(viewer)
         await asyncio.sleep(0)
@@ -101,15 +110,12 @@ def test_a_viewer_that_reports_gets_everything():
             await made.show(2)
             viewer.report(REPORT.pack(number_of(got[-1])))
         assert [number_of(message) for message in got] == list(range(40))
-        made.viewers.close_all()
-        await made.reading
 
-    asyncio.run(scene())
+    play(scene, packets_unreported=4)
 
 
 def test_for_a_viewer_that_keeps_silent_nothing_is_encoded_until_it_reports():
-    async def scene() -> None:
-        made = Scene(packets_unreported=2, rest_s=0.0)
+    async def scene(made: Scene) -> None:
         viewer = made.viewers.add("127.0.0.1")
         got = made.watch(viewer)
         await asyncio.sleep(0)
@@ -123,16 +129,13 @@ def test_for_a_viewer_that_keeps_silent_nothing_is_encoded_until_it_reports():
                 await asyncio.sleep(0.01)
         await made.show(20)
         assert HEADER.unpack_from(got[2])[0] == KEYFRAME
-        made.viewers.close_all()
-        await made.reading
 
-    asyncio.run(scene())
+    play(scene, packets_unreported=2, rest_s=0.0)
 
 
 @pytest.mark.parametrize("message", [b"", b"hello", REPORT.pack(1), REPORT.pack(7), REPORT.pack(2**32 - 1)])
 def test_a_report_of_what_was_not_sent_is_refused(message):
-    async def scene() -> None:
-        made = Scene()
+    async def scene(made: Scene) -> None:
         viewer = made.viewers.add("127.0.0.1")
         made.watch(viewer)
         await asyncio.sleep(0)
@@ -140,15 +143,12 @@ def test_a_report_of_what_was_not_sent_is_refused(message):
         with pytest.raises(RequestError, match="report"):
             viewer.report(message)
         viewer.report(REPORT.pack(0))
-        made.viewers.close_all()
-        await made.reading
 
-    asyncio.run(scene())
+    play(scene)
 
 
 def test_the_places_are_shared_with_viewers_that_come_another_way():
-    async def scene() -> None:
-        made = Scene(others=["127.0.0.1", ELSEWHERE], viewers=4, viewers_per_address=2)
+    async def scene(made: Scene) -> None:
         made.viewers.add(ELSEWHERE)
         with pytest.raises(RequestError, match="all 2 viewer places of one address are taken"):
             made.viewers.add(ELSEWHERE)
@@ -161,4 +161,4 @@ def test_the_places_are_shared_with_viewers_that_come_another_way():
         made.viewers.add("127.0.0.1")
         assert made.viewers.addresses == [ELSEWHERE, "127.0.0.1"]
 
-    asyncio.run(scene())
+    play(scene, others=["127.0.0.1", ELSEWHERE], viewers=4, viewers_per_address=2)

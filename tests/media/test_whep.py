@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import threading
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from pp1_orchestrator.media.media_settings import Codec, PeerLimits, VideoSettin
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
-from tests.media.numbered_frames import SIZE, Counted, chunk, read_number
+from tests.media.numbered_frames import SIZE, Counted, NumberedChunks, read_number
 from tests.media.whep_client import Client
 
 FPS = 24
@@ -36,25 +35,16 @@ class Stream:
         self.peers = WhepPeers(
             self.broadcaster, codec, limits, policy, self.metrics, more=more if codec == "vp8" else {}
         )
-        self._stop = threading.Event()
-        self._producer = threading.Thread(target=self._produce, daemon=True)
-
-    def _produce(self) -> None:
-        index = 0
-        while not self._stop.is_set():
-            if self.sink.wait_for_room(0.1):
-                self.sink.put(chunk(index, first=(index * 6 + 1) % 4000))
-                index += 1
+        self._chunks = NumberedChunks(self.sink)
 
     @contextlib.asynccontextmanager
     async def running(self):
         self.peers.start()
-        self._producer.start()
+        self._chunks.start()
         try:
             yield self
         finally:
-            self._stop.set()
-            self._producer.join()
+            self._chunks.stop()
             await self.peers.close_all()
             self.sink.close()
 
@@ -184,6 +174,18 @@ def test_closing_twice_and_closing_a_stranger_do_no_harm():
         assert not await stream.peers.close(viewer_id)
         assert not await stream.peers.close("nobody")
         await client.close()
+
+    play(scene)
+
+
+def test_a_viewer_whose_connection_ended_before_its_request_to_leave_came_is_told_that_it_has_left():
+    async def scene(stream):
+        client, viewer_id = await stream.join()
+        await client.wait_frames(1)
+        await client.close()
+        await stream.until(lambda: stream.peers.count == 0)
+        assert await stream.peers.close(viewer_id)
+        assert not await stream.peers.close(viewer_id)
 
     play(scene)
 

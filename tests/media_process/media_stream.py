@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import threading
 
 import psutil
 
@@ -14,7 +13,7 @@ from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy
 from pp1_orchestrator.media_process.control_messages import Start
 from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
-from tests.media.numbered_frames import SIZE, Counted, chunk, read_number
+from tests.media.numbered_frames import SIZE, Counted, NumberedChunks, read_number
 from tests.media.whep_client import Client
 
 FPS = 24
@@ -23,7 +22,7 @@ RULES = MediaRules(start_s=60, silent_s=20, restarts=5, wait_s=60)
 
 
 class MediaStream:
-    """Belongs to an event loop. chunks: how many were made."""
+    """Belongs to an event loop."""
 
     def __init__(self, rules=RULES, limits: PeerLimits | None = None) -> None:
         self.metrics, self.events = Counted(), EventBus()
@@ -31,19 +30,16 @@ class MediaStream:
         start = Start(VideoSettings(SIZE, SIZE, FPS), limits or PeerLimits(), CandidatePolicy(LOOPBACK))
         self.media = MediaSupervisor(start, rules, self.metrics, self.events)
         self.sink = PacedSink([self.media.broadcaster], FPS, placeholder(SIZE, SIZE), self.metrics)
-        self.chunks = 0
-        self._stop = threading.Event()
-        self._producer = threading.Thread(target=self._produce, daemon=True)
+        self._chunks = NumberedChunks(self.sink)
 
     @contextlib.asynccontextmanager
     async def running(self):
         self.media.start()
-        self._producer.start()
+        self._chunks.start()
         try:
             yield self
         finally:
-            self._stop.set()
-            self._producer.join()
+            self._chunks.stop()
             await self.media.close_all()
             self.sink.close()
 
@@ -79,6 +75,11 @@ class MediaStream:
         await self.until(lambda: self.media.pid not in (pid, None))
         assert not psutil.pid_exists(pid)
 
+    @property
+    def chunks(self) -> int:
+        """How many were made."""
+        return self._chunks.made
+
     async def until(self, condition) -> None:
         async with asyncio.timeout(WAIT_S):
             while not condition():
@@ -91,12 +92,6 @@ class MediaStream:
 
     def sample(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
-
-    def _produce(self) -> None:
-        while not self._stop.is_set():
-            if self.sink.wait_for_room(0.1):
-                self.sink.put(chunk(self.chunks, first=(self.chunks * 6 + 1) % 4000))
-                self.chunks += 1
 
 
 def play(scene, **options):

@@ -132,7 +132,8 @@ def test_a_bench_runs(installed):
 
 def test_a_sweep_ends_in_its_report(installed):
     choices = "overlap=sync,stage0_owned"
-    installed.run(installed.pp1, "-m", "run=bench", "run.chunks=4", "layout=inline", choices, "hydra.sweep.dir=sweep")
+    short = ("run=bench", "run.chunks=6", "sweep.repeats=1", "layout=inline")
+    installed.run(installed.pp1, "-m", *short, choices, "hydra.sweep.dir=sweep")
     report = (installed.work / "sweep/report.md").read_text()
     assert "stage0_owned" in report
     assert "<html" in (installed.work / "sweep/report.html").read_text()

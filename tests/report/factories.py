@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from pp1_orchestrator.report.jobs import JobRecord, MachineInfo, write_record
+from pp1_orchestrator.report.machine_load import LoadSample, write_load
 from pp1_orchestrator.telemetry.records import UpdateRecord
 from pp1_orchestrator.telemetry.summary import RunConfig, Summary, build_summary, write_summary
 from tests.telemetry.factories import run
@@ -38,18 +39,35 @@ def summary(
 
 
 def add_job(
-    sweep: Path, number: int, *overrides: str, measured: Summary | None = None, error: str | None = None
+    sweep: Path,
+    number: int,
+    *overrides: str,
+    measured: Summary | None = None,
+    error: str | None = None,
+    repeat: int = 0,
 ) -> Path:
-    """A job's folder. The overrides that all jobs of these tests share come first."""
-    folder = sweep / str(number)
+    """The folder of one run of a job. The overrides that all jobs of these tests share come first."""
+    folder = sweep / f"{number}.{repeat}"
     folder.mkdir(parents=True)
     overlap = measured.config.overlap if measured else None
-    record = JobRecord(number=number, overrides=[*COMMON, *overrides], error=error, overlap=overlap, seed=7)
+    record = JobRecord(
+        number=number, repeat=repeat, overrides=[*COMMON, *overrides], error=error, overlap=overlap, seed=7
+    )
     write_record(record, folder)
     if measured is not None:
         write_summary(measured, folder / "summary.json")
     return folder
 
 
-def add_plan(folder: Path, predicted_ms: dict[str, float]) -> None:
-    (folder / "plan.json").write_bytes(msgspec.json.encode({"schema": 1, "predicted_period_ms": predicted_ms}))
+def add_plan(folder: Path, predicted_ms: dict[str, float], memory: dict[str, dict[str, int]] | None = None) -> None:
+    ranks = {rank: {"memory": parts} for rank, parts in (memory or {}).items()}
+    plan = {"schema": 2, "predicted_period_ms": predicted_ms, "ranks": ranks, "limited_by": "decode"}
+    (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+
+
+def add_load(folder: Path, others: float, idle: float, samples: int = 3) -> None:
+    """Of a machine with two cores."""
+    took = LoadSample(
+        time_s=1e9, cores=2, own=2 - others - idle, others=others, stolen=0.0, idle=idle, load_average=3.0
+    )
+    write_load([took] * samples, folder)

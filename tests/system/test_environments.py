@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 
 from tests.documented import ROOT
@@ -114,6 +115,26 @@ def test_a_closed_terminal_ends_it_and_its_clip_is_finished(tmp_path):
     with av.open(str(out / "clips" / "c1.mp4")) as clip:
         assert sum(1 for _ in clip.decode(video=0)) > 8
     assert {"recording.yaml", "summary.json"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_reaches_all_processes_and_rank_0_ends_them(tmp_path):
+    """The whole foreground group gets the signal: ranks and the media process leave the end to rank 0."""
+    out = tmp_path / "out"
+    with running(
+        "layout=cpu", "layout.mesh_ranks=1", out=out, cold=True
+    ) as program:  # the helper that forks ranks is the real one
+        program.wait_until_ready()
+        program.post("/api/clips", {"action": "start"})
+        program.wait_until(lambda: program.state()["clip"]["seconds"] > 1)
+        family = program.family()
+        assert program.media_processes()
+        os.killpg(program.process.pid, signal.SIGHUP)
+        program.wait_until_ended()
+        assert not [line for line in program.log.splitlines() if "SIGHUP" in line or " WARNING " in line]
+    assert psutil.wait_procs(family[1:], timeout=120)[1] == []
+    with av.open(str(out / "clips" / "c1.mp4")) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) > 8
 
 
 @pytest.mark.slow

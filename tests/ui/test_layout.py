@@ -169,3 +169,11 @@ def test_everything_to_press_says_what_it_does(page):
         .filter((element) => element.checkVisibility() && !element.closest("[title]"))
         .map((element) => element.outerHTML)""")
     assert silent == []
+
+
+def test_the_buttons_of_the_header_are_in_one_line(page):
+    boxes = page.page.eval_on_selector_all(
+        "#pp1-header .pp1-small", "all => all.map((each) => each.getBoundingClientRect()).filter(({ width }) => width)"
+    )
+    assert len(boxes) >= 4  # Name, Take control, Share, ?
+    assert max(box["top"] for box in boxes) - min(box["top"] for box in boxes) <= 0.5  # pixels

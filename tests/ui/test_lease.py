@@ -92,6 +92,7 @@ def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     assert (refused.status_code, "has control" in refused.json()["error"]) == (409, True)
     ask(page, "a red circle")
     page.wait_colour(RED)
+    assert page.complaints == []  # such as a session that the old page could not end
 
 
 def test_a_page_that_is_gone_loses_control(page, other, site):

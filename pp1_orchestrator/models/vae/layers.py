@@ -13,16 +13,16 @@ from torch.nn.functional import conv2d, scaled_dot_product_attention, silu
 from pp1_orchestrator.typed_torch import vector_norm
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A convolution that keeps height and width, with the same kernel for any number of frames.
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, padding: int | None = None) -> Tensor:
+    """A convolution that keeps height and width by default, with the same kernel for any number of frames.
 
     For a single small frame (batch 1, at most 20480 values), `conv2d` uses another kernel than oneDNN's. That sums in
     another order, so the last bits of a frame would depend on how many frames it is decoded with.
     """
-    padding = weight.shape[-1] // 2
+    padding = weight.shape[-1] // 2 if padding is None else padding
     if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
-    return conv2d(x, weight, bias, padding=padding)
+        return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (stride, stride), (1, 1), 1)
+    return conv2d(x, weight, bias, stride, padding)
 
 
 class ChannelNorm(nn.Module):

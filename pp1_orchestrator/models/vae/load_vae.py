@@ -1,4 +1,4 @@
-"""Loads the VAEs that rank 0 can use, by name, and compiles their decoders."""
+"""Loads the VAEs that rank 0 can use, by name, and compiles their decoders and encoders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from pp1_orchestrator.models.checkpoints.random_weights import RandomWeights
 from pp1_orchestrator.models.checkpoints.reader import (
+    Shape,
     Weights,
     check_shapes,
     config_folder,
@@ -19,15 +20,16 @@ from pp1_orchestrator.models.checkpoints.reader import (
     set_weight,
     shapes_of,
 )
-from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
-from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvFrameEncoder, TaehvWeights, taehv_shapes
+from pp1_orchestrator.models.vae.base import DecodeState, EncodeState, FrameEncoder, StreamingDecoder, StreamingEncoder
+from pp1_orchestrator.models.vae.taehv import TaehvDecoder, TaehvWeights, taehv_shapes
+from pp1_orchestrator.models.vae.taehv_encoder import TaehvEncoder, TaehvFrameEncoder
 from pp1_orchestrator.models.vae.wan_decoder import WanDecoder
-from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
+from pp1_orchestrator.models.vae.wan_encoder import WanEncoder, WanFrameEncoder
 
 if TYPE_CHECKING:  # takes seconds to import; a plan whose counts are kept does without
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
-_ENCODER = ("encoder.", "quant_conv.")
+_PARTS = ("encoder.", "quant_conv.", "decoder.", "post_quant_conv.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,22 @@ class VaeLoader(ABC):
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         """Loads the needed parts onto `device`."""
 
+    def load_encoder(self, source: VaeSource, device: torch.device, dtype: torch.dtype) -> StreamingEncoder:
+        """Loads the encoder of streams alone onto `device`. Raises ValueError where there is none."""
+        raise ValueError("this VAE has no encoder of streams")
+
 
 def load_vae(
-    source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool = True
+    source: VaeSource,
+    device: torch.device,
+    dtype: torch.dtype,
+    with_encoder: bool = True,
+    with_decoder: bool = True,
 ) -> AutoencoderKLWan:
     """Loads a VAE, tensor by tensor. Raises OSError for missing files and ValueError for another model's files."""
-    vae = _on_meta(source, with_encoder)
+    vae = _on_meta(source, with_encoder, with_decoder)
     weights = open_weights(source.path) if source.seed is None else RandomWeights(shapes_of(vae), source.seed)
-    for name, stored in _check_names(vae, weights, with_encoder).items():
+    for name, stored in _check_names(vae, weights).items():
         set_weight(vae, name, weights.read(stored, device, dtype))
     return vae.eval()
 
@@ -103,22 +113,39 @@ def compile_decoder(
             decoder.decode(part, state)
 
 
+def compile_encoder(encoder: StreamingEncoder, frames: int, size: tuple[int, int], backend: str = "inductor") -> None:
+    """Compiles an encoder, if it can be, and runs it on all shapes of a stream, as `compile_decoder` does.
+
+    frames: latent frames of a chunk. size: height and width of pixel frames.
+    """
+    if not isinstance(encoder, WanEncoder | TaehvEncoder):
+        return
+    encoder.compile(dynamic=False, backend=backend)  # pyright: ignore[reportUnknownMemberType]
+    state = EncodeState()
+    pixels = encoder.mean.new_zeros((encoder.per_latent * frames, 3, *size))
+    encoder.encode(pixels[encoder.per_latent - 1 :], state)
+    for _ in range(2):  # the first of these remembers less than the others
+        encoder.encode(pixels, state)
+
+
 def _autoencoder() -> Any:
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
     return AutoencoderKLWan
 
 
-def _on_meta(source: VaeSource, with_encoder: bool) -> AutoencoderKLWan:
+def _on_meta(source: VaeSource, with_encoder: bool, with_decoder: bool = True) -> AutoencoderKLWan:
     kind = _autoencoder()
     with torch.device("meta"):
         vae = kind.from_config(_config(source))
     if not with_encoder:
         vae.encoder = vae.quant_conv = None
+    if not with_decoder:
+        vae.decoder = vae.post_quant_conv = None
     return vae
 
 
-def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) -> Mapping[str, str]:
+def _check_names(vae: AutoencoderKLWan, weights: Weights) -> Mapping[str, str]:
     """diffusers' names of the needed tensors -> the file's. Raises ValueError for another model's weights."""
     shapes = weights.shapes()
     names = {key: key for key in shapes}
@@ -128,8 +155,10 @@ def _check_names(vae: AutoencoderKLWan, weights: Weights, with_encoder: bool) ->
         )
 
         names = cast(dict[str, str], convert_wan_vae_to_diffusers(names))
-    names = {own: stored for own, stored in names.items() if with_encoder or not own.startswith(_ENCODER)}
-    check_shapes(weights.path, "VAE", shapes_of(vae), {own: shapes[stored] for own, stored in names.items()})
+    needed = shapes_of(vae)
+    unused = tuple(part for part in _PARTS if not any(own.startswith(part) for own in needed))
+    names = {own: stored for own, stored in names.items() if not own.startswith(unused)}
+    check_shapes(weights.path, "VAE", needed, {own: shapes[stored] for own, stored in names.items()})
     return names
 
 
@@ -147,11 +176,14 @@ class WanVaeLoader(VaeLoader):
 
     def check(self, source: VaeSource, with_encoder: bool) -> None:
         vae = _on_meta(source, with_encoder)
-        _check_names(vae, open_weights(source.path), with_encoder)
+        _check_names(vae, open_weights(source.path))
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
         vae = load_vae(source, device, dtype, with_encoder)
         return VaeParts(make_decoder(vae), WanFrameEncoder(vae).eval() if with_encoder else None)
+
+    def load_encoder(self, source: VaeSource, device: torch.device, dtype: torch.dtype) -> StreamingEncoder:
+        return WanEncoder(load_vae(source, device, dtype, with_decoder=False)).eval()
 
 
 class TaehvLoader(VaeLoader):
@@ -163,11 +195,19 @@ class TaehvLoader(VaeLoader):
         TaehvWeights(open_weights(source.path), taehv_shapes(source.widths, with_encoder))
 
     def load(self, source: VaeSource, device: torch.device, dtype: torch.dtype, with_encoder: bool) -> VaeParts:
-        shapes = taehv_shapes(source.widths, with_encoder)
-        stored = open_weights(source.path) if source.seed is None else RandomWeights(shapes, source.seed)
-        weights = TaehvWeights(stored, shapes, device, dtype)
-        encoder = TaehvFrameEncoder(weights, self.raw_latents).eval() if with_encoder else None
+        weights = self._weights(source, taehv_shapes(source.widths, with_encoder), device, dtype)
+        encoder = TaehvFrameEncoder(TaehvEncoder(weights, self.raw_latents).eval()) if with_encoder else None
         return VaeParts(TaehvDecoder(weights, self.raw_latents).eval(), encoder)
+
+    def load_encoder(self, source: VaeSource, device: torch.device, dtype: torch.dtype) -> StreamingEncoder:
+        weights = self._weights(source, taehv_shapes(source.widths, with_encoder=True), device, dtype)
+        return TaehvEncoder(weights, self.raw_latents).eval()
+
+    def _weights(
+        self, source: VaeSource, shapes: Mapping[str, Shape], device: torch.device, dtype: torch.dtype
+    ) -> TaehvWeights:
+        stored = open_weights(source.path) if source.seed is None else RandomWeights(shapes, source.seed)
+        return TaehvWeights(stored, shapes, device, dtype)
 
 
 class LightTaeLoader(TaehvLoader):

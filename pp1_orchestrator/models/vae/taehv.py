@@ -1,4 +1,4 @@
-"""TAEHV, a tiny autoencoder for Wan's latents: streaming decoder and frame encoder, faster and less exact than the VAE.
+"""TAEHV, a tiny autoencoder for Wan's latents: its streaming decoder, faster and less exact than the VAE.
 
 Reads `taew2_1.pth`, `lighttaew2_1.pth` and files with other widths. A memory block sees the frame before. All frames
 of a chunk go through it together, and a stream keeps only its last input frame. To upsample, upstream repeats pixels,
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, relu_
+from torch.nn.functional import relu_
 
 from pp1_orchestrator.models.checkpoints.reader import CPU, Shape, Weights, check_shapes
 from pp1_orchestrator.models.vae.base import ConvCache, DecodeState, LatentModule, channels_last
@@ -60,7 +60,7 @@ def encoder_shapes(wide: int) -> dict[str, Shape]:
     """The encoder's tensors. wide: channels of all its levels, which is the decoder's last width."""
     shapes = _conv_shapes("encoder.0", wide, PIXEL_CHANNELS)
     for level, downscale in enumerate(TIME_DOWNSCALE):
-        index = _encoder_index(level)
+        index = encoder_index(level)
         shapes[f"encoder.{index}.conv.weight"] = (wide, wide * downscale, 1, 1)
         shapes[f"encoder.{index + 1}.weight"] = (wide, wide, 3, 3)
         for block in range(BLOCKS):
@@ -78,7 +78,7 @@ def _decoder_index(level: int) -> int:
     return 3 + (BLOCKS + 3) * level
 
 
-def _encoder_index(level: int) -> int:
+def encoder_index(level: int) -> int:
     """The pooling of a level. A convolution and the memory blocks follow."""
     return 2 + (BLOCKS + 2) * level
 
@@ -130,7 +130,7 @@ class Conv(nn.Module):
         return convolve(x, self.weight, self.bias)
 
 
-def _read_conv(weights: TaehvWeights, name: str) -> Conv:
+def read_conv(weights: TaehvWeights, name: str) -> Conv:
     return Conv(weights.read(f"{name}.weight"), weights.read(f"{name}.bias"))
 
 
@@ -139,7 +139,7 @@ class MemoryBlock(nn.Module):
 
     def __init__(self, weights: TaehvWeights, name: str) -> None:
         super().__init__()
-        self.first, self.second, self.third = (_read_conv(weights, f"{name}.conv.{index}") for index in (0, 2, 4))
+        self.first, self.second, self.third = (read_conv(weights, f"{name}.conv.{index}") for index in (0, 2, 4))
 
     def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
         index, past = cache.slot()
@@ -171,20 +171,6 @@ class Upsample(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
-class Downsample(nn.Module):
-    """Merges each `frames` frames into one, then halves height and width."""
-
-    def __init__(self, weights: TaehvWeights, index: int, frames: int) -> None:
-        super().__init__()
-        self.frames = frames
-        self.merge = Conv(weights.read(f"encoder.{index}.conv.weight"), None)
-        self.conv = Conv(weights.read(f"encoder.{index + 1}.weight"), None)
-
-    def forward(self, x: Tensor, cache: ConvCache) -> Tensor:
-        grouped = channels_last(x.reshape(len(x) // self.frames, -1, *x.shape[2:]))
-        return conv2d(self.merge(grouped), self.conv.weight, stride=2, padding=1)
-
-
 def _decoder_layers(weights: TaehvWeights) -> Iterator[nn.Module]:
     for level, frames in enumerate(TIME_UPSCALE):
         index = _decoder_index(level)
@@ -193,14 +179,7 @@ def _decoder_layers(weights: TaehvWeights) -> Iterator[nn.Module]:
         yield Upsample(weights.read(expand, torch.float32), weights.read(conv, torch.float32), frames, weights.dtype)
 
 
-def _encoder_layers(weights: TaehvWeights) -> Iterator[nn.Module]:
-    for level, frames in enumerate(TIME_DOWNSCALE):
-        index = _encoder_index(level)
-        yield Downsample(weights, index, frames)
-        yield from (MemoryBlock(weights, f"encoder.{index + 2 + block}") for block in range(BLOCKS))
-
-
-class _Taehv(LatentModule):
+class TaehvModule(LatentModule):
     """raw_latents: whether the model's latents have Wan's mean and deviation, instead of being normalised."""
 
     def __init__(self, raw_latents: bool, device: torch.device) -> None:
@@ -211,14 +190,14 @@ class _Taehv(LatentModule):
         super().__init__(*((mean, std) if raw_latents else ([0.0] * len(mean), [1.0] * len(std))), device)
 
 
-class TaehvDecoder(_Taehv):
+class TaehvDecoder(TaehvModule):
     """Streaming decoder for any device, in the dtype of its weights."""
 
     def __init__(self, weights: TaehvWeights, raw_latents: bool) -> None:
         super().__init__(raw_latents, weights.device)
-        self.conv_in = _read_conv(weights, "decoder.1")
+        self.conv_in = read_conv(weights, "decoder.1")
         self.layers = nn.ModuleList(_decoder_layers(weights))
-        self.conv_out = _read_conv(weights, "decoder.22")
+        self.conv_out = read_conv(weights, "decoder.22")
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, state: DecodeState) -> Tensor:
@@ -235,22 +214,3 @@ class TaehvDecoder(_Taehv):
         for layer in self.layers:
             x = layer(x, cache)
         return self.conv_out(relu_(x)).clamp_(0, 1).mul_(2).sub_(1)
-
-
-class TaehvFrameEncoder(_Taehv):
-    """Encodes single frames on the device of its weights. A frame is repeated to fill one latent frame."""
-
-    def __init__(self, weights: TaehvWeights, raw_latents: bool) -> None:
-        super().__init__(raw_latents, weights.device)
-        self.conv_in, self.conv_out = _read_conv(weights, "encoder.0"), _read_conv(weights, "encoder.17")
-        self.layers = nn.ModuleList(_encoder_layers(weights))
-
-    @torch.inference_mode()
-    def encode(self, frame: Tensor) -> Tensor:
-        weight = self.conv_in.weight
-        pixels = frame.to(weight.device, torch.float32).add(1).div(2).to(weight.dtype)
-        cache = ConvCache(DecodeState())
-        x = relu_(self.conv_in(channels_last(pixels.expand(FRAMES_PER_LATENT, -1, -1, -1))))
-        for layer in self.layers:
-            x = layer(x, cache)
-        return (self.conv_out(x).float() - self.mean) / self.std

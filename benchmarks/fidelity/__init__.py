@@ -1,0 +1,1 @@
+"""How close models come to their authors' code, and how well the shipped model's video holds up."""

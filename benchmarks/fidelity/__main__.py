@@ -1,0 +1,72 @@
+"""How close to upstream, and how well the video holds up: tables for RESULTS.md.
+
+    python -m benchmarks.fidelity golden            # each family's own code against ours
+    python -m benchmarks.fidelity streams           # the shipped model: caches, positions, steps at chunks 1 … 2,000
+    python -m benchmarks.fidelity recache           # the first chunk after a prompt, with and without cut=recache
+
+`streams` takes minutes on a GPU (`layout.device=cuda layout.mesh_device=cuda layout.compile=true`) and hours without.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from benchmarks.fidelity import streams
+from benchmarks.machine import describe
+
+CUTS = (None, "recache")
+
+
+def golden(options: argparse.Namespace) -> Iterator[str]:
+    from benchmarks.fidelity.golden import table  # needs the development packages
+
+    return table()
+
+
+def judged_streams(options: argparse.Namespace) -> Iterator[str]:
+    return streams.table(streams.Asked(options.count or 5, options.chunks, options.settings))
+
+
+def recache(options: argparse.Namespace) -> Iterator[str]:
+    """The share of right first chunks after a switch, through the whole program."""
+    from training.evaluate_system import judge_plan, run_plan, switches_plan
+
+    names: list[str] = []
+    for cut in CUTS:
+        plan = switches_plan(options.count or 100, random.Random(streams.SEED))
+        entries = [msgspec.structs.replace(entry, cut=cut) if entry.chunk else entry for entry in plan.script]
+        changed = type(plan)(plan.name, entries, plan.wanted, plan.chunks)
+        frames, _ = run_plan(changed, ["layout=inline", *options.settings])
+        right = judge_plan(changed, frames)
+        if not names:
+            names = sorted(right)
+            yield f"| switch | judged | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}"
+        cells = (f"{100 * right[name]:.1f} %" for name in names)
+        yield f"| {f'cut={cut}' if cut else 'soft'} | {len(changed.wanted)} | {' | '.join(cells)} |"
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[str]]] = {
+    "golden": golden,
+    "streams": judged_streams,
+    "recache": recache,
+}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--chunks", type=int, nargs="+", default=streams.JUDGED, help="judged chunks")
+    parser.add_argument("--count", type=int, default=None, help="streams, or switches")
+    parser.add_argument("settings", nargs="*", help="settings of the program")
+    options = parser.parse_intermixed_args(words)
+    sys.stdout.write(f"{describe()}\n\n")
+    for line in PARTS[options.part](options):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
