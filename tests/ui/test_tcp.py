@@ -24,8 +24,8 @@ HIDES_UDP = """
     window.udp = false;
     const strip = (sdp) => sdp.replace(/^a=candidate:.*\\r\\n/gm, ""), { fetch } = window;
     const { setRemoteDescription } = RTCPeerConnection.prototype;
-    const hides = (path) => String(path).endsWith("/whep") && !window.udp;
-    window.fetch = (path, given) => fetch(path, hides(path) ? { ...given, body: strip(given.body) } : given);
+    const hides = (path, given) => String(path).endsWith("/whep") && given.body && !window.udp;
+    window.fetch = (path, given) => fetch(path, hides(path, given) ? { ...given, body: strip(given.body) } : given);
     RTCPeerConnection.prototype.setRemoteDescription = function (answer) {
         return setRemoteDescription.call(this, window.udp ? answer : { ...answer, sdp: strip(answer.sdp) });
     };"""
