@@ -88,7 +88,8 @@ def run_job(composed: DictConfig) -> None:
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
     validate(settings)
     if forks_ranks(settings):
-        start_fork_server(settings.layout.threads)  # it imports at the same time as this process
+        encodes = settings.routing.encoder == "leader"
+        start_fork_server(settings.layout.threads, encodes)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
 
     given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}

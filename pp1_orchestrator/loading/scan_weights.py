@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pp1_orchestrator.models.checkpoints.header import open_shapes
 from pp1_orchestrator.models.checkpoints.reader import INDEX, PICKLES
 from pp1_orchestrator.models.checkpoints.recognize import GENERATOR, LORA, TEXT_ENCODER, VAE, Recognized, recognize
+from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
 
 FOLDERS = {GENERATOR: GENERATOR, "transformer": GENERATOR, VAE: VAE, TEXT_ENCODER: TEXT_ENCODER, LORA: LORA}
 """Subfolders that have one part each, and that part."""
@@ -49,7 +51,20 @@ def scan(path: Path, ema: bool) -> Scanned:
         files.append(found)
         if wanted is not None and found.kind != wanted:
             misplaced.append(f"{place} holds a {found.kind}, not a {wanted}")
-    return Scanned(tuple(files), tuple(misplaced), tuple(unreadable), _tokenizer(path))
+    scanned = Scanned(tuple(files), tuple(misplaced), tuple(unreadable), _tokenizer(path))
+    wrong = lora_problem(scanned.first(GENERATOR), scanned.first(LORA), ema)
+    return scanned if wrong is None else replace(scanned, misplaced=(*scanned.misplaced, wrong))
+
+
+def lora_problem(generator: Recognized | None, lora: Recognized | None, ema: bool) -> str | None:
+    """Why a LoRA does not fit a transformer, in one line; None if it does, or if there are not both."""
+    if generator is None or generator.sizes is None or lora is None:
+        return None
+    try:
+        with_lora(in_our_names(open_shapes(generator.path), ema), open_shapes(lora.path), None)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _part_files(folder: Path) -> Iterator[tuple[Path, str | None]]:

@@ -30,7 +30,7 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 STOPPED_RANK = "2"
 FADED_MS = 1000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-DESKTOP, PHONE = (1440, 900), (390, 844)
+DESKTOP, PHONE = (1440, 940), (390, 844)
 PROMPTS = (
     "a red circle moving left on a blue background",
     "a yellow star spinning on a black background",

@@ -173,6 +173,16 @@ def test_a_folder_of_parts_and_one_that_holds_another_part(tmp_path):
     assert "holds a text_encoder, not a vae" in refusal(tmp_path)
 
 
+def test_a_lora_of_another_size_is_one_line(tmp_path):
+    for name, shapes in (("generator", whole_shapes(SMALL)), ("lora", {})):
+        (tmp_path / name).mkdir()
+        if shapes:
+            sparse_safetensors(tmp_path / name / "model.safetensors", shapes)
+    halves = {"blocks.0.ffn.0.lora_A.weight": (4, 5120), "blocks.0.ffn.0.lora_B.weight": (13824, 4)}
+    sparse_safetensors(tmp_path / "lora" / "lora.safetensors", halves)
+    assert "lora.safetensors does not fit" in refusal(tmp_path)
+
+
 def test_every_family_has_a_licence_and_steps_that_can_be_run():
     families = read_families()
     assert {"model=tiny", "model=krea_14b", "experiment=longlive"} <= {family.option for family in families}

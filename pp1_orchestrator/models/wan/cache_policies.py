@@ -45,9 +45,8 @@ class CachePolicy:
         """Frames that the cache holds beside its window."""
         return 0
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the rule keeps outside of the cache."""
+    def extra_bytes(self, sink_elements: int) -> int:
+        """Bytes that the rule keeps outside of the cache, whose sink has so many keys and values in all layers."""
         return 0
 
     def settled(self, config: WanConfig) -> int:
@@ -73,9 +72,8 @@ class EmaSink(CachePolicy):
         super().__init__(options)
         self._average: list[tuple[Tensor, Tensor]] = []
 
-    @property
-    def nbytes(self) -> int:
-        return sum(keys.nbytes + values.nbytes for keys, values in self._average)
+    def extra_bytes(self, sink_elements: int) -> int:
+        return sink_elements * torch.float32.itemsize
 
     def reset(self) -> None:
         super().reset()

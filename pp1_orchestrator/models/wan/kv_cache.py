@@ -71,7 +71,8 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         held = sum(t.nbytes for t in (*self._keys, *self._values, *self._sink_keys))
-        return held + self.policy.nbytes
+        sink = 2 * self.layers * self.sink(0)[0].numel()
+        return held + self.policy.extra_bytes(sink)
 
     @property
     def settled(self) -> int:

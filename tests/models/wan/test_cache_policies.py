@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pp1_orchestrator.models.wan.cache_policies import CACHES, CacheOptions
+from pp1_orchestrator.models.wan.cache_policies import CACHES, CacheOptions, EmaSink
 from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.kv_cache import KVCache
@@ -224,6 +224,20 @@ def test_positions_repeat_once_the_cache_has_settled(name):
         seen.append(cache.position)
     settled = cache.settled // 3
     assert set(seen[settled:]) <= set(seen[:settled])
+
+
+def test_what_a_rule_keeps_is_counted():
+    """A frame is a token here; keys and values in float64, an average in float32."""
+    token = 2 * LAYERS * HEADS * HEAD_DIM
+    assert make_cache("ring", 3, 9, 3).nbytes == 9 * 8 * token
+    assert make_cache("memory_bank", 3, 9, 3).nbytes == (9 + BANK) * 8 * token
+    averaged = make_cache("ema_sink", 3, 9, 3)
+    before = averaged.nbytes
+    assert before == 9 * 8 * token + 3 * 4 * token
+    run(averaged, Frames())
+    assert isinstance(averaged.policy, EmaSink)
+    assert sum(keys.nbytes + values.nbytes for keys, values in averaged.policy._average) == 3 * 4 * token
+    assert averaged.nbytes == before
 
 
 @pytest.mark.parametrize("name", ["adaptive_sink", "memory_bank"])
