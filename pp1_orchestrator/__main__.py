@@ -88,7 +88,8 @@ def run_job(composed: DictConfig) -> None:
         check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
     validate(settings)
     if forks_ranks(settings):
-        start_fork_server(settings.layout.threads)  # it imports at the same time as this process
+        encodes = settings.routing.encoder == "leader"
+        start_fork_server(settings.layout.threads, encodes)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
 
     given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
@@ -145,6 +146,9 @@ def main() -> int:
     except OSError as error:
         frames = traceback.extract_tb(error.__traceback__)
         job_began = any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames)
+        if isinstance(error, BrokenPipeError) and not job_began:  # whoever read the help has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         if job_began or error.filename is None:
             raise
         # Hydra could not make the run's folder.
