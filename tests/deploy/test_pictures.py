@@ -36,6 +36,8 @@ def test_every_panel_is_drawn_with_points(watched, name):
     program.post("/api/prompt", {"prompt": "a green square moving right on a white background"})
     program.post("/api/control", {"action": "hard_cut"})
 
+    wait_for(lambda: watched.prometheus.query("up"))  # it has begun to answer
+
     def all_have_points() -> bool:
         source = Source(watched.prometheus.url, f"127.0.0.1:{program.port}", time.time(), minutes=2)
         picture, points = draw_dashboard(board, source)
