@@ -4,9 +4,9 @@
     python -m benchmarks.stream_encoders --device cpu --only shipped-128x128
 
 `shipped` is the default model's VAE in float32; the others have random weights in bfloat16. On a GPU each encoder runs
-eager, compiled, and captured: compiled, and replayed as a CUDA graph with the stream's state in fixed places. Times are
-medians between device events. On a CPU one thread runs, and the second time is what the process itself used, which
-other programs don't lengthen. PSNR is over the span of the latents that float32 gives.
+eager and compiled; a CUDA graph of the compiled one took as long. Times are medians between device events. On a CPU one
+thread runs, and the second time is what the process itself used, which other programs don't lengthen. PSNR is over the
+span of the latents that float32 gives.
 """
 
 import argparse
@@ -61,42 +61,10 @@ def compiled(encoder: StreamingEncoder, size: tuple[int, int]) -> Encode:
     return eager(encoder)
 
 
-class Captured:
-    """A chunk of a started stream as a CUDA graph, whose state stays in the places in which it was captured."""
-
-    def __init__(self, encoder: StreamingEncoder, size: tuple[int, int]) -> None:
-        compile_encoder(encoder, FRAMES, size)
-        self._encoder, self._state = encoder, EncodeState()
-        self._graph: torch.cuda.CUDAGraph | None = None
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        if len(frames) != PIXEL_FRAMES:
-            return self._encoder.encode(frames, self._state)
-        if self._graph is None:
-            self._encoder.encode(frames, self._state)  # the state has its lasting shapes after this
-            self._capture(frames)
-        self._frames.copy_(frames)
-        assert self._graph is not None
-        self._graph.replay()
-        return self._latents.clone()
-
-    def _capture(self, frames: Tensor) -> None:
-        self._frames, kept = frames.clone(), [entry.clone() for entry in self._state.entries if entry is not None]
-        self._graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(self._graph):
-            after = EncodeState(list(kept), started=True)
-            self._latents = self._encoder.encode(self._frames, after)
-            for place, entry in zip(kept, after.entries, strict=True):
-                assert entry is not None
-                place.copy_(entry)
-        self._kept = kept
-
-
 def ways(device: torch.device, size: tuple[int, int]) -> Mapping[str, Callable[[StreamingEncoder], Encode]]:
     if device.type != "cuda":
         return {"eager": eager}
-    return {"eager": eager, "compiled": lambda one: compiled(one, size), "captured": lambda one: Captured(one, size)}
+    return {"eager": eager, "compiled": lambda one: compiled(one, size)}
 
 
 def stream(encode: Encode, chunks: Sequence[Tensor]) -> Tensor:
@@ -124,7 +92,7 @@ def rows(name: str, device: torch.device, repeats: int) -> Iterator[str]:
     kind, size = named[1], (int(named[2]), int(named[3]))
     torch.manual_seed(0)
     count = PIXEL_FRAMES - 3  # a stream's first latent frame stands for one pixel frame
-    # Two chunks more than it takes until a captured encoder replays: a state that isn't carried on shows.
+    # Four chunks after the first: a state that isn't carried on shows.
     chunks = (torch.rand(count + 4 * PIXEL_FRAMES, 3, *size, device=device) * 2 - 1).split([count, *[PIXEL_FRAMES] * 4])
     exact = stream(eager(load(kind, device, torch.float32)), chunks)
     dtype = torch.float32 if kind == "shipped" else torch.bfloat16

@@ -146,6 +146,9 @@ def main() -> int:
     except OSError as error:
         frames = traceback.extract_tb(error.__traceback__)
         job_began = any((frame.filename, frame.name) == (__file__, run_job.__name__) for frame in frames)
+        if isinstance(error, BrokenPipeError) and not job_began:  # whoever read the help has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         if job_began or error.filename is None:
             raise
         # Hydra could not make the run's folder.

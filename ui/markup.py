@@ -29,6 +29,7 @@ CHOICES = (
     ("routing", "Where prompts are encoded: routing"),
     ("overlap", "How decoding overlaps with the next chunk: overlap"),
     ("context", "How the KV cache gets its history: context"),
+    ("cache", "Which history the KV cache keeps: cache"),
     ("steps", "Denoising steps: model.steps"),
     ("size", "Frame size in pixels: stream.width, stream.height"),
     ("fps", "Frames shown per second: stream.fps"),

@@ -241,7 +241,7 @@ class Stream:
         end = time.monotonic() + allowed
         link_is_free = self.session.stop(allowed / 2)
         if not link_is_free:  # what still waits for the mesh ends with it, and only then its files may be closed
-            self._supervisor.mesh.kill()
+            self._supervisor.kill()
             self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None

@@ -56,7 +56,7 @@ class RestartBudget:
 
 
 class Supervisor:
-    """One run's. `stop` may be called from any thread, all else from one thread at a time.
+    """One run's. `kill` and `stop` may be called from any thread, all else from one thread at a time.
 
     mesh: the current one. generation: number of meshes before it. own_timers: of a mesh in this process, which can't be
     ended alone, by what it does; empty for any other mesh.
@@ -138,6 +138,13 @@ class Supervisor:
             self._events.publish("restarted", generation=self.generation)
             return link
         return None
+
+    def kill(self) -> None:
+        """End the mesh's processes for good, and with them every wait on its link. `stop` follows."""
+        with self._lock:
+            self._closed = True
+        self._close_watchdog()
+        self.mesh.kill()
 
     def stop(self, shutdown: wire.EncodedMessage | None, timeout_s: float) -> None:
         """End the mesh for good; see `Mesh.stop`."""

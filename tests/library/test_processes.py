@@ -92,6 +92,18 @@ def test_a_lost_mesh_without_a_restart_is_raised():
 
 
 @pytest.mark.slow
+def test_a_close_that_can_not_wait_for_the_mesh_ends_what_reads_its_answers_first(caplog):
+    """Files that are closed under a thread that reads them may be another's by then."""
+    busy = ("debug.mesh_s=3", "deadlines.stop=1")
+    with Stream(Settings.compose("layout=cpu", *SMALL, *busy)) as stream:
+        assert stream.next_chunk(LIMIT_S) is not None
+        before = {thread.name for thread in threading.enumerate()}
+    assert "stage0" in before
+    assert not {"stage0", "mesh-comms"} & {thread.name for thread in threading.enumerate()}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["cpu", "inline"])
 def test_a_stream_that_is_opened_and_closed_leaves_nothing(layout):
     def use_streams(times: int) -> None:

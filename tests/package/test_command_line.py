@@ -79,3 +79,13 @@ def test_the_package_has_the_folders_of_the_repository(name):
     link = ROOT / "pp1_orchestrator" / name
     assert link.is_symlink()
     assert link.readlink() == Path("..") / name
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
+def test_a_reader_that_has_read_enough_is_no_fault(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as out:
+        command = [sys.executable, "-m", "pp1_orchestrator", *words]
+        said = subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")

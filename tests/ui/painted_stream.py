@@ -111,7 +111,14 @@ class PaintedStream:
         return list(self._recording)
 
     def state(self) -> dict:
-        config = {"model": "paint", "routing": "none", "overlap": "none", "context": "none", "layout": "inline"}
+        config = {
+            "model": "paint",
+            "routing": "none",
+            "overlap": "none",
+            "context": "none",
+            "cache": "ring",
+            "layout": "inline",
+        }
         config |= {"fps": FPS, "width": SIZE, "height": SIZE, "steps": 4, "seed": SEED, "chunk_s": FRAMES / FPS}
         figures = {"fps": 16.0, "phases_ms": {"text": 1.0, "denoise": 2.0, "context": 3.0, "decode": 4.0}}
         figures |= {"chunks": self.chunk + 1, "prompt_to_pixels_ms": 67.8}
