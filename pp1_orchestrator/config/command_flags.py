@@ -29,6 +29,8 @@ def _line(message: str, words: Sequence[str], known: Sequence[str]) -> str:
     unknown = message.removeprefix("unrecognized arguments: ")
     if unknown != message:
         flag = unknown.split()[0]
+        if not flag.startswith("-"):
+            return f"{flag}: settings stand side by side; put options such as -m before or after all of them"
         near = difflib.get_close_matches(flag.partition("=")[0].replace("_", "-"), known, 1)
         meant = f"did you mean {near[0]}?" if near else ALL
         return f"{flag}: not an option of the command line; {meant}"

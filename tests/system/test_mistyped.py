@@ -23,6 +23,7 @@ COMMANDS = {
     "--cfg jobs": "choose from 'job', 'hydra', 'all'",
     "--config-dir nowhere run=plan": "nowhere' not found",
     "-m run=bnech overlap=sync,loop_ahead": "did you mean bench?",
+    "overlap=sync -m run=bench": "run=bench: settings stand side by side",
     "run.chunks=ten": "run.chunks=ten: expected `int | null`",
     "run.chunks=-1": "run.chunks=-1: expected `int` >= 1",
     "run.chunks=": "run.chunks=: expected `int | null`",
@@ -47,7 +48,8 @@ COLD = ("--hlep", "serving.prot=7000", "run.chunks=-1")
 
 
 def refuse(tmp_path, words: str, cold: bool) -> tuple[int, str, str]:
-    arguments = [f"outputs={tmp_path / 'outputs'}", *words.split()]
+    outputs = f"outputs={tmp_path / 'outputs'}"
+    arguments = [*words.split(), outputs] if "=" in words else [outputs, *words.split()]
     if cold:
         command = [sys.executable, "-m", "pp1_orchestrator", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(warm.ROOT)},
