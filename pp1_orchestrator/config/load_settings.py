@@ -49,7 +49,8 @@ def describe(text: str, plain: Any, prefix: str = "") -> str:
         return _no_such_key(".".join(filter(None, [path, unknown[1]])))
     if missing := re.fullmatch(r"object missing required field `(.*)`", problem):
         key = ".".join(filter(None, [prefix, path, missing[1]]))
-        return f"{key}: can't be left out; every group has an option, and every key a value"
+        why = "" if prefix else "; every group has an option, and every key a value"
+        return f"{key}: can't be left out{why}"
     if not path and not prefix:
         return problem
     value: dict[str, Any] | list[Any] | None = plain

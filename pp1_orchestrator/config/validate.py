@@ -62,11 +62,12 @@ def check_size(key: str, value: int) -> None:
 def check_steps(model: ModelSettings) -> list[NoiseStep]:
     """The denoising steps. Raises ConfigError for a schedule that can't be run."""
     schedule = FlowSchedule(model.shift, model.warp)
-    for key, steps in (("first_steps", model.first_steps or model.steps), ("steps", model.steps)):
+    for key, steps in (("steps", model.steps), ("first_steps", model.first_steps)):
         try:
-            schedule.steps(steps)
+            if steps is not None:
+                schedule.steps(steps)
         except ValueError as error:
-            raise ConfigError(f"model.{key}={list(steps)}: {error}") from error
+            raise ConfigError(f"model.{key}={list(steps or ())}: {error}") from error
     return schedule.steps(model.steps)
 
 

@@ -87,7 +87,7 @@ def test_a_run_that_is_named_is_taken_or_refused(tmp_path, settings, old):
 
 def test_only_serving_continues_a_show():
     modes = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["resume"] for path in CONF.glob("run/*.yaml")}
-    assert modes == {"serve": "auto", "bench": "never", "plan": "never", "fetch": "never"}
+    assert modes == {"serve": "auto", "bench": "never", "plan": "never", "fetch": "never", "check": "never"}
     with pytest.raises(ConfigError, match=r"^run\.resume=auto: run=bench continues no show; possible: never$"):
         make_settings("run=bench", "run.resume=auto")
 

@@ -208,7 +208,7 @@ CASES = {
     ),
     "an option that is needed": (
         kind("Asking"),
-        "overlap.options={}: object missing required field `needed`",
+        "overlap.options.needed: can't be left out",
     ),
     "options that are no struct": (
         kind("Listed"),
