@@ -3,15 +3,17 @@
 import asyncio
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 from tests.media.whep_client import Client
 
 FLOWING, WITHIN_S = 4, 0.9
 """This many frames within this time are a running stream. Without new frames, the last one repeats every 0.5 s."""
-JOIN_S = 30.0
+JOIN_S, AGAIN_S = 30.0, 0.3
 
 
 def _now(frame: object) -> float:
@@ -63,5 +65,12 @@ class Watcher:
 
     def _ask(self, offer: str) -> str:
         request = urllib.request.Request(f"{self._url}/whep", offer.encode(), {"content-type": "application/sdp"})
-        with urllib.request.urlopen(request, timeout=JOIN_S) as answer:
-            return answer.read().decode()
+        end_s = time.monotonic() + JOIN_S / 2
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=JOIN_S) as answer:
+                    return answer.read().decode()
+            except urllib.error.HTTPError as refused:
+                if refused.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > end_s:
+                    raise
+                time.sleep(AGAIN_S)  # as a page does, while a media process starts
