@@ -41,7 +41,12 @@ def _help_text(*, _root_: DictConfig) -> str:
 OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
 CONF = Path(__file__).with_name("conf")
 EXIT_FAILED, EXIT_CONFIG = 1, 2
-NO_FOLDER = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
+NO_FOLDER = [
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=stdout",
+    "~hydra.job_logging.handlers.file",
+]
 """Other ranks of torchrun have no folder: they write into rank 0's."""
 MESH_MODES = ("serve", "bench")
 log = logging.getLogger("pp1_orchestrator")
