@@ -60,7 +60,7 @@ window.probe = (() => {
 
   const { fetch } = window;
   window.fetch = async (address, options) => {
-    if (address !== "/api/prompt") return fetch(address, options);
+    if (!String(address).endsWith("/api/prompt")) return fetch(address, options);
     marks.sent = now();
     const answer = await fetch(address, options);
     own = (await answer.clone().json()).id;

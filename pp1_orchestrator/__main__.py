@@ -23,7 +23,7 @@ from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Pp1Error
-from pp1_orchestrator.processes.environment import ignore_metrics_folder, tolerate_encodings
+from pp1_orchestrator.processes.environment import find_own_plugins, ignore_metrics_folder, tolerate_encodings
 from pp1_orchestrator.processes.fork_server import start_fork_server
 from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
@@ -130,6 +130,7 @@ def main() -> int:
         return 0
     tolerate_encodings()
     ignore_metrics_folder()
+    find_own_plugins()
     try:
         Path.cwd()
     except OSError as error:
