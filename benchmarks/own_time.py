@@ -69,7 +69,9 @@ class NoGenerator:
 
     def set_text(self, embeds: Tensor) -> None: ...
 
-    def rebuild(self, context: Tensor, start_frame: int) -> None:
+    def rebuild(
+        self, context: Tensor, start_frame: int, *, keep_sink: bool = False, bidirectional: bool = False
+    ) -> None:
         self.calls += 1
 
     def denoise(
