@@ -6,7 +6,7 @@ import resource
 
 from pp1_orchestrator.errors import ConfigError, Stage0Error, named_line
 
-LEAST_ADDRESS_SPACE_KB = 1_400 * 1024
+LEAST_ADDRESS_SPACE_KB = 2_000 * 1024
 """As `ulimit -v` counts it. The smallest model in one process needs a little less."""
 CODES = (errno.ENOMEM, errno.EAGAIN)
 WORDS = (

@@ -54,7 +54,7 @@ def test_every_command_runs(guide, tmp_path):
         assert made["cool"] == made["sync"]
         report = (tmp_path / "out" / "sweep" / "report.md").read_text()
         assert "overlap=cool" in report
-        assert report.count(made["cool"][0][:8]) >= 2
+        assert "All jobs that were measured made the same video, pixel by pixel." in report
     if guide.stem == "add_a_model":
         plain = run_to_end("run=bench", "run.chunks=4", out=tmp_path / "plain")
         assert plain.returncode == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pp1_orchestrator.processes.resource_limits import LEAST_ADDRESS_SPACE_KB, shortage
+from tests.deploy.prometheus import wait_for
 from tests.fault.test_restart import pids
 from tests.security import limited
 from tests.system.program import Running, running
@@ -28,6 +29,7 @@ def cgroup(kind: str, file: str, value: str) -> Iterator[Path]:
     try:
         yield path
     finally:
+        wait_for(lambda: not (path / "cgroup.procs").read_text(), lambda: f"{path} is in use")
         path.rmdir()
 
 
