@@ -33,12 +33,13 @@ def test_a_number_is_told_in_its_unit(value, unit, text):
 def test_every_panel_is_drawn_with_points(watched, name):
     board = json.loads(dashboards()[name])
     program, drawn = watched.well, {}
-    program.post("/api/prompt", {"prompt": "a green square moving right on a white background"})
     program.post("/api/control", {"action": "hard_cut"})
 
     wait_for(lambda: watched.prometheus.query("up"))  # it has begun to answer
 
     def all_have_points() -> bool:
+        # Again and again: a rate needs a change between two samples.
+        program.post("/api/prompt", {"prompt": "a green square moving right on a white background"})
         source = Source(watched.prometheus.url, f"127.0.0.1:{program.port}", time.time(), minutes=2)
         picture, points = draw_dashboard(board, source)
         drawn.update(picture=picture, points=points)
