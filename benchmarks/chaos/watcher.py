@@ -13,7 +13,7 @@ from tests.media.whep_client import Client
 
 FLOWING, WITHIN_S = 4, 0.9
 """This many frames within this time are a running stream. Without new frames, the last one repeats every 0.5 s."""
-JOIN_S, AGAIN_S = 30.0, 0.3
+JOIN_S, RETRY_S = 30.0, 0.3
 
 
 def _now(frame: object) -> float:
@@ -73,4 +73,4 @@ class Watcher:
             except urllib.error.HTTPError as refused:
                 if refused.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > end_s:
                     raise
-                time.sleep(AGAIN_S)  # as a page does, while a media process starts
+                time.sleep(RETRY_S)  # as a page does, while a media process starts

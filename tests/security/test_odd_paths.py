@@ -99,9 +99,7 @@ def test_every_change_has_a_rate(page):
     }
     changes = {key for key in routes if key[0] not in SAFE}
     assert {key for key in changes if MARK not in vars(routes[key].endpoint)} == UNLIMITED
-    assert {(m, p.replace("{viewer_id}", "v0")) for m, p in changes} == {
-        r for r in all_routes() if r[0] not in SAFE
-    }
+    assert {(m, p.replace("{viewer_id}", "v0")) for m, p in changes} == {r for r in all_routes() if r[0] not in SAFE}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
