@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests, four at a time where there are two cores, each file in one process. Arguments go to pytest.
+# Runs the tests, three at a time where there are two cores, each file in one process. Arguments go to pytest.
 #   WORKERS  how many at a time; 1: one after another in this process, for a debugger
 #   MARK     which tests: "not slow" by default, "slow" for `make slow`, "" for all
 #   TIMES    how often each test runs; 1 by default
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS=1
 unset PYTHONDONTWRITEBYTECODE  # dozens of processes would each compile the package anew
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-workers=${WORKERS:-$((cores >= 2 ? 4 : 1))}  # more than cores: many tests wait, for a deadline or a browser
+workers=${WORKERS:-$((cores >= 2 ? 3 : 1))}  # one more than cores: many tests wait, for a deadline or a browser
 test=(python ${COVERAGE:+-m coverage run} -m pytest -m "${MARK-not slow}")
 
 if [ "$workers" = 1 ]; then exec "${test[@]}" "$@"; fi

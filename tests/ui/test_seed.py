@@ -59,6 +59,7 @@ def test_the_dice_draws_a_seed_and_undo_brings_the_others_back(page, site):
     before = len(site.stream.updates)
     for expected in (7, SEED):
         page.page.keyboard.press("z")
+        site.until(lambda expected=expected: seeds(site)[-1] == expected)
         wait_field(page, str(expected))
     page.page.keyboard.press("Shift+z")
     wait_field(page, "7")
