@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
-from pp1_orchestrator.config.command_flags import check_flags
+from pp1_orchestrator.config.command_flags import check_flags, check_groups
 from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.config.schema import Settings
@@ -137,6 +137,7 @@ def main() -> int:
         return report(ConfigError(f"the current folder can't be used: {error.strerror}"))
     try:
         check_flags(sys.argv[1:])
+        check_groups(sys.argv[1:])
     except ConfigError as error:
         return report(error)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise instead of printing and exiting

@@ -3,12 +3,16 @@
 Hydra's own parser would print its whole usage.
 """
 
+import contextlib
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
+from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.errors import ConfigError
 
 ALL = "`pp1 --hydra-help` lists all"
@@ -23,6 +27,19 @@ def check_flags(words: Sequence[str]) -> None:
 
     parser.error = refuse
     parser.parse_args(list(words))
+
+
+def check_groups(overrides: Iterable[str]) -> None:
+    """Raise ConfigError for a group that is given a number or a truth value: Hydra fails at what is no name."""
+    for override in overrides:
+        group, _, option = override.lstrip("+").partition("=")
+        if not group or not option or not (CONF / group).is_dir():
+            continue
+        with contextlib.suppress(HydraException):  # Hydra tells of these in a line itself
+            parsed = OverridesParser.create().parse_override(override)
+            if not parsed.is_sweep_override() and isinstance(parsed.value(), (bool, int, float, dict)):
+                choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+                raise ConfigError(f"{group}={option}: not an option; choices: {', '.join(choices)}")
 
 
 def _line(message: str, words: Sequence[str], known: Sequence[str]) -> str:

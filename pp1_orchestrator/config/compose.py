@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pp1_orchestrator.config.command_flags import check_groups
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
@@ -40,6 +41,7 @@ def compose_settings(
         values: more overrides, by key; they go last. A mapping stands for the keys in it.
     """
     given = [*overrides, *(text for key, value in values.items() for text in as_overrides(key, value))]
+    check_groups(given)
     try:
         return load_settings(_compose(given, config_dir))
     except (HydraException, OmegaConfBaseException) as error:

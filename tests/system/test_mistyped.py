@@ -11,6 +11,7 @@ from tests.system import warm
 COMMANDS = {
     "overlpa=sync": "did you mean overlap?",
     "overlap=snyc": "did you mean sync?",
+    "overlap=5": "not an option; choices: decode_thread, loop_ahead",
     "run=bnech": "did you mean bench?",
     "bench": "such as run=bench",
     "overlap": "such as run=bench",

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 import pp1_orchestrator
 from pp1_orchestrator.app.run import MODES
 from pp1_orchestrator.app.strategy_registry import BUILT_IN
+from pp1_orchestrator.config.command_flags import check_groups
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError
@@ -28,6 +29,7 @@ def fuzz_one(data: bytes) -> None:
     if not GlobalHydra.instance().is_initialized():
         initialize_config_dir(str(CONF), version_base="1.3")
     try:
+        check_groups(overrides)
         made = load_settings(compose("config", [line for line in overrides if line]))
         validate(made)
         check_options(made, KNOWN)
