@@ -1,6 +1,7 @@
 """The program as a user runs it, ready, and a headless Chromium for its page."""
 
 import contextlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import psutil
 from playwright.sync_api import Browser, sync_playwright
@@ -44,10 +46,15 @@ def _wait_until_ready() -> None:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """The system's browser, or playwright's."""
-    with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+def chromium(within: Callable[[str], Sequence[str]] | None = None) -> Iterator[Browser]:
+    """The system's browser, or playwright's. within: the words that start a program in another place."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        found = next(filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path)
+        if within is not None:
+            started = Path(folder) / "chromium"
+            started.write_text(f'#!/bin/sh\nexec {shlex.join(within(found))} "$@"\n')
+            started.chmod(0o755)
+            found = str(started)
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()

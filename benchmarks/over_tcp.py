@@ -8,18 +8,18 @@ The second browser is in a network namespace whose only way out is a forwarded T
 import argparse
 import contextlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
-from benchmarks.live_program import BASE, BROWSERS, PORT, running_program
+from benchmarks.live_program import BASE, PORT, chromium, running_program
 from benchmarks.machine import describe
 from tests.security.namespaces import inside, ip
 
@@ -95,20 +95,6 @@ def forwarded_port() -> Iterator[str]:
         yield namespace
 
 
-@contextlib.contextmanager
-def browser(namespace: str | None) -> Iterator[Browser]:
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        found = next(filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path)
-        if namespace:
-            started = Path(folder) / "chromium"
-            started.write_text(f'#!/bin/sh\nexec {" ".join(inside(namespace, found))} "$@"\n')
-            started.chmod(0o755)
-            found = str(started)
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 def until_corner(page: Page, test: str) -> float:
     """The seconds until the corner's colour passes the test."""
     start_s = time.monotonic()
@@ -151,8 +137,8 @@ def main() -> None:
     options = parser.parse_args()
     sys.stdout.write(f"{describe()}\n\n{HEAD}")
     with running_program(options.settings), forwarded_port() as namespace:
-        for way, place in (("WebRTC", None), ("one TCP port", namespace)) * ROUNDS:
-            with browser(place) as opened, opened.new_context() as context:
+        for way, place in (("WebRTC", None), ("one TCP port", partial(inside, namespace))) * ROUNDS:
+            with chromium(place) as opened, opened.new_context() as context:
                 sys.stdout.write(row(way, context.new_page(), f"{BASE}/", options.changes, options.seconds) + "\n")
                 sys.stdout.flush()
 

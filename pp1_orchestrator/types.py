@@ -112,6 +112,17 @@ class PromptUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         return self.prompt is not None or bool(self.prompts)
 
 
+def update_of(
+    prompt: str | PromptUpdate | None,
+    prompts: Sequence[WeightedPrompt],
+    blend: Interpolation,
+    transition: Transition | None,
+    cut: Cut,
+) -> PromptUpdate:
+    """One update from the arguments of `update_prompt`."""
+    return prompt if isinstance(prompt, PromptUpdate) else PromptUpdate(prompt, tuple(prompts), blend, transition, cut)
+
+
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A change at a certain chunk: an update, a seed, a hard cut, or several of them."""
 

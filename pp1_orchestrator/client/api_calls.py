@@ -13,7 +13,6 @@ import msgspec
 
 from pp1_orchestrator.client import api_answers as answers
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.types import Cut, Interpolation, PromptUpdate, Transition, WeightedPrompt
 
 T = TypeVar("T")
 LEASE_HEADER, JSON, SDP = "PP1-Lease", "application/json", "application/sdp"
@@ -135,14 +134,3 @@ def read(operation: Operation[T], response: httpx.Response) -> T:
 
 def headers_of(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def update_of(
-    prompt: str | PromptUpdate | None,
-    prompts: Sequence[WeightedPrompt],
-    blend: Interpolation,
-    transition: Transition | None,
-    cut: Cut,
-) -> PromptUpdate:
-    """One update from the arguments of `update_prompt`."""
-    return prompt if isinstance(prompt, PromptUpdate) else PromptUpdate(prompt, tuple(prompts), blend, transition, cut)

@@ -19,6 +19,7 @@ from pp1_orchestrator.types import (
     TimelineEntry,
     Transition,
     WeightedPrompt,
+    update_of,
 )
 
 
@@ -72,7 +73,7 @@ class AsyncClient:
         cut: Cut = "soft",
     ) -> PromptReceipt:
         """Show something else. Events tell when it is seen."""
-        update = calls.update_of(prompt, prompts, blend, transition, cut)
+        update = update_of(prompt, prompts, blend, transition, cut)
         taken = await self._call(calls.PROMPT, update)
         return PromptReceipt(taken.id, taken.truncated, taken.read_chars)
 

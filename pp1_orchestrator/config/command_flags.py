@@ -12,7 +12,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from pp1_orchestrator.config.conf_files import CONF
+from pp1_orchestrator.config.conf_files import CONF, option_files
 from pp1_orchestrator.errors import ConfigError
 
 ALL = "`pp1 --hydra-help` lists all"
@@ -38,7 +38,7 @@ def check_groups(overrides: Iterable[str]) -> None:
         with contextlib.suppress(HydraException):  # Hydra tells of these in a line itself
             parsed = OverridesParser.create().parse_override(override)
             if not parsed.is_sweep_override() and isinstance(parsed.value(), (bool, int, float, dict)):
-                choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+                choices = [path.stem for path in option_files(group)]
                 raise ConfigError(f"{group}={option}: not an option; choices: {', '.join(choices)}")
 
 

@@ -21,11 +21,11 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.command_flags import check_groups
+from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 VERSION_BASE = "1.3"
 _lock = threading.Lock()
 

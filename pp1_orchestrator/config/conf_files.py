@@ -62,7 +62,12 @@ def defaults() -> dict[str, Entry]:
 
 def options(group: str) -> dict[str, ConfFile]:
     """All options of a group, by name."""
-    return {path.stem: read(path) for path in sorted((CONF / group).glob("*.yaml"))}
+    return {path.stem: read(path) for path in option_files(group)}
+
+
+def option_files(group: str) -> list[Path]:
+    """The file of each option of a group, by name; none for what is no group."""
+    return sorted((CONF / group).glob("*.yaml"))
 
 
 def _top(lines: list[str]) -> str:

@@ -12,8 +12,8 @@ from typing import Any, cast
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
+from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.config.load_settings import describe
-from pp1_orchestrator.config.options import CONF
 from pp1_orchestrator.config.schema import ModelSettings
 from pp1_orchestrator.errors import ConfigError
 

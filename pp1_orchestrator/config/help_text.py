@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import inspect
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from pp1_orchestrator.config.conf_files import CONF, ConfFile, about, defaults, read
+from pp1_orchestrator.config.conf_files import CONF, ConfFile, about, defaults, option_files, read
 from pp1_orchestrator.config.schema import Settings
 
 KEY_COLUMNS = 41
@@ -47,7 +47,7 @@ def meanings(composed: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _options(group: str, chosen: str) -> Iterator[str]:
-    texts = {path.stem: about(path) for path in sorted((CONF / group).glob("*.yaml"))}
+    texts = {path.stem: about(path) for path in option_files(group)}
     texts |= {} if chosen in texts or not chosen else {chosen: "of a folder of your own"}
     width = max(map(len, texts))
     for option, text in texts.items():
@@ -56,7 +56,7 @@ def _options(group: str, chosen: str) -> Iterator[str]:
 
 def _files(group: str, chosen: str) -> list[ConfFile]:
     """Of a group, the chosen option's first: it may say best what a key means."""
-    paths = sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem != chosen, path.stem))
+    paths = sorted(option_files(group), key=lambda path: (path.stem != chosen, path.stem))
     return [read(path) for path in paths]
 
 

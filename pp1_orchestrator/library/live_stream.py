@@ -40,6 +40,7 @@ from pp1_orchestrator.types import (
     TimelineEntry,
     Transition,
     WeightedPrompt,
+    update_of,
 )
 
 AHEAD = 2
@@ -148,9 +149,7 @@ class Stream:
         cut: Cut = "soft",
     ) -> PromptReceipt:
         """Show something else, as POST /api/prompt. Raises RequestError for what can't be shown."""
-        if not isinstance(prompt, PromptUpdate):
-            prompt = PromptUpdate(prompt, tuple(prompts), blend, transition, cut)
-        return self._session.update_prompt(prompt)
+        return self._session.update_prompt(update_of(prompt, prompts, blend, transition, cut))
 
     def pause(self) -> None:
         self._session.control(Control("pause"))
