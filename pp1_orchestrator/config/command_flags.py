@@ -12,9 +12,10 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from pp1_orchestrator.config.conf_files import CONF, option_files
+from pp1_orchestrator.config.conf_files import group_names, option_files
 from pp1_orchestrator.errors import ConfigError
 
+LONGEST_NAME = 200
 ALL = "`pp1 --hydra-help` lists all"
 
 
@@ -30,10 +31,16 @@ def check_flags(words: Sequence[str]) -> None:
 
 
 def check_groups(overrides: Iterable[str]) -> None:
-    """Raise ConfigError for a group that is given a number or a truth value: Hydra fails at what is no name."""
+    """Raise ConfigError for a group that is given a number or a truth value, and for a name without end.
+
+    Hydra fails at both.
+    """
+    known = group_names()
     for override in overrides:
         group, _, option = override.lstrip("+").partition("=")
-        if not group or not option or not (CONF / group).is_dir():
+        if len(group) > LONGEST_NAME:  # Hydra asks the file system for a group of that name
+            raise ConfigError(f"{group[:40]}…: not a setting; no name has {len(group)} characters")
+        if not option or group not in known:
             continue
         with contextlib.suppress(HydraException):  # Hydra tells of these in a line itself
             parsed = OverridesParser.create().parse_override(override)

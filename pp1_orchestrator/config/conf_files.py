@@ -65,6 +65,11 @@ def options(group: str) -> dict[str, ConfFile]:
     return {path.stem: read(path) for path in option_files(group)}
 
 
+def group_names() -> frozenset[str]:
+    """All groups, those within a group as `outer/inner`."""
+    return frozenset(path.parent.relative_to(CONF).as_posix() for path in CONF.glob("**/*.yaml")) - {"."}
+
+
 def option_files(group: str) -> list[Path]:
     """The file of each option of a group, by name; none for what is no group."""
     return sorted((CONF / group).glob("*.yaml"))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,11 +73,12 @@ def site(tmp_path_factory) -> Iterator[FileSite]:
     writer = ClipWriter(
         "c1", folder / "clip.mp4", VideoSettings(SIZE, SIZE, FPS), ClipLimits(60, 10**8, 2), lambda _: None
     )
-    for number in range(FRAMES):
-        writer.add(numbered(number), number / FPS)
-    writer.add(numbered(FRAMES), (FRAMES - 1) / FPS + 1)
+    times_s = [number / FPS for number in range(FRAMES)] + [(FRAMES - 1) / FPS + 1]
+    for number, at_s in enumerate(times_s):
+        while not writer.add(numbered(number), at_s):  # its queue is full; all but the last frame may be written
+            time.sleep(0.01)
     while writer.clip().frames <= FRAMES:
-        pass
+        time.sleep(0.01)
     shutil.copy(folder / "clip.mp4", folder / "killed.mp4")
     writer.stop("asked")
     recorder = Mp4Recorder(folder / "stream.mp4", FPS, SIZE, SIZE)

@@ -12,6 +12,7 @@ COMMANDS = {
     "overlpa=sync": "did you mean overlap?",
     "overlap=snyc": "did you mean sync?",
     "overlap=5": "not an option; choices: decode_thread, loop_ahead",
+    f"{'o' * 300}=5": "ooo…: not a setting; no name has 300 characters",
     "run=bnech": "did you mean bench?",
     "bench": "such as run=bench",
     "overlap": "such as run=bench",
