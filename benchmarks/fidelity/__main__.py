@@ -22,7 +22,8 @@ def golden(options: argparse.Namespace) -> Iterator[str]:
 
 
 def judged_streams(options: argparse.Namespace) -> Iterator[str]:
-    return streams.table(streams.Asked(options.count or 5, options.chunks, options.settings))
+    variants = {name: streams.VARIANTS[name] for name in options.variants}
+    return streams.table(streams.Asked(options.count or 5, options.chunks, options.settings), variants)
 
 
 def recache(options: argparse.Namespace) -> Iterator[str]:
@@ -40,6 +41,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--chunks", type=int, nargs="+", default=streams.JUDGED, help="judged chunks")
+    parser.add_argument("--variants", nargs="+", choices=streams.VARIANTS, default=list(streams.VARIANTS), metavar="NAME")
     parser.add_argument("--count", type=int, default=None, help="streams, or switches")
     parser.add_argument("settings", nargs="*", help="settings of the program")
     options = parser.parse_intermixed_args(words)
