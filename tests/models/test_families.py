@@ -24,7 +24,7 @@ from pp1_orchestrator.models.wan.load_generator import whole_shapes
 from pp1_orchestrator.models.wan.sampler import initial_noise
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.models.wan.wan_state_dict import FROM_DIFFUSERS, in_our_names
-from tests.app.test_check import sparse_pickle, sparse_safetensors
+from tests.app.sparse_files import sparse_pickle, sparse_safetensors
 from tests.planning.factories import CONF, settings
 
 State = dict[str, torch.Tensor]
