@@ -22,6 +22,7 @@ from pp1_orchestrator.errors import ConfigError, first_line
 from pp1_orchestrator.loading.scan_weights import Scanned, scan
 from pp1_orchestrator.models.checkpoints.recognize import GENERATOR, LORA, TEXT_ENCODER, VAE, Recognized
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.user_paths import user_path
 
 SHIPPED = "tiny"
 PARTS = {VAE: "VAE", TEXT_ENCODER: "text encoder"}
@@ -35,7 +36,7 @@ SIZE_KEYS = SizeSettings.__struct_fields__
 
 def run_check(settings: Settings, config: WanConfig, registry: Registry, start: StreamStart, out: Path) -> None:
     """Say all of this. Raises ConfigError, in one line, for files that can't be run with the chosen model."""
-    path = settings.model.folder if settings.check.path is None else Path(settings.check.path).expanduser()
+    path = settings.model.folder if settings.check.path is None else user_path(settings.check.path)
     try:
         found = scan(path, settings.model.ema)
     except (OSError, ValueError, RuntimeError) as error:
