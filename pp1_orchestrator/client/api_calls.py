@@ -132,5 +132,5 @@ def read(operation: Operation[T], response: httpx.Response) -> T:
     return operation.read(response)
 
 
-def headers_of(token: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def headers_of(token: str | None) -> httpx.Headers:
+    return httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, encoding="utf-8")
