@@ -25,7 +25,7 @@ from pp1_orchestrator.telemetry.metrics import Metrics
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
-ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "COVERAGE", "COV_")
+ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "SSL_CERT_", "COVERAGE", "COV_")
 """How the names of the variables begin that a media process inherits."""
 ANSWER_S = 12.0
 """Longer than an offer may take there, its turn included."""
