@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from starlette.responses import FileResponse
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.server_settings import ServerSettings
 from tests.server.conftest import Listening
-from tests.ui.browser import IN_BOTH, Visit, new_context, visit
+from tests.ui.browser import IN_BOTH, Visit, new_context, open_page, visit
 from tests.ui.painted_stream import PaintedStream
 
 PLAYER = Path(__file__).resolve().parents[2] / "examples" / "player.html"
@@ -27,9 +28,11 @@ def mount_player(app, *_: int) -> set[str]:
 @contextlib.contextmanager
 def served(token: str | None) -> Iterator[tuple[PaintedStream, str]]:
     stream = PaintedStream()
+    peers, sockets = stream.make_peers()
     settings = ServerSettings(token=token)
     registry = stream.metrics.registry
-    app = create_app(stream, stream.make_peers()[0], stream.clips, stream.events, registry, settings, mount_player)
+    parts = stream, peers, stream.clips, stream.events, registry, settings, mount_player
+    app = create_app(*parts, sockets=sockets)
     server = Listening(app)
     try:
         yield stream, server.url
@@ -45,10 +48,10 @@ def test_it_plays_the_stream_and_leaves_with_its_page(browser):
         page = visit(browser, url)
         page.wait_playing()
         page.wait_colour("r > 150 && g < 90")
-        assert viewers(url) == 1
+        assert state(url)["viewers"] == 1
         assert page.page.inner_text("#status") == ""
         page.page.goto("about:blank")
-        until(lambda: viewers(url) == 0)
+        until(lambda: state(url)["viewers"] == 0)
         assert page.complaints == []
 
 
@@ -65,8 +68,26 @@ def test_it_sends_a_token_or_shows_why_there_is_no_video(browser, token, plays):
             page.page.wait_for_function("() => document.querySelector('#status').textContent.startsWith('a token is')")
 
 
-def viewers(url: str) -> int:
-    return httpx.get(f"{url}/api/state", timeout=120).json()["viewers"]
+@IN_BOTH
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_where_no_udp_passes_it_takes_the_websocket(blocked, token):
+    with served(token) as (stream, url):
+        stream.prompt = "red"
+        blocked.route(f"{url}/player.html", lambda route: route.fulfill(path=PLAYER))
+        page = open_page(blocked, f"{url}/player.html" + (f"#token={token}" if token else ""))
+        page.page.wait_for_selector("canvas:not([hidden])")
+        page.wait_colour("r > 150 && g < 90")
+        stream.prompt = "blue"
+        page.wait_colour("b > 150 && r < 90")
+        assert state(url, token)["viewers"] == 1
+        assert page.page.inner_text("#status") == ""
+        page.page.goto("about:blank")
+        until(lambda: state(url, token)["viewers"] == 0)
+
+
+def state(url: str, token: str | None = None) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.get(f"{url}/api/state", headers=headers, timeout=120).json()
 
 
 def until(predicate) -> None:
