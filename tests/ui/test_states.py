@@ -213,7 +213,7 @@ def test_a_page_to_which_a_browser_goes_back_plays_and_hears_of_events(page, sit
     def is_heard() -> bool:
         site.stream.update_prompt(PromptUpdate("a blue star"))  # of another client
         page.page.wait_for_timeout(200)
-        return count(page, '#pp1-receipt [data-step="visible"].done') == 1
+        return count(page, '#pp1-receipt [data-step="accepted"].done') == 1
 
     site.until(is_heard)
 
