@@ -10,7 +10,7 @@ NO_FOLDER = Path(os.devnull) / "cache"
 """Nothing can be written here, and nothing is found."""
 
 
-def user_path(text: str | Path) -> Path:
+def user_path(text: str | os.PathLike[str]) -> Path:
     """~ and ~name become folders where they are known; otherwise they stay, and no such file will be found."""
     return Path(os.path.expanduser(text))
 
