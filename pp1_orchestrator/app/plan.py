@@ -24,7 +24,7 @@ from pp1_orchestrator.planning.make_plan import Plan, predict, write_plan
 from pp1_orchestrator.planning.op_benchmark import Batch
 from pp1_orchestrator.planning.planned_machine import GPU, Tables, gpus_of, has_fp8, planned_machine, tables_of
 from pp1_orchestrator.planning.profile import ModelProfile, profile_model
-from pp1_orchestrator.planning.profile_store import ProfileStore, cache_folder
+from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search, write_search
 from pp1_orchestrator.planning.search_table import render_search
 from pp1_orchestrator.planning.strategy_traits import Strategies
@@ -33,6 +33,7 @@ from pp1_orchestrator.planning.this_machine import describe_here, tables_here
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.processes.signals import StopRequested, on_signals
 from pp1_orchestrator.transport.link_benchmark import probe_link
+from pp1_orchestrator.user_paths import cache_folder
 
 log = logging.getLogger(__name__)
 COLUMNS = 100

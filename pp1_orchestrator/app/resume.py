@@ -15,6 +15,7 @@ from pp1_orchestrator.stage0 import show_file
 from pp1_orchestrator.stage0.show import Show
 from pp1_orchestrator.stage0.timeline import Script, read_script
 from pp1_orchestrator.types import KnownClient, PromptUpdate
+from pp1_orchestrator.user_paths import user_path
 
 log = logging.getLogger(__name__)
 AUTO, NEVER = "auto", "never"
@@ -42,7 +43,7 @@ def stream_start(settings: Settings, given: Collection[str], out: Path) -> Strea
     """
     run = settings.run
     if run.script is not None:
-        return StreamStart(read_script(Path(run.script).expanduser()))  # a script is a show from its start
+        return StreamStart(read_script(user_path(run.script)))  # a script is a show from its start
     if run.resume == NEVER:
         return StreamStart([])
     locks = contextlib.ExitStack()
@@ -65,7 +66,7 @@ def stream_start(settings: Settings, given: Collection[str], out: Path) -> Strea
 
 def _named(text: str) -> Path:
     """The file that run.resume names itself, or by its folder."""
-    path = Path(text).expanduser()
+    path = user_path(text)
     return path / show_file.FILE if path.is_dir() else path
 
 

@@ -142,5 +142,5 @@ def _asked(response: httpx.Response) -> str:
     return f"{response.request.method} {response.request.url.path}"
 
 
-def headers_of(token: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def headers_of(token: str | None) -> httpx.Headers:
+    return httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, encoding="utf-8")

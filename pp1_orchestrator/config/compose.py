@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 from hydra import version
@@ -25,6 +24,7 @@ from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.user_paths import user_path
 
 VERSION_BASE = "1.3"
 _lock = threading.Lock()
@@ -82,7 +82,7 @@ def _compose(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None
             raise ConfigError(f"{override!r}: not a setting; expected text such as 'overlap=sync'")
     path = create_config_search_path(str(CONF))
     if config_dir is not None:
-        folder = Path(config_dir).expanduser().resolve()
+        folder = user_path(config_dir).resolve()
         if not folder.is_dir():
             raise ConfigError(f"Additional config directory '{folder}' not found")
         path.prepend(GIVEN, f"file://{folder}", SearchPathQuery("schema", None))

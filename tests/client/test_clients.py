@@ -16,7 +16,7 @@ from pp1_orchestrator.errors import RequestError
 from tests.fault.sdp_offers import seeds
 from tests.server.conftest import Listening, build
 
-TOKEN = "a token for the clients"
+TOKEN = "a token for the clients, s€cret"
 
 
 class Driven:
