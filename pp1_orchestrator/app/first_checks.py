@@ -15,6 +15,7 @@ from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.timeline import read_script
 from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.types import PromptUpdate
+from pp1_orchestrator.user_paths import user_path
 
 STREAMING = ("serve", "bench")
 
@@ -30,7 +31,7 @@ def check_first(settings: Settings) -> None:
         check_port(settings.serving.host, settings.serving.port)
     check_prompt(settings)
     if settings.run.script is not None:
-        read_script(Path(settings.run.script).expanduser())
+        read_script(user_path(settings.run.script))
     if settings.run.name in STREAMING:
         _check_weights(settings)
 
