@@ -74,10 +74,12 @@ class ImageEvaluator:
             for name, values in correct.items():
                 report[f"chunk {chunk}, {name}"] = _mean(values)
             report[f"chunk {chunk}, all"] = _mean(torch.stack(list(correct.values())).all(0))
-        mean = place[steady].mean(1)
-        report["place_px_mean"] = _mean(mean)
-        report["share_of_streams_within_1_px"] = _mean(mean <= 1)
-        return {**report, "place_px_mean_bouncing": _mean(place[~steady])}
+        if steady.any():
+            report["place_px_mean"] = _mean(place[steady])
+            report["share_of_streams_within_1_px"] = _mean(place[steady].mean(1) <= 1)
+        if not steady.all():
+            report["place_px_mean_bouncing"] = _mean(place[~steady])
+        return report
 
     def _stream(self, text: str) -> Tensor:
         evaluator, stream = self._evaluator, self._evaluator.stream()

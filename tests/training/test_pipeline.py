@@ -104,7 +104,7 @@ def test_a_stage_with_inputs(vae_file: Path, tmp_path: Path) -> None:
 
     evaluator = Evaluator(trainer.average, trainer.space, CPU)
     write_video_report(evaluator, VideoEvaluation(pairs=3, chunks=2, switch=1, strengths=(0.7,)), tmp_path)
-    write_image_report(evaluator, ImageEvaluation(images=9, chunks=1), tmp_path)
+    write_image_report(evaluator, ImageEvaluation(images=2, chunks=1), tmp_path)
     figures = json.loads((tmp_path / "video.json").read_text())["strength 0.7"]
     assert 0 <= figures["place_px_mean"] <= 91  # of a torus of 128 pixels
     assert json.loads((tmp_path / "image.json").read_text()).keys() == {"blank", "caption"}
