@@ -23,6 +23,7 @@ from pp1_orchestrator.server.websocket import WebSocketConnection
 
 log = logging.getLogger(__name__)
 CLOSE = {"Connection": "close"}
+NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 HEALTH = b"GET /healthz "
 REQUESTS_A_ROUND = 4
 """So many are begun in a round of the event loop; each takes a few milliseconds of it."""
@@ -181,6 +182,9 @@ class HttpConnection(H11Protocol):
         upgraded = self.transport.get_protocol()
         assert isinstance(upgraded, WebSocketConnection)
         self._upgraded, upgraded.on_lost = upgraded, lambda: self._connections.remove(self)
+        if not upgraded.handshake_initiated:  # such as one with a body: nothing else would ever end it
+            self.transport.write(NO_HANDSHAKE)
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         self._since_s = self.loop.time()
