@@ -75,7 +75,13 @@ class NoGenerator:
         self.calls += 1
 
     def denoise(
-        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+        self,
+        noise: Tensor,
+        steps: tuple[float, ...],
+        start_frame: int,
+        seed: int,
+        bias: float = 1.0,
+        start: tuple[Tensor, float] | None = None,
     ) -> Tensor:
         self.calls += len(steps)
         return noise

@@ -22,7 +22,7 @@ from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
-from pp1_orchestrator.stage0.validation import parse_update
+from pp1_orchestrator.stage0.validation import check_takes_strength, parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
 from pp1_orchestrator.types import PromptUpdate
 
@@ -88,14 +88,20 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
         _check_prompt(settings)
     else:
         check_inputs(settings, config, registry)
-    MODES[settings.run.name](settings, config, registry, stream_start(settings, given, out), out)
+    start = stream_start(settings, given, out)
+    try:
+        check_takes_strength(start.script, settings.source.active)
+    except RequestError as error:
+        start.locks.close()
+        raise ConfigError(f"run.script={settings.run.script}: {error}") from error
+    MODES[settings.run.name](settings, config, registry, start, out)
 
 
 def check_inputs(settings: Settings, config: WanConfig, registry: Registry) -> None:
     """Check the first prompt and the files of all models. Loads none. Raises ConfigError."""
     _check_prompt(settings)
     check_checkpoint(settings, config)
-    check_models(settings, registry)
+    check_models(settings, config, registry)
 
 
 def _check_prompt(settings: Settings) -> None:

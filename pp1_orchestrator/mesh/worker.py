@@ -14,8 +14,8 @@ import msgspec
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract import Envelope, PPResultV2, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
+from pp1_orchestrator.contract import Envelope, PPResultV3, Result
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.mesh.text_conditioning import ResolvedEnvelope
@@ -73,12 +73,12 @@ class MeshWorker:
         self._apply_conditioning(plan, resolved.envelope)
         latents, denoise_ms = self._denoise(plan, resolved.envelope)
         if plan.clean_pass:
-            self._pending_context = (plan, latents)
+            self._pending_context = (plan, _history_of(resolved.envelope, latents))
         observed = self._generator.calls - self._calls_reported
         self._calls_reported = self._generator.calls
         context_ms = 0.0 if self._context_marks is None else self._timer.ms(*self._context_marks)
         self._context_marks = None
-        result = PPResultV2(
+        result = PPResultV3(
             call_id=meta.call_id,
             chunk_index=plan.chunk_index,
             cache_epoch=meta.cache_epoch,
@@ -105,7 +105,7 @@ class MeshWorker:
 
     def _denoise(self, plan: InferPlan, envelope: Envelope) -> tuple[Tensor, float]:
         """The chunk's latents, ready to be read, and their milliseconds, including a rebuild of the cache."""
-        frame, seed, start = plan.current_start_frame, plan.base_seed, self._timer.mark()
+        frame, seed, began = plan.current_start_frame, plan.base_seed, self._timer.mark()
         if plan.reset_kv_cache:
             self._generator.reset()
         context = envelope.tensors.get(CONTEXT_FRAMES)
@@ -116,13 +116,14 @@ class MeshWorker:
                 together = plan.recache == "bidirectional"
                 self._generator.rebuild(context, start_frame, keep_sink=keep_sink, bidirectional=together)
         noise = initial_noise(seed, frame, plan.latents_shape)
+        start = None if plan.input is msgspec.UNSET else (envelope.tensors[INPUT_LATENTS], plan.input.noise_level)
         ids = {"chunk": plan.chunk_index, "call_id": envelope.meta.call_id}
         with self._spans.span("denoise", **ids):
             with self._spans.on_device("denoise", **ids):
                 latents = self._generator.denoise(
-                    noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias
+                    noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias, start
                 )
-            return latents, self._timer.ms(start, self._timer.mark())
+            return latents, self._timer.ms(began, self._timer.mark())
 
     @contextlib.contextmanager
     def _traced(self, phase: str, chunk: int, **more: int) -> Generator[None]:
@@ -162,11 +163,17 @@ class DeviceTimer:
         return start.elapsed_time(end)
 
 
+def _history_of(envelope: Envelope, latents: Tensor) -> Tensor:
+    """What a chunk leaves in the cache: its own latents, or the input's."""
+    use = envelope.plan.input
+    return envelope.tensors[INPUT_LATENTS] if use is not msgspec.UNSET and use.history else latents
+
+
 def failure(envelope: Envelope, error: Exception) -> Result:
     """The error result for an envelope that could not be run."""
     meta = envelope.meta
     chunk = meta.plan.chunk_index if meta.plan else -1
-    answer = PPResultV2(
+    answer = PPResultV3(
         call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=named_line(error)
     )
     return Result(answer)

@@ -22,6 +22,7 @@ Seed = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "mi
 Steps = Annotated[
     int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_TRANSITION_STEPS})
 ]
+Strength = Annotated[float, Field(strict=True), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 Count = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0})]
 Interpolation = Literal["linear", "slerp"]
 
@@ -85,7 +86,7 @@ class PromptUpdate(_Update):
 
 
 class TimelineEntry(_Update):
-    """A change at a chunk: an update, a seed, a hard cut, or several of them.
+    """A change at a chunk: an update, a seed, a strength of the input, a hard cut, or several of them.
 
     dropped: how many chunks a live run generated and dropped before it; a replay with run.script does the same, and a
     running stream refuses it.
@@ -93,6 +94,7 @@ class TimelineEntry(_Update):
 
     chunk: Count
     seed: Seed | None = None
+    strength: Strength | None = None
     dropped: Count = 0
 
 
@@ -112,6 +114,12 @@ class Control(_Body):
     )
     action: Literal["pause", "resume", "hard_cut", "seed"]
     value: Seed | None = None
+
+
+class SourceUpdate(_Body):
+    """strength: how far chunks may leave their input; with 1 they are as from text alone."""
+
+    strength: Strength
 
 
 class ClipCommand(_Body):
@@ -169,6 +177,12 @@ class ControlAccepted(_Accepted):
     """The accepted command."""
 
     action: str
+
+
+class SourceAccepted(_Accepted):
+    """The accepted strength."""
+
+    strength: float
 
 
 class TimelineAccepted(_Accepted):
@@ -273,12 +287,24 @@ class Rank(Schema):
     memory: dict[str, int] = {}
 
 
+class SourceState(Schema):
+    """What comes in beside the text. strength: of the newest planned chunk.
+
+    state: playing; ended: the file's last frame stays; failed: the file can't be read any more, and a frame of it stays.
+    """
+
+    name: str
+    mode: str
+    strength: float
+    state: Literal["playing", "ended", "failed"]
+
+
 class StreamState(Schema):
     """The current state of the stream.
 
     chunk: the newest generated one, -1 before the first; later ones may be planned already. failed: why the stream has
     ended. clip: the newest one. state: starting, ready, restarting, draining, failed or stopped. truncated: the end of
-    `prompt` has no effect. may_change: false for a token that only permits watching.
+    `prompt` has no effect. may_change: false for a token that only permits watching. source: null without an input.
     """
 
     config: dict[str, Any]
@@ -296,3 +322,4 @@ class StreamState(Schema):
     lease: LeaseState
     may_change: bool
     truncated: bool = False
+    source: SourceState | None = None

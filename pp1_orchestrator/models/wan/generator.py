@@ -14,7 +14,7 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from pp1_orchestrator.models.wan.runner import EagerRunner, Text
-from pp1_orchestrator.models.wan.sampler import renoise_stream
+from pp1_orchestrator.models.wan.sampler import noised, renoise_stream
 from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
 
 
@@ -59,16 +59,27 @@ class CausalGenerator:
         self._opening.clear()
 
     @torch.inference_mode()
-    def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
+    def denoise(
+        self,
+        noise: Tensor,
+        steps: Sequence[float],
+        start_frame: int,
+        seed: int,
+        bias: float = 1.0,
+        start: tuple[Tensor, float] | None = None,
+    ) -> Tensor:
         """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device.
 
         bias multiplies the attention weights of the history, except its first latent frame, before normalisation.
+        start: latents to start from, of noise's shape, and the level of the noise that is mixed into them.
         """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
         # Drawn and uploaded before the first pass, so that nothing between passes waits for the host.
         fresh = [self._upload(torch.randn(noise.shape, generator=renoise)) for _ in levels[1:]]
         x = self._upload(noise)
+        if start is not None:
+            x = noised(start[0].to(self.device, self.dtype), x, start[1])
         clean = x
         for index, level in enumerate(levels):
             text, rope, time = self._prepare(x, level.timestep, start_frame, bias)
