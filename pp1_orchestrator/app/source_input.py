@@ -1,4 +1,4 @@
-"""What `source` stands for: the file's frames, what a chunk takes of them, and their encoder. Resolved at composition."""
+"""What `source` stands for: the file's frames, what a chunk takes of them, their encoder. Resolved at composition."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -184,7 +184,7 @@ def _check_source(settings: Settings, context: type[ContextPolicy]) -> None:
             name for name, kind in CONTEXTS.items() if kind.clean_pass or (kind.rebuilds and not kind.needs_pixels)
         )
         raise ConfigError(
-            f"context={settings.context.name}: source.mode={source.mode} needs one that takes its history from latents; "
+            f"context={settings.context.name}: source.mode={source.mode} takes its history from latents; "
             f"possible: {', '.join(possible)}"
         )
 

@@ -39,7 +39,7 @@ def check_source(source: SourceSettings, config: WanConfig) -> None:
         raise ConfigError(f"source.path=null: source={source.name} needs a file, such as source.path=input.mp4")
     if source.mode == NO_MODE:
         raise ConfigError(
-            f"source.mode=none: source={source.name} needs a way in; possible: noise, motion_noise, history, image_start"
+            f"source.mode=none: source={source.name} needs a mode; possible: noise, motion_noise, history, image_start"
         )
     if source.mode == IMAGE_START and config.local_attn_size < 2 * config.chunk_frames:
         raise ConfigError(

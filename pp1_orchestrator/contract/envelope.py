@@ -76,7 +76,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     conditioning_epoch: +1 with every change of the embedding, which is sent only then.
     recipe: replaces the embedding; the leader makes it. return_embeds: the result carries the embedding of every
     prompt of the recipe.
-    init_cache: the chunk is the first one of an epoch that is decoded; before it there are at most the context's frames.
+    init_cache: the chunk is the first one of an epoch that is decoded; before it are at most the context's frames.
     input: of a chunk that starts from an input, or whose history an input is.
     recache: the context frames are the stream's newest latents, read again under new conditioning: the sink's frames
     stay as they are unless the context begins at frame 0. Says which of the frames each of them sees.

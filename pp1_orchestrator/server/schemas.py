@@ -290,7 +290,7 @@ class Rank(Schema):
 class SourceState(Schema):
     """What comes in beside the text. strength: of the newest planned chunk.
 
-    state: playing; ended: the file's last frame stays; failed: the file can't be read any more, and a frame of it stays.
+    state: playing; ended: the file's last frame stays; failed: the same, because it can't be read any more.
     """
 
     name: str

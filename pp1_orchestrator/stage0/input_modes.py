@@ -63,7 +63,7 @@ class InputMode(ABC):
 
 
 class NoiseInjection(InputMode):
-    """source.mode=noise: a chunk starts from its input with noise, and makes the steps from there on (Krea Realtime)."""
+    """source.mode=noise: a chunk starts from its noisy input, and makes the steps from there on (Krea Realtime)."""
 
     def start(self, found: InputChunk | None, steps: Sequence[float], strength: float, first: bool) -> ChunkStart:
         return _from_input(found, strength_start(steps, strength, self._schedule), self.is_history)

@@ -1,4 +1,4 @@
-"""What a chunk takes of an input: each frame once and in order, a fresh state for each epoch, failures that are told."""
+"""What a chunk takes of an input: each frame once and in order, a fresh state for each epoch, failures told."""
 
 import itertools
 
@@ -14,6 +14,7 @@ from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.response_timer import ResponseTimer
 
 CPU = torch.device("cpu")
+COUNTS = InputFrames(9, 12)
 
 
 class NumberedEncoder:
@@ -32,7 +33,7 @@ def numbered(count: int | None = None):
     return (torch.full((2, 2, 3), number % 256, dtype=torch.uint8) for number in numbers)
 
 
-def make(frames=None, counts=InputFrames(9, 12), with_motion: bool = False) -> InputEncoder:
+def make(frames=None, counts=COUNTS, with_motion: bool = False) -> InputEncoder:
     timer = ResponseTimer(60, 60, warm=0)
     return InputEncoder(frames or numbered(), NumberedEncoder(), counts, CPU, SpanRecorder(0), timer, with_motion)
 
@@ -80,7 +81,7 @@ def test_motion_is_measured_from_the_frame_before_the_chunk():
 def test_a_failure_is_one_line_in_the_thread_that_takes():
     encoder = make(numbered(count=15))
     encoder.take(first=True)
-    with pytest.raises(Stage0Error, match="^the input can't be encoded: StopIteration"):
+    with pytest.raises(Stage0Error, match=r"^the input can't be encoded: StopIteration"):
         encoder.take(first=False)
 
 
