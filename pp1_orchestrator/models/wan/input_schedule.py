@@ -30,13 +30,17 @@ class InputStart:
 def strength_start(steps: Sequence[float], strength: float, schedule: FlowSchedule) -> InputStart:
     """Krea's rule: nominal steps shrink with the strength, and the input gets the noise of the first one.
 
-    Whole numbers, as upstream's; a step that is repeated counts once. With strength 1 all is as without an input.
+    Whole numbers, as upstream's. A step without less noise than the one before it is left out. With strength 1 all is
+    as without an input.
     """
-    scaled = [float(int(step * strength + ROUNDING)) for step in steps]
-    kept = tuple(dict.fromkeys(scaled))
     if strength == 1:
         return InputStart(1.0, tuple(steps))
-    return InputStart(schedule.step(kept[0]).sigma, kept)
+    levels = {step: schedule.step(step).sigma for step in (float(int(step * strength + ROUNDING)) for step in steps)}
+    kept = dict[float, float]()
+    for step, sigma in levels.items():
+        if sigma not in kept:
+            kept[sigma] = step
+    return InputStart(max(kept), tuple(kept.values()))
 
 
 def motion_level(strength: float, distance: float, previous: float) -> float:
