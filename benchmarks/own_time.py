@@ -10,6 +10,7 @@ late from sending, the leader has worked meanwhile. That time is in `send`, and 
 """
 
 import argparse
+import contextlib
 import statistics
 import sys
 import time
@@ -68,6 +69,11 @@ class NoGenerator:
     def reset(self) -> None: ...
 
     def set_text(self, embeds: Tensor) -> None: ...
+
+    def set_caption(self, embeds: Tensor | None) -> None: ...
+
+    def captioned(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def rebuild(
         self, context: Tensor, start_frame: int, *, keep_sink: bool = False, bidirectional: bool = False

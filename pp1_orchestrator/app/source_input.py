@@ -67,7 +67,9 @@ class SourceInput:
             _tensors(source, self._frames), encoder, counts, device, spans, self.timer, mode.needs_motion
         )
         model = settings.model
-        self.planned = PlannedInput(self.encoder, mode(FlowSchedule(model.shift, model.warp)), source.strength)
+        self.planned = PlannedInput(
+            self.encoder, mode(FlowSchedule(model.shift, model.warp)), source.strength, source.caption
+        )
 
     def state(self) -> dict[str, Any]:
         """For JSON: the choices, the strength now, and whether the file still plays."""

@@ -136,6 +136,7 @@ class StreamBuilder:
         self.source: SourceInput | None = None
         if settings.source.active:
             self.source = SourceInput(settings, config, registry, self._device, self.loading, spans)
+            self._routing.prepare([] if settings.source.caption is None else [settings.source.caption])
 
     def build(
         self,

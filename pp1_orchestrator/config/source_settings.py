@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.types import MAX_PROMPT_CHARS
 
 NO_SOURCE, NO_MODE, IMAGE_START = "none", "none", "image_start"
 
@@ -19,6 +20,7 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     path: str | None
     mode: Literal["none", "noise", "motion_noise", "history", "image_start"]
     strength: Annotated[float, Meta(ge=0, le=1)]
+    caption: Annotated[str, Meta(max_length=MAX_PROMPT_CHARS)] | None
     fit: Literal["crop", "fit"]
     end: Literal["loop", "hold"]
 

@@ -16,6 +16,7 @@ import msgspec
 
 from pp1_orchestrator.contract.text_recipe import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.types import MAX_PROMPT_CHARS
 
 if TYPE_CHECKING:  # the rules of sizes are checked before torch is imported, which takes seconds
     from torch import Tensor
@@ -31,7 +32,8 @@ VAE_TEMPORAL_STRIDE = 4
 CONDITIONING = "conditioning_embeds"
 CONTEXT_FRAMES = "context_frames"
 INPUT_LATENTS = "input_latents"
-TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS})
+CAPTION = "caption_embeds"
+TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, CAPTION})
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
@@ -78,6 +80,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     prompt of the recipe.
     init_cache: the chunk is the first one of an epoch that is decoded; before it are at most the context's frames.
     input: of a chunk that starts from an input, or whose history an input is.
+    caption: under this text, or under caption_embeds, an input becomes history for the rest of the epoch. Comes with
+    its first chunk, and may be empty. The leader makes the embedding.
     recache: the context frames are the stream's newest latents, read again under new conditioning: the sink's frames
     stay as they are unless the context begins at frame 0. Says which of the frames each of them sees.
     """
@@ -101,6 +105,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     return_embeds: bool = False
     recache: RecacheMask | msgspec.UnsetType = msgspec.UNSET
     input: InputUse | msgspec.UnsetType = msgspec.UNSET
+    caption: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class PPEnvelopeV3(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +124,7 @@ class Envelope:
 
     conditioning_embeds: [1, L, text_dim], only when the conditioning changed. context_frames: [1, m, z, h, w], exactly
     when do_kv_recompute is set. input_latents: [1, F, z, h, w], exactly when the plan has an input.
+    caption_embeds: [1, L, text_dim], in place of the plan's caption.
     """
 
     meta: PPEnvelopeV3
@@ -157,6 +163,11 @@ def _input_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]
         problems.append(f"{INPUT_LATENTS} {list(latents.shape)} are not of latents_shape {list(plan.latents_shape)}")
     if not isinstance(use, msgspec.UnsetType) and not 0 <= use.noise_level <= 1:
         problems.append(f"input.noise_level is {use.noise_level}; it lies in [0, 1]")
+    texts = (not isinstance(plan.caption, msgspec.UnsetType)) + (CAPTION in tensors)
+    if texts > 1 or (texts and not plan.reset_kv_cache):
+        problems.append(f"caption or {CAPTION}, not both, needs reset_kv_cache")
+    if not isinstance(plan.caption, msgspec.UnsetType) and len(plan.caption) > MAX_PROMPT_CHARS:
+        problems.append(f"caption has {len(plan.caption)} characters; at most {MAX_PROMPT_CHARS} are taken")
     return problems
 
 

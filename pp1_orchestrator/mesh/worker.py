@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope, PPResultV3, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.mesh.text_conditioning import ResolvedEnvelope
@@ -99,7 +99,7 @@ class MeshWorker:
             return
         (plan, latents), self._pending_context = self._pending_context, None
         start = self._timer.mark()
-        with self._traced("context", plan.chunk_index):
+        with self._traced("context", plan.chunk_index), self._generator.captioned(_is_history(plan)):
             self._generator.write_context(latents, plan.current_start_frame)
         self._context_marks = (start, self._timer.mark())
 
@@ -110,7 +110,8 @@ class MeshWorker:
             self._generator.reset()
         context = envelope.tensors.get(CONTEXT_FRAMES)
         if context is not None:
-            with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id):
+            captioned = self._generator.captioned(plan.init_cache or _is_history(plan))
+            with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id), captioned:
                 start_frame = frame - context.shape[1]
                 keep_sink = plan.recache is not msgspec.UNSET and start_frame > 0
                 together = plan.recache == "bidirectional"
@@ -131,6 +132,8 @@ class MeshWorker:
             yield
 
     def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:
+        if plan.reset_kv_cache:
+            self._generator.set_caption(envelope.tensors.get(CAPTION))
         if plan.reset_crossattn_cache:
             self._generator.set_text(envelope.tensors[CONDITIONING])
             self._conditioning_epoch = plan.conditioning_epoch
@@ -165,8 +168,11 @@ class DeviceTimer:
 
 def _history_of(envelope: Envelope, latents: Tensor) -> Tensor:
     """What a chunk leaves in the cache: its own latents, or the input's."""
-    use = envelope.plan.input
-    return envelope.tensors[INPUT_LATENTS] if use is not msgspec.UNSET and use.history else latents
+    return envelope.tensors[INPUT_LATENTS] if _is_history(envelope.plan) else latents
+
+
+def _is_history(plan: InferPlan) -> bool:
+    return plan.input is not msgspec.UNSET and plan.input.history
 
 
 def failure(envelope: Envelope, error: Exception) -> Result:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, Result
 from pp1_orchestrator.contract.envelope import (
+    CAPTION,
     CONTEXT_FRAMES,
     INPUT_LATENTS,
     InferPlan,
@@ -56,6 +57,8 @@ class PlannedInput:
     encoder: InputEncoder
     mode: InputMode
     strength: float
+    caption: str | None = None
+    """The text under which an input becomes history; None: that of the chunk."""
 
 
 class Planner:
@@ -131,6 +134,7 @@ class Planner:
             context, recache = self._context_frames(recache=change is not None and change[1].recache)
         else:
             context, recache = self._prefill(start.prefill), msgspec.UNSET
+        caption, captioned = self._caption()
         rebuild_passes = 0 if context is None else context.shape[1] // spec.frames
         plan = InferPlan(
             chunk_index=self.next_chunk,
@@ -152,9 +156,10 @@ class Planner:
             return_embeds=payload.return_embeds,
             recache=recache,
             input=_input_use(start),
+            caption=msgspec.UNSET if caption is None or captioned else caption,
         )
         tensors = {**payload.tensors} | ({} if context is None else {CONTEXT_FRAMES: context})
-        tensors |= {} if start.latents is None else {INPUT_LATENTS: start.latents}
+        tensors |= captioned | ({} if start.latents is None else {INPUT_LATENTS: start.latents})
         meta = PPEnvelopeV3(action=Action.INFER, call_id=next(self._call_ids), cache_epoch=self.cache_epoch, plan=plan)
         self.next_chunk += 1
         self._start_frame += spec.frames
@@ -172,6 +177,12 @@ class Planner:
         if source is None:
             return ChunkStart(steps)
         return source.mode.start(source.encoder.take(self.fresh), steps, source.strength, self.fresh)
+
+    def _caption(self) -> tuple[str | None, dict[str, Tensor]]:
+        """The caption that the chunk brings, and its embedding where rank 0 makes it."""
+        text = self.source.caption if self.source is not None and self.fresh else None
+        embeds = None if text is None else self._routing.caption(text)
+        return text, {} if embeds is None else {CAPTION: embeds}
 
     def _prefill(self, latents: Tensor) -> Tensor:
         """Begin the epoch with latents that no chunk has made: the next chunk comes after them."""

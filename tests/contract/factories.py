@@ -73,6 +73,8 @@ def envelopes(draw) -> Envelope:
     if draw(st.booleans()):
         changes["input"] = InputUse(noise_level=draw(st.floats(0, 1)), history=draw(st.booleans()))
         tensors[INPUT_LATENTS] = torch.randn(SHAPE)
+    if first and draw(st.booleans()):
+        changes["caption"] = draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=30))
     changes["kv_cache_attention_bias"] = draw(st.floats(0.01, 1))
     return envelope_for_plan(plan_for(**changes), tensors, call_id, epoch)
 

@@ -5,7 +5,7 @@ import torch
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, Result, wire
 from pp1_orchestrator.contract import envelope as env
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InputUse
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InputUse
 from pp1_orchestrator.contract.result import CHUNK_ERROR_PREFIX, LATENTS_OUT, accept
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 from pp1_orchestrator.errors import ChunkError, ContractError, MeshError
@@ -56,6 +56,9 @@ RECIPE = TextRecipe(terms=(TextTerm("a red circle"),))
             {CONDITIONING: EMBEDS, INPUT_LATENTS: torch.zeros(SHAPE)},
             "input.noise_level is 1.5",
         ),
+        ({"caption": "a"}, {CONDITIONING: EMBEDS, CAPTION: EMBEDS}, "not both"),
+        (LATER | {"caption": "a"}, {CONDITIONING: EMBEDS}, "needs reset_kv_cache"),
+        ({"caption": "a" * 2001}, {CONDITIONING: EMBEDS}, "2001 characters"),
         ({"kv_cache_attention_bias": 0.0}, {CONDITIONING: EMBEDS}, "bias"),
         ({}, {CONDITIONING: EMBEDS, "surprise": EMBEDS}, "surprise"),
     ],

@@ -60,13 +60,27 @@ def made(files):
     return make
 
 
+def test_each_mode_that_has_requirements_has_a_class():
+    assert SOURCE_MODES.keys() == INPUT_MODES.keys() - {"none"}
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_routing_and_overlap_change_nothing(made, mode):
+    caption = "source.caption=a red square" if mode == "history" else "source.caption=null"
     pairs = [("rank0_encoder", overlap) for overlap in OVERLAPS] + [(routing, "stage0_owned") for routing in ROUTINGS]
-    found = {made(f"source.mode={mode}", f"routing={r}", f"overlap={o}")[0].latents_sha256 for r, o in pairs}
+    found = {made(f"source.mode={mode}", caption, f"routing={r}", f"overlap={o}")[0].latents_sha256 for r, o in pairs}
     assert len(found) == 1
-    deep = made(f"source.mode={mode}", "overlap.d_in=3", "overlap.d_out=2")[0]
+    deep = made(f"source.mode={mode}", caption, "overlap.d_in=3", "overlap.d_out=2")[0]
     assert found == {deep.latents_sha256}
+
+
+def test_a_caption_counts_only_where_the_input_is_history(made):
+    noise, history = (
+        [made(f"source.mode={mode}", *caption)[0].latents_sha256 for caption in ((), ("source.caption=a red square",))]
+        for mode in ("noise", "history")
+    )
+    assert noise[0] == noise[1]
+    assert history[0] != history[1]
 
 
 def test_the_modes_differ_from_each_other_and_from_text_alone(made):
@@ -101,10 +115,6 @@ def test_every_context_and_overlap_gives_one_video(made, mode, context):
 
 
 @pytest.mark.parametrize("context", ["clean_pass", "none", "recompute_anchor", "recompute_latent"])
-def test_each_mode_that_has_requirements_has_a_class():
-    assert SOURCE_MODES.keys() == INPUT_MODES.keys() - {"none"}
-
-
 def test_an_image_start_continues_the_image(made, context):
     choices = (f"context={context}",)
     summary, run = made(*choices, source="image", chunks=4)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, PPResultV3, Result, wire
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan, InputUse
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan, InputUse
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 
@@ -64,6 +64,10 @@ WHOLE: dict[str, Callable[[], wire.EncodedMessage]] = {
         envelope(INFER, plan(), **{CONDITIONING: counted(1, 2, 3, dtype=torch.bfloat16)})
     ),
     "v3-blend": lambda: wire.pack_envelope(envelope(INFER, plan(recipe=BLEND, return_embeds=True))),
+    "v3-caption": lambda: wire.pack_envelope(envelope(INFER, plan(recipe=BLEND, caption="ein rotes Quadrat"))),
+    "v3-captioned": lambda: wire.pack_envelope(
+        envelope(INFER, plan(), **{CONDITIONING: counted(1, 2, 3), CAPTION: counted(1, 2, 3, dtype=torch.bfloat16)})
+    ),
     "v3-steady": lambda: wire.pack_envelope(envelope(INFER, plan(**KEPT, reset_crossattn_cache=False))),
     "v3-rebuilt": lambda: wire.pack_envelope(
         envelope(INFER, REBUILT, **{CONTEXT_FRAMES: counted(1, 2, *SHAPE[2:], dtype=torch.float16)})
