@@ -185,7 +185,7 @@ def _check_source(settings: Settings, context: type[ContextPolicy]) -> None:
         )
         raise ConfigError(
             f"context={settings.context.name}: source.mode={source.mode} takes its history from latents; "
-            f"possible: {', '.join(possible)}"
+            f"possible: {', '.join(possible)}; or source.mode=noise"
         )
 
 

@@ -22,7 +22,8 @@ class SourceFrames:
     """Frames of a file at the stream's rate and size, without end. loop: a video begins anew after its last frame."""
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], fitting: Fitting, *, loop: bool) -> None:
-        self._path, self._fps, self._size, self._fitting, self._loop = path, fps, size, fitting, loop
+        self._path, self._fps, self._size, self._loop = path, fps, size, loop
+        self._fitting: Fitting = fitting
         self.state: SourceState = "playing"
 
     def first(self) -> Frame:

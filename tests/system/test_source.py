@@ -66,7 +66,7 @@ def test_each_mode_that_has_requirements_has_a_class():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_routing_and_overlap_change_nothing(made, mode):
-    caption = "source.caption=a red square" if mode == "history" else "source.caption=null"
+    caption = "source.caption=a red square"
     pairs = [("rank0_encoder", overlap) for overlap in OVERLAPS] + [(routing, "stage0_owned") for routing in ROUTINGS]
     found = {made(f"source.mode={mode}", caption, f"routing={r}", f"overlap={o}")[0].latents_sha256 for r, o in pairs}
     assert len(found) == 1
@@ -130,7 +130,7 @@ def test_an_image_start_continues_the_image(made, context):
 
 def test_a_chunk_with_little_noise_shows_its_input(made):
     """Nothing is left to the model where there is nearly no noise: the pixels are those of the file."""
-    _, run = made("source.strength=0.02", chunks=2, script=(TimelineEntry(chunk=0, prompt=RED),))
+    _, run = made("source.mode=noise", "source.strength=0.02", chunks=2, script=(TimelineEntry(chunk=0, prompt=RED),))
     shown = torch.cat([chunk.frames for chunk in run.sink.chunks]).float()
     wanted = torch.stack([torch.from_numpy(painted(index)) for index in range(21)]).float()
     error = (shown - wanted).square().mean().sqrt()
@@ -140,7 +140,9 @@ def test_a_chunk_with_little_noise_shows_its_input(made):
 
 
 def test_a_hard_cut_loses_no_frame_of_the_input_and_takes_none_twice(made):
-    _, run = made("source.strength=0.02", chunks=4, script=(*SCRIPT[:1], TimelineEntry(chunk=2, cut="hard")))
+    _, run = made(
+        "source.mode=noise", "source.strength=0.02", chunks=4, script=(*SCRIPT[:1], TimelineEntry(chunk=2, cut="hard"))
+    )
     numbers = list(itertools.accumulate([9, 12, 9, 12]))
     shown = torch.cat([chunk.frames for chunk in run.sink.chunks]).float()
     wanted = torch.stack([torch.from_numpy(painted(index % 40)) for index in range(numbers[-1])]).float()
