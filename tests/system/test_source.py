@@ -64,8 +64,19 @@ def test_each_mode_that_has_requirements_has_a_class():
     assert SOURCE_MODES.keys() == INPUT_MODES.keys() - {"none"}
 
 
+PAIRS = [("rank0_encoder", "sync"), ("mesh_encoder", "stage0_owned"), ("hybrid_cache", "decode_thread")]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_routing_and_overlap_change_nothing(made, mode):
+    choices = f"source.mode={mode}", "source.caption=a red square"
+    found = {made(*choices, f"routing={r}", f"overlap={o}")[0].latents_sha256 for r, o in PAIRS}
+    assert len(found) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_no_routing_and_no_overlap_changes_anything(made, mode):
     caption = "source.caption=a red square"
     pairs = [("rank0_encoder", overlap) for overlap in OVERLAPS] + [(routing, "stage0_owned") for routing in ROUTINGS]
     found = {made(f"source.mode={mode}", caption, f"routing={r}", f"overlap={o}")[0].latents_sha256 for r, o in pairs}
