@@ -90,7 +90,8 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
         check_inputs(settings, config, registry)
     start = stream_start(settings, given, out)
     try:
-        check_takes_strength(start.script, settings.source.active)
+        if settings.run.script is not None:
+            check_takes_strength(start.script, settings.source.active)
     except RequestError as error:
         start.locks.close()
         raise ConfigError(f"run.script={settings.run.script}: {error}") from error

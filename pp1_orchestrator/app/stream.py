@@ -215,17 +215,17 @@ class Stream:
         tune_malloc()
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        layout = registry.layout.make
+        layout, self._source = registry.layout.make, None
         self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
             builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
+            self._source = builder.source
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             meanwhile()
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers, pixel_format)
             self._pipeline, self.progress_timer = parts.pipeline, parts.progress_timer
             timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
-            self._source = builder.source
             if self._source is not None:
                 timers[f"source={settings.source.name}"] = self._source.timer
             self.session = Session(parts, link, self._info())
@@ -234,6 +234,8 @@ class Stream:
             self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder, on_hang)
         except BaseException:
             self._supervisor.stop(None, 0.0)
+            if self._source is not None:
+                self._source.encoder.close(0.0)
             raise
         choices = " ".join(f"{key}={value}" for key, value in run_choices(settings).items())
         log.info("%s is up in %.1f s", choices, time.monotonic() - started)
