@@ -13,7 +13,7 @@ from pp1_orchestrator import types
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.event_schemas import EVENT
-from pp1_orchestrator.server.schemas import StreamState
+from pp1_orchestrator.server.state_schemas import StreamState
 from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import LIMITS, build
 from tests.server.fakes import CountedPeers

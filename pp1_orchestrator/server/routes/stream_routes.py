@@ -14,6 +14,7 @@ from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
+from pp1_orchestrator.server.state_schemas import StreamState
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
 PLAIN = {"prompt": "a red circle moving left on a blue background"}
@@ -23,21 +24,20 @@ BLEND = {
     "transition": {"steps": 8, "method": "linear"},
 }
 PROMPTS: Any = {"prompt": {"value": PLAIN}, "blend": {"value": BLEND}}
-STRENGTHS: Any = {"near": {"value": {"strength": 0.4}}, "far": {"value": {"strength": 0.9}}}
 COMMANDS: Any = {"pause": {"value": {"action": "pause"}}, "seed": {"value": {"action": "seed", "value": 7}}}
 
 
 def stream_routes(
     stream: StreamControl, viewer_count: Callable[[], int], clips: ClipRecorder, lease: ControlLease, may_change: Any
 ) -> APIRouter:
-    """State, prompt, control, source."""
+    """State, prompt, control."""
     router = APIRouter(route_class=StrictRoute, tags=["stream"])
     changes: dict[str, Any] = {"dependencies": [may_change], "responses": errors(409, *BODY_ERRORS)}
 
     @router.get(
         "/api/state",
         summary="The stream as it is now",
-        response_model=schemas.StreamState,
+        response_model=StreamState,
         response_model_exclude_unset=True,
     )
     async def state(request: Request) -> dict[str, Any]:
@@ -77,14 +77,5 @@ def stream_routes(
             raise RequestError(f"value is missing: action=seed needs one from 0 to {MAX_SEED}")
         stream.control(command.convert(types.Control))
         return schemas.ControlAccepted(state="accepted", action=command.action)
-
-    @router.post("/api/source", summary="Set the strength of the input", **changes)
-    @limited("changes")
-    async def source(
-        update: Annotated[schemas.SourceUpdate, Body(openapi_examples=STRENGTHS)],
-    ) -> schemas.SourceAccepted:
-        """From the next chunk on. 409 where nothing comes in beside the text."""
-        stream.set_strength(update.strength)
-        return schemas.SourceAccepted(state="accepted", strength=update.strength)
 
     return router
