@@ -24,10 +24,6 @@ from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
-<<<<<<< HEAD
-from pp1_orchestrator.stage0.validation import check_takes_strength, parse_update
-=======
->>>>>>> main
 from pp1_orchestrator.transport.process_groups import STAGE0
 
 log = logging.getLogger(__name__)
@@ -92,18 +88,8 @@ def run_program(settings: Settings, out: Path, words: Sequence[str] = ()) -> Non
         check_prompt(settings)
     else:
         check_inputs(settings, config, registry)
-<<<<<<< HEAD
-    start = stream_start(settings, given, out)
-    try:
-        if settings.run.script is not None:
-            check_takes_strength(start.script, settings.source.active)
-    except RequestError as error:
-        start.locks.close()
-        raise ConfigError(f"run.script={settings.run.script}: {error}") from error
-=======
     given = {word.lstrip("+").partition("=")[0] for word in words}
     start = replace(stream_start(settings, given, out), words=tuple(words))
->>>>>>> main
     MODES[settings.run.name](settings, config, registry, start, out)
 
 

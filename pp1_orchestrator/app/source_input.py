@@ -1,7 +1,6 @@
 """What `source` stands for: the file's frames, what a chunk takes of them, their encoder. Resolved at composition."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from pp1_orchestrator.stage0.input_encoder import InputEncoder, InputFrames
 from pp1_orchestrator.stage0.planner import PlannedInput
 from pp1_orchestrator.telemetry.spans import SpanRecorder
 from pp1_orchestrator.transport.response_timer import ResponseTimer
+from pp1_orchestrator.user_paths import user_path
 
 
 def input_requirements(settings: Settings, config: WanConfig) -> InputRequirements:
@@ -83,7 +83,7 @@ class SourceInput:
 
 def _source_frames(settings: Settings) -> SourceFrames:
     source, stream = settings.source, settings.stream
-    path, size = Path(source.path or "").expanduser(), (stream.height, stream.width)
+    path, size = user_path(source.path or ""), (stream.height, stream.width)
     return SourceFrames(path, stream.fps, size, source.fit, loop=source.end == "loop")
 
 
