@@ -99,8 +99,7 @@ def create_app(
             sockets.close_all()
         await peers.close_all()
 
-    operation_id = operator.attrgetter("name")  # the function name in generated clients
-    lifespan = functools.partial(_lifespan, peers, drain)
+    operation_id, lifespan = operator.attrgetter("name"), functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
     app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)
