@@ -135,13 +135,18 @@ def test_health_is_answered_when_all_places_are_in_use():
 def test_health_is_answered_before_those_that_connect_later_take_its_place():
     """All of them are there when the event loop looks."""
     limits = replace(LIMITS, connections=2, event_streams=2)
-    with serving(limits) as server, httpx.Client(base_url=server.url, timeout=120) as client:
-        with client.stream("GET", "/api/events"), client.stream("GET", "/api/events"):
-            held = threading.Event()
-            next(iter(server.server.server_state.connections)).loop.call_soon_threadsafe(held.wait)
-            with crowd(server, 1, ASK.format("/healthz").encode()) as (health,), crowd(server, 3 * ACCEPTS_A_ROUND, b""):
-                held.set()
-                assert health.recv(4096).startswith(b"HTTP/1.1 200")
+    health_request = ASK.format("/healthz").encode()
+    with (
+        serving(limits) as server,
+        httpx.Client(base_url=server.url, timeout=120) as client,
+        client.stream("GET", "/api/events"),
+        client.stream("GET", "/api/events"),
+    ):
+        held = threading.Event()
+        next(iter(server.server.server_state.connections)).loop.call_soon_threadsafe(held.wait)
+        with crowd(server, 1, health_request) as (health,), crowd(server, 3 * ACCEPTS_A_ROUND, b""):
+            held.set()
+            assert health.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_in_chunks_of_a_byte_takes_turns():
