@@ -63,9 +63,8 @@ def tolerate_encodings() -> None:
 def check_interpreter() -> None:
     """Raises ConfigError for an interpreter without docstrings, which libraries read when they are imported."""
     if sys.flags.optimize >= WITHOUT_DOCSTRINGS:
-        raise ConfigError(
-            f"PYTHONOPTIMIZE={sys.flags.optimize} (-OO): libraries need their docstrings; 0 and 1 are possible"
-        )
+        given = f"PYTHONOPTIMIZE={sys.flags.optimize} (-OO)"
+        raise ConfigError(f"{given}: libraries need their docstrings; 0 and 1 are possible")
 
 
 def check_torch_variables() -> None:
