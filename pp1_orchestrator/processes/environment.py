@@ -68,7 +68,7 @@ def check_interpreter() -> None:
 
 
 def check_torch_variables() -> None:
-    """Raises ConfigError for a variable that torch refuses when it is imported, such as TORCH_LOGS. Without any, nothing
+    """Raises ConfigError for a variable that torch refuses when it is imported, such as TORCH_LOGS. Without any nothing
     is imported here: torch takes seconds, and is imported beside other work."""
     given = [f"{name}={value:.{MAX_ECHO_CHARS}}" for name, value in os.environ.items() if name.startswith(TORCH)]
     if not given:
