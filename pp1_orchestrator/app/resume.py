@@ -26,13 +26,14 @@ CLOSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class StreamStart:
-    """What a stream begins with. history, clients: of the show that it continues."""
+    """What a stream begins with. history, clients: of the show that it continues. words: of the command line."""
 
     script: Script
     history: Sequence[PromptUpdate] = ()
     clients: Sequence[KnownClient] = ()
     locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, compare=False)
     """Open while this process runs the show, and with it that of the run which it continues."""
+    words: Sequence[str] = ()
 
 
 def stream_start(settings: Settings, given: Collection[str], out: Path) -> StreamStart:

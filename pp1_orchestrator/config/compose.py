@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pp1_orchestrator.config.command_flags import check_groups
+from pp1_orchestrator.config.command_flags import GIVEN, check_groups
 from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.schema import Settings
@@ -85,7 +85,7 @@ def _compose(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None
         folder = user_path(config_dir).resolve()
         if not folder.is_dir():
             raise ConfigError(f"Additional config directory '{folder}' not found")
-        path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema", None))
+        path.prepend(GIVEN, f"file://{folder}", SearchPathQuery("schema", None))
     with _lock, _our_version_base():
         composed = ConfigLoaderImpl(path).load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
     with open_dict(composed):
