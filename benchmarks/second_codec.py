@@ -41,7 +41,7 @@ def moving(height: int, width: int, count: int) -> Iterator[Frame]:
 
 def measure(height: int, width: int, fps: float, seconds: float) -> str:
     """A row of the table for each codec."""
-    encoders = {codec: LiveEncoder(VideoSettings(height, width, fps, codec)) for codec in CODECS}
+    encoders: dict[Codec, LiveEncoder] = {c: LiveEncoder(VideoSettings(height, width, fps, c)) for c in CODECS}
     spent, sizes, counted = dict.fromkeys(CODECS, 0.0), dict.fromkeys(CODECS, 0), round(seconds * fps)
     for number, frame in enumerate(moving(height, width, counted + WARM)):
         for codec, encoder in encoders.items():
