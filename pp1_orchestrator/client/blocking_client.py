@@ -93,6 +93,10 @@ class Client:
     def set_seed(self, seed: int) -> None:
         self.control(Control("seed", seed))
 
+    def set_strength(self, strength: float) -> None:
+        """How far chunks may leave their input, 0…1, from the next one on."""
+        self._call(calls.SOURCE, {"strength": strength})
+
     def timeline(self) -> list[TimelineEntry]:
         """What is still to come."""
         return (self._call(calls.PLANNED)).entries
@@ -152,7 +156,7 @@ class Client:
                 answer.read()
                 calls.check(answer)
             lines = answer.iter_lines()
-            next(lines)  # it has begun: nothing is missed from here on
+            next(lines, None)  # it has begun: nothing is missed from here on
             yield read_events(lines)
         finally:
             answer.close()

@@ -4,6 +4,7 @@ Opens no weights, and imports torch only to ask for GPUs. Each error is one line
 is possible.
 """
 
+import ctypes
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
+from pp1_orchestrator.config.source_settings import check_source
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
@@ -23,6 +25,8 @@ VAE_LEVELS = 4
 PLUGIN_API = "pp1_orchestrator.plugin_api"
 """Our own module; an option may always name a class in it."""
 PLAN = "plan"
+DRIVER = "libcuda.so.1"
+"""Of NVIDIA's GPUs."""
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 CLASS = re.compile(rf"({MODULE.pattern}):[^\W\d]\w*")
@@ -152,9 +156,9 @@ def _check_compiled(settings: Settings) -> None:
 
 
 def _machine_has_fp8(settings: Settings) -> bool:
-    """Whether the planned GPUs have 8-bit floats. Those of machine=here are asked when it is planned for."""
+    """Whether the planned GPUs have 8-bit floats. Where no peak is given, what was measured there says so later."""
     on_gpus = all(name.startswith("cuda") for name in settings.layout.devices[1:])
-    return on_gpus and (settings.machine.gpus is None or settings.machine.fp8_tflops is not None)
+    return on_gpus and (settings.machine.bf16_tflops is None or settings.machine.fp8_tflops is not None)
 
 
 def _devices_have_fp8(settings: Settings) -> bool:
@@ -167,7 +171,11 @@ def _devices_have_fp8(settings: Settings) -> bool:
 
 
 def _devices_here() -> list[str]:
-    import torch  # takes seconds; a layout without GPUs does not ask
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:  # torch, which takes seconds to import, would find no GPU either
+        return ["cpu"]
+    import torch
 
     return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 
@@ -251,6 +259,7 @@ def validate(settings: Settings) -> WanConfig:
     _check_widths(settings)
     check_steps(settings.model)
     check_cache(settings, config)
+    check_source(settings.source, config)
     _check_deadlines(settings)
     _check_bench_ends(settings)
     _check_resume(settings)

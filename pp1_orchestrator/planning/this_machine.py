@@ -82,7 +82,7 @@ def _kept(kind: str, folder: Path, measure: Measure) -> RateTables:
         return msgspec.structs.replace(found, source=f"{found.source} while it was busy (load {load:.0f})")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(yaml.dump(msgspec.to_builtins(found), sort_keys=False))
+        partial.write_text(yaml.safe_dump(msgspec.to_builtins(found), sort_keys=False))
         partial.replace(path)
     except OSError as error:
         log.info("%s: %s; the next plan measures anew", path, error)

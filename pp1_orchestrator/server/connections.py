@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server.auth import HEALTH_PATHS
 from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.responses import error_reply
@@ -23,9 +23,14 @@ from pp1_orchestrator.server.websocket import WebSocketConnection
 
 log = logging.getLogger(__name__)
 CLOSE = {"Connection": "close"}
+NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 HEALTH = b"GET /healthz "
 REQUESTS_A_ROUND = 4
 """So many are begun in a round of the event loop; each takes a few milliseconds of it."""
+MOST_HEADERS = 100
+"""Of a request. Who answers looks through them again and again."""
+PART_BYTES = 1024
+"""Parsed at a time, because a body in chunks of one byte takes a hundred times as long as one in a piece."""
 
 
 class Connections:
@@ -33,11 +38,14 @@ class Connections:
 
     places: how many may be open. A new one above that takes the place of the connection that has waited longest for its
     client: one without a request before one whose client does not read or send. If all others are being worked for, the
-    new one is asked for its health request only, and so are at most `limits.spare_connections` like it.
+    new one is asked for its health request only, and so are at most `limits.spare_connections` like it,
+    or as many as there are places, if the system leaves fewer of these than `limits.connections`.
     """
 
     def __init__(self, limits: Limits, places: int) -> None:
         self.limits, self._most = limits, places
+        # Where the limit on open files leaves fewer places, it leaves one file more for each of them.
+        self._most_spare = limits.spare_connections if places >= limits.connections else places
         self._placed: dict[HttpConnection, str] = {}
         """Each connection with its client, oldest first."""
         self._spare: dict[HttpConnection, None] = {}
@@ -50,8 +58,9 @@ class Connections:
         own = [other for other, owner in self._placed.items() if owner == client]
         is_over_share = share is not None and len(own) >= share
         if (is_over_share or len(self._placed) >= self._most) and not self.make_room(own if is_over_share else None):
-            if len(self._spare) >= self.limits.spare_connections:
-                oldest = next(iter(self._spare))
+            if len(self._spare) >= self._most_spare:
+                silent = (other for other in self._spare if other.waits_since() is not None)
+                oldest = next(silent, next(iter(self._spare)))
                 self.remove(oldest)
                 oldest.end()
             self._spare[connection] = None
@@ -116,12 +125,15 @@ class HttpConnection(H11Protocol):
         """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
         self._asks = False
         """It waits for its turn to be parsed."""
+        self._unparsed = bytearray()
+        """What came and has not had its turn. While there is any, nothing more is read."""
         self._upgraded: WebSocketConnection | None = None
         self._blocked: tuple[float, int] | None = None
         """Since when the client has not taken its answer, and how many bytes of it were left then."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.app = few_headers(self.app)
         if not self._connections.add(self, client_of({"client": self.client})):
             self.app = only_health(self.app)
             self.ws_protocol_class = None
@@ -131,8 +143,10 @@ class HttpConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._is_urgent = not self.cycle and data.startswith(HEALTH)  # the first request of a connection
-        super().data_received(data)
+        self._is_urgent = not self.cycle and not self._unparsed and data.startswith(HEALTH)  # a connection's first
+        self._unset_keepalive_if_required()
+        self._unparsed += data
+        self.handle_events()
 
     def handle_events(self) -> None:
         """Called for each piece of data, and after each answer, when a request may be waiting."""
@@ -151,9 +165,16 @@ class HttpConnection(H11Protocol):
             return
         self.flow.resume_reading()
         was_idle = self._is_idle
+        if self._unparsed and self._expects_more:
+            self.conn.receive_data(bytes(self._unparsed[:PART_BYTES]))
+            del self._unparsed[:PART_BYTES]
         super().handle_events()
         if was_idle and not self._is_idle:
             self._since_s = self.loop.time()
+        if self._unparsed and self._upgraded is None:
+            self.flow.pause_reading()
+            if self._expects_more:
+                self.handle_events()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The place on the server is kept until the WebSocket ends."""
@@ -161,6 +182,9 @@ class HttpConnection(H11Protocol):
         upgraded = self.transport.get_protocol()
         assert isinstance(upgraded, WebSocketConnection)
         self._upgraded, upgraded.on_lost = upgraded, lambda: self._connections.remove(self)
+        if not upgraded.handshake_initiated:  # such as one with a body: nothing else would ever end it
+            self.transport.write(NO_HANDSHAKE)
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         self._since_s = self.loop.time()
@@ -185,8 +209,8 @@ class HttpConnection(H11Protocol):
         return None
 
     def end(self) -> None:
-        """Close now, without waiting for the client to take what is left for it."""
-        if self.transport.get_write_buffer_size():
+        """Close now, without waiting for the client to take what is left for it, or to agree, as TLS would."""
+        if self.transport.get_write_buffer_size() or self.scheme == "https":
             self.transport.abort()
         else:
             self.transport.close()
@@ -204,6 +228,11 @@ class HttpConnection(H11Protocol):
             self.transport.close()
 
     @property
+    def _expects_more(self) -> bool:
+        """Whether a request may begin or go on. Otherwise what comes next waits for the answer to the one before."""
+        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    @property
     def _is_slow(self) -> bool:
         """Whether the client does not take what has been written for it."""
         return self.flow.write_paused if self._upgraded is None else self._upgraded.is_slow
@@ -212,6 +241,16 @@ class HttpConnection(H11Protocol):
     def _is_idle(self) -> bool:
         """Nothing is being answered. The rest of a body may still come that nobody waits for."""
         return not self.cycle or self.cycle.response_complete
+
+
+def few_headers(app: ASGIApp) -> ASGIApp:
+    """431 for a request with more headers than any client has a reason to send."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = error_reply(f"the request has more than {MOST_HEADERS} headers", 431, CLOSE)
+        await (app if len(scope["headers"]) <= MOST_HEADERS else refusal)(scope, receive, send)
+
+    return answer
 
 
 def only_health(app: ASGIApp) -> ASGIApp:

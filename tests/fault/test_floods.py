@@ -75,6 +75,7 @@ class TestBuckets:
         ("2a00:1450:4001:80b::200e", "2a00:1450:4001:80b::/64"),
         ("2a00:1450:4001:80b:1:2:3:4", "2a00:1450:4001:80b::/64"),
         ("::ffff:192.168.1.4", "192.168.1.4"),
+        ("::1", "::1"),  # a proxy there speaks for many, as one at 127.0.0.1
         ("testclient", "testclient"),
     ],
 )
@@ -104,6 +105,7 @@ def test_a_flood_of_prompts_is_refused_from_where_it_comes_and_others_are_heard(
     [
         ("offers", "offers", "POST", "/whep", {"content": "v=0", "headers": {"Content-Type": "application/sdp"}}),
         ("changes", "changes", "POST", "/api/control", {"json": {"action": "pause"}}),
+        ("changes", "changes", "POST", "/api/source", {"json": {"strength": 0.5}}),
         ("changes", "changes", "PUT", "/api/timeline", {"json": {"entries": []}}),
         ("changes", "changes", "DELETE", "/api/timeline", {}),
     ],

@@ -7,8 +7,9 @@ import yaml
 
 from benchmarks import machine_rates
 from pp1_orchestrator.config.machine import MachineSettings
-from pp1_orchestrator.planning import measured_rates
+from pp1_orchestrator.planning import measured_rates, this_machine
 from pp1_orchestrator.planning import microbenchmarks as micro
+from pp1_orchestrator.planning.calibrate import LinkSpeed
 from pp1_orchestrator.planning.rate_tables import read_rates
 
 CPU = torch.device("cpu")
@@ -61,6 +62,20 @@ def test_a_measured_machine_is_an_option_that_can_be_planned_for(monkeypatch, tm
     rates = read_rates(found.host_rates)
     assert rates.copies[0][0] == 1 << 16
     assert rates.message_s is not None
+
+
+def test_this_machine_is_measured_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(this_machine, "CORE_S", 0.0)
+    monkeypatch.setattr(this_machine.psutil, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    calls: list[int] = []
+
+    def message() -> LinkSpeed:
+        calls.append(1)
+        return LinkSpeed(message_s=1e-5, bytes_s=1e9, sum_s=2e-5, sum_bytes_s=1e9, method="gloo")
+
+    first = this_machine.tables_here([], tmp_path, message)
+    assert this_machine.tables_here([], tmp_path, message) == first
+    assert calls == [1]
 
 
 def test_a_links_figures_are_those_of_a_ring():

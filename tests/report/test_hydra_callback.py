@@ -1,5 +1,6 @@
 """`-m` from the command line: every job gets its turn, and the sweep's folder tells what came of each."""
 
+import fcntl
 import json
 import re
 import shutil
@@ -78,6 +79,7 @@ def test_the_last_line_is_the_recommendation_with_its_interval_and_command(sweep
     assert last.endswith(outcome["command"])
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_only_what_is_not_there(sweep, tmp_path):
     """Of a copy one run was stopped, and one more is asked for; the others stay as they are."""
     folder, more = tmp_path / "sweep", ("overlap=sync,nonsense,stage0_owned", "sweep.repeats=3")
@@ -95,6 +97,7 @@ def test_the_same_command_makes_only_what_is_not_there(sweep, tmp_path):
     assert {path.name: read_record(path / "job.json").repeat for path in folder.glob("[68]")} == {"6": 2, "8": 2}
 
 
+@pytest.mark.slow
 def test_a_spent_budget_leaves_each_job_one_run(tmp_path):
     done = run_to_end(
         "-m", *TINY, "overlap=sync,stage0_owned", "sweep.budget_s=0.001", f"hydra.sweep.dir={tmp_path}", out=tmp_path
@@ -111,6 +114,25 @@ def test_a_wrong_setting_of_the_sweep_itself_is_refused_before_it_begins(tmp_pat
     assert done.returncode == 2
     assert done.stderr == "configuration error: sweep.repeats=0: expected `int` >= 1\n"
     assert not folder.exists()
+
+
+def test_a_folder_in_which_a_sweep_is_running_is_refused(tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    with (folder / "multirun.yaml").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run_to_end("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={folder}", out=tmp_path)
+    line = f"configuration error: hydra.sweep.dir={folder}: another sweep is running there\n"
+    assert (done.returncode, done.stderr) == (2, line)
+    assert [path.name for path in folder.iterdir()] == ["multirun.yaml"]
+
+
+def test_a_folder_that_can_not_be_made_is_refused(tmp_path):
+    (tmp_path / "taken").touch()
+    folder = tmp_path / "taken" / "sweep"
+    done = run_to_end("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={folder}", out=tmp_path)
+    line = f"configuration error: hydra.sweep.dir={folder}: no sweep can leave its files there: Not a directory\n"
+    assert (done.returncode, done.stderr) == (2, line)
 
 
 def test_a_sweep_of_nothing_but_failures_still_ends_in_a_report(tmp_path):

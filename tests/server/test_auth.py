@@ -40,8 +40,8 @@ def browse(base_url=HOME, **options) -> TestClient:
 def test_the_table_knows_the_routes():
     expected = {
         ("POST", "/whep"), ("OPTIONS", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"),
-        ("POST", "/api/prompt"), ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"),
-        ("GET", "/healthz"), ("GET", "/readyz"),
+        ("POST", "/api/prompt"), ("POST", "/api/control"), ("POST", "/api/source"), ("GET", "/api/events"),
+        ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
         ("GET", "/api/history"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),
@@ -148,6 +148,15 @@ def test_no_answer_allows_other_origins_and_all_are_hardened():
         assert "access-control-allow-origin" not in headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "default-src 'self'" in headers["content-security-policy"]
+
+
+def test_a_token_may_have_any_letters_in_a_header_an_address_and_a_form():
+    token = "s\u20accret \u7ea2"
+    client = browse(token=token)
+    header = [(b"Authorization", f"Bearer {token}".encode())]
+    assert client.get("/api/state", headers=header).status_code == 200
+    assert client.get("/", params={"token": token}).status_code == 303
+    assert browse(token=token).post("/sign-in", data={"token": token}).status_code == 303
 
 
 def test_a_header_with_strange_bytes_is_not_a_token():

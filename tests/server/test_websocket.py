@@ -177,6 +177,7 @@ def test_a_viewer_that_does_not_report_is_ended():
         until(lambda: site.viewers.count == 0)
 
 
+@pytest.mark.slow
 def test_a_viewer_that_does_not_read_is_ended_and_its_connection_too():
     limits = replace(LIMITS, answer_s=0.2, answer_bytes_s=100e6)
     with served(PeerLimits(silent_s=0.5, packets_unreported=10_000), limits) as site, open_raw(site):
@@ -201,6 +202,15 @@ def test_a_flood_of_small_messages_is_cut_off(flood):
             while True:
                 client.sendall(flood * 1000)
         until(lambda: site.viewers.count == 0)
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_handshake_with_a_body_is_refused_and_its_connection_closed(body):
+    with served() as site, contextlib.closing(socket.create_connection(("127.0.0.1", site.port), 30)) as client:
+        client.sendall(HANDSHAKE.format("127.0.0.1").replace("\r\n\r\n", f"\r\n{body}\r\n\r\n").encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert client.recv(1) == b""
+        until(lambda: not site.server.server._connections._placed)
 
 
 def test_a_long_message_is_refused():

@@ -1,5 +1,6 @@
 """Routes for viewers: a page with the picture alone, and the link to it that an operator hands out."""
 
+import asyncio
 from typing import Annotated
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, Response
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import Responses, content, errors
 from pp1_orchestrator.server.requests import StrictRoute
@@ -20,7 +22,7 @@ OPEN, SIGN_IN = (
     "Whoever has this link can watch, and change nothing.",
     "Viewers need the token: set serving.view_token.",
 )
-LOCAL = "This link works on this machine only: serving.host is a loopback address."
+LOCAL = "This link works on this machine only. Open the page under the address at which viewers reach it."
 
 
 def share_routes(settings: ServerSettings, watch_page: str) -> APIRouter:
@@ -36,17 +38,34 @@ def share_routes(settings: ServerSettings, watch_page: str) -> APIRouter:
     @router.get("/api/share", summary="A link for viewers", responses=errors(422))
     async def share(page: Annotated[str, Query(max_length=MAX_PAGE_CHARS)]) -> schemas.Share:
         """page: the address below which this server is reached, as the browser has it."""
-        if urlsplit(page).scheme not in ("http", "https"):
-            raise RequestError(f"page={page[:MAX_ECHO_CHARS]!r} is no address of a page: it must start with http")
+        link, host = _beside(page)
         token = settings.view_token
-        link = urljoin(page, "watch") + (f"?token={quote(token, safe='')}" if token else "")
-        code = segno.make(link, micro=False, error="m")
-        return schemas.Share(link=link, qr=code.svg_data_uri(scale=8, border=2), note=_note(settings))
+        link += f"?token={quote(token, safe='')}" if token else ""
+        return schemas.Share(link=link, qr=await asyncio.to_thread(_code, link), note=_note(settings, host))
 
     return router
 
 
-def _note(settings: ServerSettings) -> str:
+def _beside(page: str) -> tuple[str, str]:
+    """Where the page with the picture alone is, and the host. Raises RequestError for what is no address of a page."""
+    try:
+        parts = urlsplit(page)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return urljoin(page, "watch"), parts.hostname
+    except ValueError:  # no address at all
+        pass
+    raise RequestError(f"page={page[:MAX_ECHO_CHARS]!r} is no address of a page: it must start with http")
+
+
+def _code(link: str) -> str:
+    """A QR code, as the address of an image. Takes some 50 ms for a long link."""
+    return segno.make(link, micro=False, error="m").svg_data_uri(scale=8, border=2)
+
+
+def _note(settings: ServerSettings, host: str) -> str:
+    """host: by which the page was asked for. A server on all addresses prints one of loopback."""
+    if is_loopback_host(host):
+        return LOCAL
     if settings.view_token:
         return OPEN
-    return SIGN_IN if settings.token else LOCAL
+    return SIGN_IN
