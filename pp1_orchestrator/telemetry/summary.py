@@ -27,7 +27,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     layout: str
     seed: int
     cache: str = "ring"
-    """What runs had before there was a choice."""
+    source: str = "none"
+    """These two: what runs had before there was a choice."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):
