@@ -31,7 +31,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 Products = dict[str, tuple[tuple[Size, Size, Size, Rate], ...]]
 Convolutions = dict[str, tuple[tuple[Size, Size, Size, Size, Size, Rate], ...]]
 Attention = dict[str, tuple[tuple[Size, Size, Size, Size, Rate], ...]]
-Passes = Annotated[tuple[tuple[Size, Rate], ...], Meta(min_length=1)]
+MemoryRates = Annotated[tuple[tuple[Size, Rate], ...], Meta(min_length=1)]
 KERNELS = ("torch", "cudnn")
 """Of attention: one of them is always needed."""
 
@@ -56,8 +56,8 @@ class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     products: Products
     convolutions: Convolutions
     attention: dict[str, Attention]
-    copies: Passes
-    rows: Passes
+    copies: MemoryRates
+    rows: MemoryRates
 
     def __post_init__(self) -> None:
         """Raises ValueError without any rate of one kind of work."""
