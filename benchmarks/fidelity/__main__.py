@@ -60,7 +60,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--chunks", type=int, nargs="+", default=streams.JUDGED, help="judged chunks")
-    parser.add_argument("--variants", nargs="+", choices=streams.VARIANTS, default=list(streams.VARIANTS), metavar="NAME")
+    parser.add_argument(
+        "--variants", nargs="+", choices=streams.VARIANTS, default=list(streams.VARIANTS), metavar="NAME"
+    )
     parser.add_argument("--count", type=int, default=None, help="streams, or switches")
     parser.add_argument("settings", nargs="*", help="settings of the program")
     options = parser.parse_intermixed_args(words)

@@ -28,6 +28,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     seed: int
     cache: str = "ring"
     """What runs had before there was a choice."""
+    parallel: str = "tensor"
+    """The same."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):

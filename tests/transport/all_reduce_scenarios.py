@@ -7,7 +7,7 @@ import torch
 
 from pp1_orchestrator.errors import PeerError
 from pp1_orchestrator.transport.process_groups import LEADER, STAGE0, MeshShard, Topology
-from pp1_orchestrator.transport.shared_all_reduce import SharedMemoryAllReduce, attach
+from pp1_orchestrator.transport.shared_collectives import SharedMemoryCollectives, attach
 from tests.transport.world import WAIT_S, RankContext, Report
 
 MESH, ROUNDS, SILENT_S = 3, 300, 0.5
@@ -35,7 +35,7 @@ def _sum(seat: RankContext, topology: Topology) -> Report:
     return report
 
 
-def _meet_without_files(topology: Topology) -> SharedMemoryAllReduce | None:
+def _meet_without_files(topology: Topology) -> SharedMemoryCollectives | None:
     """Where this process may open no more of them than a pipe of its own."""
     allowed, last = resource.getrlimit(resource.RLIMIT_NOFILE)
     own = os.pipe()
@@ -48,7 +48,7 @@ def _meet_without_files(topology: Topology) -> SharedMemoryAllReduce | None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, last))
 
 
-def _right(sums: SharedMemoryAllReduce, rank: int, number: int) -> bool:
+def _right(sums: SharedMemoryCollectives, rank: int, number: int) -> bool:
     """One sum of a kind that changes from one to the next."""
     shape, dtype = KINDS[number % len(KINDS)]
     values = torch.full(shape, rank + number % 8).to(dtype)
@@ -56,7 +56,7 @@ def _right(sums: SharedMemoryAllReduce, rank: int, number: int) -> bool:
     return torch.equal(values, torch.full(shape, sum(range(LEADER, MESH + 1)) + MESH * (number % 8)).to(dtype))
 
 
-def _silence(sums: SharedMemoryAllReduce) -> str:
+def _silence(sums: SharedMemoryCollectives) -> str:
     try:
         sums.all_reduce_(torch.zeros(1))
     except PeerError as error:
