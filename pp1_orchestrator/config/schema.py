@@ -91,7 +91,7 @@ class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: over them the generator is split. backend: of their collectives. device: rank 0's. mesh_device: others'.
+    """mesh_ranks: that share the generator. backend: of their collectives. device: rank 0's. mesh_device: others'.
 
     memory_share: of its device that a rank may use. environment: NAME=value of each mesh rank. threads: torch's, a
     rank. compile: generator and decoder, at start. fp8: matrix products of the compiled generator.

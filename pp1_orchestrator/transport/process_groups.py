@@ -1,10 +1,11 @@
 """Process groups, made in this one place and in the same order on every rank.
 
-`world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the mesh. Only its members can get a group: on other ranks `group` raises before the backend is called.
+`world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the mesh. Only its
+members can get a group: on other ranks `group` raises before the backend is called.
 
 Messages are small and stay in host memory: rank 0 and the leader exchange them through shared memory, or through gloo
-if they can't share any. Only the collectives that split a model use a GPU's own backend, in `sums` {1..N}. So rank 0 has
-no communicator that a dead mesh could block.
+if they can't share any. Only the collectives that split a model use a GPU's own backend, in `sums` {1..N}. So rank 0
+has no communicator that a dead mesh could block.
 """
 
 import threading
@@ -140,7 +141,7 @@ class MeshShard:
         found = torch.empty_like(sent)
         with _translate_peer_errors("a rank of the mesh"):
             _dist.all_to_all_single(found, sent, group=self._sums)
-        parts = found.split([part[0].numel() for part in send], dim=1)
+        parts = torch.split(found, [part[0].numel() for part in send], dim=1)
         for out, part in zip(receive, parts, strict=True):
             out.copy_(part.view(out.shape))
 

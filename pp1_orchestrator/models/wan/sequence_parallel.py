@@ -54,7 +54,7 @@ class TokenSliceAttention(SelfAttention):
         self.o = TokenSliceLinear(attention.o, shard)
 
     def write(self, x: Tensor, rope: RopeTable, slots: KeyValue) -> Tensor:
-        """x [1, T, C] of this rank's tokens -> q [1, S, H/n, D] of its heads; keys and values are written to `slots`."""
+        """x [1, T, C] of its tokens -> q [1, S, H/n, D] of its heads; keys and values are written to `slots`."""
         ranks, (tokens, heads) = self._shard.degree, slots[0].shape[1:3]
         send = [torch.unflatten(part[0], 1, (ranks, heads)).transpose(0, 1) for part in self.project(x, rope)]
         padded = ranks * x.shape[1] > tokens
