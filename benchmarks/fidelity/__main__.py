@@ -8,16 +8,11 @@
 """
 
 import argparse
-import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import msgspec
-
-from benchmarks.fidelity import streams
+from benchmarks.fidelity import streams, switches
 from benchmarks.machine import describe
-
-CUTS = (None, "recache")
 
 
 def golden(options: argparse.Namespace) -> Iterator[str]:
@@ -32,21 +27,7 @@ def judged_streams(options: argparse.Namespace) -> Iterator[str]:
 
 
 def recache(options: argparse.Namespace) -> Iterator[str]:
-    """The share of right first chunks after a switch, through the whole program."""
-    from training.evaluate_system import judge_plan, run_plan, switches_plan
-
-    names: list[str] = []
-    for cut in CUTS:
-        plan = switches_plan(options.count or 100, random.Random(streams.SEED))
-        entries = [msgspec.structs.replace(entry, cut=cut) if entry.chunk else entry for entry in plan.script]
-        changed = type(plan)(plan.name, entries, plan.wanted, plan.chunks)
-        frames, _ = run_plan(changed, ["layout=inline", *options.settings])
-        right = judge_plan(changed, frames)
-        if not names:
-            names = sorted(right)
-            yield f"| switch | judged | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}"
-        cells = (f"{100 * right[name]:.1f} %" for name in names)
-        yield f"| {f'cut={cut}' if cut else 'soft'} | {len(changed.wanted)} | {' | '.join(cells)} |"
+    return switches.table(options.count or 100, options.settings)
 
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[str]]] = {

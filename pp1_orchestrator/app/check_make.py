@@ -18,7 +18,6 @@ from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
 from pp1_orchestrator.media.frames import Frame, as_arrays, to_rgb
 from pp1_orchestrator.media.png import write_png
-from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.types import DecodedChunk, TimelineEntry
 
 SHEET = "contact_sheet.png"
@@ -50,14 +49,14 @@ class KeptFrames:
         """Nothing is open."""
 
 
-def make_and_judge(settings: Settings, config: WanConfig, registry: Registry, out: Path) -> list[str]:
+def make_and_judge(settings: Settings, registry: Registry, out: Path) -> list[str]:
     """Run, write the sheet into `out`, and return a line for each verdict and for the sheet.
 
     Raises ConfigError for a bad checkpoint and the stream's failure, which latents that are not finite are, too.
     """
     count = settings.check.make
     made = _as_bench(settings, 2 * count)
-    check(made, {"bench"})
+    config, _ = check(made, {"bench"})
     check_checkpoint(made, config)
     check_models(made, registry)
     script = [

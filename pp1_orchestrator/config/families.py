@@ -4,7 +4,7 @@ A model is an option of the group `model`, or an experiment that chooses one and
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -22,10 +22,11 @@ CHOSEN_MODEL = re.compile(r"override /model")
 
 
 class Family(msgspec.Struct, frozen=True):
-    """option: what chooses it on the command line, such as `model=krea_14b`."""
+    """option: what chooses it on the command line, as `model=krea_14b`. context: keys of `context` that it sets."""
 
     option: str
     model: ModelSettings
+    context: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     @property
     def hub_paths(self) -> tuple[str, ...]:
@@ -42,7 +43,10 @@ def read_families(folder: Path = CONF) -> tuple[Family, ...]:
         base = _chosen_model(own)
         if base is not None and "model" in own:
             merged = OmegaConf.merge(_model(folder / "model" / f"{base}.yaml"), own.model)
-            found.append(Family(f"experiment={path.stem}", _typed(cast(DictConfig, merged))))
+            context = OmegaConf.to_container(own.get("context") or OmegaConf.create())
+            found.append(
+                Family(f"experiment={path.stem}", _typed(cast(DictConfig, merged)), cast(dict[str, Any], context))
+            )
     return tuple(found)
 
 

@@ -54,7 +54,7 @@ class ClipRecorder:
                 raise RequestError("the stream is ending; no clip is begun", status=503)
             if self._current is not None and (current := self._current.clip()).state == "recording":
                 raise RequestError(f"clip {current.id} is being recorded; stop it first", status=409)
-            excess = list(self._writers.items())[: len(self._writers) - self._limits.kept + 1]
+            excess = list(self._writers.items())[: max(0, len(self._writers) - self._limits.kept + 1)]
             self._check_room([writer.path for _, writer in excess])
             clip_id = f"c{self._count + 1}"
             path = self._folder / f"{clip_id}.mp4"

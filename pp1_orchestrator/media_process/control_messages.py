@@ -6,12 +6,14 @@ that is longer than `MAX_BYTES`.
 
 import asyncio
 import contextlib
+import itertools
+import math
 import socket
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
@@ -24,6 +26,10 @@ MAX_BYTES = 1 << 23
 """More than a keyframe takes at 50 Mbit a second."""
 MAX_ECHO = 200
 """Characters of an error that quotes what came."""
+MAX_NUMBER = 1 << 53
+"""Of a figure and of a timestamp: what fits a float, and the 64 bits of libav."""
+VIEWER_ID = "^[A-Za-z0-9_-]{1,64}$"
+"""It becomes a part of an address."""
 MAX_UNSENT = 1 << 23
 """Bytes that wait until the other side reads: more means that it hangs."""
 
@@ -77,7 +83,7 @@ class Answer(Struct, frozen=True, tag=True):
     """To rank 0: the viewer was admitted."""
 
     id: int
-    viewer: str
+    viewer: Annotated[str, Meta(pattern=VIEWER_ID)]
     sdp: str
 
 
@@ -85,7 +91,7 @@ class Refusal(Struct, frozen=True, tag=True):
     """To rank 0: the RequestError of an offer."""
 
     id: int
-    status: int
+    status: Annotated[int, Meta(ge=400, le=599)]
     text: str
 
 
@@ -119,11 +125,19 @@ class Figures(Struct, frozen=True, tag=True):
     packets_sent: int = 0
     packets_lost: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, which a decoder turns into its own: rank 0 adds these up."""
+        maps = (self.dropped, self.limited, self.encode_s, self.encoded_bytes)
+        counted = (self.viewers, self.packets_queued, self.frames, self.cpu_s, self.packets_sent, self.packets_lost)
+        added = itertools.chain(counted, *(each.values() for each in maps))
+        if not all(0 <= number < MAX_NUMBER for number in added) or not all(map(math.isfinite, self.rtts_s)):
+            raise ValueError("a figure is negative, not finite, or too large")
+
 
 class EncodedPacket(Struct, frozen=True, tag=True):
     """To rank 0, while it wants them: a packet with its 90 kHz timestamp."""
 
-    pts: int
+    pts: Annotated[int, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
     is_keyframe: bool
     data: bytes
 

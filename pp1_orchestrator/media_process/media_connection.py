@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pp1_orchestrator.errors import ContractError, RequestError, first_line
+from pp1_orchestrator.errors import ContractError, RequestError, first_line, named_line
 from pp1_orchestrator.media.media_settings import VideoSettings
+from pp1_orchestrator.media.viewer_limits import TokenBucket
 from pp1_orchestrator.media_process import control_messages as messages
 from pp1_orchestrator.media_process.control_messages import FromMedia, MessageStream, ToMedia
 from pp1_orchestrator.media_process.frame_slots import FrameSender
@@ -22,6 +23,7 @@ from pp1_orchestrator.media_process.remote_broadcaster import RemoteBroadcaster
 from pp1_orchestrator.processes.signals import signals_blocked
 from pp1_orchestrator.telemetry.metrics import Metrics
 
+log = logging.getLogger(__name__)
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
@@ -29,6 +31,9 @@ ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "
 """How the names of the variables begin that a media process inherits."""
 ANSWER_S = 12.0
 """Longer than an offer may take there, its turn included."""
+EXIT_POLL_S = 0.02
+LOG_LINES_S, LOG_LINES = 10, 200
+"""Lines that a process may have written in a second, and at once. It keeps to less by itself."""
 Reply = messages.Answer | messages.Refusal | messages.Closed
 
 
@@ -93,6 +98,7 @@ class MediaConnection:
         self._stream, self._broadcaster, self._metrics = stream, broadcaster, metrics
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(1)
+        self._lines = TokenBucket(LOG_LINES_S, LOG_LINES)
 
     async def run(self) -> str | None:
         """Take messages until there are no more. Returns what was wrong with the last one, if anything."""
@@ -100,8 +106,12 @@ class MediaConnection:
             while (message := await self._stream.receive()) is not None:
                 self.heard_s = time.monotonic()
                 self._take(message)
+                await asyncio.sleep(0)  # so that many of them hold nothing else up
         except ContractError as error:
             return first_line(error)
+        except Exception as error:  # another process's boundary: whatever it says may only cost that process
+            log.exception("a message of the media process can't be taken")
+            return f"said what can't be taken: {named_line(error)}"
         finally:
             for reply in self._replies.values():
                 reply.cancel()
@@ -138,11 +148,11 @@ class MediaConnection:
 
     async def end(self, timeout_s: float) -> None:
         """Kill the process unless it ends within this time."""
-        try:
-            await asyncio.to_thread(self.process.wait, timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            await asyncio.to_thread(self.process.wait)
+        end_s = time.monotonic() + timeout_s
+        while self.process.poll() is None:  # no thread waits: there may be none left, or none that is free
+            if time.monotonic() >= end_s:
+                self.process.kill()
+            await asyncio.sleep(EXIT_POLL_S)
         await self._stream.close()
 
     async def _request(self, number: int, message: ToMedia) -> Reply:
@@ -173,7 +183,8 @@ class MediaConnection:
             case messages.EncodedPacket():
                 self._broadcaster.take(message)
             case messages.LogLine():
-                self._log(message)
+                if self._lines.take():
+                    self._log(message)
 
     def _count(self, figures: messages.Figures) -> None:
         metrics = self._metrics

@@ -26,6 +26,10 @@ CLOSE = {"Connection": "close"}
 HEALTH = b"GET /healthz "
 REQUESTS_A_ROUND = 4
 """So many are begun in a round of the event loop; each takes a few milliseconds of it."""
+MOST_HEADERS = 100
+"""Of a request. Who answers looks through them again and again."""
+PART_BYTES = 1024
+"""Parsed at a time, because a body in chunks of one byte takes a hundred times as long as one in a piece."""
 
 
 class Connections:
@@ -116,12 +120,15 @@ class HttpConnection(H11Protocol):
         """When the connection began to wait for a request or, with `waits_since`, for the rest of one."""
         self._asks = False
         """It waits for its turn to be parsed."""
+        self._unparsed = bytearray()
+        """What came and has not had its turn. While there is any, nothing more is read."""
         self._upgraded: WebSocketConnection | None = None
         self._blocked: tuple[float, int] | None = None
         """Since when the client has not taken its answer, and how many bytes of it were left then."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.app = few_headers(self.app)
         if not self._connections.add(self, client_of({"client": self.client})):
             self.app = only_health(self.app)
             self.ws_protocol_class = None
@@ -131,8 +138,10 @@ class HttpConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._is_urgent = not self.cycle and data.startswith(HEALTH)  # the first request of a connection
-        super().data_received(data)
+        self._is_urgent = not self.cycle and not self._unparsed and data.startswith(HEALTH)  # a connection's first
+        self._unset_keepalive_if_required()
+        self._unparsed += data
+        self.handle_events()
 
     def handle_events(self) -> None:
         """Called for each piece of data, and after each answer, when a request may be waiting."""
@@ -151,9 +160,16 @@ class HttpConnection(H11Protocol):
             return
         self.flow.resume_reading()
         was_idle = self._is_idle
+        if self._unparsed and self._expects_more:
+            self.conn.receive_data(bytes(self._unparsed[:PART_BYTES]))
+            del self._unparsed[:PART_BYTES]
         super().handle_events()
         if was_idle and not self._is_idle:
             self._since_s = self.loop.time()
+        if self._unparsed and self._upgraded is None:
+            self.flow.pause_reading()
+            if self._expects_more:
+                self.handle_events()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The place on the server is kept until the WebSocket ends."""
@@ -185,8 +201,8 @@ class HttpConnection(H11Protocol):
         return None
 
     def end(self) -> None:
-        """Close now, without waiting for the client to take what is left for it."""
-        if self.transport.get_write_buffer_size():
+        """Close now, without waiting for the client to take what is left for it, or to agree, as TLS would."""
+        if self.transport.get_write_buffer_size() or self.scheme == "https":
             self.transport.abort()
         else:
             self.transport.close()
@@ -204,6 +220,11 @@ class HttpConnection(H11Protocol):
             self.transport.close()
 
     @property
+    def _expects_more(self) -> bool:
+        """Whether a request may begin or go on. Otherwise what comes next waits for the answer to the one before."""
+        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    @property
     def _is_slow(self) -> bool:
         """Whether the client does not take what has been written for it."""
         return self.flow.write_paused if self._upgraded is None else self._upgraded.is_slow
@@ -212,6 +233,16 @@ class HttpConnection(H11Protocol):
     def _is_idle(self) -> bool:
         """Nothing is being answered. The rest of a body may still come that nobody waits for."""
         return not self.cycle or self.cycle.response_complete
+
+
+def few_headers(app: ASGIApp) -> ASGIApp:
+    """431 for a request with more headers than any client has a reason to send."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = error_reply(f"the request has more than {MOST_HEADERS} headers", 431, CLOSE)
+        await (app if len(scope["headers"]) <= MOST_HEADERS else refusal)(scope, receive, send)
+
+    return answer
 
 
 def only_health(app: ASGIApp) -> ASGIApp:

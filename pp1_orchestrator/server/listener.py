@@ -9,9 +9,12 @@ import logging
 import resource
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 
 import psutil
+
+from pp1_orchestrator.server.rate_limit import client_of
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -23,7 +26,8 @@ DESCRIPTORS_A_CONNECTION = 3
 """Its socket, a file that is sent, and room for error."""
 LEAST_PLACES = 8
 HANDSHAKES = 64
-"""TLS handshakes at a time. The oldest gives way to a new one: a client that is there takes milliseconds."""
+"""TLS handshakes at a time. A new one takes the place of the oldest of the address that has the most: a client that is
+there takes milliseconds, or the time that its way to here takes."""
 
 
 def places(wanted: int) -> int:
@@ -53,8 +57,8 @@ class Listener:
         self._tls, self._handshake_s = tls, handshake_s if tls else None
         self._loop, self._make, self._make_room = asyncio.get_running_loop(), make, make_room
         self._sockets = sockets
-        self._tasks: dict[asyncio.Task[object], None] = {}
-        """Oldest first."""
+        self._tasks: dict[asyncio.Task[object], str] = {}
+        """Each with its client, oldest first."""
         self._retry: asyncio.TimerHandle | None = None
         for listener in sockets:
             listener.setblocking(False)
@@ -77,7 +81,7 @@ class Listener:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_A_ROUND):
             try:
-                accepted, _ = listener.accept()
+                accepted, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no descriptor or no memory is left
@@ -87,13 +91,19 @@ class Listener:
                 self._retry = self._loop.call_later(RETRY_S, self._resume)
                 return
             if self._tls and len(self._tasks) >= HANDSHAKES:
-                next(iter(self._tasks)).cancel()
+                self._end_a_handshake()
             task = self._loop.create_task(self._connect(accepted))
-            self._tasks[task] = None
+            self._tasks[task] = client_of({"client": address})
             task.add_done_callback(functools.partial(self._made, accepted))
 
+    def _end_a_handshake(self) -> None:
+        most = Counter(self._tasks.values()).most_common(1)[0][0]
+        oldest = next(task for task, client in self._tasks.items() if client == most)
+        del self._tasks[oldest]  # now, because it ends only in the next round
+        oldest.cancel()
+
     def _made(self, accepted: socket.socket, task: asyncio.Task[object]) -> None:
-        del self._tasks[task]
+        self._tasks.pop(task, None)
         if task.cancelled():  # perhaps before it began
             accepted.close()
 

@@ -22,7 +22,7 @@ NETWORK_BITS = 64
 
 
 def client_of(scope: Scope) -> str:
-    """The key by which a client is counted: its IPv4 address, or its IPv6 network."""
+    """The key by which a client is counted: its IPv4 address, its IPv6 network, or ::1."""
     host = (scope.get("client") or ("", 0))[0]
     try:
         address = ipaddress.ip_address(host)
@@ -32,7 +32,7 @@ def client_of(scope: Scope) -> str:
         return host
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, NETWORK_BITS), strict=False))
+    return host if address.is_loopback else str(ipaddress.IPv6Network((address, NETWORK_BITS), strict=False))
 
 
 class Buckets:

@@ -153,7 +153,11 @@ class MediaSupervisor:
 
     async def _supervise(self) -> None:
         while True:
-            reason, text = await self._run_one()
+            try:
+                reason, text = await self._run_one()
+            except Exception as error:  # a boundary: without this task, no process would be watched or replaced
+                log.exception("the media process can't be watched")
+                reason, text = "error", f"can't be watched: {named_line(error)}"
             if self._stopping:
                 return
             await self._pause(reason, text)

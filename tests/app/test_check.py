@@ -1,70 +1,24 @@
 """run=check: what a file is, what it expects and how to run it, in seconds and without reading a tensor."""
 
-import json
 import resource
-import struct
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pp1_orchestrator.app.check import command, differences, matching, report, run_check
+from pp1_orchestrator.app.check import with_found
 from pp1_orchestrator.app.check_make import contact_sheet, correlation, judge, make_and_judge
-from pp1_orchestrator.app.resume import StreamStart
+from pp1_orchestrator.app.check_report import command, differences, matching
 from pp1_orchestrator.app.strategy_registry import check
 from pp1_orchestrator.config.families import read_families
-from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.loading.scan_weights import scan
-from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import whole_shapes
+from tests.app.sparse_files import LARGE, SMALL, lines, refusal, said, sparse_pickle, sparse_safetensors
 from tests.planning.factories import settings
 from tests.timing import stopwatch
 
-SMALL = WanConfig(dim=1536, ffn_dim=8960, num_heads=12, num_layers=30)
-LARGE = WanConfig(dim=5120, ffn_dim=13824, num_heads=40, num_layers=40)
 MIB = 1 << 20
-
-
-def sparse_safetensors(path, shapes, dtype="BF16", size=2):
-    """A file with these tensors whose data takes no disk."""
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        start, end = end, end + size * int(np.prod(shape))
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
-    return path
-
-
-def sparse_pickle(path, sections):
-    """A `torch.save` file of these sections and shapes without the tensors' data. A section "" is the whole file."""
-    with FakeTensorMode():
-        tensors = {name: {key: torch.empty(shape) for key, shape in of.items()} for name, of in sections.items()}
-    with torch.serialization.skip_data(materialize_fake_tensors=True):
-        torch.save(tensors.get("", tensors), path)
-    return path
-
-
-def lines(path, *options):
-    made = settings("run=check", f"check.path={path}", *options)
-    return list(report(made, path, scan(path, made.model.ema)))
-
-
-def said(path, *options):
-    made = settings("run=check", f"check.path={path}", *options)
-    config, registry = check(made, {"check"})
-    run_check(made, config, registry, StreamStart([]), path.parent)
-
-
-def refusal(path, *options):
-    with pytest.raises(ConfigError) as refused:
-        said(path, *options)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +137,23 @@ def test_a_lora_of_another_size_is_one_line(tmp_path):
     assert "lora.safetensors does not fit" in refusal(tmp_path)
 
 
+def test_chunks_are_made_of_the_files_that_were_looked_at(tmp_path, krea):
+    """And not of the chosen model's own."""
+    path = sparse_safetensors(tmp_path / "self_forcing_dmd.safetensors", whole_shapes(SMALL))
+    made = settings("run=check", "model=wan2_1_1_3b", f"check.path={path}", "check.make=1")
+    model = with_found(made, path, scan(path, True)).model
+    assert (model.generator, model.root) == (str(path), made.model.root)
+    (tmp_path / "all" / "generator").mkdir(parents=True)
+    path.rename(tmp_path / "all" / "generator" / "model.safetensors")
+    model = with_found(made, tmp_path / "all", scan(tmp_path / "all", True)).model
+    assert (model.generator, model.root) == (None, str(tmp_path / "all"))
+    assert refusal(krea, "check.make=1").endswith(
+        "possible: model=krea_14b, experiment=krea_fast, model=streamdiffusion_v2_14b"
+    )
+    vae = sparse_safetensors(tmp_path / "vae.safetensors", {"decoder.conv1.weight": (8, 16, 3, 3, 3)})
+    assert refusal(vae, "check.make=1").endswith("has no transformer to make chunks with")
+
+
 def test_every_family_has_a_licence_and_steps_that_can_be_run():
     families = read_families()
     assert {"model=tiny", "model=krea_14b", "experiment=longlive"} <= {family.option for family in families}
@@ -194,8 +165,7 @@ def test_every_family_has_a_licence_and_steps_that_can_be_run():
 @pytest.mark.slow
 def test_chunks_of_two_prompts_are_made_and_judged(tmp_path):
     made = settings("run=check", "layout=inline", "check.make=2", "stream.height=64", "stream.width=64")
-    config, registry = check(made, {"check"})
-    told = make_and_judge(made, config, registry, tmp_path)
+    told = make_and_judge(made, check(made, {"check"})[1], tmp_path)
     assert [line.split(": ")[0] for line in told[:4]] == ["yes"] * 4
     assert (tmp_path / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
 

@@ -18,6 +18,7 @@ CHOICES = (
 CLIP = '{"error":"clips can\'t be written at this moment"}'
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_a_folder_that_is_gone_cost_files_and_nothing_else(tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -89,6 +89,7 @@ def one_act(watched: Watched, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["stage0_owned", "decode_thread"])
+@pytest.mark.slow
 def test_a_random_schedule_ends_every_update_once(overlap):
     dice = random.Random(overlap)
     with Watched(f"overlap={overlap}") as watched:

@@ -168,6 +168,7 @@ def test_a_first_mesh_that_does_not_come_up_ends_the_run(tmp_path, caplog, start
     assert f"stacks of all ranks are in {tmp_path / 'hang-1'}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_later_mesh_that_does_not_come_up_is_given_up_and_the_next_one_is_good(tmp_path, start_s):
     """One of its ranks is stopped as soon as it is there, before it can even write its stacks."""
     with faulty_stream("none", f"deadlines.start={start_s}", ranks=2, out=tmp_path) as stream:
@@ -211,6 +212,7 @@ def assert_ended_by_its_deadline(log, doing):
     assert float(found[1]) >= 4 >= float(found[2])
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_seen_with_the_shipped_deadline_and_may_go_on(tmp_path):
     with hanging(tmp_path, "hang_decoding", f"debug.fault.seconds={min(25, scaled(7)):.0f}") as program:
         program.wait_until(lambda: program.get("/healthz") == (503, "hangs\n"))
@@ -226,6 +228,7 @@ def test_a_decoder_that_hangs_is_seen_with_the_shipped_deadline_and_may_go_on(tm
         assert "rank 0 has recovered" in program.log
 
 
+@pytest.mark.slow
 def test_a_generator_in_the_same_process_that_does_not_go_on_ends_the_program(tmp_path):
     with hanging(tmp_path, "sleep", *NEVER) as program:
         program.wait_until(lambda: program.get("/healthz")[0] == 503)
@@ -235,6 +238,7 @@ def test_a_generator_in_the_same_process_that_does_not_go_on_ends_the_program(tm
     assert "in run" in (tmp_path / "out" / "hang-1" / "rank0.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_bench_whose_decoder_does_not_go_on_ends_too(tmp_path):
     with hanging(tmp_path, "hang_decoding", *NEVER, "run=bench", "run.restarts=0") as program:
         assert program.process.wait(240) == 1

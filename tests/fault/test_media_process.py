@@ -5,6 +5,7 @@ import re
 import signal
 
 import psutil
+import pytest
 
 from benchmarks.chaos.watcher import Watcher
 from tests.system.program import Running, running
@@ -33,6 +34,7 @@ def wait_for_viewer(program: Running) -> None:
         program.wait_until(lambda: len(viewer.frames) > 12)
 
 
+@pytest.mark.slow
 def test_viewers_come_back_and_nothing_else_notices(tmp_path):
     with running(*SMALL, "deadlines.media=2", "log.format=json", out=tmp_path / "out") as program:
         program.wait_until_ready()

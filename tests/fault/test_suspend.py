@@ -7,6 +7,7 @@ import re
 import signal
 import time
 
+import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.chaos.watcher import Watcher
@@ -61,6 +62,7 @@ def stop_for(program, seconds: float) -> float:
     return time.monotonic()
 
 
+@pytest.mark.slow
 def test_a_program_that_was_stopped_goes_on_as_if_nothing_had_been(tmp_path):
     with running(*CHOICES, out=tmp_path / "out") as program:
         program.wait_until_ready()

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pp1_orchestrator.media.media_settings import PeerLimits
 from pp1_orchestrator.media.peer import CLOSE_S
 from tests.media.test_whep import FPS, Stream
@@ -67,6 +69,7 @@ def test_the_shipped_limits_allow_no_more():
     assert limits.rest_s + limits.reap_every_s < ENCODED_S
 
 
+@pytest.mark.slow
 def test_nothing_is_encoded_or_sent_for_a_killed_viewer_and_then_it_is_let_go():
     async def scene():
         async with Stream(limits=PeerLimits()).running() as stream, viewer_process(stream) as process:

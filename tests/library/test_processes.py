@@ -30,6 +30,7 @@ def run_python(code: str, folder, *options: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_and_is_run_once(tmp_path):
     done = run_python(
         """

@@ -8,6 +8,7 @@ import textwrap
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,17 +186,20 @@ def test_a_clip_that_can_not_be_finished_is_not_waited_for(tmp_path, caplog):
     assert len(caplog.messages) == 1
 
 
-def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path):
-    scene = Scene(tmp_path)
+@pytest.mark.parametrize("kept", [1, 2, 4])
+def test_one_at_a_time_and_only_the_newest_are_kept(tmp_path, kept):
+    scene = Scene(tmp_path, replace(PLENTY, kept=kept))
     scene.recorder.show(numbered(1), scene.now)
-    for _ in range(3):
+    made = [f"c{number}" for number in range(1, 6)]
+    for count in range(1, 6):
         scene.recorder.start()
         with pytest.raises(RequestError, match="is being recorded; stop it first") as refused:
             scene.recorder.start()
         assert refused.value.status == 409
         scene.recorder.stop()
-    assert [clip.id for clip in scene.recorder.clips()] == ["c2", "c3"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c2.mp4", "c3.mp4"]
+        names = made[:count][-kept:]
+        assert [clip.id for clip in scene.recorder.clips()] == names
+        assert sorted(path.stem for path in tmp_path.iterdir()) == names
     assert scene.recorder.file("c1") is None
 
 

@@ -1,6 +1,7 @@
 """Control messages: what is sent is what is read, and anything else is refused in one line."""
 
 import asyncio
+import math
 import socket
 
 import msgspec
@@ -95,6 +96,13 @@ def framed(data: bytes) -> bytes:
         framed(msgspec.msgpack.encode({"type": "Answer", "id": "1", "viewer": "x", "sdp": "v=0"})),
         framed(msgspec.msgpack.encode({"type": "Figures", "dropped": {"invented": 1}})),
         framed(msgspec.msgpack.encode({"type": "Refusal", "id": 1, "status": 400, "text": b"\xff"})),
+        framed(msgspec.msgpack.encode({"type": "Figures", "packets_lost": -1})),
+        framed(msgspec.msgpack.encode({"type": "Figures", "dropped": {"slow_viewer": -1}})),
+        framed(msgspec.msgpack.encode({"type": "Figures", "cpu_s": math.nan})),
+        framed(msgspec.msgpack.encode({"type": "Figures", "rtts_s": [math.inf]})),
+        framed(msgspec.msgpack.encode({"type": "EncodedPacket", "pts": 1 << 63, "is_keyframe": True, "data": b""})),
+        framed(msgspec.msgpack.encode({"type": "Answer", "id": 1, "viewer": "a\r\nb", "sdp": "v=0"})),
+        framed(msgspec.msgpack.encode({"type": "Refusal", "id": 1, "status": 200, "text": ""})),
         framed(msgspec.msgpack.encode(messages.Offer(1, "v=0", "::1"))),  # rank 0 takes no offers from there
     ],
 )

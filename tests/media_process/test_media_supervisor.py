@@ -1,6 +1,7 @@
 """A real media process, and what happens when it fails: viewers come back, and nothing else notices."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -14,10 +15,12 @@ import pytest
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcaster import PacketQueue
 from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.media_process import media_connection
 from pp1_orchestrator.media_process.media_connection import MODULE
 from tests.media.numbered_frames import read_number
 from tests.media.test_broadcaster import decode
 from tests.media.whep_client import Client
+from tests.media_process import lying_process
 from tests.media_process.media_stream import RULES, play
 from tests.timing import scaled, stopwatch
 
@@ -136,6 +139,23 @@ def test_a_failing_process_ends_in_a_clear_state_and_is_tried_again_later(caplog
     failures = [r.getMessage() for r in caplog.records if "was ended by SIGKILL" in r.getMessage()]
     assert len(failures) == 2
     assert "no restart is left" in failures[-1]
+
+
+def test_a_process_that_lies_only_costs_its_viewers(monkeypatch):
+    monkeypatch.setattr(media_connection, "MODULE", lying_process.__name__)
+
+    async def scene(stream):
+        await stream.until(lambda: ("restarting", "error") in stream.heard())
+        monkeypatch.setattr(media_connection, "MODULE", MODULE)
+        await stream.until(lambda: is_honest(stream.media.pid))
+        await stream.watch()
+
+    def is_honest(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return pid is not None and MODULE in psutil.Process(pid).cmdline()
+        return False
+
+    play(scene)
 
 
 def test_the_next_process_is_started_ahead(monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 
-from pp1_orchestrator.app.check import differences, matching
+from pp1_orchestrator.app.check_report import differences, matching
 from pp1_orchestrator.app.strategy_registry import check
 from pp1_orchestrator.config.families import read_families
 from pp1_orchestrator.config.load_settings import load_settings
@@ -24,7 +24,7 @@ from pp1_orchestrator.models.wan.load_generator import whole_shapes
 from pp1_orchestrator.models.wan.sampler import initial_noise
 from pp1_orchestrator.models.wan.tensor_parallel import Place
 from pp1_orchestrator.models.wan.wan_state_dict import FROM_DIFFUSERS, in_our_names
-from tests.app.test_check import sparse_pickle, sparse_safetensors
+from tests.app.sparse_files import sparse_pickle, sparse_safetensors
 from tests.planning.factories import CONF, settings
 
 State = dict[str, torch.Tensor]
@@ -79,7 +79,7 @@ def diffusers(state: State) -> State:
 
 
 def in_8_bits(state: State) -> State:
-    """Matrices of blocks with a scale for each row, as LightX2V converts them; shapes alone on the meta device."""
+    """Matrices of blocks with a scale for each row, as LightX2V reads them; shapes alone on the meta device."""
     out = {}
     for key, value in state.items():
         if not (key.startswith("blocks.") and value.dim() == 2):
@@ -87,8 +87,8 @@ def in_8_bits(state: State) -> State:
             continue
         scale = value.abs().amax(1, keepdim=True).float().clamp_min(1e-12) / 448
         out[key] = (value / scale).to(torch.float8_e4m3fn)
-        out[f"{key.removesuffix('weight')}weight_scale"] = scale
-    return out
+        out[f"{key}_scale"] = scale
+    return prefixed(out)
 
 
 def lora_of(shapes: Mapping[str, torch.Size]) -> State:
@@ -120,7 +120,7 @@ LAYOUTS = {
     "model=causal_forcing_framewise": Layout("framewise/causal_forcing.pt", prefixed, SELF_FORCING),
     "model=causal_forcing_2step": Layout("causal-forcing++/framewise-2step.pt", prefixed, SELF_FORCING),
     "model=causal_forcing_1step": Layout("causal-forcing++/framewise-1step.pt", prefixed, SELF_FORCING),
-    "experiment=reward_forcing": Layout("rewardforcing.pt", prefixed, ("generator",)),
+    "experiment=reward_forcing": Layout("rewardforcing.pt", prefixed),
     "experiment=memflow": Layout("base.pt", prefixed, ("generator",), lora=True),
     "model=livewan": Layout("checkpoints/t14b_b64/milestones/step002250_noema.pt", same),
     "model=streamdiffusion_v2": Layout("wan_causal_dmd_v2v/model.pt", same, ("generator",)),
@@ -227,6 +227,16 @@ def latents(options):
     return torch.cat(out, 1)
 
 
+@pytest.mark.parametrize("sections", [(), ("generator",), SELF_FORCING], ids=["bare", "one", "both"])
+def test_reward_forcing_is_read_from_any_container(tmp_path, sections):
+    """Its authors run it with the average; programs that read the published file differ in what it has."""
+    layout, state = Layout("rewardforcing.pt", wrapped, sections), small_state()
+    path = publish(tmp_path, layout, state)
+    made = settings(*small_options("experiment=reward_forcing", path))
+    loaded = load_weights(made, check(made, {"bench"})[0], ALONE, CPU)
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
 @each
 def test_a_file_of_small_size_loads_and_runs(tmp_path, option):
     """As the same numbers do under Wan2.1's own names."""
@@ -246,7 +256,8 @@ def test_a_file_of_small_size_loads_and_runs(tmp_path, option):
     if layout.change is in_8_bits:
         stored = in_8_bits(state)
         for key in [key for key in stored if key.endswith("_scale")]:
-            wanted[key.removesuffix("_scale")] = stored[key.removesuffix("_scale")].float() * stored[key]
+            matrix = key.removesuffix("_scale")
+            wanted[matrix.removeprefix("model.")] = stored[matrix].float() * stored[key]
         assert not torch.equal(wanted["blocks.0.ffn.0.weight"], state["blocks.0.ffn.0.weight"])
     save_file(wanted, tmp_path / "plain.safetensors")
     found = latents([*small_options(option, path), *extra])

@@ -73,6 +73,7 @@ def test_an_overlap_that_raises_is_one_line_and_its_traceback_is_in_the_log_file
 
 
 @pytest.mark.parametrize(("name", "mode"), [("Stuck", "bench"), ("Forgetful", "bench"), ("Idle", "serve")])
+@pytest.mark.slow
 def test_an_overlap_that_makes_no_chunk_ends_the_program(tmp_path, name, mode):
     with running(*own(name), f"run={mode}", *LIMITS, out=tmp_path / "out") as program:
         assert program.process.wait() == 1

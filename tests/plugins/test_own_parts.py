@@ -100,6 +100,7 @@ def test_a_layout_of_ones_own_needs_no_leave(guide):
     assert Registry(made).layout.kind.__name__ == "SpawnedLayout"
 
 
+@pytest.mark.slow
 def test_a_program_with_all_of_them(guide, tmp_path, monkeypatch):
     """From the command line, with a mesh of its own processes. No rank of the mesh imports a plug-in."""
     (tmp_path / "my_parts" / "watched.py").write_text(WATCHED)

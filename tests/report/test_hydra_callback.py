@@ -78,6 +78,7 @@ def test_the_last_line_is_the_recommendation_with_its_interval_and_command(sweep
     assert last.endswith(outcome["command"])
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_only_what_is_not_there(sweep, tmp_path):
     """Of a copy one run was stopped, and one more is asked for; the others stay as they are."""
     folder, more = tmp_path / "sweep", ("overlap=sync,nonsense,stage0_owned", "sweep.repeats=3")
@@ -95,6 +96,7 @@ def test_the_same_command_makes_only_what_is_not_there(sweep, tmp_path):
     assert {path.name: read_record(path / "job.json").repeat for path in folder.glob("[68]")} == {"6": 2, "8": 2}
 
 
+@pytest.mark.slow
 def test_a_spent_budget_leaves_each_job_one_run(tmp_path):
     done = run_to_end(
         "-m", *TINY, "overlap=sync,stage0_owned", "sweep.budget_s=0.001", f"hydra.sweep.dir={tmp_path}", out=tmp_path

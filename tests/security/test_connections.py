@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from pp1_orchestrator.server.tls import CERT, KEY, make_pair, tls_context
 from pp1_orchestrator.types import TimelineEntry
 from tests.server.conftest import LIMITS, Listening, build
 from tests.timing import scaled
@@ -127,6 +129,51 @@ def test_health_is_answered_when_all_places_are_in_use():
                 return
             time.sleep(0.1)
     pytest.fail("no place was free again")
+
+
+def test_a_body_in_chunks_of_a_byte_takes_turns():
+    head = b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"1\r\na\r\n" * 50_000  # more than the event loop reads at a time
+    limits, done = replace(FEW, header_s=1), threading.Event()
+
+    def send_again_and_again(port: int) -> None:
+        while not done.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 120) as client:
+                client.sendall(head)
+                while not done.is_set():
+                    client.sendall(chunks)
+
+    with serving(limits) as server:
+        senders = [threading.Thread(target=send_again_and_again, args=(server.port,)) for _ in range(2)]
+        for sender in senders:
+            sender.start()
+        try:
+            assert_health_is_quick(server)
+        finally:
+            done.set()
+            for sender in senders:
+                sender.join()
+
+
+def test_a_request_has_no_more_headers_than_a_client_needs():
+    with serving() as server:
+        for count, status in ((90, 200), (101, 431)):
+            headers = {f"x-{number}": "" for number in range(count)}
+            assert BROWSER.get(f"{server.url}/api/state", headers=headers).status_code == status
+
+
+def test_tls_connections_that_make_room_are_closed_whether_their_clients_agree_or_not(tmp_path):
+    make_pair("127.0.0.1", tmp_path)
+    trust = ssl.create_default_context(cafile=tmp_path / CERT)
+    tls = tls_context(None, str(tmp_path / CERT), str(tmp_path / KEY), "127.0.0.1", tmp_path)
+    server = Listening(build(limits=FEW).app, limits=FEW, tls=tls)
+    with contextlib.ExitStack() as opened:
+        for _ in range(PLACES * 4):
+            plain = opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 120))
+            opened.enter_context(trust.wrap_socket(plain, server_hostname="127.0.0.1"))
+        assert httpx.get(f"{server.url}/healthz", verify=trust, timeout=120).status_code == 200
+        assert len(server.server.server_state.connections) <= PLACES + FEW.spare_connections
+    assert server.stop()
 
 
 def test_an_answer_that_nobody_takes_is_given_up():

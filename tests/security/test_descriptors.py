@@ -36,6 +36,7 @@ def idle_connections(port: int):
         yield
 
 
+@pytest.mark.slow
 def test_a_rank_dies_while_strangers_hold_all_connections(tmp_path):
     choices = (*SMALL, "supervision.restarts=3", "supervision.pauses_s=[0.3]")
     with running(*choices, out=tmp_path / "out", module=limited.MODULE, environment=few_files(FILES)) as p:
@@ -57,6 +58,7 @@ def test_a_rank_dies_while_strangers_hold_all_connections(tmp_path):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_too_few_files_are_one_line(tmp_path):
     start = time.monotonic()
     with running(*SMALL, out=tmp_path / "out", module=limited.MODULE, environment=few_files(48)) as program:

@@ -5,6 +5,8 @@ import random
 import struct
 import time
 
+import pytest
+
 from pp1_orchestrator.media.aiortc_patches import REMOTE_CANDIDATES, ice_connection
 from tests.media.test_whep import FPS, play, steps
 from tests.security.attacked_stream import attack
@@ -113,6 +115,7 @@ def lose(client, seed: int) -> list[bytes]:
     return lost
 
 
+@pytest.mark.slow
 def test_a_tenth_of_all_packets_lost_is_repaired():
     async def scene(stream):
         client, _ = await stream.join()

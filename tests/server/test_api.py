@@ -223,6 +223,12 @@ def test_metrics_are_at_exactly_their_path_as_prometheus_text(client, parts):
     assert {s.labels["transport"]: s.value for s in families["pp1_viewers"].samples} == {"webrtc": 3, "websocket": 0}
 
 
+@pytest.mark.parametrize("version", ["9" * 5000, "a", "1.a", ".", ""])
+def test_metrics_are_there_whatever_version_is_asked_for(client, version):
+    answer = client.get("/metrics", headers={"Accept": f"application/openmetrics-text;version={version}"})
+    assert answer.status_code == 200
+
+
 def test_health_is_about_the_process_and_readiness_about_the_chunks(client, parts):
     assert client.get("/readyz").status_code == 200
     parts.stream.is_ready = False

@@ -43,7 +43,9 @@ def test_the_link_is_below_the_page_that_asks():
     assert share("https://example.org/pp1/", **BOTH)["link"] == f"https://example.org/pp1{LINK}"
 
 
-@pytest.mark.parametrize("page", ["javascript:alert(1)", "/", "", "h" * 501])
+@pytest.mark.parametrize(
+    "page", ["javascript:alert(1)", "/", "", "h" * 501, "http://[", "http://a]b", "http://a\u2100b"]
+)
 def test_what_is_no_address_of_a_page_is_refused(page):
     assert browse().get("/api/share", params={"page": page}).status_code == 422
 

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import stat
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -29,8 +30,8 @@ def pair(tmp_path):
 
 
 @contextlib.contextmanager
-def serving(pair, **options):
-    server = Listening(build(token=TOKEN, **options).app, tls=context(pair))
+def serving(pair, limits=LIMITS, **options):
+    server = Listening(build(token=TOKEN, limits=limits, **options).app, limits=limits, tls=context(pair))
     try:
         yield server
     finally:
@@ -112,3 +113,19 @@ def test_connections_that_never_shake_hands_keep_nobody_out(pair, monkeypatch):
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert not plain.recv(100).startswith(b"HTTP")
         assert httpx.get(f"{server.url}/healthz", verify=trust, timeout=120).status_code == 200
+
+
+def test_handshakes_of_one_address_do_not_end_those_of_another(pair, monkeypatch):
+    monkeypatch.setattr(listener, "HANDSHAKES", 4)
+    trust = ssl.create_default_context(cafile=pair / CERT)
+    with serving(pair, limits=replace(LIMITS, header_s=60)) as server, contextlib.ExitStack() as opened:
+
+        def connect(source: str) -> socket.socket:
+            address = ("127.0.0.1", server.port)
+            return opened.enter_context(socket.create_connection(address, 120, source_address=(source, 0)))
+
+        slow = connect("127.0.0.2")
+        silent = [connect("127.0.0.3") for _ in range(8)]
+        assert [client.recv(1) for client in silent[:5]] == [b""] * 5
+        with trust.wrap_socket(slow, server_hostname="127.0.0.1") as secured:
+            assert secured.version()

@@ -177,6 +177,7 @@ def test_a_viewer_that_does_not_report_is_ended():
         until(lambda: site.viewers.count == 0)
 
 
+@pytest.mark.slow
 def test_a_viewer_that_does_not_read_is_ended_and_its_connection_too():
     limits = replace(LIMITS, answer_s=0.2, answer_bytes_s=100e6)
     with served(PeerLimits(silent_s=0.5, packets_unreported=10_000), limits) as site, open_raw(site):

@@ -181,6 +181,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "line"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.slow
 def test_a_refused_command_is_one_line_and_leaves_no_folder(tmp_path, options, line):
     done = run(f"serving.port={free_port()}", "layout=inline", *options, cwd=tmp_path, variables={})
     assert done.returncode == 2, done.stderr

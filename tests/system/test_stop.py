@@ -108,6 +108,7 @@ def test_a_stream_that_is_still_loading_stops_cleanly(tmp_path, mode):
         assert "Traceback" not in program.log
 
 
+@pytest.mark.slow
 def test_a_bench_that_is_stopped_writes_what_it_measured(tmp_path):
     out = tmp_path / "out"
     with running("run=bench", "run.chunks=100000", "layout=inline", out=out) as program:

@@ -134,6 +134,7 @@ def test_attention_bias_changes_the_video_and_one_does_not():
     assert again == plain
 
 
+@pytest.mark.slow
 def test_stages_that_sleep_hide_behind_each_other_except_in_sync():
     """Delays need no core, so the score tells the order of things and not how busy this machine is."""
     delay_s = min(0.6, scaled(0.15))  # much longer than what is computed

@@ -32,6 +32,7 @@ def ask_blend(page: Visit) -> None:
 
 
 @IN_BOTH
+@pytest.mark.slow
 def test_a_blend_with_a_transition_changes_the_video(program, browser, record_property):
     page = visit(browser, f"http://127.0.0.1:{program.port}/")
     page.wait_playing()

@@ -1,5 +1,7 @@
 """The history: applied updates are listed, and a click applies one again."""
 
+import pytest
+
 from pp1_orchestrator.types import PromptUpdate, Transition, WeightedPrompt
 from tests.ui.browser import Visit
 from tests.ui.page_server import BLUE, GREEN, RED, ask
@@ -86,6 +88,7 @@ def test_a_key_goes_back_to_the_prompt_before(page):
     wait_newest(page, "a red circle")
 
 
+@pytest.mark.slow
 def test_it_has_an_end_and_lists_nothing_twice(page):
     for number in (*range(21), 20, 19):
         ask(page, f"red {number}")

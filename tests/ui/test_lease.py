@@ -99,6 +99,7 @@ def test_a_reloaded_page_keeps_control_and_a_script_gets_the_reason(page, site):
     assert page.complaints == []  # such as a session that the old page could not end
 
 
+@pytest.mark.slow
 def test_a_page_that_is_gone_loses_control(page, other, site):
     """Its lease expires, and the waiting client gets it."""
     other.page.click(BUTTON)

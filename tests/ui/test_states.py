@@ -147,6 +147,7 @@ def test_a_restarting_mesh_is_shown_and_the_frame_stays(page, site):
 
 
 @IN_BOTH
+@pytest.mark.slow
 def test_a_page_too_many_waits_for_a_free_place(site, browser):
     site.stop()
     site.start(PeerLimits(viewers=1))

@@ -101,6 +101,7 @@ def test_a_restart_of_the_server_is_survived(blocked, site):
 
 
 @IN_BOTH
+@pytest.mark.slow
 def test_a_page_too_many_waits_for_a_free_place(blocked, site):
     site.stop()
     site.start(PeerLimits(viewers=1))

@@ -50,6 +50,7 @@ def test_it_fills_the_window_on_request(context, site, query, fit):
     page.page.close()
 
 
+@pytest.mark.slow
 def test_the_picture_comes_back_after_restarts(screen, site):
     for prompt, colour in (("a blue circle", BLUE), ("a red circle", RED)):
         site.stop()

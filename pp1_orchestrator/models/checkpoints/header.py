@@ -3,6 +3,7 @@
 Opening weights to read them maps whole files, which a machine with less memory than the file has may refuse.
 """
 
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -25,6 +26,13 @@ from pp1_orchestrator.models.checkpoints.reader import (
 
 META = torch.device("meta")
 LENGTH = struct.Struct("<Q")
+ITEM_BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
+}
+"""Of an element. Types of less than a byte are left to the library that reads them."""
 MAX_HEADER = 100_000_000
 """Bytes; as the safetensors library has it."""
 METADATA = "__metadata__"
@@ -90,4 +98,19 @@ def _read_header(path: Path) -> dict[str, Shape]:
     whole = LENGTH.size + length + end
     if whole != nbytes:
         raise ValueError(f"{path} is no whole safetensors file: it has {nbytes} bytes, not {whole}")
+    for key, entry in entries.items():
+        start, stop = entry.data_offsets
+        if not _fits(entry, stop - start):
+            raise ValueError(
+                f"{path} is no whole safetensors file: {key} has {stop - start} bytes, which is no {entry.dtype} of "
+                f"shape {entry.shape}"
+            )
     return {key: entry.shape for key, entry in entries.items()}
+
+
+def _fits(entry: _Entry, nbytes: int) -> bool:
+    """Whether a tensor of this type and shape takes so many bytes."""
+    if entry.data_offsets[0] < 0 or any(size < 0 for size in entry.shape):
+        return False
+    item = ITEM_BYTES.get(entry.dtype)
+    return nbytes == item * math.prod(entry.shape) if item is not None else nbytes >= 0

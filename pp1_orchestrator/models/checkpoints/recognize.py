@@ -12,9 +12,10 @@ from pp1_orchestrator.models.checkpoints.header import open_shapes
 from pp1_orchestrator.models.checkpoints.reader import SECTION, Shape
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import whole_shapes
-from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, layout_of, section_of, unwrapped
+from pp1_orchestrator.models.wan.wan_state_dict import LORA_SECTION, in_our_names, layout_of, section_of, unwrapped
 
 GENERATOR, LORA, VAE, TAEHV, TEXT_ENCODER, UNKNOWN = "generator", "lora", "vae", "taehv", "text_encoder", "unknown"
+LORA_PREFIX = f"{LORA_SECTION}{SECTION}"
 MARKS = (
     (LORA, re.compile(r".+\.lora_[AB](\.default)?\.weight")),
     (GENERATOR, re.compile(r"patch_embedding\.(weight|0\.weight)")),
@@ -58,7 +59,7 @@ def recognize(path: Path, ema: bool) -> Recognized:
     weights = open_shapes(path)
     shapes = weights.shapes()
     sections = Counter(key.partition(SECTION)[0] for key in shapes if SECTION in key)
-    section = section_of(shapes, ema)
+    section = section_of(shapes, ema) or (LORA_PREFIX if any(key.startswith(LORA_PREFIX) for key in shapes) else "")
     read = {key.removeprefix(section): shape for key, shape in shapes.items() if key.startswith(section)}
     kind = _kind(read)
     parameters = sum(math.prod(shape) for shape in read.values())

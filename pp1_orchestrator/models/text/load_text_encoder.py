@@ -91,7 +91,8 @@ def load_text_encoder(
     source: TextSource, length: int, device: torch.device, dtype: torch.dtype, result: torch.device | None = None
 ) -> TextEncoder:
     """The encoder for prompts of `length` tokens; embeddings go to `result`, else `device`. Raises as `make_umt5`."""
-    return TextEncoder(make_umt5(source, device, dtype), _make_tokenizer(source), length, result or device)
+    model = make_umt5(source, device, dtype)
+    return TextEncoder(model, _make_tokenizer(source, model.config.vocab_size), length, result or device)
 
 
 def _on_meta(source: TextSource) -> UMT5EncoderModel:
@@ -121,8 +122,15 @@ def _check_names(expected: Mapping[str, Shape], weights: Weights) -> Mapping[str
     return names
 
 
-def _make_tokenizer(source: TextSource) -> TextTokenizer:
+def _make_tokenizer(source: TextSource, embeddings: int) -> TextTokenizer:
+    """Raises OSError without one, and ValueError for one with numbers that the encoder has no embedding for."""
     if uses_bytes(source.tokenizer, random=source.seed is not None):
         log.warning("no tokenizer in %s: the bytes of a prompt are its tokens", source.tokenizer)
         return tokenize_bytes
-    return FolderTokenizer(source.tokenizer)
+    tokenizer = FolderTokenizer(source.tokenizer)
+    if tokenizer.size > embeddings:
+        raise ValueError(
+            f"{source.tokenizer} has {tokenizer.size} tokens, and the text encoder in {source.weights} embeddings for "
+            f"{embeddings}: they do not belong together"
+        )
+    return tokenizer

@@ -47,6 +47,11 @@ class FolderTokenizer:
         if self._pad is None:
             raise OSError(f"{folder / 'tokenizer.json'}: its vocabulary has no {_PADDING}")
 
+    @property
+    def size(self) -> int:
+        """Tokens, with those that were added: one more than the largest number."""
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
     def __call__(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
         self._tokenizer.enable_truncation(length)
         self._tokenizer.enable_padding(length=length, pad_id=self._pad, pad_token=_PADDING)

@@ -23,7 +23,10 @@ def metrics_routes(registry: CollectorRegistry) -> APIRouter:
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=METRICS)
     async def metrics(request: Request) -> Response:
         """Prometheus' text format, or OpenMetrics where `Accept` asks for it."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except (TypeError, ValueError):  # it compares versions without a look at what they are
+            encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"Content-Type": content_type})
 
     @router.get("/api/openapi.json", summary="This document")

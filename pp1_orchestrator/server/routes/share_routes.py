@@ -1,5 +1,6 @@
 """Routes for viewers: a page with the picture alone, and the link to it that an operator hands out."""
 
+import asyncio
 from typing import Annotated
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -36,14 +37,26 @@ def share_routes(settings: ServerSettings, watch_page: str) -> APIRouter:
     @router.get("/api/share", summary="A link for viewers", responses=errors(422))
     async def share(page: Annotated[str, Query(max_length=MAX_PAGE_CHARS)]) -> schemas.Share:
         """page: the address below which this server is reached, as the browser has it."""
-        if urlsplit(page).scheme not in ("http", "https"):
-            raise RequestError(f"page={page[:MAX_ECHO_CHARS]!r} is no address of a page: it must start with http")
         token = settings.view_token
-        link = urljoin(page, "watch") + (f"?token={quote(token, safe='')}" if token else "")
-        code = segno.make(link, micro=False, error="m")
-        return schemas.Share(link=link, qr=code.svg_data_uri(scale=8, border=2), note=_note(settings))
+        link = _beside(page) + (f"?token={quote(token, safe='')}" if token else "")
+        return schemas.Share(link=link, qr=await asyncio.to_thread(_code, link), note=_note(settings))
 
     return router
+
+
+def _beside(page: str) -> str:
+    """Where the page with the picture alone is. Raises RequestError for what is no address of a page."""
+    try:
+        if urlsplit(page).scheme in ("http", "https"):
+            return urljoin(page, "watch")
+    except ValueError:  # no address at all
+        pass
+    raise RequestError(f"page={page[:MAX_ECHO_CHARS]!r} is no address of a page: it must start with http")
+
+
+def _code(link: str) -> str:
+    """A QR code, as the address of an image. Takes some 50 ms for a long link."""
+    return segno.make(link, micro=False, error="m").svg_data_uri(scale=8, border=2)
 
 
 def _note(settings: ServerSettings) -> str:

@@ -1,9 +1,12 @@
 """What becomes of a prompt's text before it is cut into tokens."""
 
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
 from pp1_orchestrator.models.text.tokenizer import FolderTokenizer, clean_prompt
+from tests.planning.factories import settings
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,17 @@ def test_a_file_that_is_no_tokenizer_is_one_line(tmp_path, content):
     with pytest.raises(OSError, match="not a tokenizer") as caught:
         FolderTokenizer(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_size_counts_added_tokens_too(folder):
+    """What an encoder must have an embedding for."""
+    assert FolderTokenizer(folder).size == 7
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_one_line(tmp_path):
+    words = {"<pad>": 0, **{f"word {number}": number for number in range(1, 9_999)}}
+    Tokenizer(models.WordLevel(words, "<pad>")).save(str(tmp_path / "tokenizer.json"))
+    source = TextSource(settings().model.part("text_encoder"), tmp_path)
+    with pytest.raises(ValueError, match=r"has 9999 tokens, and .* do not belong together") as refused:
+        load_text_encoder(source, 8, torch.device("cpu"), torch.float32)
+    assert "\n" not in str(refused.value)

@@ -80,6 +80,7 @@ def decoded(decoder, latents):
     return torch.cat([decoder.decode(part, state) for part in latents])
 
 
+@pytest.mark.slow
 def test_a_compiled_decoder_gives_the_same_pixels_in_every_cut():
     vae, latents = small_vae(torch.float64), torch.randn(7, 16, 4, 4)
     parts = [latents[:3], latents[3:4], latents[4:6], latents[6:]]
