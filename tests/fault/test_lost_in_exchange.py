@@ -1,4 +1,4 @@
-"""A rank of a sequence-parallel mesh is lost while it exchanges tokens: seen and told as ever, and the stream is back."""
+"""A rank of a sequence-parallel mesh is lost while tokens are exchanged: seen and told, and the stream comes back."""
 
 import os
 import signal
