@@ -5,10 +5,13 @@ report says.
 """
 
 import copy
+import fcntl
 import logging
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator.config.load_settings import describe
 from pp1_orchestrator.config.sweep import SweepSettings
-from pp1_orchestrator.report.jobs import RECORD_FILE, differing_keys, label, read_record
+from pp1_orchestrator.report.jobs import RECORD_FILE, differing_keys, label, records_below
 from pp1_orchestrator.report.sweep_manifest import (
     Manifest,
     RunPlace,
@@ -37,6 +40,7 @@ from pp1_orchestrator.report.sweep_manifest import (
 log = logging.getLogger("pp1_orchestrator.sweep")
 MEASURING = "bench"
 """The runs that are repeated; the others measure nothing."""
+SETTINGS_FILE = "multirun.yaml"
 OWN_NUMBER = ("hydra.job.num", "hydra.job.id")
 """What a run's folder is named by, if its name differs from run to run."""
 Job = Sequence[str]
@@ -58,14 +62,15 @@ class SteadySweeper(BasicSweeper):
         jobs = [job for batch in self.split_arguments(overrides, self.max_batch_size) for job in batch]
         settings = _sweep_settings(self.config)
         folder = Path(self.config.hydra.sweep.dir)
-        kept = _continued(folder, jobs)
-        _keep_settings(self.config, folder)
-        try:
-            return self._run_all(folder, jobs, settings, kept)
-        except BaseException:
-            log.info("to make the rest: the same command with hydra.sweep.dir=%s", folder)
-            self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)
-            raise
+        _continued(folder, jobs)  # refuses another sweep's folder before anything is written there
+        with _settings_kept(self.config, folder):
+            kept = _continued(folder, jobs)
+            try:
+                return self._run_all(folder, jobs, settings, kept)
+            except BaseException:
+                log.info("to make the rest: the same command with hydra.sweep.dir=%s", folder)
+                self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)
+                raise
 
     def _run_all(self, folder: Path, jobs: Sequence[Job], settings: SweepSettings, kept: set[int]) -> list[JobReturn]:
         composed = [self._compose(job) for job in jobs]
@@ -171,11 +176,28 @@ def _continued(folder: Path, jobs: Sequence[Job]) -> set[int]:
     return set(done_before(folder))
 
 
-def _keep_settings(config: DictConfig, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "multirun.yaml"
-    settings.touch(mode=0o600)  # it has all settings, tokens too
-    OmegaConf.save(config, settings)
+@contextmanager
+def _settings_kept(config: DictConfig, folder: Path) -> Generator[None]:
+    """Write all settings. Inside, the folder is this sweep's alone. Raises HydraException where it can't be.
+
+    The kernel ends the lock with the process, however that ends.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # it has all settings, tokens too
+    except OSError as error:
+        line = f"hydra.sweep.dir={folder}: no sweep can leave its files there: {error.strerror}"
+        raise HydraException(line) from error
+    with open(descriptor, "rb"):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HydraException(f"hydra.sweep.dir={folder}: another sweep is running there") from error
+        except OSError as error:
+            log.warning("%s: can't be locked (%s); start no other sweep in this folder", path, error.strerror)
+        OmegaConf.save(config, path)
+        yield
 
 
 def _begin(folder: Path, manifest: Manifest, measuring: bool) -> None:
@@ -193,8 +215,7 @@ def _begin(folder: Path, manifest: Manifest, measuring: bool) -> None:
 
 def _forget_unfinished(folder: Path, place: RunPlace) -> None:
     """Remove what an earlier attempt at this run left."""
-    for path in list(folder.rglob(RECORD_FILE)):
-        record = read_record(path)
+    for path, record in records_below(folder):
         of_this_run = (record.number, record.repeat) == (place.job, place.repeat)
         if of_this_run and path.parent != folder:
             shutil.rmtree(path.parent)

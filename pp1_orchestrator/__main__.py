@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pp1_orchestrator import __version__
-from pp1_orchestrator.config.command_flags import check_flags, check_groups
+from pp1_orchestrator.config.command_flags import CONFIG_DIR, check_flags, check_groups, given_folder
 from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.config.schema import Settings
@@ -82,23 +82,27 @@ def forks_ranks(settings: Settings) -> bool:
 
 def run_job(composed: DictConfig) -> None:
     """Read the settings and run. Imports late, so that a wrong option is reported before torch is loaded."""
+    from pp1_orchestrator.app.first_checks import check_first
     from pp1_orchestrator.config.load_settings import load_settings
     from pp1_orchestrator.config.validate import validate
-    from pp1_orchestrator.server.port import check_port
 
     keep_private(HydraConfig.get())
     check_address_space()
     settings = load_settings(composed)
-    if settings.run.name == "serve":
-        check_port(settings.serving.host, settings.serving.port)  # before torch is loaded, which takes seconds
     validate(settings)
+    check_first(settings)
     if forks_ranks(settings):
         encodes = settings.routing.encoder == "leader"
         start_fork_server(settings.layout.threads, encodes)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
 
-    given = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    run_program(settings, Path(HydraConfig.get().runtime.output_dir), given)
+    run_program(settings, Path(HydraConfig.get().runtime.output_dir), given_words(HydraConfig.get()))
+
+
+def given_words(job: HydraConf) -> list[str]:
+    """The words of the command line that choose settings."""
+    folder = given_folder(job.runtime.config_sources)
+    return [*([] if folder is None else [CONFIG_DIR, folder]), *job.overrides.task]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -137,3 +137,15 @@ def test_every_test_that_is_named_is_there():
     named = [word for word in words if "/test_" in word]
     assert len(named) > 50
     assert [file for file in named if not (ROOT / "tests" / file).is_file()] == []
+
+
+def test_every_named_combination_is_explained():
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    names = [path.stem for path in (CONF / "experiment").glob("*.yaml")]
+    assert names
+    assert [name for name in names if not re.search(rf"^\| .*`{name}`.* \|", page, re.M)] == []
+
+
+def test_the_first_page_lists_all_others():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert sorted(pages - links(ROOT / "docs" / "index.md") - {"index.md"}) == []

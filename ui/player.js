@@ -76,6 +76,7 @@ window.pp1.Player = class {
     video.play().catch(() => {}); // where autoplay is blocked, the first click starts it
     const frame = () => {
       if (webrtc !== this.webrtc) return;
+      clearTimeout(this.timers.blind);
       this.closeSocket();
       this.udpBlocked = false;
       this.trials = 0;
@@ -83,6 +84,15 @@ window.pp1.Player = class {
       video.requestVideoFrameCallback(frame);
     };
     video.requestVideoFrameCallback(frame);
+    this.expectFrame(this.constructor.CONNECT_MS);
+    this.later("blind", this.constructor.SILENT_MS, () => webrtc === this.webrtc && this.connectedInVain());
+  }
+
+  // Connected, and no frame comes: small packets pass on this way, and those of the video do not.
+  connectedInVain() {
+    if (document.visibilityState === "hidden") return; // no frame is drawn then
+    this.webrtc.close();
+    this.webRtcLost("", { answered: true });
   }
 
   webRtcLost(text, { full = false, answered = false }) {

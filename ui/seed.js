@@ -23,7 +23,8 @@ window.pp1.Seed = class {
     const text = this.field.value.trim();
     const done = await window.pp1.attempt(this.error, async () => {
       if (!/^\d+$/.test(text)) throw new Error(`${text ? `“${text}” is no seed` : "That is no seed"}: a whole number from 0 is needed.`);
-      await this.send(Math.min(Number(text), Number.MAX_SAFE_INTEGER));
+      if (!Number.isSafeInteger(Number(text))) throw new Error(`“${text}” is too large for a seed.`);
+      await this.send(Number(text));
     });
     if (!done) this.field.value = this.shown;
     this.mark();

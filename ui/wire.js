@@ -60,6 +60,7 @@ window.pp1.Events = class {
     this.listeners = new Map();
     this.source = null;
     this.onbroken = () => {};
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.open()); // the way back to a page that was left
   }
 
   // name: an event of the server, or "open" for a connection that has been opened.

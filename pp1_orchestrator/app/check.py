@@ -20,6 +20,7 @@ from pp1_orchestrator.errors import ConfigError, first_line
 from pp1_orchestrator.loading.scan_weights import Scanned, joined, scan
 from pp1_orchestrator.models.checkpoints.recognize import GENERATOR, LORA, UNKNOWN, Recognized
 from pp1_orchestrator.models.wan.config import WanConfig
+from pp1_orchestrator.user_paths import user_path
 
 SHIPPED = "tiny"
 FILES = (GENERATOR, LORA, *PARTS)
@@ -33,7 +34,7 @@ def run_check(settings: Settings, config: WanConfig, registry: Registry, start: 
     places = places_of(settings)
     found = joined([_scan(place, settings.model.ema) for place in places], settings.model.ema)
     if settings.check.path is None and settings.model.tokenizer is not None:
-        found = replace(found, tokenizer=Path(settings.model.tokenizer).expanduser())
+        found = replace(found, tokenizer=user_path(settings.model.tokenizer))
     key, path = places[0]
     console = Console(soft_wrap=True, markup=False, highlight=False)
     for line in report(settings, path, found):
@@ -48,9 +49,9 @@ def run_check(settings: Settings, config: WanConfig, registry: Registry, start: 
 def places_of(settings: Settings) -> Sequence[Place]:
     """What is looked at: check.path, or else the chosen model's parts, those outside of its folder first."""
     if settings.check.path is not None:
-        return [("check.path", Path(settings.check.path).expanduser())]
+        return [("check.path", user_path(settings.check.path))]
     model = settings.model
-    parts = [(f"model.{part}", Path(own).expanduser()) for part in FILES if (own := getattr(model, part)) is not None]
+    parts = [(f"model.{part}", user_path(own)) for part in FILES if (own := getattr(model, part)) is not None]
     elsewhere = [(key, path) for key, path in parts if not path.is_relative_to(model.folder)]
     return [*elsewhere, *([("model.root", model.folder)] if model.folder.exists() or not elsewhere else [])]
 

@@ -1,6 +1,7 @@
 """run=plan: says what would run where and how fast, without loading a weight or starting a process."""
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,14 +17,14 @@ from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.machine import MachineSettings
 from pp1_orchestrator.config.options import read_option
 from pp1_orchestrator.config.schema import LayoutSettings, Settings
-from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.errors import SECRET_KEYS, ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Machine, calibrate
 from pp1_orchestrator.planning.make_plan import Plan, predict, write_plan
 from pp1_orchestrator.planning.op_benchmark import Batch
-from pp1_orchestrator.planning.planned_machine import GPU, Tables, gpus_of, planned_machine, tables_of
+from pp1_orchestrator.planning.planned_machine import GPU, Tables, gpus_of, has_fp8, planned_machine, tables_of
 from pp1_orchestrator.planning.profile import ModelProfile, profile_model
-from pp1_orchestrator.planning.profile_store import ProfileStore, cache_folder
+from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search, write_search
 from pp1_orchestrator.planning.search_table import render_search
 from pp1_orchestrator.planning.strategy_traits import Strategies
@@ -32,11 +33,14 @@ from pp1_orchestrator.planning.this_machine import describe_here, tables_here
 from pp1_orchestrator.processes.process_tuning import limit_threads, use_loopback_for_gloo
 from pp1_orchestrator.processes.signals import StopRequested, on_signals
 from pp1_orchestrator.transport.link_benchmark import probe_link
+from pp1_orchestrator.user_paths import cache_folder
 
 log = logging.getLogger(__name__)
 COLUMNS = 100
 """Width of the output where standard output is not a terminal."""
 HERE = "here"
+PLANNED = ("run", "plan", "machine", "layout", "overlap", "hydra")
+"""Groups of which a search's command has its own choice, or needs none."""
 MESSAGE_BYTES, COMPUTE_S = 1 << 20, 1e-3
 
 
@@ -48,7 +52,9 @@ def run_plan(settings: Settings, config: WanConfig, registry: Registry, start: S
     if settings.plan.search:
         asked, tables = _machine(settings)
         layouts = {name: read_option("layout", name, LayoutSettings, "layout") for name in (ONE_PROCESS, *SPLIT)}
-        found = search(asked, config, strategies, layouts, partial(_predict, tables=tables, store=_store()))
+        predict_with, fp8 = partial(_predict, tables=tables, store=_store()), has_fp8(asked.machine, tables)
+        given = other_choices(start.words)
+        found = search(asked, config, strategies, layouts, predict_with, fp8=fp8, given=given)
         console.print(render_search(found, settings.plan))
         write_search(found, out / "search.json")
         return
@@ -64,6 +70,18 @@ def make_plan(settings: Settings, config: WanConfig, strategies: Strategies) -> 
         return _measured_plan(settings, config, strategies)
     asked, tables = _machine(settings)
     return _predict(asked, config, strategies, tables=tables, store=_store())
+
+
+def other_choices(words: Sequence[str]) -> list[str]:
+    """Of a command line, quoted for a shell: all that a plan's command repeats, since it chooses something else."""
+    kept = [word for word in words if not _is_planned(word.lstrip("+~").partition("=")[0])]
+    if any(word.startswith("experiment=") for word in kept):
+        kept.append("run=serve")  # an experiment may set run=bench
+    return [shlex.quote(word) for word in kept]
+
+
+def _is_planned(key: str) -> bool:
+    return key.partition(".")[0] in PLANNED or key.startswith(SECRET_KEYS)
 
 
 def _store() -> ProfileStore:

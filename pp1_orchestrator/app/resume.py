@@ -15,6 +15,7 @@ from pp1_orchestrator.stage0 import show_file
 from pp1_orchestrator.stage0.show import Show
 from pp1_orchestrator.stage0.timeline import Script, read_script
 from pp1_orchestrator.types import KnownClient, PromptUpdate
+from pp1_orchestrator.user_paths import user_path
 
 log = logging.getLogger(__name__)
 AUTO, NEVER = "auto", "never"
@@ -25,13 +26,14 @@ CLOSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class StreamStart:
-    """What a stream begins with. history, clients: of the show that it continues."""
+    """What a stream begins with. history, clients: of the show that it continues. words: of the command line."""
 
     script: Script
     history: Sequence[PromptUpdate] = ()
     clients: Sequence[KnownClient] = ()
     locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, compare=False)
     """Open while this process runs the show, and with it that of the run which it continues."""
+    words: Sequence[str] = ()
 
 
 def stream_start(settings: Settings, given: Collection[str], out: Path) -> StreamStart:
@@ -41,7 +43,7 @@ def stream_start(settings: Settings, given: Collection[str], out: Path) -> Strea
     """
     run = settings.run
     if run.script is not None:
-        return StreamStart(read_script(Path(run.script).expanduser()))  # a script is a show from its start
+        return StreamStart(read_script(user_path(run.script)))  # a script is a show from its start
     if run.resume == NEVER:
         return StreamStart([])
     locks = contextlib.ExitStack()
@@ -64,7 +66,7 @@ def stream_start(settings: Settings, given: Collection[str], out: Path) -> Strea
 
 def _named(text: str) -> Path:
     """The file that run.resume names itself, or by its folder."""
-    path = Path(text).expanduser()
+    path = user_path(text)
     return path / show_file.FILE if path.is_dir() else path
 
 

@@ -2,19 +2,21 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from pp1_orchestrator.app.bench import run_bench
 from pp1_orchestrator.app.check import run_check
+from pp1_orchestrator.app.first_checks import check_prompt
 from pp1_orchestrator.app.plan import run_plan
 from pp1_orchestrator.app.resume import StreamStart, stream_start
 from pp1_orchestrator.app.strategy_registry import Registry, check
 from pp1_orchestrator.app.stream import check_models
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.errors import ConfigError, RequestError
+from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.layouts.gpu_topology import advice, topology
 from pp1_orchestrator.layouts.torchrun import run_rank
 from pp1_orchestrator.loading.checkpoint import check_checkpoint
@@ -22,9 +24,7 @@ from pp1_orchestrator.models.checkpoints.hub import PARTIAL_FOLDER, fetch
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.environment import ignore_page_variables
 from pp1_orchestrator.processes.log_setup import limit_file_errors, limit_floods, set_format
-from pp1_orchestrator.stage0.validation import parse_update
 from pp1_orchestrator.transport.process_groups import STAGE0
-from pp1_orchestrator.types import PromptUpdate
 
 log = logging.getLogger(__name__)
 Mode = Callable[[Settings, WanConfig, Registry, StreamStart, Path], None]
@@ -62,10 +62,10 @@ MODES: Mapping[str, Mode] = {
 MESHLESS_MODES = frozenset({"plan", "fetch", "check"})
 
 
-def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> None:
+def run_program(settings: Settings, out: Path, words: Sequence[str] = ()) -> None:
     """Run to the end. Raises ConfigError before a process is started, later the run's failure.
 
-    given: the settings that were set on the command line. A show that is continued does not change them.
+    words: of the command line. A show that is continued does not change what they set.
     """
     set_format(settings.log, rank=0)
     limit_file_errors()
@@ -85,25 +85,19 @@ def run_program(settings: Settings, out: Path, given: Collection[str] = ()) -> N
     if settings.cache.name != settings.model.cache:
         log.warning("cache=%s: the model was trained for %s", settings.cache.name, settings.model.cache)
     if settings.run.name in MESHLESS_MODES:
-        _check_prompt(settings)
+        check_prompt(settings)
     else:
         check_inputs(settings, config, registry)
-    MODES[settings.run.name](settings, config, registry, stream_start(settings, given, out), out)
+    given = {word.lstrip("+").partition("=")[0] for word in words}
+    start = replace(stream_start(settings, given, out), words=tuple(words))
+    MODES[settings.run.name](settings, config, registry, start, out)
 
 
 def check_inputs(settings: Settings, config: WanConfig, registry: Registry) -> None:
     """Check the first prompt and the files of all models. Loads none. Raises ConfigError."""
-    _check_prompt(settings)
+    check_prompt(settings)
     check_checkpoint(settings, config)
     check_models(settings, registry)
-
-
-def _check_prompt(settings: Settings) -> None:
-    """Raises ConfigError for a `run.prompt` that can't be shown, before models are loaded."""
-    try:
-        parse_update(PromptUpdate(prompt=settings.run.prompt))
-    except RequestError as error:
-        raise ConfigError(f"run.prompt={settings.run.prompt:.40}: {error}") from error
 
 
 def _log_gpu_topology(settings: Settings) -> None:

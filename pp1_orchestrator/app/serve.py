@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pp1_orchestrator.app.bench import write_results
+from pp1_orchestrator.app.first_checks import server_settings
 from pp1_orchestrator.app.resume import ShowKeeper, StreamStart
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.app.stream import Instruments, Stream
@@ -18,7 +19,6 @@ from pp1_orchestrator.errors import ConfigError, Stage0Error
 from pp1_orchestrator.media.clip_writer import ClipLimits
 from pp1_orchestrator.media.clips import ClipRecorder
 from pp1_orchestrator.media.frames import placeholder
-from pp1_orchestrator.media.ice_servers import check_ice_servers
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
 from pp1_orchestrator.media.sdp import CandidatePolicy
@@ -30,7 +30,6 @@ from pp1_orchestrator.processes.signals import on_signals
 from pp1_orchestrator.server.app import create_app
 from pp1_orchestrator.server.http_server import HttpServer
 from pp1_orchestrator.server.port import bind, check_port
-from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.session import Session
 from pp1_orchestrator.stage0.show import Show
@@ -87,19 +86,8 @@ class Web:
         self._clients, self._known_clients = clients, lambda: tuple(clients)
         serving, stream, metrics = settings.serving, settings.stream, instruments.metrics
         self._loop_limit_s, self._instruments, self._out = settings.deadlines.loop, instruments, out
-        ice_servers = check_ice_servers(
-            (each.addresses, each.username, each.credential) for each in serving.ice_servers
-        )
-        self._server_settings = ServerSettings(
-            serving.host,
-            serving.port,
-            serving.token,
-            serving.view_token,
-            serving.root_path,
-            serving.frame_ancestors,
-            tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out),
-            ice_servers,
-        )
+        tls = tls_context(serving.tls, serving.tls_cert, serving.tls_key, serving.host, out)
+        self._server_settings = server_settings(serving, tls)
         self._address = check_port(serving.host, serving.port)  # resolved once: the name may change its address
         limits = PeerLimits(viewers=serving.max_viewers, viewers_per_address=serving.viewers_per_address)
         video = VideoSettings(
@@ -111,7 +99,7 @@ class Web:
             instruments.events.publish("clip", clip=clip.id, state=clip.state)
 
         clip_limits = ClipLimits(serving.clip_s, serving.clip_bytes, serving.clips_kept)
-        start = Start(video, limits, CandidatePolicy(self._address, ice_servers))
+        start = Start(video, limits, CandidatePolicy(self._address, self._server_settings.ice_servers))
         rules = MediaRules(settings.deadlines.message, settings.deadlines.media, settings.supervision.media_restarts)
         self._media = MediaSupervisor(start, rules, metrics, instruments.events)
         broadcaster = self._media.broadcaster

@@ -12,12 +12,14 @@ import httpx
 import msgspec
 
 from pp1_orchestrator.client import api_answers as answers
-from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.errors import RequestError, first_line
 
 T = TypeVar("T")
 LEASE_HEADER, JSON, SDP = "PP1-Lease", "application/json", "application/sdp"
 TIMEOUT_S = 30.0
 """Of one answer. An event stream says something every few seconds."""
+UNREADABLE = (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError)
+"""Raised by `Operation.read` for an answer of something else than this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +122,25 @@ def check(response: httpx.Response) -> None:
         return
     try:
         line = str(msgspec.json.decode(response.content, type=dict[str, Any])["error"])
-    except (msgspec.MsgspecError, KeyError):  # from a proxy
-        line = f"{response.request.method} {response.request.url.path}: {response.status_code} {response.reason_phrase}"
+    except UNREADABLE:  # from a proxy
+        line = f"{_asked(response)}: {response.status_code} {response.reason_phrase}"
     raise RequestError(line, response.status_code)
 
 
 def read(operation: Operation[T], response: httpx.Response) -> T:
-    """The answer. Raises RequestError where the server refuses."""
+    """The answer. Raises RequestError where the server refuses, or answers as this program does not."""
     if operation not in PROBES:
         check(response)
-    return operation.read(response)
+    try:
+        return operation.read(response)
+    except UNREADABLE as error:
+        line = f"{_asked(response)}: the answer is not one of this program: {first_line(error)}"
+        raise RequestError(line, response.status_code) from error
 
 
-def headers_of(token: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def _asked(response: httpx.Response) -> str:
+    return f"{response.request.method} {response.request.url.path}"
+
+
+def headers_of(token: str | None) -> httpx.Headers:
+    return httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, encoding="utf-8")

@@ -156,7 +156,7 @@ class AsyncClient:
                 await answer.aread()
                 calls.check(answer)
             lines = answer.aiter_lines()
-            await anext(lines)  # it has begun: nothing is missed from here on
+            await anext(lines, None)  # it has begun: nothing is missed from here on
             yield read_events_async(lines)
         finally:
             await answer.aclose()

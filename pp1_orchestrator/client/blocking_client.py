@@ -152,7 +152,7 @@ class Client:
                 answer.read()
                 calls.check(answer)
             lines = answer.iter_lines()
-            next(lines)  # it has begun: nothing is missed from here on
+            next(lines, None)  # it has begun: nothing is missed from here on
             yield read_events(lines)
         finally:
             answer.close()

@@ -17,6 +17,8 @@ from pp1_orchestrator.errors import ConfigError
 
 LONGEST_NAME = 200
 ALL = "`pp1 --hydra-help` lists all"
+CONFIG_DIR, GIVEN = "--config-dir", "command-line"
+"""The option, and Hydra's name for where its folder comes from."""
 
 
 def check_flags(words: Sequence[str]) -> None:
@@ -28,6 +30,11 @@ def check_flags(words: Sequence[str]) -> None:
 
     parser.error = refuse
     parser.parse_args(list(words))
+
+
+def given_folder(sources: Iterable[Any]) -> str | None:
+    """The folder of `--config-dir`, of all that a configuration was composed from (`hydra.runtime.config_sources`)."""
+    return next((str(source.path) for source in sources if source.provider == GIVEN), None)
 
 
 def check_groups(overrides: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 from hydra import version
@@ -20,11 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pp1_orchestrator.config.command_flags import check_groups
+from pp1_orchestrator.config.command_flags import GIVEN, check_groups
 from pp1_orchestrator.config.conf_files import CONF
 from pp1_orchestrator.config.load_settings import load_settings, one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.user_paths import user_path
 
 VERSION_BASE = "1.3"
 _lock = threading.Lock()
@@ -82,10 +82,10 @@ def _compose(overrides: Sequence[str], config_dir: str | os.PathLike[str] | None
             raise ConfigError(f"{override!r}: not a setting; expected text such as 'overlap=sync'")
     path = create_config_search_path(str(CONF))
     if config_dir is not None:
-        folder = Path(config_dir).expanduser().resolve()
+        folder = user_path(config_dir).resolve()
         if not folder.is_dir():
             raise ConfigError(f"Additional config directory '{folder}' not found")
-        path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema", None))
+        path.prepend(GIVEN, f"file://{folder}", SearchPathQuery("schema", None))
     with _lock, _our_version_base():
         composed = ConfigLoaderImpl(path).load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
     with open_dict(composed):

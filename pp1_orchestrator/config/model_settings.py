@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from pp1_orchestrator.config.bounds import Positive
 from pp1_orchestrator.config.sizes import SizeSettings
+from pp1_orchestrator.user_paths import user_path
 
 
 class WindowSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,13 +62,13 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def folder(self) -> Path:
         """The checkpoint's folder."""
-        root = Path(self.root).expanduser()
+        root = user_path(self.root)
         return root if root.is_absolute() else Path(__file__).parents[1] / "models" / root
 
     def part(self, name: Literal["generator", "vae", "text_encoder", "tokenizer"]) -> Path:
         """One part's file or folder."""
         own: str | None = getattr(self, name)
-        return self.folder / name if own is None else Path(own).expanduser()
+        return self.folder / name if own is None else user_path(own)
 
 
 class CacheSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ Opens no weights, and imports torch only to ask for GPUs. Each error is one line
 is possible.
 """
 
+import ctypes
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -25,6 +26,8 @@ VAE_LEVELS = 4
 PLUGIN_API = "pp1_orchestrator.plugin_api"
 """Our own module; an option may always name a class in it."""
 PLAN = "plan"
+DRIVER = "libcuda.so.1"
+"""Of NVIDIA's GPUs."""
 DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 CLASS = re.compile(rf"({MODULE.pattern}):[^\W\d]\w*")
@@ -161,9 +164,9 @@ def _check_compiled(settings: Settings) -> None:
 
 
 def _machine_has_fp8(settings: Settings) -> bool:
-    """Whether the planned GPUs have 8-bit floats. Those of machine=here are asked when it is planned for."""
+    """Whether the planned GPUs have 8-bit floats. Where no peak is given, what was measured there says so later."""
     on_gpus = all(name.startswith("cuda") for name in settings.layout.devices[1:])
-    return on_gpus and (settings.machine.gpus is None or settings.machine.fp8_tflops is not None)
+    return on_gpus and (settings.machine.bf16_tflops is None or settings.machine.fp8_tflops is not None)
 
 
 def _devices_have_fp8(settings: Settings) -> bool:
@@ -176,7 +179,11 @@ def _devices_have_fp8(settings: Settings) -> bool:
 
 
 def _devices_here() -> list[str]:
-    import torch  # takes seconds; a layout without GPUs does not ask
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:  # torch, which takes seconds to import, would find no GPU either
+        return ["cpu"]
+    import torch
 
     return ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
 

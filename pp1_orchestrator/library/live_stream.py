@@ -6,16 +6,13 @@ Starts no server and handles no signals. Knows nothing of how chunks are made.
 import asyncio
 import atexit
 import contextlib
-import os
-import sys
 import threading
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import torch
 
 from pp1_orchestrator.app.resume import AUTO, NEVER, stream_start
 from pp1_orchestrator.app.run import check_inputs
@@ -28,6 +25,7 @@ from pp1_orchestrator.event_bus import Event
 from pp1_orchestrator.layouts.torchrun import TorchrunLayout
 from pp1_orchestrator.library.chunk_buffer import Chunk, ChunkBuffer
 from pp1_orchestrator.library.composed_settings import Settings
+from pp1_orchestrator.library.process_state import PROCESS
 from pp1_orchestrator.models.vae.pixel_format import to_rgb24
 from pp1_orchestrator.processes.resource_limits import check_address_space, shortage
 from pp1_orchestrator.stage0.session import Session
@@ -47,8 +45,6 @@ AHEAD = 2
 """Enough for every overlap to work without a break."""
 MODES = ("serve", "bench")
 NOT_OPEN = "the stream is not open"
-VARIABLES = ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME")
-"""Of the environment, which a stream sets for its ranks."""
 
 
 class Stream:
@@ -91,11 +87,13 @@ class Stream:
         with self._lock:
             if self._closed or self._running is not None:
                 raise Stage0Error("a stream is opened once; make another one")
-            self._restored.enter_context(_restored_process())
+            grouped = self._settings.layout.backend != "none"
+            self._restored.enter_context(PROCESS.shared(grouped=grouped))
             try:
                 self._running = running = self._start()
             except BaseException as error:
                 self._closed = True
+                self._buffer.close()
                 self._restored.close()
                 if not isinstance(error, Exception):
                     raise
@@ -112,20 +110,22 @@ class Stream:
         with self._lock:
             self._closed = True
             running, self._running = self._running, None
+            self._buffer.flush()
+            self._buffer.close()
             if running is None:
                 return
             atexit.unregister(self.close)
-            self._buffer.flush()
-            self._buffer.close()
             running.close()
             self._restored.close()
 
     def next_chunk(self, timeout_s: float | None = None) -> Chunk | None:
         """The next chunk; None when the stream has ended. Raises TimeoutError after `timeout_s`, or Pp1Error."""
+        self._check_begun()
         return self._buffer.take(timeout_s)
 
     async def next_chunk_async(self) -> Chunk | None:
         """The same, without blocking the event loop."""
+        self._check_begun()
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -208,8 +208,8 @@ class Stream:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            await asyncio.wait([opening])
-            await asyncio.to_thread(self.close)
+            opening.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else will ask
+            await asyncio.shield(asyncio.to_thread(self.close))  # it waits for the opening
             raise
 
     async def __aexit__(
@@ -225,6 +225,11 @@ class Stream:
         if chunk is None:
             raise StopAsyncIteration
         return chunk
+
+    def _check_begun(self) -> None:
+        """No chunk will ever come of a stream that nobody has opened."""
+        if self._running is None and not self._closed:
+            raise RequestError(NOT_OPEN, status=503)
 
     @property
     def _session(self) -> Session:
@@ -255,21 +260,3 @@ class Stream:
         """Rank 0's own work hangs. Nothing can interrupt it, and the process is the caller's."""
         self._instruments.events.publish("failed", reason=line)
         self._buffer.end(Stage0Error(line))
-
-
-@contextlib.contextmanager
-def _restored_process() -> Generator[None]:
-    """Afterwards torch's threads, the environment and the hook for exceptions are as before. A stream sets two of them,
-    and torch adds to the hook with each process group."""
-    threads, hook = torch.get_num_threads(), sys.excepthook
-    variables = {name: os.environ.get(name) for name in VARIABLES}
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        sys.excepthook = hook
-        for name, value in variables.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

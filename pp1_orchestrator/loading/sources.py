@@ -1,12 +1,11 @@
 """Where rank 0's models come from, and the text encoder's device, as settings say. Opens no file."""
 
-from pathlib import Path
-
 import torch
 
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, UMT5Sizes
 from pp1_orchestrator.models.vae.load_vae import VaeSource
+from pp1_orchestrator.user_paths import user_path
 
 
 def text_source(settings: Settings) -> TextSource:
@@ -31,7 +30,7 @@ def text_device(settings: Settings, device: torch.device) -> torch.device:
 
 def vae_source(settings: Settings) -> VaeSource:
     model, stage0 = settings.model, settings.stage0
-    path = model.part("vae") if stage0.file is None else model.folder / Path(stage0.file).expanduser()
+    path = model.part("vae") if stage0.file is None else model.folder / user_path(stage0.file)
     return VaeSource(path, stage0.widths, _random_seed(settings))
 
 

@@ -12,23 +12,14 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.ice_servers import IceServer
+from pp1_orchestrator.media.loopback import LOCAL_NAMES
 from pp1_orchestrator.media.media_settings import PeerLimits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-LOOPBACK = "127.0.0.1"
-LOCAL_NAMES = {"localhost": LOOPBACK}
 CANDIDATE_FIELDS = 8
 MAX_PORT, PORT_DIGITS = 65535, 5
 TRANSLATED = [ipaddress.IPv6Network(network) for network in ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")]
 """IPv6 networks that stand for IPv4 addresses: 6to4, Teredo, NAT64 and IPv4-compatible."""
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether a bind address can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(LOCAL_NAMES.get(host, host)).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

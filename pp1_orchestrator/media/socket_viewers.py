@@ -12,8 +12,8 @@ from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.media.broadcaster import PacketQueue
 from pp1_orchestrator.media.encoder import CODECS
 from pp1_orchestrator.media.frames import Packet
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.media.media_settings import CLOCK_RATE, PeerLimits, VideoSettings
-from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.telemetry.metrics import Metrics
 from pp1_orchestrator.types import Limited
 

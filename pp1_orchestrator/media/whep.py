@@ -17,15 +17,14 @@ from typing import NoReturn
 from pp1_orchestrator.errors import RequestError, named_line
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.encoder import CODECS
+from pp1_orchestrator.media.loopback import LOOPBACK, is_loopback_host
 from pp1_orchestrator.media.media_settings import Codec, PeerLimits
 from pp1_orchestrator.media.peer import Viewer
 from pp1_orchestrator.media.sdp import (
-    LOOPBACK,
     CandidatePolicy,
     ViewerAddresses,
     check_description,
     filter_offer,
-    is_loopback_host,
 )
 from pp1_orchestrator.media.sdp_sections import OfferedSections
 from pp1_orchestrator.polling_thread import SuspendDetector

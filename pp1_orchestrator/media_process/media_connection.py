@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MODULE = "pp1_orchestrator.media_process"
 ROOT = Path(__file__).resolve().parents[2]
 """From where the new process imports this package."""
-ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "COVERAGE", "COV_")
+ENVIRONMENT = ("PATH", "PYTHON", "LD_", "LANG", "LC_", "TZ", "TMPDIR", "HOME", "SSL_CERT_", "COVERAGE", "COV_")
 """How the names of the variables begin that a media process inherits."""
 ANSWER_S = 12.0
 """Longer than an offer may take there, its turn included."""

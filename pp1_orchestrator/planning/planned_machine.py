@@ -16,6 +16,7 @@ from pp1_orchestrator.planning.rate_tables import RateTables, read_rates
 
 GIB = 1 << 30
 GPU, HOST = "cuda", "cpu"
+FP8 = "float8_e4m3fn"
 Tables = Mapping[str, RateTables]
 """By kind of device."""
 
@@ -31,12 +32,21 @@ def gpus_of(layout: LayoutSettings) -> list[str]:
     return sorted({name for name in layout.devices if name.startswith(GPU)})
 
 
+def has_fp8(machine: MachineSettings, tables: Tables) -> bool:
+    """Whether its GPUs have 8-bit floats: by the datasheet, or by what was measured of a machine without peaks."""
+    if machine.bf16_tflops is not None:
+        return machine.fp8_tflops is not None
+    return GPU in tables and bool(tables[GPU].products.get(FP8))
+
+
 def planned_machine(settings: Settings, profile: ModelProfile, tables: Tables) -> Machine:
-    """Raises ConfigError where the machine lacks the kind of device that the layout needs."""
+    """Raises ConfigError where the machine lacks the kind of device that the layout needs, or 8-bit floats."""
     layout, machine = settings.layout, settings.machine
     kinds = {torch.device(name).type for name in layout.devices}
     for kind in kinds - tables.keys():
         raise ConfigError(f"layout={layout.name}: machine={machine.name} has no rates of a {kind} device")
+    if layout.fp8 and not has_fp8(machine, tables):
+        raise ConfigError(f"layout.fp8=true: machine={machine.name} has no 8-bit floats; possible: false")
     devices = {kind: _device_model(settings, kind, tables[kind]) for kind in tables}
     rates = {part: _part_rates(settings, profile, part, devices) for part in profile.work if part != "context"}
     on_gpu = torch.device(layout.device).type == GPU
@@ -78,7 +88,7 @@ def _device_model(settings: Settings, kind: str, tables: RateTables) -> DeviceMo
     if kind == HOST:
         workers = min(settings.layout.threads, machine.host_cores or 1)
         return DeviceModel(tables, DeviceTraits({}, None, workers=workers))
-    by_type = {"bfloat16": machine.bf16_tflops, "float8_e4m3fn": machine.fp8_tflops, "float32": machine.fp32_tflops}
+    by_type = {"bfloat16": machine.bf16_tflops, FP8: machine.fp8_tflops, "float32": machine.fp32_tflops}
     peaks = {name: peak * tera for name, peak in by_type.items() if peak is not None}
     bandwidth = machine.bandwidth_gb_s * 1e9 if machine.bandwidth_gb_s else None
     return DeviceModel(tables, DeviceTraits(peaks, bandwidth, machine.attention or "cudnn", machine.processors or 1))

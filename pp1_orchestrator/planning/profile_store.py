@@ -38,11 +38,6 @@ CODE = ("models", "planning")
 log = logging.getLogger(__name__)
 
 
-def cache_folder() -> Path:
-    """Where this program keeps what it can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pp1-orchestrator"
-
-
 class ProfileStore:
     """Profiles whose parts are counted once. folder: None to keep them in this process alone."""
 

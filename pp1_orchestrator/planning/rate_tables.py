@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.user_paths import user_path
 
 FOLDER = Path(__file__).with_name("rates")
 """Files that ship with the program."""
@@ -51,7 +52,7 @@ class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 @cache
 def read_rates(name: str) -> RateTables:
     """A file that ships with the program, or one's own. Raises ConfigError for one that can't be read."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     path = path if path.suffix else FOLDER / f"{name}.yaml"
     try:
         return msgspec.convert(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader), RateTables)

@@ -1,6 +1,6 @@
 """Which layouts of a machine make enough frames a second, and which of them needs the fewest GPUs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -42,12 +42,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """search.json. candidates: the recommended first; first those that fit and are fast enough."""
+    """search.json. given: what else to say on the command line, as it was said. candidates: the recommended first;
+    first those that fit and are fast enough."""
 
     machine: str
     source: str
     model: str
     target_fps: float
+    given: list[str]
     candidates: list[Candidate]
 
     @property
@@ -56,21 +58,38 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return [one for one in self.candidates if one.spare >= 0 and one.fps >= self.target_fps]
 
 
-def search(settings: Settings, config: WanConfig, strategies: Strategies, layouts: Layouts, predict: Predict) -> Found:
-    """Predict every layout with every overlap. layouts: by name. Raises ConfigError for a machine without GPUs."""
+def search(
+    settings: Settings,
+    config: WanConfig,
+    strategies: Strategies,
+    layouts: Layouts,
+    predict: Predict,
+    *,
+    fp8: bool,
+    given: Sequence[str] = (),
+) -> Found:
+    """Predict every layout with every overlap. Raises ConfigError for a machine without GPUs.
+
+    layouts: by name. fp8: whether the GPUs have 8-bit floats. given: see `Found`.
+    """
     machine, asked = settings.machine, settings.plan
     gpus = min(machine.gpus or 0, asked.gpus or machine.gpus or 0)
     if not gpus:
         raise ConfigError(f"plan.search=true: machine={machine.name} has no GPU; choose another machine=…")
     found: list[Candidate] = []
-    for options, layout in _layouts(settings, config, layouts):
+    for options, layout in _layouts(config, layouts, fp8):
         if len(gpus_of(layout)) <= gpus:
             plan = predict(msgspec.structs.replace(settings, layout=layout), config, strategies)
             found += _candidates(options, layout, plan)
     target = asked.target_fps
     found.sort(key=lambda one: (one.spare < 0 or one.fps < target, one.spare < 0, one.gpus, one.fp8, one.period_ms))
     return Found(
-        machine=machine.name, source=machine.source, model=settings.model.name, target_fps=target, candidates=found
+        machine=machine.name,
+        source=machine.source,
+        model=settings.model.name,
+        target_fps=target,
+        given=list(given),
+        candidates=found,
     )
 
 
@@ -100,13 +119,13 @@ def _candidates(options: list[str], layout: LayoutSettings, plan: Plan) -> Itera
         )
 
 
-def _layouts(settings: Settings, config: WanConfig, layouts: Layouts) -> Iterator[tuple[list[str], LayoutSettings]]:
+def _layouts(config: WanConfig, layouts: Layouts, fp8: bool) -> Iterator[tuple[list[str], LayoutSettings]]:
     """The layouts on GPUs, with rank 0 on one of its own or beside the first mesh rank."""
     inline = layouts[ONE_PROCESS]
     yield from _compiled(
         [f"layout={ONE_PROCESS}", "layout.device=cuda"],
         msgspec.structs.replace(inline, device="cuda", mesh_device="cuda"),
-        settings,
+        fp8,
     )
     for name in SPLIT:
         layout = layouts[name]
@@ -114,17 +133,15 @@ def _layouts(settings: Settings, config: WanConfig, layouts: Layouts) -> Iterato
             check_degree(config, layout.mesh_ranks)
         except ValueError:
             continue  # this model can't be split into so many parts
-        yield from _compiled([f"layout={name}"], layout, settings)
+        yield from _compiled([f"layout={name}"], layout, fp8)
         if layout.mesh_ranks > 1:
             beside = msgspec.structs.replace(layout, mesh_device=BESIDE)
-            yield from _compiled([f"layout={name}", f"\"layout.mesh_device='{BESIDE}'\""], beside, settings)
+            yield from _compiled([f"layout={name}", f"\"layout.mesh_device='{BESIDE}'\""], beside, fp8)
 
 
-def _compiled(
-    options: list[str], layout: LayoutSettings, settings: Settings
-) -> Iterator[tuple[list[str], LayoutSettings]]:
+def _compiled(options: list[str], layout: LayoutSettings, fp8: bool) -> Iterator[tuple[list[str], LayoutSettings]]:
     """In the model's type and in 8 bits. On a GPU compiled passes are the faster ones everywhere."""
     compiled = [*options, "layout.compile=true"]
     yield compiled, msgspec.structs.replace(layout, compile=True)
-    if settings.machine.fp8_tflops is not None:
+    if fp8:
         yield [*compiled, "layout.fp8=true"], msgspec.structs.replace(layout, compile=True, fp8=True)

@@ -64,4 +64,4 @@ def _advice(found: Found) -> list[RenderableType]:
 
 
 def _command(found: Found, one: Candidate) -> Text:
-    return Text(f"pp1 model={found.model} {' '.join(one.options)}", style="bold")
+    return Text(f"pp1 {' '.join([*found.given, *one.options])}", style="bold")

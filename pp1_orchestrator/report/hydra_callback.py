@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from pp1_orchestrator.config.command_flags import given_folder
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.errors import Pp1Error
 from pp1_orchestrator.report.jobs import UNFINISHED, JobRecord, MachineInfo, processor, without_secrets, write_record
@@ -101,6 +102,7 @@ def _record(config: DictConfig, overrides: Any, error: str | None) -> JobRecord:
         seed=selected("seed"),
         trained_context=selected("model.context"),
         trained_cache=selected("model.cache"),
+        config_dir=given_folder(config.hydra.runtime.config_sources),
     )
 
 

@@ -3,6 +3,7 @@
 Knows nothing of torch or of what a job's figures mean.
 """
 
+import contextlib
 import platform
 import shlex
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """job.json of one run: what its job was, and its error in one line. repeat: counts the job's runs from 0.
 
     The fields after it are None where the job could not be composed. trained_context, trained_cache: what the model's
-    weights were trained for.
+    weights were trained for. config_dir: of the command line's `--config-dir`.
     """
 
     number: int
@@ -38,6 +39,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     trained_context: str | None = None
     trained_cache: str | None = None
+    config_dir: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +77,22 @@ def write_record(record: JobRecord, folder: Path) -> None:
 
 
 def read_record(path: Path) -> JobRecord:
+    """Raises msgspec.DecodeError for a file that is none."""
     return msgspec.json.decode(path.read_bytes(), type=JobRecord)
+
+
+def records_below(folder: Path) -> list[tuple[Path, JobRecord]]:
+    """All records of a sweep with their files. One that a power cut or a full disk has spoilt stands for no run."""
+    found: list[tuple[Path, JobRecord]] = []
+    for path in folder.rglob(RECORD_FILE):
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append((path, read_record(path)))
+    return found
 
 
 def read_jobs(folder: Path) -> list[Job]:
     """All jobs below the sweep's folder, in the order in which they were asked for."""
-    records = {path.parent: read_record(path) for path in folder.rglob(RECORD_FILE)}
+    records = {path.parent: record for path, record in records_below(folder)}
     keys = differing_keys([record.overrides for record in records.values()])
     by_job: dict[int, list[tuple[JobRecord, Path]]] = {}
     for place, record in sorted(records.items(), key=lambda item: item[1].repeat):
@@ -151,10 +163,11 @@ def label(number: int, overrides: Sequence[str], keys: set[str]) -> str:
     return " ".join(override for override in overrides if key_of(override) in keys) or f"job {number}"
 
 
-def live_command(overrides: Sequence[str]) -> str:
+def live_command(overrides: Sequence[str], config_dir: str | None = None) -> str:
     """The command that serves what a job measured: its overrides without those of `run`."""
     choices = without_sweep(overrides)
     kept = [override for override in choices if key_of(override) != "run" and not key_of(override).startswith("run.")]
     if any(key_of(override) == "experiment" for override in kept):
         kept.append("run=serve")  # an experiment may set run=bench
-    return shlex.join(["python", "-m", "pp1_orchestrator", *kept])
+    flags = [] if config_dir is None else ["--config-dir", config_dir]
+    return shlex.join(["python", "-m", "pp1_orchestrator", *flags, *kept])

@@ -91,6 +91,7 @@ def recommend(rated: Sequence[Job], comparison: Comparison) -> Recommendation:
     """Of the jobs with a rate."""
     candidates = candidates_of(rated, comparison)
     best, *tied = ranked(candidates)
+    record = next(job.record for job in rated if job.record.number == best.number)
     return Recommendation(
         number=best.number,
         label=best.label,
@@ -98,7 +99,7 @@ def recommend(rated: Sequence[Job], comparison: Comparison) -> Recommendation:
         lead=None if tied else comparison.lead,
         tied=tuple(candidate.label for candidate in tied),
         reason=reason(candidates, comparison.lead),
-        command=live_command(next(job.record.overrides for job in rated if job.record.number == best.number)),
+        command=live_command(record.overrides, record.config_dir),
         caution=caution(candidates),
     )
 

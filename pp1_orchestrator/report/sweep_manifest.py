@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pp1_orchestrator.report.jobs import RECORD_FILE, read_record, without_secrets, without_sweep
+from pp1_orchestrator.report.jobs import records_below, without_secrets, without_sweep
 from pp1_orchestrator.report.machine_load import LoadSummary
 
 MANIFEST_FILE = "sweep.json"
@@ -69,8 +69,7 @@ def done_before(folder: Path) -> dict[int, Path]:
     manifest, found = read_manifest(folder), dict[int, Path]()
     if manifest is None:
         return found
-    for path in folder.rglob(RECORD_FILE):
-        record = read_record(path)
+    for path, record in records_below(folder):
         if record.error is None:
             found[record.repeat * len(manifest.jobs) + record.number] = path.parent
     return found

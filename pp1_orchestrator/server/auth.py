@@ -131,7 +131,8 @@ def _is_safe(scope: Scope) -> bool:
 def _credentials(scope: Scope, headers: Headers) -> tuple[str, str, str]:
     """A request's bearer token, session cookie and token in the query string; empty where there is none."""
     scheme, _, credential = headers.get("authorization", "").partition(" ")
-    bearer = credential if scheme.lower() == "bearer" else ""
+    as_sent = credential.encode("latin-1").decode("utf-8", "replace")  # headers are read as latin-1
+    bearer = as_sent if scheme.lower() == "bearer" else ""
     cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
     return bearer, cookie, parse_qs(scope["query_string"].decode("latin-1")).get(TOKEN, [""])[0]
 

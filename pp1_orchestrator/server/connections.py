@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server.auth import HEALTH_PATHS
 from pp1_orchestrator.server.rate_limit import client_of
 from pp1_orchestrator.server.responses import error_reply

@@ -7,7 +7,7 @@ import socket
 import psutil
 
 from pp1_orchestrator.errors import ConfigError
-from pp1_orchestrator.media.sdp import LOCAL_NAMES
+from pp1_orchestrator.media.loopback import LOCAL_NAMES
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.media.ice_servers import IceServer
-from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server.root_path import OWN_NAMES, is_root_path
 
 ORIGIN = re.compile(r"https?://(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pp1_orchestrator.errors import ConfigError
+from pp1_orchestrator.user_paths import user_path
 
 Tls = Literal["self_signed"]
 VALID = datetime.timedelta(days=397)
@@ -36,10 +38,12 @@ def tls_context(tls: Tls | None, cert: str | None, key: str | None, host: str, o
     if cert is None or key is None:
         given, missing = ("tls_cert", "tls_key") if key is None else ("tls_key", "tls_cert")
         raise ConfigError(f"serving.{missing}=null: needed together with serving.{given}")
-    paths = Path(cert).expanduser(), Path(key).expanduser()
+    paths = user_path(cert), user_path(key)
     for name, path in zip(("tls_cert", "tls_key"), paths, strict=True):
         try:
-            path.read_bytes()
+            if not stat.S_ISREG(path.stat().st_mode):  # a device has no end, and a pipe is read once
+                raise ConfigError(f"serving.{name}={path}: can't be read: not a file")
+            path.open("rb").close()
         except OSError as error:
             raise ConfigError(f"serving.{name}={path}: can't be read: {error.strerror}") from error
     return _load(*paths, f"serving.tls_cert={cert}, serving.tls_key={key}")

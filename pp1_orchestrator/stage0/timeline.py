@@ -13,6 +13,8 @@ from pp1_orchestrator.stage0.validation import MAX_CHUNK, check_entries
 from pp1_orchestrator.types import TimelineEntry
 
 Script = list[TimelineEntry]
+MAX_BYTES = 20_000_000
+"""Of a script: room for the most entries with long prompts, and an end to what has none, such as a device."""
 PAST_CHUNKS = 1000
 """Entries of the past that stay when a timeline is replaced: unfinished chunks may still ask for them."""
 
@@ -72,10 +74,14 @@ class Timeline:
 def read_script(path: Path) -> Script:
     """The entries of a file. Raises ConfigError with one line for a file that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"run.script={path}: can't be read: {reason}") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"run.script={path}: is larger than {MAX_BYTES} bytes")
     try:
         plain = yaml.load(text, _ScriptLoader)  # a kind of SafeLoader
     except Exception as error:  # a file's boundary: PyYAML raises anything for a date or number that is none

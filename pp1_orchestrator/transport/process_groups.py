@@ -82,6 +82,11 @@ class Topology:
         dist.destroy_process_group()
 
 
+def in_use() -> bool:
+    """Whether this process has groups already, its own or a program's around it: torch keeps one set a process."""
+    return dist.is_initialized()
+
+
 _forgetting = threading.Lock()
 
 

@@ -16,7 +16,7 @@ from pp1_orchestrator.errors import RequestError
 from tests.fault.sdp_offers import seeds
 from tests.server.conftest import Listening, build
 
-TOKEN = "a token for the clients"
+TOKEN = "a token for the clients, s€cret"
 
 
 class Driven:
@@ -44,7 +44,7 @@ class Driven:
         events = self._runner.run(context.__aenter__())
 
         async def next_event():
-            return await anext(events)
+            return await anext(events, None)
 
         try:
             yield iter(lambda: self._runner.run(next_event()), None)
@@ -171,6 +171,29 @@ def test_an_answer_of_something_else_is_refused_in_one_line(connect):
         with pytest.raises(RequestError, match=r"^GET /pp1/api/state: 502 Bad Gateway$"):
             client.state()
         assert not client.ready()
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"{}", b'{"prompt": "\xff"}'], ids=["page", "other", "bytes"])
+def test_so_is_one_that_a_page_or_another_program_gives(content):
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
+    with Client("http://example.org", http=httpx.Client(transport=transport)) as client:
+        with pytest.raises(RequestError, match=r"^GET /api/state: the answer is not one of this program: .+$"):
+            client.state()
+        with pytest.raises(RequestError, match=r"^POST /whep: the answer is not one of this program: "):
+            client.open_viewer(seeds()[0])
+
+
+@pytest.mark.parametrize("said", ["", ": here\n\n"], ids=["nothing", "one line"])
+def test_events_of_a_server_that_ends_at_once_are_none(said):
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=said))
+
+    async def awaited() -> list:
+        http = httpx.AsyncClient(transport=transport)
+        async with AsyncClient("http://example.org", http=http) as client, client.events() as events:
+            return [event async for event in events]
+
+    with Client("http://example.org", http=httpx.Client(transport=transport)) as client, client.events() as events:
+        assert list(events) == asyncio.run(awaited()) == []
 
 
 def test_an_event_that_only_a_newer_server_knows_is_left_out():

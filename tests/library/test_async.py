@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pp1_orchestrator import Chunk, Stream
+from pp1_orchestrator.errors import RequestError
 from tests.library.test_live_stream import LIMIT_S, PROMPT, small
 
 TICK_S = 0.01
@@ -68,3 +69,19 @@ def test_an_opening_that_is_cancelled_leaves_nothing_open():
 
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
     assert stream.next_chunk(0.0) is None
+
+
+def test_nor_does_one_that_is_cancelled_twice():
+    stream = Stream(small())
+
+    async def main() -> None:
+        opening = asyncio.create_task(stream.__aenter__())
+        for _ in range(2):
+            await asyncio.sleep(TICK_S)
+            opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    asyncio.run(asyncio.wait_for(main(), LIMIT_S))  # it ends when the threads that it has started have
+    with pytest.raises(RequestError, match="not open"):
+        stream.state()

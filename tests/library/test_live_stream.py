@@ -1,11 +1,14 @@
 """A stream in a Python program: its pixels, receipts, controls, errors and end. In one process and small."""
 
+import asyncio
 import hashlib
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
+import torch
 
 from pp1_orchestrator import PromptUpdate, Settings, Stream, TimelineEntry, WeightedPrompt
 from pp1_orchestrator.errors import ConfigError, MeshError, RequestError, Stage0Error
@@ -124,6 +127,37 @@ def test_a_stream_is_opened_once_and_closed_often():
         assert other.next_chunk(LIMIT_S) is not None
     other.close()
     assert list(other) == []
+
+
+def test_nobody_waits_for_the_chunks_of_a_stream_that_is_not_open():
+    stream = Stream(small())
+    for take in (stream.next_chunk, stream.__next__, lambda: asyncio.run(stream.next_chunk_async())):
+        with pytest.raises(RequestError, match=r"^the stream is not open$"):
+            take()
+    stream.close()
+    assert stream.next_chunk() is None
+
+
+def test_nor_of_one_that_could_not_be_opened(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(small().model.folder, folder)
+    stream = Stream(small(f"model.root={folder}"))
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(ConfigError, match="vae"):
+        stream.open()
+    assert stream.next_chunk() is None
+
+
+def test_the_process_is_as_before_when_the_last_of_two_streams_is_closed():
+    before = torch.get_num_threads()
+    first, second = (Stream(small(f"layout.threads={before + 1}")) for _ in range(2))
+    with first:
+        second.open()
+        assert first.next_chunk(LIMIT_S) is not None
+    assert torch.get_num_threads() == before + 1
+    assert second.next_chunk(LIMIT_S) is not None
+    second.close()
+    assert torch.get_num_threads() == before
 
 
 def test_the_failure_of_a_stream_is_raised_after_its_last_chunk():

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pp1_orchestrator import Settings, Stream
-from pp1_orchestrator.errors import MeshError
+from pp1_orchestrator.errors import MeshError, Stage0Error
 from tests.library.growth import grown, held
 from tests.system.in_process import SMALL
 from tests.system.warm import ROOT
@@ -51,6 +51,19 @@ def test_a_script_needs_no_guard_and_is_run_once(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["once __main__ True", "3 [0, 1]", "[] None True"]
+
+
+def test_a_second_stream_with_ranks_is_refused_and_leaves_the_first_alone():
+    settings = Settings.compose("layout=cpu", *SMALL)
+    second = Stream(settings)
+    with Stream(settings) as first:
+        with pytest.raises(Stage0Error, match=r"^this program has process groups .* or take layout=inline$"):
+            second.open()
+        with Stream(Settings.compose("layout=inline", *SMALL)) as beside:
+            assert beside.next_chunk(LIMIT_S) is not None
+        assert first.next_chunk(LIMIT_S) is not None
+    with second:
+        assert second.next_chunk(LIMIT_S) is not None
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ import pytest
 from aioice.ice import get_host_addresses
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.media.media_settings import PeerLimits
-from pp1_orchestrator.media.sdp import CandidatePolicy, filter_offer, is_loopback_host
+from pp1_orchestrator.media.sdp import CandidatePolicy, filter_offer
 
 LOCAL, PUBLIC = CandidatePolicy("127.0.0.1").for_viewer(), CandidatePolicy("0.0.0.0").for_viewer()
 OWN = get_host_addresses(use_ipv4=True, use_ipv6=True)

@@ -19,21 +19,31 @@ START_S = 20
 
 
 @contextlib.contextmanager
-def turn_server(host: str = "127.0.0.1", scheme: str = "udp") -> Iterator[IceServer]:
-    """Its address and its user. Skips the test if there is no coturn. scheme: udp or tcp, to the server."""
+def turn_server(
+    host: str = "127.0.0.1", scheme: str = "udp", pair: tuple[Path, Path] | None = None
+) -> Iterator[IceServer]:
+    """Its address and its user. Skips the test if there is no coturn. scheme: udp or tcp, to the server.
+
+    pair: a certificate and its key, for TLS over TCP and nothing else.
+    """
     if BINARY is None:
         pytest.skip("there is no coturn; scripts/setup.sh test fetches it")
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         words = [
-            BINARY, "-n", "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--lt-cred-mech",
-            f"--listening-ip={host}", f"--relay-ip={host}", f"--listening-port={port}", "--realm=test",
+            BINARY, "-n", "--no-cli", "--no-dtls", "--allow-loopback-peers", "--lt-cred-mech",
+            f"--listening-ip={host}", f"--relay-ip={host}", "--realm=test",
             f"--user={USER}:{CREDENTIAL}", f"--userdb={folder}/users", f"--pidfile={folder}/pid", "--log-file=stdout",
         ]  # fmt: skip
+        if pair is None:
+            words += ["--no-tls", f"--listening-port={port}"]
+        else:
+            words += ["--no-udp", "--no-tcp", f"--tls-listening-port={port}", f"--cert={pair[0]}", f"--pkey={pair[1]}"]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
         try:
             _await(process, host, port)
-            yield IceServer((f"turn:{host}:{port}?transport={scheme}",), USER, CREDENTIAL)
+            url = f"turn:{host}:{port}?transport={scheme}" if pair is None else f"turns:{host}:{port}"
+            yield IceServer((url,), USER, CREDENTIAL)
         finally:
             process.kill()
             process.communicate()

@@ -1,18 +1,20 @@
 """Plans for machines that are not here: against what was measured on them, and what fits."""
 
 import functools
+import shlex
 
 import msgspec
 import pytest
 
+from pp1_orchestrator.app.plan import other_choices
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.config.machine import MachineSettings
 from pp1_orchestrator.config.options import read_option
 from pp1_orchestrator.config.schema import LayoutSettings
-from pp1_orchestrator.config.validate import generator_config
+from pp1_orchestrator.config.validate import generator_config, validate
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.planning.make_plan import Plan, predict
-from pp1_orchestrator.planning.planned_machine import planned_machine, tables_of
+from pp1_orchestrator.planning.planned_machine import has_fp8, planned_machine, tables_of
 from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.rate_tables import read_rates
 from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search
@@ -119,7 +121,7 @@ def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
         profile = STORE.profile(asked, config, strategies)
         return predict(asked, profile, planned_machine(asked, profile, tables_of(asked.machine)), strategies)
 
-    found = search(made, generator_config(made.model), STRATEGIES, LAYOUTS, predicted)
+    found = search(made, generator_config(made.model), STRATEGIES, LAYOUTS, predicted, fp8=True)
     enough = found.enough
     assert enough == found.candidates[: len(enough)]
     assert [one.gpus for one in enough] == sorted(one.gpus for one in enough)
@@ -129,10 +131,33 @@ def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
         assert settings(*LARGE, *(option.strip('"') for option in one.options)).layout.name == one.layout
 
 
+def test_the_command_of_a_search_has_all_else_that_was_chosen():
+    words = ["--config-dir", "/my conf", "run=plan", "plan.search=true", "machine=h200x4", "layout=cpu", "overlap=sync"]
+    chosen = ["model=krea_14b", "model.steps=[1000,500]", "run.prompt='a, b'", "layout.threads=3", "serving.token=x"]
+    given = other_choices([*words, *chosen])
+    assert shlex.split(" ".join(given)) == ["--config-dir", "/my conf", "model=krea_14b", "model.steps=[1000,500]"]
+    assert other_choices(["experiment=longlive", "run=plan"]) == ["experiment=longlive", "run=serve"]
+
+
 def test_a_search_needs_a_machine_with_gpus():
     made = settings("plan.search=true")
     with pytest.raises(ConfigError, match=r"^plan\.search=true: machine=here has no GPU"):
-        search(made, generator_config(made.model), STRATEGIES, LAYOUTS, lambda *_: planned())
+        search(made, generator_config(made.model), STRATEGIES, LAYOUTS, lambda *_: planned(), fp8=True)
+
+
+def test_a_machine_that_was_measured_says_itself_whether_it_has_8_bit_floats():
+    """Its file has no peaks; one by the datasheet has."""
+    measured = settings("machine=h200x2", *(f"machine.{name}_tflops=null" for name in ("bf16", "fp8", "fp32"))).machine
+    tables = tables_of(measured)
+    without = {**tables, "cuda": msgspec.structs.replace(tables["cuda"], products={"bfloat16": ((64, 64, 64, 1.0),)})}
+    assert (has_fp8(measured, tables), has_fp8(measured, without)) == (True, False)
+    sheets = [settings(f"machine={name}").machine for name in ("h100x2", "a100x2")]
+    assert [has_fp8(sheet, tables_of(sheet)) for sheet in sheets] == [True, False]
+    fast = ("layout=gpu_1p1", "layout.compile=true", "layout.fp8=true", *LARGE)
+    no_peaks = ("machine.bf16_tflops=null", "machine.fp8_tflops=null")
+    validate(settings("run=plan", *fast, "machine=h200x2", *no_peaks))
+    with pytest.raises(ConfigError, match=r"^layout\.fp8=true: machine=a100x2 has no 8-bit floats"):
+        planned(*fast, "machine=a100x2")
 
 
 def test_unknown_files_and_options_are_one_line():

@@ -1,5 +1,6 @@
 """`-m` from the command line: every job gets its turn, and the sweep's folder tells what came of each."""
 
+import fcntl
 import json
 import re
 import shutil
@@ -113,6 +114,25 @@ def test_a_wrong_setting_of_the_sweep_itself_is_refused_before_it_begins(tmp_pat
     assert done.returncode == 2
     assert done.stderr == "configuration error: sweep.repeats=0: expected `int` >= 1\n"
     assert not folder.exists()
+
+
+def test_a_folder_in_which_a_sweep_is_running_is_refused(tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    with (folder / "multirun.yaml").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run_to_end("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={folder}", out=tmp_path)
+    line = f"configuration error: hydra.sweep.dir={folder}: another sweep is running there\n"
+    assert (done.returncode, done.stderr) == (2, line)
+    assert [path.name for path in folder.iterdir()] == ["multirun.yaml"]
+
+
+def test_a_folder_that_can_not_be_made_is_refused(tmp_path):
+    (tmp_path / "taken").touch()
+    folder = tmp_path / "taken" / "sweep"
+    done = run_to_end("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={folder}", out=tmp_path)
+    line = f"configuration error: hydra.sweep.dir={folder}: no sweep can leave its files there: Not a directory\n"
+    assert (done.returncode, done.stderr) == (2, line)
 
 
 def test_a_sweep_of_nothing_but_failures_still_ends_in_a_report(tmp_path):

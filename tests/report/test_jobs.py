@@ -36,3 +36,8 @@ def test_a_job_with_nothing_of_its_own_is_named_by_its_number():
 )
 def test_the_command_has_the_choices_and_nothing_of_the_bench(overrides, words):
     assert shlex.split(live_command(overrides)) == ["python", "-m", "pp1_orchestrator", *words]
+
+
+def test_the_command_names_the_folder_of_own_options():
+    words = ["python", "-m", "pp1_orchestrator", "--config-dir", "/my conf", "model=mine"]
+    assert shlex.split(live_command(["run=bench", "model=mine"], "/my conf")) == words

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pp1_orchestrator.report.jobs import JobRecord, write_record
+from pp1_orchestrator.report.jobs import JobRecord, records_below, write_record
 from pp1_orchestrator.report.sweep_manifest import Manifest, done_before, jobs_told, place_in, turns, write_manifest
 
 
@@ -39,3 +39,13 @@ def test_only_runs_that_ended_well_need_not_be_made_again(tmp_path):
         folder.mkdir()
         write_record(JobRecord(number=number, repeat=repeat, overrides=[], error=error), folder)
     assert done_before(tmp_path) == {0: tmp_path / "0-0", 3: tmp_path / "1-1"}
+
+
+def test_a_spoilt_record_stands_for_no_run(tmp_path):
+    write_manifest(Manifest(jobs=[["seed=1"], ["seed=2"]], repeats=1), tmp_path)
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        write_record(JobRecord(number=number, overrides=[], error=None), tmp_path / str(number))
+    (tmp_path / "0" / "job.json").write_bytes(b"")
+    assert done_before(tmp_path) == {1: tmp_path / "1"}
+    assert [record.number for _, record in records_below(tmp_path)] == [1]

@@ -9,6 +9,7 @@ import pytest
 
 from pp1_orchestrator.media.ice_servers import IceServer
 from pp1_orchestrator.media.sdp import CandidatePolicy
+from pp1_orchestrator.server.tls import make_pair
 from tests.media.numbered_frames import read_number
 from tests.media.test_whep import play, steps
 from tests.media.turn_server import turn_server
@@ -34,9 +35,15 @@ DEAD_S = 3
 needs_an_address = pytest.mark.skipif(not OWN, reason="this machine has no address but loopback")
 
 
-@pytest.fixture(params=["udp", "tcp"])
-def turn(request) -> Iterator[IceServer]:
-    with turn_server(ELSEWHERE, request.param) as server:
+@pytest.fixture(params=["udp", "tcp", "tls"])
+def turn(request, tmp_path, monkeypatch) -> Iterator[IceServer]:
+    if request.param == "tls":
+        pair = make_pair(ELSEWHERE, tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+        opened = turn_server(ELSEWHERE, pair=pair)
+    else:
+        opened = turn_server(ELSEWHERE, request.param)
+    with opened as server:
         yield server
 
 
@@ -88,6 +95,23 @@ def test_without_the_right_credential_nothing_passes_a_relay_and_others_play(cre
     complaints = [record.getMessage() for record in caplog.records if "no relay" in record.getMessage()]
     assert len(complaints) == (2 if credential else 0)
     assert all("401" in line and "a wrong one" not in line for line in complaints)
+
+
+@needs_an_address
+def test_a_server_whose_certificate_nobody_trusts_gives_no_relay(tmp_path, caplog):
+    async def scene(stream):
+        direct, viewer_id = await stream.join()
+        await direct.wait_frames(FRAMES)
+        await direct.close()
+        return server_side(stream, viewer_id)[2].local_candidates
+
+    with turn_server(ELSEWHERE, pair=make_pair(ELSEWHERE, tmp_path)) as server:
+        candidates = play(scene, policy=AsOnAnotherMachine("127.0.0.1", (server,)))
+    assert "relay" not in {each.type for each in candidates}
+    (line,) = [record.getMessage() for record in caplog.records if "no relay" in record.getMessage()]
+    assert "certificate verify failed" in line
+    assert line.startswith("turns:")
+    assert "\n" not in line
 
 
 def test_a_server_that_does_not_answer_costs_a_viewer_little():

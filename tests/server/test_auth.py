@@ -150,6 +150,15 @@ def test_no_answer_allows_other_origins_and_all_are_hardened():
         assert "default-src 'self'" in headers["content-security-policy"]
 
 
+def test_a_token_may_have_any_letters_in_a_header_an_address_and_a_form():
+    token = "s\u20accret \u7ea2"
+    client = browse(token=token)
+    header = [(b"Authorization", f"Bearer {token}".encode())]
+    assert client.get("/api/state", headers=header).status_code == 200
+    assert client.get("/", params={"token": token}).status_code == 303
+    assert browse(token=token).post("/sign-in", data={"token": token}).status_code == 303
+
+
 def test_a_header_with_strange_bytes_is_not_a_token():
     answer = browse(token=TOKEN).get("/api/state", headers=[(b"Authorization", b"Bearer \xff\xfe")])
     assert answer.status_code == 401

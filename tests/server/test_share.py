@@ -25,16 +25,18 @@ def share(page: str = f"{HOME}/", **options) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("options", "link", "note"),
+    ("page", "options", "link", "note"),
     [
-        ({}, "/watch", "this machine only"),
-        ({"token": TOKEN}, "/watch", "set serving.view_token"),
-        (BOTH, LINK, "change nothing"),
+        (HOME, {}, "/watch", "this machine only"),
+        ("http://localhost:8000", BOTH, LINK, "this machine only"),
+        ("http://[::1]:7860", BOTH, LINK, "this machine only"),
+        ("http://192.0.2.1:7860", {"token": TOKEN}, "/watch", "set serving.view_token"),
+        ("https://stream.example", BOTH, LINK, "change nothing"),
     ],
 )
-def test_the_link_holds_the_token_for_watching_and_never_the_other(options, link, note):
-    got = share(**options)
-    assert got["link"] == HOME + link
+def test_the_link_holds_the_token_for_watching_and_never_the_other(page, options, link, note):
+    got = share(f"{page}/", **options)
+    assert got["link"] == page + link
     assert note in got["note"]
     assert got["qr"].startswith("data:image/svg+xml")
 
@@ -44,7 +46,7 @@ def test_the_link_is_below_the_page_that_asks():
 
 
 @pytest.mark.parametrize(
-    "page", ["javascript:alert(1)", "/", "", "h" * 501, "http://[", "http://a]b", "http://a\u2100b"]
+    "page", ["javascript:alert(1)", "/", "", "h" * 501, "http://[", "http://", "http://a]b", "http://a\u2100b"]
 )
 def test_what_is_no_address_of_a_page_is_refused(page):
     assert browse().get("/api/share", params={"page": page}).status_code == 422

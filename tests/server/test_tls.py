@@ -79,7 +79,8 @@ def test_what_can_not_be_used_is_one_line(pair, tmp_path):
     (pair / "empty.pem").write_bytes(b"")
     wrong = {
         ("missing.pem", KEY): "serving.tls_cert=.*missing.pem: can't be read: No such file",
-        (CERT, "."): "serving.tls_key=.*: can't be read: Is a directory",
+        (CERT, "."): "serving.tls_key=.*: can't be read: not a file",
+        ("/dev/zero", KEY): "serving.tls_cert=/dev/zero: can't be read: not a file",
         (CERT, "empty.pem"): "serving.tls_cert=.*, serving.tls_key=.*: no certificate and key in PEM",
         (CERT, CERT): "no certificate and key in PEM that belong together",
         (CERT, f"other/{KEY}"): r"belong together \(KEY_VALUES_MISMATCH\)",

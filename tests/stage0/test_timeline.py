@@ -1,5 +1,7 @@
 """Timelines: what is refused, what is planned and dropped, and that a file holds all of an entry."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +121,12 @@ def test_a_bad_file_is_one_line(tmp_path):
             read_script(path)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(f"run.script={path}: ")
+
+
+@pytest.mark.parametrize("path", [Path("/dev/zero"), Path("~nobody-has-this-name/x.yaml")])
+def test_a_file_without_an_end_or_a_place_is_one_line(path):
+    with pytest.raises(ConfigError, match=f"^run.script={path}: (is larger than|can't be read: No such file)"):
+        read_script(path)
 
 
 def test_what_a_replay_threw_away_costs_no_memory_and_a_replaced_timelines_past_is_forgotten():

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from aioice.ice import get_host_addresses
 
-from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server.event_schemas import EVENT, Visible
 from pp1_orchestrator.server.schemas import StreamState
 from tests.fault.sdp_offers import seeds

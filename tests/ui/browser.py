@@ -32,6 +32,14 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+NOT_SECURE = "stream.test"
+"""A name that is not loopback, so that the page is not secure and WebCodecs is missing."""
+NO_UDP_FLAGS = (
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    f"--host-resolver-rules=MAP {NOT_SECURE} 127.0.0.1",
+)
+NO_UDP_PREFERENCES = {"media.peerconnection.ice.proxy_only": True, "network.dns.localDomains": NOT_SECURE}
+"""No UDP, and where the name leads."""
 SHOWS_FRAMES = """() => new Promise((done) => {
     const video = document.querySelector("video");
     let wanted = 4;
@@ -100,6 +108,13 @@ def launch_firefox(kind: BrowserType, **preferences: str | bool) -> Browser:
 
 def _firefox(playwright: Playwright) -> Browser:
     return launch_firefox(playwright.firefox)
+
+
+def launch_without_udp(kind: BrowserType) -> Browser:
+    """A browser of this kind for which no UDP passes."""
+    if kind.name == "firefox":
+        return launch_firefox(kind, **NO_UDP_PREFERENCES)
+    return launch_chromium(kind, *NO_UDP_FLAGS)
 
 
 LAUNCHERS: Mapping[Name, Callable[[Playwright], Browser]] = {"chromium": _chromium, "firefox": _firefox}

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from pp1_orchestrator.types import PromptUpdate
-from tests.ui.browser import Browsers, Visit, browsers, new_context, open_page
+from tests.ui.browser import Browsers, Visit, browsers, launch_without_udp, new_context, open_page
 from tests.ui.page_server import PageServer
 
 
@@ -34,6 +34,20 @@ def site() -> Iterator[PageServer]:
 def context(browser) -> Iterator[BrowserContext]:
     """Keeps the page's files and compiled scripts in its cache; each tab has its own storage."""
     with new_context(browser) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def blocked_browser(browser) -> Iterator[Browser]:
+    blocked = launch_without_udp(browser.browser_type)
+    yield blocked
+    blocked.close()
+
+
+@pytest.fixture
+def blocked(blocked_browser) -> Iterator[BrowserContext]:
+    """Where no UDP passes."""
+    with new_context(blocked_browser) as context:
         yield context
 
 

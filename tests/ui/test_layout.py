@@ -4,6 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from pp1_orchestrator.types import MAX_SEED
 from tests.ui.browser import Visit, visit
 from tests.ui.page_server import ask
 from tests.ui.painted_stream import SIZE
@@ -116,6 +117,14 @@ def test_the_picture_is_large_and_in_sight(sized: Visit):
     assert screen["y"] + screen["height"] <= size["height"]
     assert screen["width"] > min(0.38 * size["width"], 0.65 * size["height"])
     assert screen["width"] > SIZE
+
+
+def test_the_longest_seed_can_be_read(sized: Visit):
+    field = sized.page.locator("#pp1-seed input")
+    shown = field.input_value()
+    field.fill(str(MAX_SEED))
+    assert field.evaluate("field => field.scrollWidth <= field.clientWidth")
+    field.fill(shown)
 
 
 def test_what_opens_stays_in_its_box_and_has_no_violation(sized: Visit):

@@ -6,7 +6,8 @@ import pytest
 
 from pp1_orchestrator.media.ice_servers import IceServer
 from tests.media.turn_server import turn_server
-from tests.ui.browser import new_context, open_page
+from tests.security.test_relays import ELSEWHERE, needs_an_address
+from tests.ui.browser import IN_BOTH, new_context, open_page
 from tests.ui.page_server import PageServer
 
 ONLY_RELAY = """window.RTCPeerConnection = class extends RTCPeerConnection {
@@ -19,9 +20,11 @@ USED = """async () => {
 }"""
 
 
+@IN_BOTH
+@needs_an_address  # Firefox asks no server on loopback
 def test_a_browser_that_only_a_relay_reaches_plays(browser):
     with (
-        turn_server() as server,
+        turn_server(ELSEWHERE) as server,
         contextlib.closing(PageServer(ice_servers=(server,))) as site,
         new_context(browser) as context,
     ):

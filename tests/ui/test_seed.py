@@ -73,7 +73,8 @@ def test_a_refused_seed_is_named_at_its_field_which_shows_the_streams(page, site
     for text, said in [
         ("1.5", "“1.5” is no seed: a whole number from 0 is needed."),
         ("", "That is no seed: a whole number from 0 is needed."),
-        ("99999999999999999999", "value is 9007199254740991; a seed is a whole number from 0 to 2147483647"),
+        ("99999999999999999999", "“99999999999999999999” is too large for a seed."),
+        ("2147483648", "value is 2147483648; a seed is a whole number from 0 to 2147483647"),
     ]:
         set_seed(page, text)
         page.page.wait_for_function(f"said => document.querySelector('{ERROR}').textContent === said", arg=said)

@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from pp1_orchestrator.media.media_settings import PeerLimits
+from pp1_orchestrator.types import PromptUpdate
 from tests.ui.browser import IN_BOTH, WAIT_S, Visit, new_context, visit
 from tests.ui.page_server import RED, ask
 from tests.ui.painted_stream import COLOURS, SIZE
@@ -202,6 +203,20 @@ def test_a_receipt_does_not_wait_forever_after_a_broken_connection(page, site):
     site.stream.stalled.clear()
     site.start()
     page.wait_status("Live")
+
+
+def test_a_page_to_which_a_browser_goes_back_plays_and_hears_of_events(page, site):
+    """What a browser tells a page that it has kept, as phones do with each one that is left."""
+    for kind in ("pagehide", "pageshow"):
+        page.page.evaluate("kind => dispatchEvent(new PageTransitionEvent(kind, { persisted: true }))", kind)
+    page.wait_playing()
+
+    def is_heard() -> bool:
+        site.stream.update_prompt(PromptUpdate("a blue star"))  # of another client
+        page.page.wait_for_timeout(200)
+        return count(page, '#pp1-receipt [data-step="accepted"].done') == 1
+
+    site.until(is_heard)
 
 
 def test_everything_that_can_be_used_has_a_name(page):

@@ -6,18 +6,13 @@ from collections.abc import Iterator
 import numpy
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext
 
 from pp1_orchestrator.media.media_settings import PeerLimits
-from tests.ui.browser import IN_BOTH, OVER_TCP, launch_chromium, launch_firefox, new_context, open_page
+from tests.ui.browser import IN_BOTH, NOT_SECURE, OVER_TCP, new_context, open_page
 from tests.ui.page_server import BLUE, RED, PageServer, ask
 from tests.ui.painted_stream import COLOURS, SIZE
 
-NAME, TOKEN = "stream.test", "a token for the page"
-"""A name that is not loopback, so that the page is not secure and WebCodecs is missing."""
-FLAGS = ("--webrtc-ip-handling-policy=disable_non_proxied_udp", f"--host-resolver-rules=MAP {NAME} 127.0.0.1")
-PREFERENCES = {"media.peerconnection.ice.proxy_only": True, "network.dns.localDomains": NAME}
-"""No UDP, and where the name leads."""
+TOKEN = "a token for the page"
 ICE_FAILED = "ICE failed"
 """Firefox's own word in the console, which no page can keep it from."""
 HIDES_UDP = """
@@ -30,23 +25,15 @@ HIDES_UDP = """
         return setRemoteDescription.call(this, window.udp ? answer : { ...answer, sdp: strip(answer.sdp) });
     };"""
 """As a network where no UDP passes until `window.udp` is set: neither side learns an address of the other."""
+NO_FRAMES = """
+    const { requestVideoFrameCallback } = HTMLVideoElement.prototype;
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (call) {
+        if (!this.srcObject) requestVideoFrameCallback.call(this, call);
+    };"""
+"""As a network where connections are made and packets as large as those of video are lost."""
 BEHIND_S = "() => { const video = document.querySelector('video'); return video.buffered.end(0) - video.currentTime; }"
 FRAMES = """() => { let frames = 0; const show = pp1.Player.prototype.live;
     pp1.Player.prototype.live = function (how) { window.frames = ++frames; show.call(this, how); }; }"""
-
-
-@pytest.fixture(scope="module")
-def blocked_browser(browser) -> Iterator[Browser]:
-    kind = browser.browser_type
-    blocked = launch_firefox(kind, **PREFERENCES) if kind.name == "firefox" else launch_chromium(kind, *FLAGS)
-    yield blocked
-    blocked.close()
-
-
-@pytest.fixture
-def blocked(blocked_browser) -> Iterator[BrowserContext]:
-    with new_context(blocked_browser) as context:
-        yield context
 
 
 @IN_BOTH
@@ -139,6 +126,18 @@ def test_it_returns_to_webrtc_when_that_works(browser, site):
         page.wait_colour(RED)
 
 
+def test_where_webrtc_connects_and_no_frame_comes_it_takes_the_websocket(browser, site):
+    with new_context(browser) as context:
+        context.add_init_script(NO_FRAMES)
+        page = open_page(context, site.url)
+        page.page.wait_for_function("() => window.pp1?.Player")
+        page.page.evaluate("() => { pp1.Player.SILENT_MS = 1500; pp1.Player.FALLBACK_MS = 60000; }")
+        page.wait_status(OVER_TCP)
+        ask(page, "a red circle")
+        page.wait_colour(RED)
+        site.until(lambda: site.sockets.count == 1)
+
+
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[PageServer]:
     with contextlib.closing(PageServer(host="192.0.2.1", token=TOKEN)) as site:
@@ -147,7 +146,7 @@ def elsewhere() -> Iterator[PageServer]:
 
 @IN_BOTH
 def test_without_webcodecs_it_plays_through_the_video_element(blocked, elsewhere):
-    page = open_page(blocked, f"http://{NAME}:{elsewhere.port}/?token={TOKEN}")
+    page = open_page(blocked, f"http://{NOT_SECURE}:{elsewhere.port}/?token={TOKEN}")
     assert page.page.evaluate("() => [window.isSecureContext, typeof VideoDecoder]") == [False, "undefined"]
     page.wait_status(OVER_TCP)
     page.wait_playing()

@@ -85,7 +85,7 @@ def test_an_operator_hands_out_a_link_that_plays(browser, guarded):
         page.page.wait_for_function("document.querySelector('#pp1-share-link').value !== ''")
         link = page.page.input_value("#pp1-share-link")
         page.page.wait_for_function("document.querySelector('#pp1-qr').naturalWidth > 100")
-        assert "change nothing" in page.page.inner_text("#pp1-share-note")
+        assert "this machine only" in page.page.inner_text("#pp1-share-note")
         assert page.complaints == []
     assert TOKEN not in link
     with new_context(browser) as elsewhere:

@@ -23,6 +23,7 @@ from pp1_orchestrator.models.checkpoints.reader import (
     unpickle,
     weight_file,
 )
+from pp1_orchestrator.user_paths import user_path
 
 META = torch.device("meta")
 LENGTH = struct.Struct("<Q")
@@ -65,7 +66,7 @@ def open_shapes(path: Path) -> ShapesOnly:
 
     Raises FileNotFoundError, and ValueError with one line that names the file.
     """
-    file = weight_file(path.expanduser())
+    file = weight_file(user_path(path))
     if file.name.endswith(INDEX):
         shards = {part: _read_header(file.parent / part) for part in sorted(set(read_index(file).values()))}
         places = read_index(file)

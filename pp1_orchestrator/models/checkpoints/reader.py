@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pp1_orchestrator.errors import first_line
+from pp1_orchestrator.user_paths import user_path
 
 Shape = tuple[int, ...]
 Index = tuple[slice, ...]
@@ -115,7 +116,7 @@ def open_weights(path: Path) -> Weights:
 
     Raises FileNotFoundError, and ValueError with one line that names the file.
     """
-    weights = _open_any(path.expanduser())
+    weights = _open_any(user_path(path))
     if unprintable := [key for key in weights.shapes() if not key.isprintable()]:
         raise ValueError(f"{weights.path} holds a tensor with a name that can't be printed: {unprintable[0]!r}")
     return weights

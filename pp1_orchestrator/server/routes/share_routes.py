@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, Response
 
 from pp1_orchestrator.errors import RequestError
+from pp1_orchestrator.media.sdp import is_loopback_host
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import Responses, content, errors
 from pp1_orchestrator.server.requests import StrictRoute
@@ -21,7 +22,7 @@ OPEN, SIGN_IN = (
     "Whoever has this link can watch, and change nothing.",
     "Viewers need the token: set serving.view_token.",
 )
-LOCAL = "This link works on this machine only: serving.host is a loopback address."
+LOCAL = "This link works on this machine only. Open the page under the address at which viewers reach it."
 
 
 def share_routes(settings: ServerSettings, watch_page: str) -> APIRouter:
@@ -37,18 +38,20 @@ def share_routes(settings: ServerSettings, watch_page: str) -> APIRouter:
     @router.get("/api/share", summary="A link for viewers", responses=errors(422))
     async def share(page: Annotated[str, Query(max_length=MAX_PAGE_CHARS)]) -> schemas.Share:
         """page: the address below which this server is reached, as the browser has it."""
+        link, host = _beside(page)
         token = settings.view_token
-        link = _beside(page) + (f"?token={quote(token, safe='')}" if token else "")
-        return schemas.Share(link=link, qr=await asyncio.to_thread(_code, link), note=_note(settings))
+        link += f"?token={quote(token, safe='')}" if token else ""
+        return schemas.Share(link=link, qr=await asyncio.to_thread(_code, link), note=_note(settings, host))
 
     return router
 
 
-def _beside(page: str) -> str:
-    """Where the page with the picture alone is. Raises RequestError for what is no address of a page."""
+def _beside(page: str) -> tuple[str, str]:
+    """Where the page with the picture alone is, and the host. Raises RequestError for what is no address of a page."""
     try:
-        if urlsplit(page).scheme in ("http", "https"):
-            return urljoin(page, "watch")
+        parts = urlsplit(page)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return urljoin(page, "watch"), parts.hostname
     except ValueError:  # no address at all
         pass
     raise RequestError(f"page={page[:MAX_ECHO_CHARS]!r} is no address of a page: it must start with http")
@@ -59,7 +62,10 @@ def _code(link: str) -> str:
     return segno.make(link, micro=False, error="m").svg_data_uri(scale=8, border=2)
 
 
-def _note(settings: ServerSettings) -> str:
+def _note(settings: ServerSettings, host: str) -> str:
+    """host: by which the page was asked for. A server on all addresses prints one of loopback."""
+    if is_loopback_host(host):
+        return LOCAL
     if settings.view_token:
         return OPEN
-    return SIGN_IN if settings.token else LOCAL
+    return SIGN_IN
