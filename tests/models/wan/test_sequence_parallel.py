@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from pp1_orchestrator.models.checkpoints.random_weights import InitialWeights
 from pp1_orchestrator.models.wan.config import WanConfig, check_head_degree
-from pp1_orchestrator.models.wan.load_generator import read_part
+from pp1_orchestrator.models.wan.load_generator import read_part, whole_shapes
 from pp1_orchestrator.models.wan.sequence_parallel import SequencePlan, token_slices
 from pp1_orchestrator.models.wan.tensor_parallel import Place
-from tests.models.wan.small_model import random_model
+from tests.models.wan.small_model import CONFIG, random_model
 
 
 def sizes(heads: int) -> WanConfig:
@@ -45,18 +46,12 @@ def test_degree_1_leaves_the_model_untouched():
 
 
 def test_every_rank_reads_whole_weights_under_their_own_names():
-    model, read = random_model(), []
-    whole = dict(model.state_dict())
-
-    class Source:
-        def read(self, name, device, dtype, rows=None, dim=0):
-            assert rows is None
-            read.append(name)
-            return whole[name].to(device, dtype)
-
-    state = read_part(model.config, Source(), Place(1, 2), SequencePlan(), torch.device("cpu"), torch.float32)
-    assert state.keys() == whole.keys() == set(read)
-    assert all(torch.equal(state[name], whole[name]) for name in whole)
+    source, cpu = InitialWeights(whole_shapes(CONFIG), seed=3), torch.device("cpu")
+    alone, rank = (
+        read_part(CONFIG, source, place, SequencePlan(), cpu, torch.float32) for place in (Place(0, 1), Place(1, 2))
+    )
+    assert rank.keys() == alone.keys() == random_model().state_dict().keys()
+    assert all(torch.equal(rank[name], alone[name]) for name in alone)
 
 
 @pytest.mark.parametrize(("tokens", "ranks"), [(12, 4), (10, 4), (5, 4), (9, 2), (7, 1)])
