@@ -10,6 +10,7 @@ late from sending, the leader has worked meanwhile. That time is in `send`, and 
 """
 
 import argparse
+import contextlib
 import statistics
 import sys
 import time
@@ -69,13 +70,24 @@ class NoGenerator:
 
     def set_text(self, embeds: Tensor) -> None: ...
 
+    def set_caption(self, embeds: Tensor | None) -> None: ...
+
+    def captioned(self, wanted: bool = True) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def rebuild(
         self, context: Tensor, start_frame: int, *, keep_sink: bool = False, bidirectional: bool = False
     ) -> None:
         self.calls += 1
 
     def denoise(
-        self, noise: Tensor, steps: tuple[float, ...], start_frame: int, seed: int, bias: float = 1.0
+        self,
+        noise: Tensor,
+        steps: tuple[float, ...],
+        start_frame: int,
+        seed: int,
+        bias: float = 1.0,
+        start: tuple[Tensor, float] | None = None,
     ) -> Tensor:
         self.calls += len(steps)
         return noise

@@ -124,10 +124,11 @@ def update_of(
 
 
 class TimelineEntry(PromptUpdate, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A change at a certain chunk: an update, a seed, a hard cut, or several of them."""
+    """A change at a certain chunk: an update, a seed, a strength of the input, a hard cut, or several of them."""
 
     chunk: int
     seed: int | None = None
+    strength: float | None = None
     dropped: int = 0
     """How many chunks before it the recorded run made and dropped. A replay does the same."""
 
@@ -239,6 +240,10 @@ class StreamControl(Protocol):
 
     def control(self, command: Control) -> None:
         """Raises RequestError."""
+
+    def set_strength(self, strength: float) -> None:
+        """Let chunks leave their input this far, from the next one on. Raises RequestError."""
+        ...
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         """Replace what is planned, and return the chunk that the entries count from. Raises RequestError.

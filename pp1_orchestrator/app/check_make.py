@@ -58,7 +58,7 @@ def make_and_judge(settings: Settings, registry: Registry, out: Path) -> list[st
     made = _as_bench(settings, 2 * count)
     config, _ = check(made, {"bench"})
     check_checkpoint(made, config)
-    check_models(made, registry)
+    check_models(made, config, registry)
     script = [
         TimelineEntry(chunk=0, prompt=made.run.prompt),
         TimelineEntry(chunk=count, prompt=made.check.prompt, cut="hard"),

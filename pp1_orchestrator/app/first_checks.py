@@ -13,7 +13,7 @@ from pp1_orchestrator.server.port import check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.tls import tls_context
 from pp1_orchestrator.stage0.timeline import read_script
-from pp1_orchestrator.stage0.validation import parse_update
+from pp1_orchestrator.stage0.validation import check_takes_strength, parse_update
 from pp1_orchestrator.types import PromptUpdate
 from pp1_orchestrator.user_paths import user_path
 
@@ -31,9 +31,17 @@ def check_first(settings: Settings) -> None:
         check_port(settings.serving.host, settings.serving.port)
     check_prompt(settings)
     if settings.run.script is not None:
-        read_script(user_path(settings.run.script))
+        _check_script(settings)
     if settings.run.name in STREAMING:
         _check_weights(settings)
+
+
+def _check_script(settings: Settings) -> None:
+    script = read_script(user_path(settings.run.script or ""))
+    try:
+        check_takes_strength(script, settings.source.active)
+    except RequestError as error:
+        raise ConfigError(f"run.script={settings.run.script}: {error}") from error
 
 
 def check_prompt(settings: Settings) -> None:

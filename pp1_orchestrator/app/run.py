@@ -97,7 +97,7 @@ def check_inputs(settings: Settings, config: WanConfig, registry: Registry) -> N
     """Check the first prompt and the files of all models. Loads none. Raises ConfigError."""
     check_prompt(settings)
     check_checkpoint(settings, config)
-    check_models(settings, registry)
+    check_models(settings, config, registry)
 
 
 def _log_gpu_topology(settings: Settings) -> None:

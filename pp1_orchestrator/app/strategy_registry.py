@@ -24,6 +24,7 @@ from pp1_orchestrator.stage0.context_policies import (
     RecomputeLatent,
     RecomputeSynthetic,
 )
+from pp1_orchestrator.stage0.input_modes import HistoryInput, ImageStart, InputMode, MotionNoise, NoiseInjection
 from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.overlap.strategies import DecodeThread, LoopAhead, Stage0Owned, Sync
 from pp1_orchestrator.stage0.text_routing import HybridCache, MeshEncoder, Rank0Encoder, Routing
@@ -58,6 +59,14 @@ LAYOUTS: Mapping[str, type[Layout]] = {
     "gpu_shared": SpawnedLayout,
     "torchrun": TorchrunLayout,
 }
+
+SOURCE_MODES: Mapping[str, type[InputMode]] = {
+    "noise": NoiseInjection,
+    "motion_noise": MotionNoise,
+    "history": HistoryInput,
+    "image_start": ImageStart,
+}
+"""Those of `source.mode` with an input."""
 
 STRATEGIES = Strategies(OVERLAPS, ROUTINGS, CONTEXTS, {name: kind() for name, kind in VAES.items()})
 """What plans may know of these classes."""
@@ -117,6 +126,7 @@ def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Regist
     _check_routing(settings, registry.routing.kind)
     _check_overlap(settings, registry.overlap.kind)
     _check_context(settings, config, registry.context.kind, known["context"])
+    _check_source(settings, registry.context.kind)
     _check_fault(settings)
     return config, registry
 
@@ -162,6 +172,20 @@ def _check_context(
         raise ConfigError(
             f"context.attention_bias={context.attention_bias}: the cache has no anchor between rebuilds; possible with "
             f"context.recompute_every={context.recompute_every}: 1"
+        )
+
+
+def _check_source(settings: Settings, context: type[ContextPolicy]) -> None:
+    source = settings.source
+    if not source.active or not SOURCE_MODES[source.mode].is_history:
+        return
+    if context.needs_pixels or not (context.clean_pass or context.rebuilds):
+        possible = (
+            name for name, kind in CONTEXTS.items() if kind.clean_pass or (kind.rebuilds and not kind.needs_pixels)
+        )
+        raise ConfigError(
+            f"context={settings.context.name}: source.mode={source.mode} takes its history from latents; "
+            f"possible: {', '.join(possible)}; or source.mode=noise"
         )
 
 

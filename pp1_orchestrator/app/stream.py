@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import torch
 
+from pp1_orchestrator.app.source_input import SourceInput, check_source_file
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import RUN_GROUPS, Settings
 from pp1_orchestrator.contract import Action, wire
@@ -81,9 +82,14 @@ class Instruments:
         self.show = ShowTracker(history)
 
 
-def check_models(settings: Settings, registry: Registry) -> None:
-    """Check the files of rank 0's models, and of the text encoder on any rank. Loads none. Raises ConfigError."""
-    check_stage0_models(settings, registry.decoder, registry.context.kind.needs_pixels)
+def check_models(settings: Settings, config: WanConfig, registry: Registry) -> None:
+    """Check the input, the files of rank 0's models, and of the text encoder on any rank. Loads none.
+
+    Raises ConfigError.
+    """
+    check_source_file(settings, config)
+    with_encoder = registry.context.kind.needs_pixels or settings.source.active
+    check_stage0_models(settings, registry.decoder, with_encoder)
     load_prompt_guide(settings)
 
 
@@ -127,6 +133,10 @@ class StreamBuilder:
                 text_encoder, parts["text_encoder"] = load_encoder(settings, config, self._device, self._device)
         self._routing = registry.routing.make(text_encoder)
         self._limit = make_prompt_limit(settings, config)
+        self.source: SourceInput | None = None
+        if settings.source.active:
+            self.source = SourceInput(settings, config, registry, self._device, self.loading, spans)
+            self._routing.prepare([] if settings.source.caption is None else [settings.source.caption])
 
     def build(
         self,
@@ -154,7 +164,8 @@ class StreamBuilder:
         size = config.chunk_frames, config.in_dim, settings.stream.height, settings.stream.width
         past = context.recompute_every, context.attention_bias, config.sink_frames, context.recache_mask
         spec = ChunkSpec(*size, settings.model.steps, *past, settings.model.first_steps)
-        planner = Planner(spec, settings.seed, self._context, self._routing, history)
+        planned = self.source and self.source.planned
+        planner = Planner(spec, settings.seed, self._context, self._routing, history, planned)
         return SessionParts(
             pipeline=ChunkPipeline(planner, requests, decoder, sink, watchers, self._spans, pack, limit),
             make_overlap=partial(self._make_overlap, instruments),
@@ -204,22 +215,27 @@ class Stream:
         tune_malloc()
         select_device(self._device, settings.layout.memory_share)
         started = time.monotonic()
-        layout = registry.layout.make
+        layout, self._source = registry.layout.make, None
         self._supervisor = Supervisor(settings, config, layout, instruments.metrics, instruments.events, trace_folder)
         try:
             builder = StreamBuilder(settings, config, registry, self._supervisor, self._spans)
+            self._source = builder.source
             self._components, self.load_s = dict(builder.loading.components), builder.loading.seconds
             meanwhile()
             link = self._supervisor.connect()
             parts = builder.build(link, script, instruments, sink, observers, pixel_format)
             self._pipeline, self.progress_timer = parts.pipeline, parts.progress_timer
             timers = {"decoding": builder.decode_timer, f"overlap={settings.overlap.name}": builder.progress_timer}
+            if self._source is not None:
+                timers[f"source={settings.source.name}"] = self._source.timer
             self.session = Session(parts, link, self._info())
             watched, longest_s = (lambda: timers | self._supervisor.own_timers), settings.deadlines.message
             # Last, because it starts a thread.
             self._watchdog = ProcessWatchdog(watched, longest_s, instruments.events, trace_folder, on_hang)
         except BaseException:
             self._supervisor.stop(None, 0.0)
+            if self._source is not None:
+                self._source.encoder.close(0.0)
             raise
         choices = " ".join(f"{key}={value}" for key, value in run_choices(settings).items())
         log.info("%s is up in %.1f s", choices, time.monotonic() - started)
@@ -244,6 +260,9 @@ class Stream:
             self._supervisor.kill()
             self.session.stop(allowed / 2)
         self._components["decode_cache"] = self._pipeline.decoder.state.nbytes
+        if self._source is not None:
+            self._source.encoder.close(max(0.0, end - time.monotonic()))
+            self._components["encode_cache"] = self._source.encoder.state.nbytes
         shutdown = self._pipeline.message(Action.SHUTDOWN) if link_is_free else None
         self._supervisor.stop(shutdown, max(0.0, end - time.monotonic()))
         self.session.stopped()
@@ -272,4 +291,5 @@ class Stream:
         choices["chunk_s"] = pixel_frames(self._config.chunk_frames, first=False) / settings.stream.fps
         limits_s = deadlines.heartbeat, deadlines.chunk, deadlines.stop
         guide = load_prompt_guide(settings)
-        return SessionInfo(choices, guide, self.ranks, lambda: self._watchdog.stalled_on, *limits_s)
+        source = None if self._source is None else self._source.state
+        return SessionInfo(choices, guide, self.ranks, lambda: self._watchdog.stalled_on, *limits_s, source)

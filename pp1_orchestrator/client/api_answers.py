@@ -31,6 +31,13 @@ class ControlAccepted(Struct, frozen=True):
     action: str
 
 
+class SourceAccepted(Struct, frozen=True):
+    """The accepted strength."""
+
+    state: str
+    strength: float
+
+
 class TimelineAccepted(Struct, frozen=True):
     """first_chunk: the chunk of the stream from which the entries count."""
 
@@ -135,6 +142,15 @@ class Rank(Struct, frozen=True):
     memory: dict[str, int] = {}
 
 
+class SourceState(Struct, frozen=True):
+    """What comes in beside the text. state: playing, or ended or failed, when the file's last frame stays."""
+
+    name: str
+    mode: str
+    strength: float
+    state: Literal["playing", "ended", "failed"]
+
+
 class StreamState(Struct, frozen=True):
     """The stream as it is now. chunk: the newest, -1 before the first. failed: why it has ended."""
 
@@ -153,6 +169,7 @@ class StreamState(Struct, frozen=True):
     lease: LeaseState
     may_change: bool
     truncated: bool = False
+    source: SourceState | None = None
 
 
 class ViewerSession(Struct, frozen=True):

@@ -66,6 +66,7 @@ STATE = _json("state", "GET", "/api/state", answers.StreamState)
 PROMPT = _json("prompt", "POST", "/api/prompt", answers.PromptAccepted)
 GUIDE = _json("guide", "GET", "/api/prompt/guide", answers.PromptGuide)
 CONTROL = _json("control", "POST", "/api/control", answers.ControlAccepted)
+SOURCE = _json("source", "POST", "/api/source", answers.SourceAccepted)
 PLANNED = _json("planned", "GET", "/api/timeline", answers.Entries)
 PLAN = _json("plan", "PUT", "/api/timeline", answers.TimelineAccepted)
 CLEAR = _json("clear", "DELETE", "/api/timeline", answers.TimelineCleared)
@@ -91,8 +92,8 @@ READY = Operation("ready", "GET", "/readyz", _is_success)
 ALIVE = Operation("alive", "GET", "/healthz", _is_success)
 
 OPERATIONS: Sequence[Operation[Any]] = (
-    STATE, PROMPT, GUIDE, CONTROL, PLANNED, PLAN, CLEAR, RECORDING, HISTORY, CLIPS, RECORD, CLIP_FILE, HOLDER, CLAIM,
-    RELEASE, HAND_OVER, EVENTS, SHARE, WATCH_PAGE, VIEWER_SERVERS, WATCH, LEAVE, METRICS, OPENAPI, READY, ALIVE,
+    STATE, PROMPT, GUIDE, CONTROL, SOURCE, PLANNED, PLAN, CLEAR, RECORDING, HISTORY, CLIPS, RECORD, CLIP_FILE, HOLDER,
+    CLAIM, RELEASE, HAND_OVER, EVENTS, SHARE, WATCH_PAGE, VIEWER_SERVERS, WATCH, LEAVE, METRICS, OPENAPI, READY, ALIVE,
 )  # fmt: skip
 PROBES: Sequence[Operation[Any]] = (READY, ALIVE)
 

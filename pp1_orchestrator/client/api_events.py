@@ -64,6 +64,12 @@ class ControlApplied(EventBase, frozen=True, tag="control", kw_only=True):
     value: int | None
 
 
+class SourceChanged(EventBase, frozen=True, tag="source", kw_only=True):
+    """The input got another strength."""
+
+    strength: float
+
+
 class TimelineReplaced(EventBase, frozen=True, tag="timeline", kw_only=True):
     """first_chunk: the chunk of the stream from which the entries count."""
 
@@ -123,8 +129,8 @@ class MediaChanged(EventBase, frozen=True, tag="media", kw_only=True):
 
 
 Event = (
-    PromptAcceptedEvent | Applied | Visible | Superseded | Failed | ControlApplied | TimelineReplaced | LeaseChanged
-    | ClipChanged | Epoch | RankState | Restarting | Restarted | MediaChanged
+    PromptAcceptedEvent | Applied | Visible | Superseded | Failed | ControlApplied | SourceChanged | TimelineReplaced
+    | LeaseChanged | ClipChanged | Epoch | RankState | Restarting | Restarted | MediaChanged
 )  # fmt: skip
 _decoder = msgspec.json.Decoder(Event)
 

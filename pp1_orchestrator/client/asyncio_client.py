@@ -95,6 +95,10 @@ class AsyncClient:
     async def set_seed(self, seed: int) -> None:
         await self.control(Control("seed", seed))
 
+    async def set_strength(self, strength: float) -> None:
+        """How far chunks may leave their input, 0…1, from the next one on."""
+        await self._call(calls.SOURCE, {"strength": strength})
+
     async def timeline(self) -> list[TimelineEntry]:
         """What is still to come."""
         return (await self._call(calls.PLANNED)).entries

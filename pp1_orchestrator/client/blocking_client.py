@@ -93,6 +93,10 @@ class Client:
     def set_seed(self, seed: int) -> None:
         self.control(Control("seed", seed))
 
+    def set_strength(self, strength: float) -> None:
+        """How far chunks may leave their input, 0…1, from the next one on."""
+        self._call(calls.SOURCE, {"strength": strength})
+
     def timeline(self) -> list[TimelineEntry]:
         """What is still to come."""
         return (self._call(calls.PLANNED)).entries

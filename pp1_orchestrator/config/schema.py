@@ -8,11 +8,12 @@ from pp1_orchestrator.config.bounds import Delay, Pixels, Positive, Restarts, Se
 from pp1_orchestrator.config.machine import MachineSettings, PlanSettings
 from pp1_orchestrator.config.model_settings import CacheSettings, ModelSettings
 from pp1_orchestrator.config.sizes import TextSizeSettings
+from pp1_orchestrator.config.source_settings import SourceSettings
 from pp1_orchestrator.config.sweep import SweepSettings
 
 NAME = r"^\w[\w.-]*$"
 
-RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "layout", "parallel")
+RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "source", "layout", "parallel")
 """The groups whose options say which run it was."""
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
@@ -237,6 +238,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     overlap: OverlapSettings
     context: ContextSettings
     cache: CacheSettings
+    source: SourceSettings
     layout: LayoutSettings
     parallel: ParallelSettings
     machine: MachineSettings

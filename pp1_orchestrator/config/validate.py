@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from pp1_orchestrator.config.schema import INDEX, RANK, ClassSettings, ModelSettings, Settings
+from pp1_orchestrator.config.source_settings import check_source
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
@@ -267,6 +268,7 @@ def validate(settings: Settings) -> WanConfig:
     _check_widths(settings)
     check_steps(settings.model)
     check_cache(settings, config)
+    check_source(settings.source, config)
     _check_deadlines(settings)
     _check_bench_ends(settings)
     _check_resume(settings)

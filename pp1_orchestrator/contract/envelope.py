@@ -16,11 +16,12 @@ import msgspec
 
 from pp1_orchestrator.contract.text_recipe import TextRecipe, recipe_problems
 from pp1_orchestrator.errors import ContractError
+from pp1_orchestrator.types import MAX_PROMPT_CHARS
 
 if TYPE_CHECKING:  # the rules of sizes are checked before torch is imported, which takes seconds
     from torch import Tensor
 
-VERSION = 2
+VERSION = 3
 """The contract version of this program. Envelope and result share it."""
 SIZE_MULTIPLE = 16
 """Height and width in pixels are multiples of this: the VAE's stride times the patch size."""
@@ -30,7 +31,9 @@ VAE_TEMPORAL_STRIDE = 4
 
 CONDITIONING = "conditioning_embeds"
 CONTEXT_FRAMES = "context_frames"
-TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES})
+INPUT_LATENTS = "input_latents"
+CAPTION = "caption_embeds"
+TENSORS = frozenset({CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, CAPTION})
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
@@ -55,6 +58,17 @@ class Action(enum.IntEnum):
     SHUTDOWN = 2
 
 
+class InputUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chunk's input latents are for.
+
+    noise_level: share of the noise in what denoising starts from, 0…1; with 1 it starts from noise alone. history: the
+    context pass writes the input's latents in place of the chunk's own.
+    """
+
+    noise_level: float
+    history: bool = False
+
+
 class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one chunk.
 
@@ -64,6 +78,10 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     conditioning_epoch: +1 with every change of the embedding, which is sent only then.
     recipe: replaces the embedding; the leader makes it. return_embeds: the result carries the embedding of every
     prompt of the recipe.
+    init_cache: the chunk is the first one of an epoch that is decoded; before it are at most the context's frames.
+    input: of a chunk that starts from an input, or whose history an input is.
+    caption: under this text, or under caption_embeds, an input becomes history for the rest of the epoch. Comes with
+    its first chunk, and may be empty. The leader makes the embedding.
     recache: the context frames are the stream's newest latents, read again under new conditioning: the sink's frames
     stay as they are unless the context begins at frame 0. Says which of the frames each of them sees.
     """
@@ -86,9 +104,11 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     recipe: TextRecipe | None = None
     return_embeds: bool = False
     recache: RecacheMask | msgspec.UnsetType = msgspec.UNSET
+    input: InputUse | msgspec.UnsetType = msgspec.UNSET
+    caption: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class PPEnvelopeV2(msgspec.Struct, frozen=True, kw_only=True):
+class PPEnvelopeV3(msgspec.Struct, frozen=True, kw_only=True):
     """call_id rises with every message; cache_epoch rises by one exactly when the caches are reset."""
 
     action: Action
@@ -103,10 +123,11 @@ class Envelope:
     """An envelope with its tensors.
 
     conditioning_embeds: [1, L, text_dim], only when the conditioning changed. context_frames: [1, m, z, h, w], exactly
-    when do_kv_recompute is set.
+    when do_kv_recompute is set. input_latents: [1, F, z, h, w], exactly when the plan has an input.
+    caption_embeds: [1, L, text_dim], in place of the plan's caption.
     """
 
-    meta: PPEnvelopeV2
+    meta: PPEnvelopeV3
     tensors: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
 
     @property
@@ -117,17 +138,36 @@ class Envelope:
 
 
 def _plan_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
-    problems = _size_problems(plan) + _call_problems(plan, tensors)
+    problems = _size_problems(plan) + _call_problems(plan, tensors) + _input_problems(plan, tensors)
     if (plan.recipe is not None) + (CONDITIONING in tensors) != plan.reset_crossattn_cache:
         problems.append(f"{CONDITIONING} or a recipe must be present exactly when reset_crossattn_cache is set")
     if plan.recipe is not None:
         problems += recipe_problems(plan.recipe)
     elif plan.return_embeds:
         problems.append("return_embeds needs a recipe")
-    if plan.init_cache and not (plan.reset_kv_cache and plan.current_start_frame == 0):
-        problems.append("init_cache needs reset_kv_cache and current_start_frame 0")
+    context = tensors.get(CONTEXT_FRAMES)
+    first_frame = 0 if context is None or context.dim() != 5 else context.shape[1]
+    if plan.init_cache and not (plan.reset_kv_cache and plan.current_start_frame == first_frame):
+        problems.append(f"init_cache needs reset_kv_cache and current_start_frame {first_frame}")
     if not 0 < plan.kv_cache_attention_bias <= 1:
         problems.append(f"kv_cache_attention_bias is {plan.kv_cache_attention_bias}; it lies in (0, 1]")
+    return problems
+
+
+def _input_problems(plan: InferPlan, tensors: Mapping[str, Tensor]) -> list[str]:
+    problems: list[str] = []
+    latents, use = tensors.get(INPUT_LATENTS), plan.input
+    if isinstance(use, msgspec.UnsetType) != (latents is None):
+        problems.append(f"{INPUT_LATENTS} must be present exactly when input is set")
+    if latents is not None and tuple(latents.shape) != plan.latents_shape:
+        problems.append(f"{INPUT_LATENTS} {list(latents.shape)} are not of latents_shape {list(plan.latents_shape)}")
+    if not isinstance(use, msgspec.UnsetType) and not 0 <= use.noise_level <= 1:
+        problems.append(f"input.noise_level is {use.noise_level}; it lies in [0, 1]")
+    texts = (not isinstance(plan.caption, msgspec.UnsetType)) + (CAPTION in tensors)
+    if texts > 1 or (texts and not plan.reset_kv_cache):
+        problems.append(f"caption or {CAPTION}, not both, needs reset_kv_cache")
+    if not isinstance(plan.caption, msgspec.UnsetType) and len(plan.caption) > MAX_PROMPT_CHARS:
+        problems.append(f"caption has {len(plan.caption)} characters; at most {MAX_PROMPT_CHARS} are taken")
     return problems
 
 

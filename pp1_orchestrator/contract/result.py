@@ -23,7 +23,7 @@ PEER_ERROR_PREFIX = f"{PeerError.__name__}: "
 TENSORS = frozenset({LATENTS_OUT, TEXT_EMBEDS})
 
 
-class PPResultV2(msgspec.Struct, frozen=True, kw_only=True):
+class PPResultV3(msgspec.Struct, frozen=True, kw_only=True):
     """denoise_ms: this chunk's, including a rebuild of the cache. context_ms: the context pass that ran since the
     previous result. mesh_idle_ms: the leader's wait for the envelope. text_ms: the leader's time to encode text.
     """
@@ -50,7 +50,7 @@ class Result:
     the envelope asked for them.
     """
 
-    meta: PPResultV2
+    meta: PPResultV3
     tensors: Mapping[str, Tensor] = field(default_factory=dict[str, "Tensor"])
 
 

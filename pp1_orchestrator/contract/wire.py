@@ -36,7 +36,7 @@ _DTYPES: dict[str, torch.dtype] = {
     "u8": torch.uint8,
 }
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_KINDS = {ENVELOPE: ("envelope", env.PPEnvelopeV2), RESULT: ("result", res.PPResultV2)}
+_KINDS = {ENVELOPE: ("envelope", env.PPEnvelopeV3), RESULT: ("result", res.PPResultV3)}
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ def read_header(header: Tensor) -> Header:
 
 
 def read_meta(header: Header, meta: Tensor) -> tuple[Any, tuple[TensorSpec, ...]]:
-    """uint8 [header.meta_bytes] to (PPEnvelopeV2 or PPResultV2, the tensors to allocate). Ignores unknown fields.
+    """uint8 [header.meta_bytes] to (PPEnvelopeV3 or PPResultV3, the tensors to allocate). Ignores unknown fields.
 
     Raises ContractError, before memory is allocated for the tensors.
     """
@@ -175,7 +175,7 @@ def build(meta: Any, specs: tuple[TensorSpec, ...], tensors: list[Tensor]) -> en
     named = {spec.name: tensor for spec, tensor in zip(specs, tensors, strict=True)}
     if len(named) != len(specs):
         raise ContractError(f"call {meta.call_id}: a tensor is described twice")
-    if isinstance(meta, env.PPEnvelopeV2):
+    if isinstance(meta, env.PPEnvelopeV3):
         env.check(envelope := env.Envelope(meta, named))
         return envelope
     res.check_result(result := res.Result(meta, named))

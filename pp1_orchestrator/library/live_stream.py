@@ -165,6 +165,10 @@ class Stream:
         """Use another seed from the next chunk on; also a hard cut. Raises RequestError."""
         self._session.control(Control("seed", seed))
 
+    def set_strength(self, strength: float) -> None:
+        """Let chunks leave their input this far, 0…1, from the next one on. Raises RequestError."""
+        self._session.set_strength(strength)
+
     def set_timeline(self, entries: Sequence[TimelineEntry], *, relative: bool = True) -> int:
         """Replace what is planned; the chunk that the entries count from. Raises RequestError.
 

@@ -18,8 +18,8 @@ from pp1_orchestrator.models.text.load_text_encoder import check_text_encoder, l
 from pp1_orchestrator.models.text.prompt_guide import read_prompt_guide
 from pp1_orchestrator.models.text.tokenizer import PromptLimit
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
-from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder
-from pp1_orchestrator.models.vae.load_vae import VaeLoader, compile_decoder
+from pp1_orchestrator.models.vae.base import FrameEncoder, StreamingDecoder, StreamingEncoder
+from pp1_orchestrator.models.vae.load_vae import VaeLoader, compile_decoder, compile_encoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.processes.progress import progress
 from pp1_orchestrator.testing.faults import with_stage0_fault
@@ -83,6 +83,19 @@ def load_vae_parts(
     if encoder is not None and debug.encode_s:
         encoder = delayed(encoder, "encode", lambda _: debug.encode_s)
     return with_stage0_fault(decoder, settings), encoder, parts
+
+
+def load_input_encoder(
+    settings: Settings, config: WanConfig, loader: VaeLoader, device: torch.device
+) -> tuple[StreamingEncoder, int]:
+    """Loads what encodes an input, with the bytes of its weights. Raises ConfigError for a VAE that has none."""
+    with as_config_error(settings):
+        encoder = loader.load_encoder(vae_source(settings), device, COMPONENT_DTYPES[settings.model.dtype])
+    if settings.layout.compile and device.type != "cpu":
+        with progress("compiling the encoder"):
+            compile_encoder(encoder, config.chunk_frames, (settings.stream.height, settings.stream.width))
+    weight_bytes, encode_s = encoder.weight_bytes, settings.debug.encode_s
+    return delayed(encoder, "encode", lambda _: encode_s) if encode_s else encoder, weight_bytes
 
 
 def make_prompt_limit(settings: Settings, config: WanConfig) -> PromptLimit:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pp1_orchestrator.contract import Envelope
-from pp1_orchestrator.contract.envelope import CONDITIONING
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.models.text.blend import RecipeMixer
 from pp1_orchestrator.models.text.umt5 import CachedEncoder
@@ -36,6 +36,7 @@ class RecipeResolver:
 
     def resolve(self, envelope: Envelope) -> ResolvedEnvelope:
         """Raises ContractError if the envelope has a recipe and the mesh has no encoder."""
+        envelope = self._with_caption(envelope)
         plan = envelope.meta.plan
         if plan is None:
             return ResolvedEnvelope(envelope)
@@ -52,6 +53,15 @@ class RecipeResolver:
         meta = msgspec.structs.replace(envelope.meta, plan=resolved)
         tensors = {**envelope.tensors, CONDITIONING: conditioning}
         return ResolvedEnvelope(replace(envelope, meta=meta, tensors=tensors), embeds, (end - start) / 1e6)
+
+    def _with_caption(self, envelope: Envelope) -> Envelope:
+        """Its caption, if it has one, as a tensor."""
+        plan = envelope.meta.plan
+        if plan is None or plan.caption is msgspec.UNSET:
+            return envelope
+        embeds = self._lookup(plan.caption)
+        meta = msgspec.structs.replace(envelope.meta, plan=msgspec.structs.replace(plan, caption=msgspec.UNSET))
+        return replace(envelope, meta=meta, tensors={**envelope.tensors, CAPTION: embeds})
 
     def _lookup(self, text: str) -> Tensor:
         if self._encoder is None:

@@ -14,8 +14,8 @@ import msgspec
 import torch
 from torch import Tensor
 
-from pp1_orchestrator.contract import Envelope, PPResultV2, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
+from pp1_orchestrator.contract import Envelope, PPResultV3, Result
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.errors import ChunkError, ContractError, first_line, named_line
 from pp1_orchestrator.mesh.text_conditioning import ResolvedEnvelope
@@ -73,12 +73,12 @@ class MeshWorker:
         self._apply_conditioning(plan, resolved.envelope)
         latents, denoise_ms = self._denoise(plan, resolved.envelope)
         if plan.clean_pass:
-            self._pending_context = (plan, latents)
+            self._pending_context = (plan, _history_of(resolved.envelope, latents))
         observed = self._generator.calls - self._calls_reported
         self._calls_reported = self._generator.calls
         context_ms = 0.0 if self._context_marks is None else self._timer.ms(*self._context_marks)
         self._context_marks = None
-        result = PPResultV2(
+        result = PPResultV3(
             call_id=meta.call_id,
             chunk_index=plan.chunk_index,
             cache_epoch=meta.cache_epoch,
@@ -99,30 +99,32 @@ class MeshWorker:
             return
         (plan, latents), self._pending_context = self._pending_context, None
         start = self._timer.mark()
-        with self._traced("context", plan.chunk_index):
+        with self._traced("context", plan.chunk_index), self._generator.captioned(_is_history(plan)):
             self._generator.write_context(latents, plan.current_start_frame)
         self._context_marks = (start, self._timer.mark())
 
     def _denoise(self, plan: InferPlan, envelope: Envelope) -> tuple[Tensor, float]:
         """The chunk's latents, ready to be read, and their milliseconds, including a rebuild of the cache."""
-        frame, seed, start = plan.current_start_frame, plan.base_seed, self._timer.mark()
+        frame, seed, began = plan.current_start_frame, plan.base_seed, self._timer.mark()
         if plan.reset_kv_cache:
             self._generator.reset()
         context = envelope.tensors.get(CONTEXT_FRAMES)
         if context is not None:
-            with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id):
+            captioned = self._generator.captioned(plan.init_cache or _is_history(plan))
+            with self._traced("rebuild", plan.chunk_index, call_id=envelope.meta.call_id), captioned:
                 start_frame = frame - context.shape[1]
                 keep_sink = plan.recache is not msgspec.UNSET and start_frame > 0
                 together = plan.recache == "bidirectional"
                 self._generator.rebuild(context, start_frame, keep_sink=keep_sink, bidirectional=together)
         noise = initial_noise(seed, frame, plan.latents_shape)
+        start = None if plan.input is msgspec.UNSET else (envelope.tensors[INPUT_LATENTS], plan.input.noise_level)
         ids = {"chunk": plan.chunk_index, "call_id": envelope.meta.call_id}
         with self._spans.span("denoise", **ids):
             with self._spans.on_device("denoise", **ids):
                 latents = self._generator.denoise(
-                    noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias
+                    noise, plan.denoising_steps, frame, seed, plan.kv_cache_attention_bias, start
                 )
-            return latents, self._timer.ms(start, self._timer.mark())
+            return latents, self._timer.ms(began, self._timer.mark())
 
     @contextlib.contextmanager
     def _traced(self, phase: str, chunk: int, **more: int) -> Generator[None]:
@@ -130,6 +132,8 @@ class MeshWorker:
             yield
 
     def _apply_conditioning(self, plan: InferPlan, envelope: Envelope) -> None:
+        if plan.reset_kv_cache:
+            self._generator.set_caption(envelope.tensors.get(CAPTION))
         if plan.reset_crossattn_cache:
             self._generator.set_text(envelope.tensors[CONDITIONING])
             self._conditioning_epoch = plan.conditioning_epoch
@@ -162,11 +166,20 @@ class DeviceTimer:
         return start.elapsed_time(end)
 
 
+def _history_of(envelope: Envelope, latents: Tensor) -> Tensor:
+    """What a chunk leaves in the cache: its own latents, or the input's."""
+    return envelope.tensors[INPUT_LATENTS] if _is_history(envelope.plan) else latents
+
+
+def _is_history(plan: InferPlan) -> bool:
+    return plan.input is not msgspec.UNSET and plan.input.history
+
+
 def failure(envelope: Envelope, error: Exception) -> Result:
     """The error result for an envelope that could not be run."""
     meta = envelope.meta
     chunk = meta.plan.chunk_index if meta.plan else -1
-    answer = PPResultV2(
+    answer = PPResultV3(
         call_id=meta.call_id, chunk_index=chunk, cache_epoch=meta.cache_epoch, ok=False, error_message=named_line(error)
     )
     return Result(answer)

@@ -11,7 +11,7 @@ from pp1_orchestrator.planning.calibrate import Machine
 from pp1_orchestrator.planning.profile import ModelProfile
 from pp1_orchestrator.planning.strategy_traits import Strategies
 
-STAGE0 = ("vae", "vae_encoder", "decode_cache")
+STAGE0 = ("vae", "vae_encoder", "decode_cache", "input_encoder", "encode_cache")
 MESH = ("generator", "kv_cache", "text_cache")
 TEXT = ("text_encoder",)
 

@@ -18,7 +18,7 @@ from pp1_orchestrator.loading.cache_policy import make_cache_policy
 from pp1_orchestrator.loading.parallelism import make_parallel_plan
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
-from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.base import DecodeState, EncodeState
 from pp1_orchestrator.models.vae.load_vae import VaeLoader, VaeParts
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, pixel_format_for
 from pp1_orchestrator.models.wan.compiled import fuse_block
@@ -171,7 +171,25 @@ def profile_vae(settings: Settings, strategies: Strategies, needs: Requirements)
         components["vae_encoder"] = parts.frame_encoder.weight_bytes
         with counting() as work["encode"]:
             parts.frame_encoder.encode(torch.zeros((3, needs.height, needs.width), device=META))
-    return PartProfile(components, work, {"decode": peak})
+    peaks = {"decode": peak}
+    if settings.source.active:
+        further, peaks["encode_input"] = _profile_input(settings, strategies.decoder(settings), needs)
+        components |= further
+    return PartProfile(components, work, peaks)
+
+
+def _profile_input(settings: Settings, loader: VaeLoader, needs: Requirements) -> tuple[dict[str, int], int]:
+    """The components of an input's encoder, and its peak beside them. Raises ConfigError where there is none."""
+    try:
+        encoder = loader.load_encoder(replace(vae_source(settings), seed=0), META, dtype_of(settings))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"stage0={settings.stage0.name}: {error}") from error
+    memory, state = MemoryTracker(), EncodeState()
+    size = 3, needs.height, needs.width
+    with counting(memory):
+        for frames in (needs.first_chunk_pixel_frames, needs.chunk_pixel_frames, needs.chunk_pixel_frames):
+            encoder.encode(torch.zeros((frames, *size), device=META), state)
+    return {"input_encoder": encoder.weight_bytes, "encode_cache": state.nbytes}, memory.peak - state.nbytes
 
 
 def profile_text(settings: Settings, needs: Requirements) -> PartProfile:

@@ -39,7 +39,7 @@ def join_parts(needs: Requirements, mesh: PartProfile, stage0: PartProfile, text
     """The profile of a run with these parts."""
     peaks: dict[Part, int] = {
         "generator": max(mesh.peaks.values()),
-        "decode": stage0.peaks["decode"],
+        "decode": stage0.peaks["decode"] + stage0.peaks.get("encode_input", 0),  # that is another thread's work
         "text": text.peaks["text"],
     }
     components = mesh.components | stage0.components | text.components

@@ -58,7 +58,7 @@ class ProfileStore:
         check_exists(settings, vae_source(settings).path)
         check_exists(settings, text_source(settings).weights)
         vae_of = ("vae", settings.stage0, _config_json(vae_source(settings).path), settings.model.weights, needs, dtype)
-        how = strategies.context(settings).needs_pixels, on_gpu, on_gpu and layout.compile
+        how = strategies.context(settings).needs_pixels, on_gpu, on_gpu and layout.compile, settings.source.active
         stage0 = self._part((*vae_of, *how), lambda: profile_vae(settings, strategies, needs), own=settings.stage0)
         text = self._text(settings, needs)
         return join_parts(needs, mesh, stage0, text)

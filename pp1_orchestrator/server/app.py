@@ -32,6 +32,7 @@ from pp1_orchestrator.server.routes.lease_routes import lease_routes, may_change
 from pp1_orchestrator.server.routes.share_routes import share_routes
 from pp1_orchestrator.server.routes.sign_in_routes import sign_in_routes
 from pp1_orchestrator.server.routes.socket_routes import socket_routes
+from pp1_orchestrator.server.routes.source_routes import source_routes
 from pp1_orchestrator.server.routes.stream_routes import stream_routes
 from pp1_orchestrator.server.routes.timeline_routes import timeline_routes
 from pp1_orchestrator.server.routes.whep_routes import whep_routes
@@ -82,6 +83,7 @@ def create_app(
     routers = (
         whep_routes(peers, settings.ice_servers),
         stream_routes(stream, viewer_count, clips, lease, changes),
+        source_routes(stream, changes),
         timeline_routes(stream, changes),
         clip_routes(clips, changes),
         lease_routes(lease, settings.limits),
@@ -97,8 +99,7 @@ def create_app(
             sockets.close_all()
         await peers.close_all()
 
-    operation_id = operator.attrgetter("name")  # the function name in generated clients
-    lifespan = functools.partial(_lifespan, peers, drain)
+    operation_id, lifespan = operator.attrgetter("name"), functools.partial(_lifespan, peers, drain)
     app = FastAPI(lifespan=lifespan, openapi_url=None, generate_unique_id_function=operation_id)
     app.state.drain, app.state.known_clients = drain, lease.known
     app.openapi = functools.partial(document, app)

@@ -79,6 +79,13 @@ class ControlApplied(_Event):
     value: int | None
 
 
+class SourceChanged(_Event):
+    """The input got another strength."""
+
+    event: Literal["source"]
+    strength: float
+
+
 class TimelineReplaced(_Event):
     """The timeline was replaced. first_chunk: the chunk of the stream from which the entries count."""
 
@@ -152,8 +159,8 @@ class MediaChanged(_Event):
 
 
 Event = Annotated[
-    PromptAcceptedEvent | Applied | Visible | Superseded | Failed | ControlApplied | TimelineReplaced | LeaseChanged
-    | ClipChanged | Epoch | RankState | Restarting | Restarted | MediaChanged,
+    PromptAcceptedEvent | Applied | Visible | Superseded | Failed | ControlApplied | SourceChanged | TimelineReplaced
+    | LeaseChanged | ClipChanged | Epoch | RankState | Restarting | Restarted | MediaChanged,
     Field(discriminator="event"),
 ]  # fmt: skip
 EVENT: TypeAdapter[Any] = TypeAdapter(Event, config=ConfigDict(defer_build=True))

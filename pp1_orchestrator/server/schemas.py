@@ -22,6 +22,7 @@ Seed = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "mi
 Steps = Annotated[
     int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_TRANSITION_STEPS})
 ]
+Strength = Annotated[float, Field(strict=True), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 Count = Annotated[int, Field(strict=True), WithJsonSchema({"type": "integer", "minimum": 0})]
 Interpolation = Literal["linear", "slerp"]
 
@@ -85,7 +86,7 @@ class PromptUpdate(_Update):
 
 
 class TimelineEntry(_Update):
-    """A change at a chunk: an update, a seed, a hard cut, or several of them.
+    """A change at a chunk: an update, a seed, a strength of the input, a hard cut, or several of them.
 
     dropped: how many chunks a live run generated and dropped before it; a replay with run.script does the same, and a
     running stream refuses it.
@@ -93,6 +94,7 @@ class TimelineEntry(_Update):
 
     chunk: Count
     seed: Seed | None = None
+    strength: Strength | None = None
     dropped: Count = 0
 
 
@@ -112,6 +114,12 @@ class Control(_Body):
     )
     action: Literal["pause", "resume", "hard_cut", "seed"]
     value: Seed | None = None
+
+
+class SourceUpdate(_Body):
+    """strength: how far chunks may leave their input; with 1 they are as from text alone."""
+
+    strength: Strength
 
 
 class ClipCommand(_Body):
@@ -169,6 +177,12 @@ class ControlAccepted(_Accepted):
     """The accepted command."""
 
     action: str
+
+
+class SourceAccepted(_Accepted):
+    """The accepted strength."""
+
+    strength: float
 
 
 class TimelineAccepted(_Accepted):
@@ -237,62 +251,9 @@ class Lease(Schema):
     expires_s: float
 
 
-class Phases(Schema):
-    """Milliseconds per chunk: the median over the newest chunks, for text the maximum."""
-
-    text: float
-    denoise: float
-    context: float
-    decode: float
-
-
 class Share(Schema):
     """A link for viewers. qr: the same as the address of an image. note: who can use it."""
 
     link: str
     qr: str
     note: str
-
-
-class Figures(Schema):
-    """Figures over the newest chunks. Each is left out until it is known."""
-
-    chunks: int = 0
-    fps: float | None = None
-    phases_ms: Phases | None = None
-    prompt_to_pixels_ms: float | None = None
-    prompt_to_pixels_chunks: int | None = None
-
-
-class Rank(Schema):
-    """A process of the run. memory: bytes by component; `resident` is the whole process, `peak` the maximum so far."""
-
-    pid: int
-    device: str
-    state: str
-    memory: dict[str, int] = {}
-
-
-class StreamState(Schema):
-    """The current state of the stream.
-
-    chunk: the newest generated one, -1 before the first; later ones may be planned already. failed: why the stream has
-    ended. clip: the newest one. state: starting, ready, restarting, draining, failed or stopped. truncated: the end of
-    `prompt` has no effect. may_change: false for a token that only permits watching.
-    """
-
-    config: dict[str, Any]
-    prompt: str
-    seed: int
-    paused: bool
-    state: str
-    epoch: int
-    chunk: int
-    figures: Figures
-    ranks: dict[str, Rank]
-    failed: str | None
-    viewers: int
-    clip: Clip | None
-    lease: LeaseState
-    may_change: bool
-    truncated: bool = False

@@ -8,6 +8,7 @@ import time
 import torch
 from torch import Tensor
 
+from pp1_orchestrator.contract.envelope import CONTEXT_FRAMES
 from pp1_orchestrator.models.vae.base import DecodeState, FrameEncoder, StreamingDecoder
 from pp1_orchestrator.models.vae.pixel_format import PixelFormat, to_host
 from pp1_orchestrator.stage0.context_policies import LatentHistory
@@ -41,8 +42,8 @@ class ChunkDecoder:
     def prepare(self, received: ReceivedChunk) -> None:
         """Decode the first latent frame and encode its last pixel frame: the anchor that the next plan needs."""
         record = received.chunk.record
-        if self._encoder is None or received.chunk.plan.init_cache:
-            return  # an epoch's first chunk is used as it is
+        if self._encoder is None or not received.chunk.plan.current_start_frame:
+            return  # an epoch's first frames are used as they are
         with self._timer.timed():
             start = time.monotonic_ns()
             pixels = self._decode(received, received.latents[0, :1])
@@ -77,6 +78,9 @@ class ChunkDecoder:
         """Decode the chunk's next latent frames, [n, z, h, w]."""
         if received.chunk.plan.init_cache and not received.pixels:
             self.state = DecodeState()
+            before = received.chunk.envelope.tensors.get(CONTEXT_FRAMES)
+            if before is not None:  # what the epoch continues: not shown, but decoded, for the frames after it
+                self._decoder.decode(before[0], self.state)
         pixels = self._decoder.decode(latents, self.state)
         received.pixels.append(pixels)
         return pixels

@@ -23,6 +23,8 @@ class InFlightChunk:
     updates: list[UpdateRecord]
     requested: PromptUpdate | None = None
     """The update that was asked for at this chunk."""
+    strength: float | None = None
+    """How far it may leave its input; None without one."""
     drop_reason: DropReason = "old_epoch"
     """Why, if it is dropped."""
 

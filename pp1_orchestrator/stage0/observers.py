@@ -43,7 +43,7 @@ class Telemetry(BaseObserver):
         self._metrics, self._log = metrics, chunk_log
 
     def dropped(self, chunk: InFlightChunk) -> None:
-        frames = pixel_frames(chunk.plan.latents_shape[1], chunk.plan.init_cache)
+        frames = pixel_frames(chunk.plan.latents_shape[1], not chunk.plan.current_start_frame)
         self._metrics.frames_dropped(chunk.drop_reason, frames)
 
     def emitted(self, chunk: InFlightChunk, latents: Tensor, decoded: DecodedChunk) -> None:
@@ -72,6 +72,7 @@ class Recording(BaseObserver):
         self._entries: deque[TimelineEntry] = deque(maxlen=KEPT_ENTRIES)
         self._lock = threading.Lock()
         self._seed: int | None = None
+        self._strength: float | None = None
         self._epoch = 0
         self._dropped = 0
         self._newest = PromptUpdate()
@@ -90,13 +91,16 @@ class Recording(BaseObserver):
         update = self._shown_from(chunk)
         seed = plan.base_seed if plan.base_seed != self._seed else None
         cut = "hard" if epoch != self._epoch else "recache" if update.cut == "recache" else "soft"
-        self._seed, self._epoch = plan.base_seed, epoch
-        if not update.has_prompt and seed is None and cut == "soft":
+        strength = chunk.strength if chunk.strength != self._strength else None
+        self._seed, self._epoch, self._strength = plan.base_seed, epoch, chunk.strength
+        if not update.has_prompt and seed is None and strength is None and cut == "soft":
             return
         fields = {name: getattr(update, name) for name in PromptUpdate.__struct_fields__ if name != "cut"}
         with self._lock:
             dropped, self._dropped = (self._dropped, 0) if cut == "hard" else (0, self._dropped)
-            entry = TimelineEntry(chunk=plan.chunk_index, seed=seed, cut=cut, dropped=dropped, **fields)
+            entry = TimelineEntry(
+                chunk=plan.chunk_index, seed=seed, strength=strength, cut=cut, dropped=dropped, **fields
+            )
             self.complete &= len(self._entries) < KEPT_ENTRIES
             self._entries.append(entry)
 

@@ -1,4 +1,4 @@
-"""What the next chunk must take along: planned and live prompt updates, cuts, seed, pause, and when to stop.
+"""What the next chunk must take along: planned and live prompt updates, cuts, seed, strength, pause, and when to stop.
 
 Requests come from any thread; the session's thread takes them when it plans.
 """
@@ -18,6 +18,7 @@ class ChunkRequest:
     seed: int | None = None
     cut: str | None = None
     """Reason of a hard cut before the chunk."""
+    strength: float | None = None
 
 
 class PendingRequests:
@@ -28,6 +29,7 @@ class PendingRequests:
         self._lock = threading.Lock()
         self._cut: str | None = None
         self._seed: int | None = None
+        self._strength: float | None = None
         self.paused = False
         self.stopped = False
 
@@ -36,6 +38,11 @@ class PendingRequests:
         with self._lock:
             self._cut = reason
             self._seed = self._seed if seed is None else seed
+
+    def request_strength(self, strength: float) -> None:
+        """Ask for another strength of the input from the next chunk on."""
+        with self._lock:
+            self._strength = strength
 
     def prefetch(self, chunk: int) -> None:
         """Have the planned prompts from this chunk on encoded early."""
@@ -74,9 +81,11 @@ class PendingRequests:
             update = self.prompts.take(settled)
         with self._lock:
             (seed, self._seed), (cut, self._cut) = (self._seed, None), (self._cut, None)
+            strength, self._strength = self._strength, None
         if entry is not None:
             seed = seed if entry.seed is None else entry.seed
+            strength = strength if entry.strength is None else entry.strength
             cut = "planned" if entry.cut == "hard" else cut
         if update is not None and update.update.cut == "hard":
             cut = f"update {update.record.id}"
-        return ChunkRequest(update, seed, cut)
+        return ChunkRequest(update, seed, cut, strength)

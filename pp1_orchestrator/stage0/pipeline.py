@@ -104,7 +104,8 @@ class ChunkPipeline:
             updates, self._deferred_updates = self._deferred_updates, []
             updates += [update.record] if update else []
             fence, requested = StreamFence(encoded.header.device), update.update if update else None
-            chunk = InFlightChunk(envelope, encoded, fence, record, updates, requested)
+            strength = None if self.planner.source is None else self.planner.source.strength
+            chunk = InFlightChunk(envelope, encoded, fence, record, updates, requested, strength)
             record.update_ids = tuple(update.id for update in updates)
             self._unanswered.append(chunk)
             self._unfinished[index] = chunk
@@ -127,7 +128,7 @@ class ChunkPipeline:
         if latents is None or self._requests.timeline.drops(chunk.index):
             self._drop(chunk)
             return None
-        self.planner.history.add(latents)
+        self.planner.remember(chunk.envelope, latents)
         return ReceivedChunk(chunk, latents, all_finite(latents), StreamFence(latents.device))
 
     def prepare(self, received: ReceivedChunk) -> None:
@@ -187,6 +188,8 @@ class ChunkPipeline:
             self.planner.set_target(request.update.target)
         if request.seed is not None:
             self.planner.seed = request.seed
+        if request.strength is not None and self.planner.source is not None:
+            self.planner.source.strength = request.strength
         if request.cut is None or self.planner.fresh:
             return
         with self._lock:

@@ -6,11 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Protocol
 
 from pp1_orchestrator.contract import Action
-from pp1_orchestrator.errors import ContractError, MeshError, Pp1Error, Stage0Error, named_line, public_line
+from pp1_orchestrator.errors import (
+    ContractError,
+    MeshError,
+    Pp1Error,
+    RequestError,
+    Stage0Error,
+    named_line,
+    public_line,
+)
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.processes.log_setup import tracebacks
 from pp1_orchestrator.stage0.lifecycle import StreamLifecycle
@@ -19,8 +26,9 @@ from pp1_orchestrator.stage0.overlap.base import Overlap
 from pp1_orchestrator.stage0.pending_requests import PendingRequests
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
 from pp1_orchestrator.stage0.receipts import Receipts
+from pp1_orchestrator.stage0.recent_figures import recent_figures
 from pp1_orchestrator.stage0.show import Show, ShowTracker
-from pp1_orchestrator.stage0.validation import check_live_entries, check_seed
+from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, check_strength, check_takes_strength
 from pp1_orchestrator.telemetry.records import ChunkLog, UpdateRecord
 from pp1_orchestrator.transport.link import MeshLink
 from pp1_orchestrator.transport.response_timer import ResponseTimer
@@ -28,7 +36,6 @@ from pp1_orchestrator.types import Control, PromptGuide, PromptReceipt, PromptUp
 
 log = logging.getLogger(__name__)
 IDLE_SLEEP_S = 0.02
-RECENT_CHUNKS = 20
 ENDED = "the stream has ended"
 """Why an update that is not visible by then never will be."""
 
@@ -84,6 +91,8 @@ class SessionInfo:
     """The stream is not ready when its newest chunk is older."""
     release_s: float
     """How long rank 0's own work for a lost mesh may take to end."""
+    source: Callable[[], Mapping[str, Any]] | None = None
+    """What comes in beside the text, if anything, and how it is."""
 
 
 class Session:
@@ -139,8 +148,15 @@ class Session:
             requests.paused = command.action == "pause"
         self._parts.events.publish("control", action=command.action, value=command.value)
 
+    def set_strength(self, strength: float) -> None:
+        if self._info.source is None:
+            raise RequestError("strength needs an input, and source=none has none", 409)
+        self._parts.requests.request_strength(check_strength(strength))
+        self._parts.events.publish("source", strength=strength)
+
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         check_live_entries(entries)
+        check_takes_strength(entries, self._info.source is not None)
         soonest = self._parts.requests.timeline.replace(entries, relative)
         self._parts.requests.prefetch(soonest)
         self._parts.events.publish("timeline", entries=len(entries), first_chunk=soonest)
@@ -171,6 +187,7 @@ class Session:
             "truncated": parts.receipts.truncated,
             "seed": parts.pipeline.planner.seed,
             "paused": parts.requests.paused,
+            "source": None if self._info.source is None else dict(self._info.source()),
             "epoch": parts.pipeline.planner.cache_epoch,
             "chunk": parts.pipeline.head,
             "figures": recent_figures(parts.chunk_log, parts.requests.prompts.records),
@@ -274,24 +291,3 @@ class Session:
             self._overlap = parts.make_overlap(link)
             self._last_message_s = time.monotonic()
             parts.lifecycle.enter("starting")
-
-
-def recent_figures(chunk_log: ChunkLog, updates: Sequence[UpdateRecord]) -> dict[str, Any]:
-    """Frames per second and median milliseconds of the newest chunks, and the newest update's prompt-to-pixels time."""
-    records = chunk_log.newest(RECENT_CHUNKS)
-    figures: dict[str, Any] = {"chunks": records[-1].chunk_index + 1 if records else 0}
-    if len(records) > 1:
-        span = records[-1].emit_s - records[0].emit_s
-        figures["fps"] = round(sum(r.frames for r in records[1:]) / span, 1) if span > 0 else None
-        figures["phases_ms"] = {
-            "text": round(max(r.text_ms + r.mesh_text_ms for r in records), 1),
-            "denoise": round(median(r.denoise_ms for r in records), 1),
-            "context": round(median(r.context_ms for r in records), 1),
-            "decode": round(median((r.emit_s - r.decode_start_s) * 1e3 for r in records), 1),
-        }
-    for update in reversed(updates):
-        if update.latency_ms is not None:
-            figures["prompt_to_pixels_ms"] = round(update.latency_ms, 1)
-            figures["prompt_to_pixels_chunks"] = update.latency_chunks
-            break
-    return figures

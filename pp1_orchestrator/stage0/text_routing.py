@@ -49,6 +49,10 @@ class Routing(ABC):
     def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
         """What travels for conditioning `epoch`. Called once for every change, in order, by the session's thread."""
 
+    def caption(self, text: str) -> Tensor | None:
+        """The embedding of an input's caption, [1, L, text_dim]; None if the leader makes it of the text."""
+        return None
+
     def prepare(self, texts: Sequence[str]) -> None:
         """Rank 0's slow work on new prompts. Never runs on the session's thread of a live stream."""
         return
@@ -80,6 +84,9 @@ class Rank0Encoder(Routing):
 
     def payload(self, recipe: TextRecipe, epoch: int) -> Payload:
         return Payload({CONDITIONING: self._mixer.apply(recipe, epoch)})
+
+    def caption(self, text: str) -> Tensor | None:
+        return self._encoder.encode(text)
 
 
 class MeshEncoder(Routing):

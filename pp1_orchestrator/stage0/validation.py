@@ -69,14 +69,30 @@ def check_seed(seed: int | None) -> int:
     return seed
 
 
+def check_strength(strength: float) -> float:
+    """Raises RequestError for what is no strength of an input."""
+    if not 0 <= strength <= 1:
+        raise RequestError(f"strength is {strength}; 0 to 1 are possible")
+    return strength
+
+
+def check_takes_strength(entries: Sequence[TimelineEntry], has_source: bool) -> None:
+    """Raises RequestError for an entry with a strength where nothing comes in."""
+    for entry in entries:
+        if entry.strength is not None and not has_source:
+            raise RequestError(f"chunk {entry.chunk}: strength is {entry.strength}; source=none has no input")
+
+
 def _check_entry(entry: TimelineEntry) -> None:
     if entry.has_prompt:
         parse_update(entry)
     elif entry.cut == "recache":
         raise RequestError("cut=recache needs a prompt to recompute the history under")
-    elif entry.seed is None and entry.cut == "soft":
-        raise RequestError("changes nothing: give prompt, prompts, seed or cut")
+    elif entry.seed is None and entry.strength is None and entry.cut == "soft":
+        raise RequestError("changes nothing: give prompt, prompts, seed, strength or cut")
     if entry.seed is not None:
         check_seed(entry.seed)
+    if entry.strength is not None:
+        check_strength(entry.strength)
     if not 0 <= entry.dropped <= min(entry.chunk, MAX_DROPPED) or (entry.dropped and entry.cut != "hard"):
         raise RequestError(f"dropped is {entry.dropped}; it counts chunks before a hard cut, at most {MAX_DROPPED}")

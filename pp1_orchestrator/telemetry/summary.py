@@ -27,9 +27,9 @@ class RunConfig(msgspec.Struct, frozen=True):
     layout: str
     seed: int
     cache: str = "ring"
-    """What runs had before there was a choice."""
+    source: str = "none"
     parallel: str = "tensor"
-    """The same."""
+    """These three: what runs had before there was a choice."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):

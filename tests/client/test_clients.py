@@ -89,6 +89,10 @@ def test_every_operation_gets_its_answer(served):
     client, asked = served
     assert (client.alive(), client.state().may_change) == (True, True)
     assert isinstance(client.ready(), bool)
+    client.set_strength(0.5)
+    source = client.state().source
+    assert source is not None
+    assert (source.strength, source.state) == (0.5, "playing")
     assert client.update_prompt("a red circle", transition=Transition(4)).id
     blend = PromptUpdate(prompts=(WeightedPrompt("a"), WeightedPrompt("b", 2.0)))
     assert client.update_prompt(blend).truncated is False

@@ -17,8 +17,9 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 KNOWN = {**BUILT_IN, "run": MODES}
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-NEEDED = {"cache": ("model.window.sink=3",)}
-"""What a group's options need that the default model does not have."""
+INPUT = ("source.path=input.mp4",)
+NEEDED = {"cache": ("model.window.sink=3",), "source=file": INPUT, "source=image": INPUT}
+"""What a group's options, or one of them, need that the defaults do not have."""
 EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 
 
@@ -67,7 +68,7 @@ def test_the_defaults_alone_are_a_configuration():
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_each_option_over_the_defaults(group, option):
-    check(settings(f"{group}={option}", *NEEDED.get(group, ())))
+    check(settings(f"{group}={option}", *NEEDED.get(group, NEEDED.get(f"{group}={option}", ()))))
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group in KNOWN])

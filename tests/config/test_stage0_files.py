@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from pp1_orchestrator.app import stream
 from pp1_orchestrator.app.strategy_registry import Registry
 from pp1_orchestrator.config.schema import Settings
+from pp1_orchestrator.config.validate import validate
 from pp1_orchestrator.errors import ConfigError
 from tests.planning.factories import settings
 
@@ -16,7 +17,7 @@ TINY = settings().model.folder
 
 
 def check_models(made: Settings) -> None:
-    stream.check_models(made, Registry(made))
+    stream.check_models(made, validate(made), Registry(made))
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import torch
 from hypothesis import strategies as st
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, PPResultV3, Result
+from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan, InputUse
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 
@@ -25,13 +25,13 @@ def plan_for(**changes) -> InferPlan:
 
 def envelope_for_plan(plan: InferPlan | None = None, tensors=None, call_id: int = 1, epoch: int = 0) -> Envelope:
     plan = plan_for() if plan is None else plan
-    meta = PPEnvelopeV2(action=Action.INFER, call_id=call_id, cache_epoch=epoch, plan=plan)
+    meta = PPEnvelopeV3(action=Action.INFER, call_id=call_id, cache_epoch=epoch, plan=plan)
     return Envelope(meta, {CONDITIONING: EMBEDS} if tensors is None else tensors)
 
 
 def result_for_call(call_id: int = 1, **changes) -> Result:
     base = {"call_id": call_id, "chunk_index": 0, "cache_epoch": 0, "ok": True, "observed_generator_calls": 2}
-    meta = PPResultV2(**base | changes)
+    meta = PPResultV3(**base | changes)
     return Result(meta, {LATENTS_OUT: torch.zeros(SHAPE)} if meta.ok else {})
 
 
@@ -55,7 +55,7 @@ def envelopes(draw) -> Envelope:
     action = draw(st.sampled_from(list(Action)))
     call_id, epoch = draw(st.integers(1, 2**40)), draw(st.integers(0, 1000))
     if action is not Action.INFER:
-        return Envelope(PPEnvelopeV2(action=action, call_id=call_id, cache_epoch=epoch))
+        return Envelope(PPEnvelopeV3(action=action, call_id=call_id, cache_epoch=epoch))
     tensors, changes = {}, {"chunk_index": draw(st.integers(0, 10**6)), "base_seed": draw(st.integers(0, 2**31 - 1))}
     frame = draw(st.integers(0, 5)) * 3
     first = frame == 0
@@ -70,6 +70,11 @@ def envelopes(draw) -> Envelope:
     if passes:
         tensors[CONTEXT_FRAMES] = torch.randn(1, 3 * passes, *SHAPE[2:])
     changes |= {"do_kv_recompute": bool(passes), "expected_generator_calls": 2 + passes + draw(st.integers(0, 1))}
+    if draw(st.booleans()):
+        changes["input"] = InputUse(noise_level=draw(st.floats(0, 1)), history=draw(st.booleans()))
+        tensors[INPUT_LATENTS] = torch.randn(SHAPE)
+    if first and draw(st.booleans()):
+        changes["caption"] = draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=30))
     changes["kv_cache_attention_bias"] = draw(st.floats(0.01, 1))
     return envelope_for_plan(plan_for(**changes), tensors, call_id, epoch)
 

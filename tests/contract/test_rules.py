@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, Result, wire
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, Result, wire
 from pp1_orchestrator.contract import envelope as env
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InputUse
 from pp1_orchestrator.contract.result import CHUNK_ERROR_PREFIX, LATENTS_OUT, accept
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 from pp1_orchestrator.errors import ChunkError, ContractError, MeshError
@@ -43,6 +43,22 @@ RECIPE = TextRecipe(terms=(TextTerm("a red circle"),))
             "whole",
         ),
         ({"init_cache": True, "reset_kv_cache": False}, {CONDITIONING: EMBEDS}, "init_cache"),
+        (
+            {"do_kv_recompute": True, "expected_generator_calls": 3},
+            {CONDITIONING: EMBEDS, CONTEXT_FRAMES: torch.zeros(SHAPE)},
+            "init_cache needs reset_kv_cache and current_start_frame 3",
+        ),
+        ({"input": InputUse(noise_level=0.5)}, {CONDITIONING: EMBEDS}, "exactly when input is set"),
+        ({}, {CONDITIONING: EMBEDS, INPUT_LATENTS: torch.zeros(SHAPE)}, "exactly when input is set"),
+        ({"input": InputUse(noise_level=0.5)}, {CONDITIONING: EMBEDS, INPUT_LATENTS: FOUR}, "not of latents_shape"),
+        (
+            {"input": InputUse(noise_level=1.5)},
+            {CONDITIONING: EMBEDS, INPUT_LATENTS: torch.zeros(SHAPE)},
+            "input.noise_level is 1.5",
+        ),
+        ({"caption": "a"}, {CONDITIONING: EMBEDS, CAPTION: EMBEDS}, "not both"),
+        (LATER | {"caption": "a"}, {CONDITIONING: EMBEDS}, "needs reset_kv_cache"),
+        ({"caption": "a" * 2001}, {CONDITIONING: EMBEDS}, "2001 characters"),
         ({"kv_cache_attention_bias": 0.0}, {CONDITIONING: EMBEDS}, "bias"),
         ({}, {CONDITIONING: EMBEDS, "surprise": EMBEDS}, "surprise"),
     ],
@@ -52,12 +68,17 @@ def test_an_envelope_that_breaks_a_rule_is_never_sent(changes, tensors, words):
         wire.pack_envelope(envelope_for_plan(plan_for(**changes), tensors))
 
 
+def test_an_epoch_may_begin_after_latents_that_no_chunk_has_made():
+    changes = {"do_kv_recompute": True, "expected_generator_calls": 3, "current_start_frame": 3}
+    env.check(envelope_for_plan(plan_for(**changes), {CONDITIONING: EMBEDS, CONTEXT_FRAMES: torch.zeros(SHAPE)}))
+
+
 def test_only_infer_carries_a_payload():
-    meta = PPEnvelopeV2(action=Action.NOOP, call_id=1, cache_epoch=0, plan=plan_for())
+    meta = PPEnvelopeV3(action=Action.NOOP, call_id=1, cache_epoch=0, plan=plan_for())
     with pytest.raises(ContractError, match="NOOP carries a payload"):
         env.check(Envelope(meta))
     with pytest.raises(ContractError, match="INFER carries no plan"):
-        env.check(Envelope(PPEnvelopeV2(action=Action.INFER, call_id=1, cache_epoch=0)))
+        env.check(Envelope(PPEnvelopeV3(action=Action.INFER, call_id=1, cache_epoch=0)))
 
 
 def test_a_result_is_accepted_only_as_the_answer_to_its_envelope():

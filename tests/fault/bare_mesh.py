@@ -7,7 +7,7 @@ import msgspec
 import torch
 
 from pp1_orchestrator.config.schema import Settings
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, wire
 from pp1_orchestrator.layouts.spawn import RankMain, SpawnedLayout
 from pp1_orchestrator.mesh import process as mesh_process
 from tests.config.test_conf import settings
@@ -37,7 +37,7 @@ def first_envelope(without: str = "", call_id: int = 1, **changes) -> wire.Encod
 
 
 def message(action: Action, call_id: int) -> wire.EncodedMessage:
-    return wire.pack_envelope(Envelope(PPEnvelopeV2(action=action, call_id=call_id, cache_epoch=0)))
+    return wire.pack_envelope(Envelope(PPEnvelopeV3(action=action, call_id=call_id, cache_epoch=0)))
 
 
 @contextlib.contextmanager

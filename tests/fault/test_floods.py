@@ -105,6 +105,7 @@ def test_a_flood_of_prompts_is_refused_from_where_it_comes_and_others_are_heard(
     [
         ("offers", "offers", "POST", "/whep", {"content": "v=0", "headers": {"Content-Type": "application/sdp"}}),
         ("changes", "changes", "POST", "/api/control", {"json": {"action": "pause"}}),
+        ("changes", "changes", "POST", "/api/source", {"json": {"strength": 0.5}}),
         ("changes", "changes", "PUT", "/api/timeline", {"json": {"entries": []}}),
         ("changes", "changes", "DELETE", "/api/timeline", {}),
     ],

@@ -12,7 +12,7 @@ from tests.contract.golden.make import decoded
 from tests.contract.golden.messages import WHOLE, as_bytes
 from tests.system.in_process import run_script
 
-WIRE_VERSION = "v2-"
+WIRE_VERSION = "v3-"
 """The prefix of the messages that are frozen."""
 
 

@@ -6,9 +6,9 @@ import torch
 
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.models.text.load_text_encoder import TextSource, load_text_encoder
-from pp1_orchestrator.models.vae.base import DecodeState
+from pp1_orchestrator.models.vae.base import DecodeState, EncodeState
 from pp1_orchestrator.models.vae.load_vae import VaeSource, load_vae, make_decoder
-from pp1_orchestrator.models.vae.wan_encoder import WanFrameEncoder
+from pp1_orchestrator.models.vae.wan_encoder import WanEncoder, WanFrameEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.load_generator import load_generator
 from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
@@ -80,6 +80,18 @@ def test_the_anchor_needs_an_encoder_that_other_contexts_do_not(loaded_vae):
     plain = profile_model(made, shipped(made), STRATEGIES)
     assert "vae_encoder" not in plain.components
     assert "encode" not in plain.work
+
+
+def test_an_input_needs_an_encoder_of_streams(loaded_vae):
+    made = settings("source=file", "source.path=input.mp4")
+    with_input, plain = (profile_model(each, shipped(made), STRATEGIES) for each in (made, settings()))
+    encoder, state = WanEncoder(loaded_vae), EncodeState()
+    for frames in (9, 12, 12):
+        encoder.encode(torch.zeros(frames, 3, 128, 128), state)
+    assert with_input.components["input_encoder"] == encoder.weight_bytes
+    assert with_input.components["encode_cache"] == state.nbytes
+    assert with_input.activation_peak["decode"] > plain.activation_peak["decode"]
+    assert "input_encoder" not in plain.components
 
 
 @pytest.mark.parametrize("layout", ["cpu", "inline"])

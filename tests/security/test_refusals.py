@@ -31,6 +31,9 @@ ROUTES = {
         {}, {"action": "stop"}, {"action": "seed"}, {"action": "seed", "value": -1}, {"action": "seed", "value": 2**31},
         {"action": "seed", "value": 1.5}, {"action": "resume", "value": 1}, {"action": "hard_cut", "value": 1}, None,
     ],
+    ("POST", "/api/source"): [
+        {}, {"strength": 0.5}, {"strength": 1.5}, {"strength": -0.1}, {"strength": "0.5"}, {"strength": None}, None,
+    ],
     ("PUT", "/api/timeline"): [
         {}, {"entries": {}}, {"entries": [{"chunk": 0}]}, {"entries": [{"chunk": -1, **RED}]},
         {"entries": [{"chunk": 4, **RED}, {"chunk": 2**31, **RED}]}, {"entries": [{"chunk": 2**31 - 1, **RED}]},
@@ -98,7 +101,7 @@ def test_a_refused_request_changes_nothing(paused, monkeypatch, holds, method, p
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"prompt": "a"} b', b"x" * 70_000])
 def test_a_body_that_cannot_be_read_changes_nothing(paused, body):
-    for method, path in itertools.islice(ROUTES, 4):
+    for method, path in itertools.islice(ROUTES, 5):
         before = everything(paused)
         headers = paused.holder | {"content-type": "application/json"}
         answer = paused.client.request(method, path, content=body, headers=headers)

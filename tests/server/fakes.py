@@ -4,7 +4,7 @@ import itertools
 
 from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
-from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, parse_update
+from pp1_orchestrator.stage0.validation import check_live_entries, check_seed, check_strength, parse_update
 from pp1_orchestrator.types import Control, PromptGuide, PromptReceipt, PromptUpdate, TimelineEntry
 
 
@@ -19,6 +19,7 @@ class MemoryStream:
         self.is_ready = self.is_alive = True
         self.life = "ready"
         self.paused = self.ended = False
+        self.strength = 0.8
         self._ids = itertools.count(1)
 
     def update_prompt(self, update: PromptUpdate) -> PromptReceipt:
@@ -44,6 +45,10 @@ class MemoryStream:
             self.paused = command.action == "pause"
         self.events.publish("control", action=command.action, value=command.value)
 
+    def set_strength(self, strength: float) -> None:
+        self.strength = check_strength(strength)
+        self.events.publish("source", strength=strength)
+
     def set_timeline(self, entries, relative: bool) -> int:
         check_live_entries(entries)
         self.entries = list(entries)
@@ -67,6 +72,7 @@ class MemoryStream:
         return {
             "config": config, "prompt": prompt, "seed": 42, "paused": self.paused, "state": self.life,
             "epoch": 0, "chunk": 3, "figures": figures, "ranks": ranks, "failed": None,
+            "source": {"name": "file", "mode": "noise", "strength": self.strength, "state": "playing"},
         }  # fmt: skip
 
     def prompt_guide(self) -> PromptGuide:

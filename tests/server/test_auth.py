@@ -40,8 +40,8 @@ def browse(base_url=HOME, **options) -> TestClient:
 def test_the_table_knows_the_routes():
     expected = {
         ("POST", "/whep"), ("OPTIONS", "/whep"), ("DELETE", "/whep/v0"), ("GET", "/api/state"),
-        ("POST", "/api/prompt"), ("POST", "/api/control"), ("GET", "/api/events"), ("GET", "/metrics"),
-        ("GET", "/healthz"), ("GET", "/readyz"),
+        ("POST", "/api/prompt"), ("POST", "/api/control"), ("POST", "/api/source"), ("GET", "/api/events"),
+        ("GET", "/metrics"), ("GET", "/healthz"), ("GET", "/readyz"),
         ("GET", "/api/timeline"), ("PUT", "/api/timeline"), ("DELETE", "/api/timeline"), ("GET", "/api/recording"),
         ("GET", "/api/history"),
         ("GET", "/api/openapi.json"), ("GET", "/api/lease"), ("POST", "/api/lease"), ("DELETE", "/api/lease"),

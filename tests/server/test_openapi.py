@@ -13,7 +13,7 @@ from pp1_orchestrator import types
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.event_schemas import EVENT
-from pp1_orchestrator.server.schemas import StreamState
+from pp1_orchestrator.server.state_schemas import StreamState
 from pp1_orchestrator.ui import mount_panel
 from tests.server.conftest import LIMITS, build
 from tests.server.fakes import CountedPeers
@@ -107,7 +107,7 @@ def test_the_page_adds_nothing_to_it():
     assert document(mount_panel=mount_panel) == document()
 
 
-@pytest.mark.parametrize("name", ["prompt", "control", "plan", "record", "claim"])
+@pytest.mark.parametrize("name", ["prompt", "control", "source", "plan", "record", "claim"])
 def test_the_examples_are_accepted(client, name):
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
@@ -138,9 +138,11 @@ def test_the_state_and_the_events_of_the_memory_stream_fit(client, parts):
     heard = events.subscribe(lambda: None)
     client.post("/api/prompt", json={"prompt": "a"})
     client.post("/api/control", json={"action": "pause"})
+    client.post("/api/source", json={"strength": 0.5})
     assert [type(EVENT.validate_python(event)).__name__ for event in heard.drain()] == [
         "PromptAcceptedEvent",
         "ControlApplied",
+        "SourceChanged",
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3
 from pp1_orchestrator.contract.envelope import CONDITIONING, VAE_STRIDE, InferPlan
 
 
@@ -27,5 +27,5 @@ def first_chunk(shape: Sequence[int], embeds: torch.Tensor, steps: tuple[float, 
         conditioning_epoch=0,
         base_seed=3,
     )
-    meta = PPEnvelopeV2(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
+    meta = PPEnvelopeV3(action=Action.INFER, call_id=1, cache_epoch=0, plan=plan)
     return Envelope(meta, {CONDITIONING: embeds})

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pp1_orchestrator.contract import PPResultV2, Result, wire
+from pp1_orchestrator.contract import PPResultV3, Result, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError, MeshError
 from pp1_orchestrator.transport.link import Channel, MeshLink, receive_message
@@ -70,7 +70,7 @@ def _exchange(seat: RankContext, way: str) -> Report:
         sent = first_chunk(LATENTS.shape, EMBEDS)
         found = received.message
         same = found.meta == sent.meta and all(torch.equal(found.tensors[n], t) for n, t in sent.tensors.items())
-        answer = PPResultV2(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
+        answer = PPResultV3(call_id=1, chunk_index=0, cache_epoch=0, ok=True)
         message = wire.pack_result(Result(answer, {LATENTS_OUT: 2 * LATENTS}))
         MeshLink(pipe).send(message)
     topology.close()

@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 import torch
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, wire
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, wire
 from pp1_orchestrator.contract.result import LATENTS_OUT
 from pp1_orchestrator.errors import ContractError
 from pp1_orchestrator.mesh.text_conditioning import RecipeResolver
@@ -139,7 +139,7 @@ def test_a_link_inside_one_process_speaks_the_same_contract():
     link = MeshLink(
         InlineChannel(lambda envelope: worker.infer(leader_text.resolve(envelope), 0.0), worker.run_context_pass, CPU)
     )
-    link.send(wire.pack_envelope(Envelope(PPEnvelopeV2(action=Action.NOOP, call_id=0, cache_epoch=0))))
+    link.send(wire.pack_envelope(Envelope(PPEnvelopeV3(action=Action.NOOP, call_id=0, cache_epoch=0))))
     link.send(wire.pack_envelope(first_chunk(noise.shape, text, STEPS)))
     received = link.receive()
     assert torch.equal(received.message.tensors[LATENTS_OUT], wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pp1_orchestrator.errors import RequestError
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import placeholder
@@ -92,6 +93,9 @@ class PaintedStream:
 
     def end_updates(self) -> None:
         """A restart of the server does not end it."""
+
+    def set_strength(self, strength: float) -> None:
+        raise RequestError("strength needs an input, and source=none has none", 409)
 
     def set_timeline(self, entries: Sequence[TimelineEntry], relative: bool) -> int:
         check_live_entries(entries)

@@ -4,7 +4,8 @@ Knows the transformer, its cache and its schedule; knows nothing of requests or 
 Sampling as in Self-Forcing (arXiv:2506.08009): each step predicts x0, which is noised again for the next step.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from pp1_orchestrator.models.wan.runner import EagerRunner, Text
-from pp1_orchestrator.models.wan.sampler import renoise_stream
+from pp1_orchestrator.models.wan.sampler import noised, renoise_stream
 from pp1_orchestrator.models.wan.schedule import TRAIN_STEPS, FlowSchedule
 
 
@@ -28,6 +29,7 @@ class CausalGenerator:
         self._runner = runner or EagerRunner(model, cache)
         self._cache, self._schedule = cache, schedule
         self._text: Text | None = None
+        self._caption: Text | None = None
         self._rope: tuple[tuple[int, ...], Any] | None = None
         self._opening: list[Tensor] = []
         """The finished chunks of the sink, as long as it is not complete, for a policy that reads them together."""
@@ -50,7 +52,28 @@ class CausalGenerator:
     @torch.inference_mode()
     def set_text(self, embeds: Tensor) -> None:
         """Replace the text's keys and values by those of embeds [1, L, text_dim]. The history stays."""
-        self._text = self._runner.stage_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
+        self._use_text(self._model.embed_text(embeds.to(self.device, self.dtype)))
+
+    @torch.inference_mode()
+    def set_caption(self, embeds: Tensor | None) -> None:
+        """The text of `captioned` passes, [1, L, text_dim]; None: they see the same as others."""
+        self._caption = None if embeds is None else self._model.embed_text(embeds.to(self.device, self.dtype))
+
+    @contextlib.contextmanager
+    def captioned(self, wanted: bool = True) -> Generator[None]:
+        """Passes inside see the caption in place of the text, if there is one and it is wanted."""
+        if self._caption is None or not wanted:
+            yield
+            return
+        before = [(keys.clone(), values.clone()) for keys, values in self._text_of_now()]  # their place is used again
+        self._use_text(self._caption)
+        try:
+            yield
+        finally:
+            self._use_text(before)
+
+    def _use_text(self, text: Text) -> None:
+        self._text = self._runner.stage_text(text)
         self._cache.text = self._text
 
     def reset(self) -> None:
@@ -59,16 +82,27 @@ class CausalGenerator:
         self._opening.clear()
 
     @torch.inference_mode()
-    def denoise(self, noise: Tensor, steps: Sequence[float], start_frame: int, seed: int, bias: float = 1.0) -> Tensor:
+    def denoise(
+        self,
+        noise: Tensor,
+        steps: Sequence[float],
+        start_frame: int,
+        seed: int,
+        bias: float = 1.0,
+        start: tuple[Tensor, float] | None = None,
+    ) -> Tensor:
         """noise [1, F, c, h, w] at σ = 1 -> clean latents of the same shape, float32 on the generator's device.
 
         bias multiplies the attention weights of the history, except its first latent frame, before normalisation.
+        start: latents to start from, of noise's shape, and the level of the noise that is mixed into them.
         """
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
         # Drawn and uploaded before the first pass, so that nothing between passes waits for the host.
         fresh = [self._runner.split(self._upload(torch.randn(noise.shape, generator=renoise))) for _ in levels[1:]]
         x = self._upload(noise)
+        if start is not None:
+            x = noised(start[0].to(self.device, self.dtype), x, start[1])
         clean = x = self._runner.split(x)
         for index, level in enumerate(levels):
             text, rope, time = self._prepare(noise, level.timestep, start_frame, bias)

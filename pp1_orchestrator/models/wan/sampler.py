@@ -29,3 +29,11 @@ def initial_noise(seed: int, start_frame: int, shape: tuple[int, ...]) -> Tensor
 def renoise_stream(seed: int, start_frame: int) -> torch.Generator:
     """The generator of the noise between denoising steps."""
     return _stream(seed, start_frame, 1)
+
+
+def noised(latents: Tensor, noise: Tensor, level: float) -> Tensor:
+    """(1 − level) · latents + level · noise: what denoising starts from where a chunk starts from an input.
+
+    Of one shape, type and device. With level 1 exactly the noise.
+    """
+    return torch.lerp(latents, noise, level)

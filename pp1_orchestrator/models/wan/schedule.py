@@ -15,6 +15,11 @@ def shifted_sigma(u: float, shift: float) -> float:
     return shift * u / (1 + (shift - 1) * u)
 
 
+def unshifted(sigma: float, shift: float) -> float:
+    """The u with `shifted_sigma(u, shift)` = sigma."""
+    return sigma / (shift - (shift - 1) * sigma)
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseStep:
     """One denoising step: the model's timestep input and the noise level of its latents."""
@@ -40,6 +45,10 @@ class FlowSchedule:
             time = TRAIN_STEPS * shifted_sigma(nominal / TRAIN_STEPS, self._shift)
         sigma = min(self._sigmas, key=lambda sigma: abs(TRAIN_STEPS * sigma - time))
         return NoiseStep(timestep=time, sigma=sigma)
+
+    def nominal(self, time: float) -> float:
+        """The nominal step with this timestep."""
+        return TRAIN_STEPS * unshifted(time / TRAIN_STEPS, self._shift) if self._warp else time
 
     def steps(self, nominal: Sequence[float]) -> list[NoiseStep]:
         """`step` of each. Raises ValueError if the list is empty or noise does not fall from step to step."""

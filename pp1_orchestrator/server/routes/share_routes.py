@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, Response
 
 from pp1_orchestrator.errors import RequestError
-from pp1_orchestrator.media.sdp import is_loopback_host
+from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server import schemas
 from pp1_orchestrator.server.openapi import Responses, content, errors
 from pp1_orchestrator.server.requests import StrictRoute

@@ -14,6 +14,7 @@ from pp1_orchestrator.server.control_lease import ControlLease
 from pp1_orchestrator.server.openapi import BODY_ERRORS, errors
 from pp1_orchestrator.server.rate_limit import limited
 from pp1_orchestrator.server.requests import StrictRoute
+from pp1_orchestrator.server.state_schemas import StreamState
 from pp1_orchestrator.types import MAX_SEED, StreamControl
 
 PLAIN = {"prompt": "a red circle moving left on a blue background"}
@@ -36,7 +37,7 @@ def stream_routes(
     @router.get(
         "/api/state",
         summary="The stream as it is now",
-        response_model=schemas.StreamState,
+        response_model=StreamState,
         response_model_exclude_unset=True,
     )
     async def state(request: Request) -> dict[str, Any]:

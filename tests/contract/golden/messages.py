@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV2, PPResultV2, Result, wire
-from pp1_orchestrator.contract.envelope import CONDITIONING, CONTEXT_FRAMES, InferPlan
+from pp1_orchestrator.contract import Action, Envelope, PPEnvelopeV3, PPResultV3, Result, wire
+from pp1_orchestrator.contract.envelope import CAPTION, CONDITIONING, CONTEXT_FRAMES, INPUT_LATENTS, InferPlan, InputUse
 from pp1_orchestrator.contract.result import LATENTS_OUT, TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe, TextTerm
 
@@ -31,12 +31,12 @@ def plan(**changes) -> InferPlan:
 
 
 def envelope(action: Action, its_plan: InferPlan | None = None, **tensors: torch.Tensor) -> Envelope:
-    return Envelope(PPEnvelopeV2(action=action, call_id=11, cache_epoch=2, plan=its_plan), tensors)
+    return Envelope(PPEnvelopeV3(action=action, call_id=11, cache_epoch=2, plan=its_plan), tensors)
 
 
 def result(ok: bool, **tensors: torch.Tensor) -> Result:
     text = "" if ok else "rank 2: no memory left — «sorry»"
-    meta = PPResultV2(
+    meta = PPResultV3(
         call_id=11, chunk_index=7, cache_epoch=2, ok=ok, error_message=text, observed_generator_calls=2,
         mesh_current_start_frame=1, denoise_ms=12.5, context_ms=3.25, mesh_idle_ms=0.5, text_ms=1.75,
     )  # fmt: skip
@@ -51,23 +51,34 @@ BLEND = TextRecipe(
 REBUILT = plan(
     **KEPT, do_kv_recompute=True, expected_generator_calls=4, reset_crossattn_cache=False, kv_cache_attention_bias=0.5
 )
+FROM_INPUT = plan(
+    **KEPT, do_kv_recompute=True, expected_generator_calls=4, reset_crossattn_cache=False,
+    input=InputUse(noise_level=0.75, history=True),
+)  # fmt: skip
 INFER = Action.INFER
 
 WHOLE: dict[str, Callable[[], wire.EncodedMessage]] = {
-    "v2-noop": lambda: wire.pack_envelope(envelope(Action.NOOP)),
-    "v2-shutdown": lambda: wire.pack_envelope(envelope(Action.SHUTDOWN)),
-    "v2-first": lambda: wire.pack_envelope(
+    "v3-noop": lambda: wire.pack_envelope(envelope(Action.NOOP)),
+    "v3-shutdown": lambda: wire.pack_envelope(envelope(Action.SHUTDOWN)),
+    "v3-first": lambda: wire.pack_envelope(
         envelope(INFER, plan(), **{CONDITIONING: counted(1, 2, 3, dtype=torch.bfloat16)})
     ),
-    "v2-blend": lambda: wire.pack_envelope(envelope(INFER, plan(recipe=BLEND, return_embeds=True))),
-    "v2-steady": lambda: wire.pack_envelope(envelope(INFER, plan(**KEPT, reset_crossattn_cache=False))),
-    "v2-rebuilt": lambda: wire.pack_envelope(
+    "v3-blend": lambda: wire.pack_envelope(envelope(INFER, plan(recipe=BLEND, return_embeds=True))),
+    "v3-caption": lambda: wire.pack_envelope(envelope(INFER, plan(recipe=BLEND, caption="ein rotes Quadrat"))),
+    "v3-captioned": lambda: wire.pack_envelope(
+        envelope(INFER, plan(), **{CONDITIONING: counted(1, 2, 3), CAPTION: counted(1, 2, 3, dtype=torch.bfloat16)})
+    ),
+    "v3-steady": lambda: wire.pack_envelope(envelope(INFER, plan(**KEPT, reset_crossattn_cache=False))),
+    "v3-rebuilt": lambda: wire.pack_envelope(
         envelope(INFER, REBUILT, **{CONTEXT_FRAMES: counted(1, 2, *SHAPE[2:], dtype=torch.float16)})
     ),
-    "v2-result": lambda: wire.pack_result(
+    "v3-input": lambda: wire.pack_envelope(
+        envelope(INFER, FROM_INPUT, **{INPUT_LATENTS: counted(*SHAPE), CONTEXT_FRAMES: counted(1, 2, *SHAPE[2:])})
+    ),
+    "v3-result": lambda: wire.pack_result(
         result(True, **{LATENTS_OUT: counted(*SHAPE), TEXT_EMBEDS: counted(2, 2, 3)})
     ),
-    "v2-failed": lambda: wire.pack_result(result(False)),
+    "v3-failed": lambda: wire.pack_result(result(False)),
 }
 
 
@@ -92,13 +103,13 @@ def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
 def _broken() -> dict[str, tuple[bytes, str]]:
     """By name: a message that must be refused, and the words of the refusal."""
     whole = {name: as_bytes(make()) for name, make in WHOLE.items()}
-    noop, first, blend, good = whole["v2-noop"], whole["v2-first"], whole["v2-blend"], whole["v2-result"]
+    noop, first, blend, good = whole["v3-noop"], whole["v3-first"], whole["v3-blend"], whole["v3-result"]
     size = HEADER.unpack_from(first)[META_BYTES]
     return {
         "magic": (with_header(noop, MAGIC, 7), "not a message of this contract (magic 0x7, kind 1)"),
         "kind": (with_header(noop, KIND, 3), "not a message of this contract (magic 0x50503157495245, kind 3)"),
-        "version": (with_header(noop, VERSION, 3), "envelope version 3 is unknown; this side speaks 2"),
-        "old-version": (with_header(good, VERSION, 1), "result version 1 is unknown; this side speaks 2"),
+        "version": (with_header(noop, VERSION, 4), "envelope version 4 is unknown; this side speaks 3"),
+        "old-version": (with_header(good, VERSION, 2), "result version 2 is unknown; this side speaks 3"),
         "much-metadata": (
             with_header(noop, META_BYTES, 2**62),
             "call 11: header announces 4611686018427387904 bytes of metadata, 0 tensors",
@@ -109,7 +120,7 @@ def _broken() -> dict[str, tuple[bytes, str]]:
         "fewer-tensors": (with_header(first, TENSOR_COUNT, 0), "call 11: 1 tensors described, 0 announced"),
         "other-call": (
             with_header(first, CALL_ID, 12),
-            "call 12: version and call are 2, 12 in the header, 2, 11 in the metadata",
+            "call 12: version and call are 3, 12 in the header, 3, 11 in the metadata",
         ),
         "dtype": (
             replaced(first, b"\xa4bf16", b"\xa4bf61"), "call 11: conditioning_embeds announced as bf61 [1, 2, 3]",

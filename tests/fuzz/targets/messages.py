@@ -17,7 +17,7 @@ HEADER_BYTES = 8 * wire.HEADER_FIELDS
 KIND, CALL, META_BYTES, TENSORS = (slice(8 * at, 8 * at + 8) for at in (1, 3, 4, 5))
 MOST_BYTES = 1 << 20
 """Tensors that a message announces beyond this are not made: 1 GiB is allowed."""
-ASKED = receive_message(File((FOLDER / "v2-steady.bin").read_bytes()).receive, "cpu").message
+ASKED = receive_message(File((FOLDER / "v3-steady.bin").read_bytes()).receive, "cpu").message
 
 
 def seeds() -> list[bytes]:
