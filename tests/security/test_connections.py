@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import h11
 import httpx
@@ -227,7 +228,8 @@ def test_an_answer_that_is_taken_slowly_is_whole():
 
 def test_little_of_an_answer_waits_for_a_client_that_does_not_take_it():
     with serving() as server, crowd(server, PLACES - 1, ASK.format("/api/timeline").encode()):
-        connections, end = server.server.server_state.connections, time.monotonic() + 120
+        connections: Any = server.server.server_state.connections
+        end = time.monotonic() + 120
         while sum(connection.flow.write_paused for connection in connections) < PLACES - 1:
             assert time.monotonic() < end
             time.sleep(0.01)
