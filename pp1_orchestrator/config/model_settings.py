@@ -43,7 +43,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     tokenizer: str | None
     weights: Literal["checkpoint", "random"]
     ema: bool
-    lora_alpha: Annotated[float, Meta(gt=0)] | None
+    lora_alpha: Annotated[float, Meta(gt=0, le=1_000_000)] | None
     verify: bool
     hub: HubSettings
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -51,7 +51,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True):
     window: WindowSettings
     steps: tuple[float, ...]
     first_steps: tuple[float, ...] | None
-    shift: Annotated[float, Meta(gt=0)]
+    shift: Annotated[float, Meta(ge=0.001, le=1000)]
     warp: bool
     height: Positive
     width: Positive

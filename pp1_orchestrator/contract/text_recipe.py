@@ -49,6 +49,8 @@ def blend_problems(terms: Sequence[TextTerm], blend: BlendMethod) -> list[str]:
             problems.append("prompt is empty")
         if len(term.text) > MAX_PROMPT_CHARS:
             problems.append(f"prompt has {len(term.text)} characters; at most {MAX_PROMPT_CHARS} are taken")
+        if any("\ud800" <= char <= "\udfff" for char in term.text):  # halves of characters: bytes that were no UTF-8
+            problems.append(f"prompt is {term.text[:40]!a}, which is no text: it can't be written as UTF-8")
         if not (math.isfinite(term.weight) and term.weight >= 0):
             problems.append(f"weight is {term.weight}; a weight is finite and not negative")
     if blend == "slerp" and len(terms) != 2:

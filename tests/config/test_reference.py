@@ -49,7 +49,7 @@ def test_every_option_is_named():
 
 def test_bounds_and_choices_are_in_words():
     assert KEYS["overlap.d_in"][1] == "a whole number from 1 to 8"
-    assert KEYS["model.shift"][1] == "a number > 0"
+    assert KEYS["model.shift"][1] == "a number from 0.001 to 1000"
     assert KEYS["layout.backend"][1] == "`gloo`, `nccl`, `none`"
     assert KEYS["run.chunks"][1] == "a whole number ≥ 1 or `null`"
     assert KEYS["layout.memory_share"][2].startswith("`cpu`, `inline`: `1.0`; `gpu_1p1`")

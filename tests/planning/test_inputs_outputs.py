@@ -36,6 +36,12 @@ def test_the_impossible_is_refused(options, line):
     assert str(refused.value).startswith(line)
 
 
+@pytest.mark.parametrize("shift", ["1e-30", "0", "-1.0", "1001", "inf", "nan"])
+def test_a_shift_that_gives_no_noise_levels_is_refused(shift):
+    with pytest.raises(ConfigError, match=f"model.shift={shift}: expected"):
+        settings(f"model.shift={shift}")
+
+
 @pytest.mark.parametrize("window", [2, 10])
 def test_a_window_of_broken_chunks_is_refused(window):
     made = settings()

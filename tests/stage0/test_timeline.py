@@ -19,6 +19,7 @@ BLEND = (WeightedPrompt("a", 1.0), WeightedPrompt("b", 2.0))
     [
         (PromptUpdate(), "prompt is missing: give prompt or prompts"),
         (PromptUpdate(prompt="  "), "prompt is empty"),
+        (PromptUpdate(prompt="red \udcff"), "is no text: it can't be written as UTF-8"),
         (PromptUpdate(prompt="a", prompts=BLEND), "exclude each other"),
         (PromptUpdate(prompt="x" * 2001), "2001 characters; at most 2000"),
         (PromptUpdate(prompts=(*BLEND, *BLEND, *BLEND, *BLEND, *BLEND)), "prompts has 10 entries"),
