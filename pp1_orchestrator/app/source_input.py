@@ -69,9 +69,8 @@ class SourceInput:
             _tensors(source, self._frames), encoder, counts, device, spans, self.timer, mode.needs_motion
         )
         model = settings.model
-        self.planned = PlannedInput(
-            self.encoder, mode(FlowSchedule(model.shift, model.warp)), source.strength, source.caption
-        )
+        schedule, caption = FlowSchedule(model.shift, model.warp), source.caption if mode.needs_caption else None
+        self.planned = PlannedInput(self.encoder, mode(schedule), source.strength, caption)
 
     def state(self) -> dict[str, Any]:
         """For JSON: the choices, the strength now, and whether the file still plays."""

@@ -50,6 +50,8 @@ class InputMode(ABC):
     """It looks at `InputChunk.motion`."""
     is_history: ClassVar[bool] = False
     """The input takes the place of the stream's own history."""
+    needs_caption: ClassVar[bool] = False
+    """It writes the input into the history, under its caption."""
     repeats_first: ClassVar[bool] = False
     """Before an epoch's first chunk, its first frame is repeated, so that the chunk has a history."""
 
@@ -78,6 +80,7 @@ class HistoryInput(NoiseInjection):
     """
 
     is_history: ClassVar[bool] = True
+    needs_caption: ClassVar[bool] = True
     repeats_first: ClassVar[bool] = True
 
 
@@ -100,6 +103,8 @@ class MotionNoise(InputMode):
 
 class ImageStart(InputMode):
     """source.mode=image_start: an epoch continues the input, which is its history; then it is text alone."""
+
+    needs_caption: ClassVar[bool] = True
 
     def start(self, found: InputChunk | None, steps: Sequence[float], strength: float, first: bool) -> ChunkStart:
         return ChunkStart(tuple(steps), prefill=None if found is None else found.latents)
