@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from pp1_orchestrator.server.listener import ACCEPTS_A_ROUND
 from pp1_orchestrator.server.tls import CERT, KEY, make_pair, tls_context
 from pp1_orchestrator.types import TimelineEntry
 from tests.server.conftest import LIMITS, Listening, build
@@ -129,6 +130,23 @@ def test_health_is_answered_when_all_places_are_in_use():
                 return
             time.sleep(0.1)
     pytest.fail("no place was free again")
+
+
+def test_health_is_answered_before_those_that_connect_later_take_its_place():
+    """All of them are there when the event loop looks."""
+    limits = replace(LIMITS, connections=2, event_streams=2)
+    health_request = ASK.format("/healthz").encode()
+    with (
+        serving(limits) as server,
+        httpx.Client(base_url=server.url, timeout=120) as client,
+        client.stream("GET", "/api/events"),
+        client.stream("GET", "/api/events"),
+    ):
+        held = threading.Event()
+        next(iter(server.server.server_state.connections)).loop.call_soon_threadsafe(held.wait)
+        with crowd(server, 1, health_request) as (health,), crowd(server, 3 * ACCEPTS_A_ROUND, b""):
+            held.set()
+            assert health.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_in_chunks_of_a_byte_takes_turns():
