@@ -23,7 +23,14 @@ from pp1_orchestrator.config.help_text import help_text
 from pp1_orchestrator.config.load_settings import one_line
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError, Pp1Error
-from pp1_orchestrator.processes.environment import find_own_plugins, ignore_metrics_folder, tolerate_encodings
+from pp1_orchestrator.processes.environment import (
+    check_interpreter,
+    check_torch_variables,
+    find_own_plugins,
+    ignore_metrics_folder,
+    tolerate_encodings,
+    use_short_folder,
+)
 from pp1_orchestrator.processes.fork_server import start_fork_server
 from pp1_orchestrator.processes.installed_packages import skip_damaged
 from pp1_orchestrator.processes.log_setup import keep_from_console, tracebacks
@@ -89,9 +96,11 @@ def run_job(composed: DictConfig) -> None:
     keep_private(HydraConfig.get())
     check_address_space()
     settings = load_settings(composed)
+    check_torch_variables()
     validate(settings)
     check_first(settings)
     if forks_ranks(settings):
+        use_short_folder()
         encodes = settings.routing.encoder == "leader"
         start_fork_server(settings.layout.threads, encodes)  # it imports at the same time as this process
     from pp1_orchestrator.app.run import run_program
@@ -140,6 +149,7 @@ def main() -> int:
     except OSError as error:
         return report(ConfigError(f"the current folder can't be used: {error.strerror}"))
     try:
+        check_interpreter()
         check_flags(sys.argv[1:])
         check_groups(sys.argv[1:])
     except ConfigError as error:

@@ -81,6 +81,9 @@ def one_line(error: BaseException) -> str:
         return f"{several[1]}: quote a text with commas twice: \"key='a, b'\"; to try several values, add -m"
     if unknown := re.match(r"Could not (?:override|delete from config\.) '(.+?)'", text):
         return _no_such_key(unknown[1])
+    if merged := re.match(r"Error merging override ([^=]*)=(.*)", text):
+        value = "…" if merged[1].lstrip("+~").startswith(SECRET_KEYS) else merged[2]
+        return f"{merged[1]}={value}: not the kind of value that this key has: a list, an object or a single value"
     if twice := re.match(r"(\S+) appears more than once in the final defaults list", text):
         return f"+{twice[1]}=…: the group has an option already; to choose another one: {twice[1]}=…"
     return text

@@ -3,8 +3,12 @@
 import io
 import os
 import sys
+import tempfile
 from importlib import import_module
+from multiprocessing import util
 from pathlib import Path
+
+from pp1_orchestrator.errors import ConfigError
 
 GRADIO = "GRADIO_"
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY")
@@ -15,6 +19,11 @@ MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 KEY_LOG = "SSLKEYLOGFILE"
 PLUGINS = "hydra_plugins"
+TORCH = ("TORCH_", "PYTORCH_")
+WITHOUT_DOCSTRINGS = 2
+LONGEST_FOLDER, SHORT_FOLDER = 70, "/tmp"
+"""Bytes: Linux allows 107 for a socket's path, of which multiprocessing's own names take 33."""
+MAX_ECHO_CHARS, MAX_REASON_CHARS = 40, 120
 
 
 def find_own_plugins() -> None:
@@ -49,3 +58,38 @@ def tolerate_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def check_interpreter() -> None:
+    """Raises ConfigError for an interpreter without docstrings, which libraries read when they are imported."""
+    if sys.flags.optimize >= WITHOUT_DOCSTRINGS:
+        given = f"PYTHONOPTIMIZE={sys.flags.optimize} (-OO)"
+        raise ConfigError(f"{given}: libraries need their docstrings; 0 and 1 are possible")
+
+
+def check_torch_variables() -> None:
+    """Raises ConfigError for a variable that torch refuses when it is imported, such as TORCH_LOGS. Without any nothing
+    is imported here: torch takes seconds, and is imported beside other work."""
+    given = [f"{name}={value:.{MAX_ECHO_CHARS}}" for name, value in os.environ.items() if name.startswith(TORCH)]
+    if not given:
+        return
+    try:
+        import_module("torch.distributed")
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
+        raise ConfigError(f"{', '.join(given)}: torch refuses the environment: {reason}") from error
+
+
+def use_short_folder() -> None:
+    """Let multiprocessing have its sockets where their path is short enough for the kernel, if TMPDIR is too long."""
+    given = tempfile.gettempdir()
+    if len(os.fsencode(given)) <= LONGEST_FOLDER:
+        return
+    tempfile.tempdir = SHORT_FOLDER
+    try:
+        util.get_temp_dir()  # is made once, and removed at the end
+    except OSError as error:
+        line = f"TMPDIR={given:.{MAX_ECHO_CHARS}}…: too long for a socket's path, of at most {LONGEST_FOLDER} bytes"
+        raise ConfigError(f"{line}; and {SHORT_FOLDER} can't be used: {error.strerror}") from error
+    finally:
+        tempfile.tempdir = given

@@ -34,6 +34,8 @@ WORKS = {
     "a log level": {"LOGLEVEL": "DEBUG", "PYTHONWARNINGS": "ignore"},
     "Matplotlib's backend": {"MPLBACKEND": "nothing", "MPLCONFIGDIR": "/nonexistent"},
     "the hub": {"HF_HOME": "/nonexistent", "HF_ENDPOINT": "http://127.0.0.1:9"},
+    "torch": {"TORCH_CPP_LOG_LEVEL": "INFO", "PYTORCH_CUDA_ALLOC_CONF": "rubbish:1", "CUDA_VISIBLE_DEVICES": "none"},
+    "warnings as errors": {"PYTHONWARNINGS": "error"},
     "OpenSSL": {"SSL_CERT_FILE": "/nonexistent", "SSLKEYLOGFILE": "/nonexistent/keys"},
 }
 ENCODINGS = {
@@ -176,8 +178,42 @@ REFUSED = {
         ["serving.tls_cert=/nowhere/a.pem", "serving.tls_key=/nowhere/b.pem"],
         "serving.tls_cert=/nowhere/a.pem: can't be read: No such file or directory",
     ),
+    "a server that is not in a list": (
+        ['serving.ice_servers={urls: "turn:a.example", username: u, credential: swordfish}'],
+        "serving.ice_servers=…: not the kind of value that this key has",
+    ),
     "a path that is none": (["serving.root_path=pp1"], "serving.root_path=pp1: expected a path such as /pp1"),
 }
+
+
+REFUSED_VARIABLES = {
+    "torch's logs": (
+        {"TORCH_LOGS": "garbage"},
+        "TORCH_LOGS=garbage: torch refuses the environment: Invalid log settings",
+    ),
+    "level of torch": (
+        {"TORCH_DISTRIBUTED_DEBUG": "garbage"},
+        "TORCH_DISTRIBUTED_DEBUG=garbage: torch refuses the environment: The value of TORCH_DISTRIBUTED_DEBUG must be",
+    ),
+    "no docstrings": ({"PYTHONOPTIMIZE": "2"}, "PYTHONOPTIMIZE=2 (-OO): libraries need their docstrings"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variables", "line"), REFUSED_VARIABLES.values(), ids=REFUSED_VARIABLES.keys())
+def test_a_variable_that_a_library_refuses_is_one_line(tmp_path, variables, line):
+    done = run("run=bench", "run.chunks=2", cwd=tmp_path, variables=variables)
+    assert not works_or_says_why_not(done)
+    assert done.stderr.startswith(f"configuration error: {line}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_mesh_starts_where_temporary_files_have_a_long_path(tmp_path):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    done = run("run=bench", "run.chunks=2", "layout.mesh_ranks=1", cwd=tmp_path, variables={"TMPDIR": str(folder)})
+    assert works_or_says_why_not(done), done.stderr
 
 
 @pytest.mark.parametrize(("options", "line"), REFUSED.values(), ids=REFUSED.keys())
