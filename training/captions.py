@@ -84,17 +84,22 @@ def plain_caption(scene: Scene) -> tuple[str, Scene]:
     return f"{_article(subject)} {subject} {action} on a {scene.background} background", scene
 
 
-def random_caption(scene: Scene, rng: random.Random, keep_meaning: bool = False) -> tuple[str, Scene]:
+def random_caption(
+    scene: Scene, rng: random.Random, keep_meaning: bool = False, with_motion: bool = True
+) -> tuple[str, Scene]:
     """A random caption for `scene`, and the scene that it means.
 
     Args:
         keep_meaning: omits only attributes that have their default value, so that the caption means `scene`.
+        with_motion: may say how the object moves. Without, its motion is the default one, whatever keep_meaning is.
     """
     if scene.shape == EMPTY:
         return rng.choice(EMPTY_PLACES).format(_word(BACKGROUND_WORDS, scene.background, rng)), scene
     omitted = {name for name, chance in _OMIT.items() if rng.random() < chance}
     if keep_meaning:
         omitted = {name for name in omitted if _is_default(scene, name)}
+    if not with_motion:
+        omitted.add("motion")
     scene = replace(scene, **{name: getattr(DEFAULT_SCENE, name) for name in omitted})
     if "motion" in omitted or scene.motion == "still":
         scene = replace(scene, speed=DEFAULT_SCENE.speed)

@@ -1,6 +1,8 @@
 """A pool of encoded clips with captions, for teacher forcing."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -23,12 +25,21 @@ class ClipBatch:
         tokens: two captions of each clip, [B, 2, L].
         segments: the caption of each chunk, 0 or 1, [B, n].
         weight: of each chunk in the loss, [B, n].
+        source: what noise is mixed into, of the shape of `latents`: an input's latents, or the clip's own.
+        video: 1 for the clips that have an input, else 0, [B, 1].
     """
 
     latents: Tensor
     tokens: Tensor
     segments: Tensor
     weight: Tensor
+    source: Tensor
+    video: Tensor
+
+    def joined(self, other: ClipBatch) -> ClipBatch:
+        """The clips of both batches."""
+        names = [field.name for field in fields(self)]
+        return ClipBatch(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in names))
 
 
 def chunk_attributes(attributes: Tensor, segments: Tensor) -> Tensor:
@@ -73,4 +84,6 @@ class Pool:
         """Random clips, with a random paraphrase of each caption."""
         rows = torch.randint(0, len(self._latents), (count,), device=self._latents.device)
         tokens = pick_tokens(self._scripts.tokens[rows])
-        return ClipBatch(self._latents[rows].float(), tokens, self._segments[rows], self._weight[rows])
+        latents = self._latents[rows].float()
+        video = torch.zeros(count, 1, device=latents.device)
+        return ClipBatch(latents, tokens, self._segments[rows], self._weight[rows], latents, video)

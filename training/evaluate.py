@@ -67,17 +67,24 @@ class Evaluator:
     def __init__(
         self, model: TinyModel, space: LatentSpace, device: torch.device, block: ChunkBlock = chunk_block
     ) -> None:
-        self._model, self._space, self._device = model.eval(), space, device
-        self._judge, self._tokenizer = Judge.load(device), build_tokenizer()
+        self._model, self.space, self.device = model.eval(), space, device
+        self.judge, self._tokenizer = Judge.load(device), build_tokenizer()
         self._block = block
 
     def prompts(self, count: int, rng: random.Random) -> Prompts:
         """Draws and encodes random prompts."""
         texts, scenes = zip(*(random_prompt(rng) for _ in range(count)), strict=True)
-        tokens = encode(self._tokenizer, texts).to(self._device)
-        with torch.no_grad(), mixed_precision(self._device):
-            text = self._model.generator.embed_text(self._model.encode_text(tokens))
-        return Prompts(torch.tensor([scene.ids() for scene in scenes], device=self._device), text)
+        return Prompts(torch.tensor([scene.ids() for scene in scenes], device=self.device), self.embed(texts))
+
+    def embed(self, texts: Sequence[str]) -> list[KeyValue]:
+        """The keys and values of the texts' embeddings, of every block."""
+        tokens = encode(self._tokenizer, texts).to(self.device)
+        with torch.no_grad(), mixed_precision(self.device):
+            return self._model.generator.embed_text(self._model.encode_text(tokens))
+
+    def stream(self) -> BatchStream:
+        """Streams that have not started."""
+        return BatchStream(self._model.generator, self._block)
 
     @torch.no_grad()
     def run(self, settings: Evaluation) -> tuple[dict[str, dict[str, float]], Tensor]:
@@ -85,14 +92,14 @@ class Evaluator:
         torch.manual_seed(settings.seed)
         rng = random.Random(settings.seed)
         first, second = self.prompts(settings.prompts, rng), self.prompts(settings.prompts, rng)
-        stream = BatchStream(self._model.generator, self._block)
+        stream = self.stream()
         latents: list[Tensor] = []
         report: dict[str, dict[str, float]] = {}
         samples = []
         for chunk in range(max(settings.chunks) + 1):
             prompts = first if chunk < settings.switch else second
-            with mixed_precision(self._device):
-                latents.append(stream.next(prompts.text, settings.prompts, self._device).float())
+            with mixed_precision(self.device):
+                latents.append(stream.next(prompts.text, settings.prompts, self.device).float())
             latents = latents[-(_HISTORY_CHUNKS + 1) :]
             if chunk in settings.chunks:
                 frames = self._last_frames(latents)
@@ -102,11 +109,11 @@ class Evaluator:
         return report, torch.cat(samples, 1)
 
     def _last_frames(self, latents: Sequence[Tensor]) -> Tensor:
-        frames = self._space.decode(torch.cat(list(latents), 1))
+        frames = self.space.decode(torch.cat(list(latents), 1))
         return frames[:, -12:]
 
     def _check(self, frames: Tensor, attributes: Tensor, chunk: int) -> dict[str, float]:
-        verdict = self._judge.measure((frames + 1) / 2)
+        verdict = self.judge.measure((frames + 1) / 2)
         correct = verdict.correct(attributes)
         shares = {name: round(values.float().mean().item(), 4) for name, values in correct.items()}
         _log.info("chunk %d: %s", chunk, shares)

@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
+from pp1_orchestrator.models.vae.wan_encoder import WanEncoder
 from training.common import load_weights, mixed_precision, save_weights
 from training.vae_forward import VAE_CONFIG, ClipVae, make_vae
 
@@ -42,6 +43,12 @@ class LatentSpace:
         mean, std = load_vae(path, self.vae)
         self._mean = mean.to(self._device).view_as(self._mean)
         self._std = std.to(self._device).view_as(self._std)
+
+    def streaming_encoder(self) -> WanEncoder:
+        """The encoder that the program uses, with the same weights and statistics. For one stream at a time."""
+        mean, std = (statistic.flatten().tolist() for statistic in (self._mean, self._std))
+        self.vae.register_to_config(latents_mean=mean, latents_std=std)
+        return WanEncoder(self.vae).eval()
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
 """Self-rollout: streams of the averaged model, with the expert's continuation as the target of each chunk.
 
-Each group of streams is restarted after a number of rollouts, so some groups are always young and others run for
-hundreds of chunks. At the start of a rollout, the expert estimates the state from the stream's pixels. The target is
-the world's continuation from there, encoded after the stream's last frames. This prevents drift.
+At the start of a rollout, the expert estimates the state from the stream's pixels. The target is the world's
+continuation from there, encoded after the stream's last frames. This prevents drift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +20,7 @@ from training.expert import Expert
 from training.latent_space import LatentSpace
 from training.model import CHUNK_FRAMES, TinyModel
 from training.scene_scripts import Scripts, pick_tokens
-from training.streaming import BatchStream, ChunkBlock
+from training.streaming import BatchStream, ChunkBlock, Start, strength_levels
 from training.teacher_forcing import Past
 
 _HISTORY_CHUNKS = 3  # chunks that are encoded before a continuation
@@ -35,14 +33,17 @@ class Rollout:
     Args:
         truth: the expert's latents, [R, n·F, c, h, w].
         own: the stream's latents, of the same shape.
-        estimates: x0 after each denoising step, [R, steps, n·F, c, h, w].
+        inputs: what noise is mixed into in each denoising step, [R, steps, n·F, c, h, w]: at first what the chunk
+            starts from, then the x0 estimate of the step before.
+        levels: the noise level of each step, [R, n, steps].
         tokens, segments, weight: as in `ClipBatch`.
         past: before the first chunk.
     """
 
     truth: Tensor
     own: Tensor
-    estimates: Tensor
+    inputs: Tensor
+    levels: Tensor
     tokens: Tensor
     segments: Tensor
     weight: Tensor
@@ -76,6 +77,7 @@ class RolloutSettings:
         streams: streams of a group.
         chunks: chunks of a rollout.
         lives: after how many rollouts each group is restarted.
+        video_lives: the same for groups whose streams have an input.
         uses: how often each rollout is trained on.
         p_switch: probability of a new caption in a rollout.
         long_life: groups with at least this life keep the caption of half of their streams.
@@ -85,10 +87,66 @@ class RolloutSettings:
     streams: int = 320
     chunks: int = 4
     lives: tuple[int, ...] = (1, 2, 6, 50)
+    video_lives: tuple[int, ...] = ()
     uses: int = 3
     p_switch: float = 0.65
     long_life: int = 10
     escape: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every group uses."""
+
+    space: LatentSpace
+    expert: Expert
+    block: ChunkBlock
+    device: torch.device
+
+
+def choose_segments(settings: RolloutSettings, caption: Tensor, fresh: bool, quiet: bool) -> Tensor:
+    """The caption of each chunk, [R, n], after `caption` [R]. Changes at most once, and not in a stream's first chunk.
+
+    quiet: half of the streams keep their caption.
+    """
+    count, device = len(caption), caption.device
+    chance = torch.full((count,), settings.p_switch, device=device)
+    if quiet:
+        chance[::2] = 0
+    at = torch.randint(1 if fresh else 0, settings.chunks, (count,), device=device)
+    at = torch.where(torch.rand(count, device=device) < chance, at, settings.chunks)
+    after = (torch.arange(settings.chunks, device=device)[None] >= at[:, None]).long()
+    return (caption[:, None] + after) % 2
+
+
+def stream_chunks(
+    stream: BatchStream,
+    model: TinyModel,
+    tokens: Tensor,
+    segments: Tensor,
+    device: torch.device,
+    starts: Sequence[Start] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Streams a chunk for each of segments [R, n], with captions of tokens [R, 2, L]. Returns `own` and `inputs` of a
+    `Rollout`. starts: of each chunk, with an input."""
+    chunks: list[Tensor] = []
+    inputs: list[Tensor] = []
+    with torch.no_grad(), mixed_precision(device):
+        captions = model.generator.embed_text(model.encode_text(tokens).flatten(0, 1))
+        for index, segment in enumerate(segments.unbind(1)):
+            text, start = _chosen(captions, segment), None if starts is None else starts[index]
+            made = stream.denoise(text, len(segment), device, start)
+            stream.commit(made[-1], text)
+            first = torch.zeros_like(made[0]) if start is None else start.latents
+            chunks.append(made[-1])
+            inputs.append(torch.stack([first, *made[:-1]], 1))
+    return torch.cat(chunks, 1), torch.cat(inputs, 2)
+
+
+def _chosen(captions: Sequence[KeyValue], segment: Tensor) -> list[KeyValue]:
+    """Selects one of two captions for each stream: [2·R, …] by segment [R]."""
+    rows = 2 * torch.arange(len(segment), device=segment.device) + segment
+    return [(k[rows], v[rows]) for k, v in captions]
 
 
 class StreamGroup:
@@ -105,15 +163,17 @@ class StreamGroup:
             self._begin(model)
         else:
             self._next_captions()
-        segments = self._choose_segments(fresh)
+        quiet = self._life >= self._settings.long_life
+        segments = choose_segments(self._settings, self._caption, fresh, quiet)
         attributes = chunk_attributes(self._attributes, segments)
         truth = self._first_truth(attributes) if fresh else self._next_truth(attributes)
         past = self._stream.past(truth)
-        own, estimates = self._run(model, segments)
+        own, inputs = stream_chunks(self._stream, model, self._tokens, segments, self._tools.device)
         weight = self._weight(own, truth, segments)
         self._recent, self._caption = own[:, -_HISTORY_CHUNKS * CHUNK_FRAMES :], segments[:, -1]
         self._age += 1
-        return Rollout(truth.half(), own.half(), estimates.half(), self._tokens, segments, weight, past)
+        levels = strength_levels(torch.ones(segments.shape, device=segments.device))
+        return Rollout(truth.half(), own.half(), inputs.half(), levels, self._tokens, segments, weight, past)
 
     def _begin(self, model: TinyModel) -> None:
         device = self._tools.device
@@ -137,17 +197,6 @@ class StreamGroup:
         self._tokens = pair(self._tokens, pick_tokens(self._scripts.tokens[rows])[:, 0])
         self._caption = torch.zeros_like(self._caption)
 
-    def _choose_segments(self, fresh: bool) -> Tensor:
-        """The caption of each chunk, [R, n]. A stream changes at most once in a rollout, and not in its first chunk."""
-        settings, count, device = self._settings, len(self._caption), self._tools.device
-        chance = torch.full((count,), settings.p_switch, device=device)
-        if self._life >= settings.long_life:
-            chance[::2] = 0
-        at = torch.randint(1 if fresh else 0, settings.chunks, (count,), device=device)
-        at = torch.where(torch.rand(count, device=device) < chance, at, settings.chunks)
-        after = (torch.arange(settings.chunks, device=device)[None] >= at[:, None]).long()
-        return (self._caption[:, None] + after) % 2
-
     def _first_truth(self, attributes: Tensor) -> Tensor:
         start = world.canonical_state(len(attributes), self._tools.device)
         poses = world.simulate(start, attributes[:, world.chunk_of_frame(self._settings.chunks)])
@@ -162,70 +211,8 @@ class StreamGroup:
         encoded = tools.space.encode(torch.cat([shown, drawn], 1))
         return encoded[:, -self._settings.chunks * CHUNK_FRAMES :]
 
-    def _run(self, model: TinyModel, segments: Tensor) -> tuple[Tensor, Tensor]:
-        count, device = len(segments), self._tools.device
-        chunks, estimates = [], []
-        with torch.no_grad(), mixed_precision(device):
-            captions = model.generator.embed_text(model.encode_text(self._tokens).flatten(0, 1))
-            for chunk in range(self._settings.chunks):
-                text = _chosen(captions, segments[:, chunk])
-                made = self._stream.denoise(text, count, device)
-                self._stream.commit(made[-1], text)
-                chunks.append(made[-1])
-                estimates.append(torch.stack(made, 1))
-        return torch.cat(chunks, 1), torch.cat(estimates, 2)
-
     def _weight(self, own: Tensor, truth: Tensor, segments: Tensor) -> Tensor:
         weight = chunk_weight(self._attributes, segments, self._caption)
         error = (own - truth).square().unflatten(1, (-1, CHUNK_FRAMES)).flatten(2).mean(-1)
         weight[:, 1:] *= torch.exp(-error[:, :-1] / self._settings.escape)
         return weight
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every group uses."""
-
-    space: LatentSpace
-    expert: Expert
-    block: ChunkBlock
-    device: torch.device
-
-
-def _chosen(captions: Sequence[KeyValue], segment: Tensor) -> list[KeyValue]:
-    """Selects one of two captions for each stream: [2·R, …] by segment [R]."""
-    rows = 2 * torch.arange(len(segment), device=segment.device) + segment
-    return [(k[rows], v[rows]) for k, v in captions]
-
-
-class Rollouts:
-    """Endless batches of self-rollouts. The groups take turns, and every rollout is used several times."""
-
-    def __init__(self, settings: RolloutSettings, scripts: Scripts, tools: Tools) -> None:
-        on_device = scripts.to(tools.device)
-        self._make = partial(StreamGroup, settings, scripts=on_device, tools=tools)
-        self._lives, self._uses = settings.lives, settings.uses
-        self.restart()
-
-    def restart(self) -> None:
-        """Drops all streams."""
-        self._groups = [self._make(life) for life in self._lives]
-        self._turn = 0
-        self._left: Iterator[Rollout] = iter(())
-
-    def next(self, model: TinyModel, batch: int) -> Rollout:
-        """The next `batch` streams of the current rollout, or of a new one, streamed with `model`."""
-        ready = next(self._left, None)
-        if ready is not None:
-            return ready
-        rollout = self._groups[self._turn % len(self._groups)].advance(model)
-        self._turn += 1
-        self._left = self._batches(rollout, batch)
-        return next(self._left)
-
-    def _batches(self, rollout: Rollout, batch: int) -> Iterator[Rollout]:
-        count, device = len(rollout.weight), rollout.weight.device
-        for _ in range(self._uses):
-            for rows in torch.randperm(count, device=device).split(batch):
-                if len(rows) == batch:
-                    yield rollout.rows(rows)

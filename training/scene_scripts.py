@@ -85,10 +85,10 @@ def make_scripts(
         first = random_scene(rng)
         if not canonical and rng.random() < 0.03:
             first = replace(first, shape=EMPTY)
-        first_texts, first = _paraphrase(first, paraphrases, rng)
+        first_texts, first = paraphrase(first, paraphrases, rng)
         second_texts, second, switch = first_texts, first, chunks
         if first.shape == EMPTY or rng.random() < p_switch:
-            second_texts, second = _paraphrase(changed_scene(first, rng), paraphrases, rng)
+            second_texts, second = paraphrase(changed_scene(first, rng), paraphrases, rng)
             switch = rng.randint(1, chunks - 1)
         attributes.append([first.ids(), second.ids()])
         texts += [*first_texts, *second_texts]
@@ -98,9 +98,11 @@ def make_scripts(
     return Scripts(torch.tensor(attributes), tokens, torch.tensor(switches), torch.tensor(canonicals))
 
 
-def _paraphrase(scene: Scene, count: int, rng: random.Random) -> tuple[list[str], Scene]:
-    text, meant = random_caption(scene, rng)
-    return [text, *(random_caption(meant, rng, keep_meaning=True)[0] for _ in range(count - 1))], meant
+def paraphrase(scene: Scene, count: int, rng: random.Random, with_motion: bool = True) -> tuple[list[str], Scene]:
+    """Random captions of one meaning, and that meaning. with_motion: they may say how the object moves."""
+    text, meant = random_caption(scene, rng, with_motion=with_motion)
+    others = (random_caption(meant, rng, True, with_motion)[0] for _ in range(count - 1))
+    return [text, *others], meant
 
 
 def pick_tokens(tokens: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """Streams a batch chunk by chunk, with a cache of the last chunks.
 
 The maths is that of `CausalGenerator` (four x0 predictions with fresh noise between them, then a clean pass at t = 0),
-but each stream of the batch has its own captions. Knows nothing of targets or losses.
+but each stream of the batch has its own captions and, with an input, its own strength. Knows nothing of targets or
+losses.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from pp1_orchestrator.models.wan.model import Block, CausalWanModel
 from pp1_orchestrator.models.wan.rope import RopeTable, rope_table
 from training.model import CHUNK_FRAMES, LATENT_SHAPE, STEPS, WINDOW_CHUNKS
 from training.teacher_forcing import Past, clip_rope
+from training.world.constants import constant
 
 
 def chunk_block(
@@ -27,6 +30,24 @@ def chunk_block(
 
 
 ChunkBlock = Callable[[Block, Tensor, Tensor, KeyValue, RopeTable, KeyValue | None], tuple[Tensor, Tensor, Tensor]]
+
+
+@dataclass(slots=True)
+class Start:
+    """What a chunk starts from with an input.
+
+    Args:
+        latents: of the input, [B, F, c, h, w].
+        levels: the noise level of each step, [B, steps]. The first one's noise is mixed into the input.
+    """
+
+    latents: Tensor
+    levels: Tensor
+
+
+def strength_levels(strength: Tensor) -> Tensor:
+    """The noise levels for strengths [...]: the usual ones, each times the strength, [..., steps]."""
+    return strength[..., None] * constant(STEPS, strength) / 1000
 
 
 class BatchStream:
@@ -45,14 +66,14 @@ class BatchStream:
         return Past(list(self._past), clip_rope(self._model.config, self._frame, clip))
 
     @torch.no_grad()
-    def predict(self, latents: Tensor, time: float, text: Sequence[KeyValue]) -> tuple[Tensor, list[KeyValue]]:
-        """The flow of the next chunk [B, F, c, h, w] at one diffusion time, and the chunk's keys and values."""
-        model, (batch, frames, _, height, width) = self._model, latents.shape
+    def predict(self, latents: Tensor, time: Tensor, text: Sequence[KeyValue]) -> tuple[Tensor, list[KeyValue]]:
+        """The flow of the next chunk [B, F, c, h, w] at diffusion times [B], and the chunk's keys and values."""
+        model, (frames, _, height, width) = self._model, latents.shape[1:]
         if self._rope is None:
             shape = (frames, height // 2, width // 2)
             self._rope = rope_table(model.config.head_dim, self._frame, *shape, latents.device)
         x = model.patchify(latents).float()
-        head_time, block_time = model.embed_time(torch.full((batch,), time, device=latents.device))
+        head_time, block_time = model.embed_time(time)
         head_time, block_time = head_time.float(), block_time.float()
         made: list[KeyValue] = []
         for index, block in enumerate(model.block_list()):
@@ -62,22 +83,25 @@ class BatchStream:
         return model.unpatchify(model.head(x, head_time).float(), frames, height, width), made
 
     @torch.no_grad()
-    def denoise(self, text: Sequence[KeyValue], batch: int, device: torch.device) -> list[Tensor]:
+    def denoise(
+        self, text: Sequence[KeyValue], batch: int, device: torch.device, start: Start | None = None
+    ) -> list[Tensor]:
         """The x0 estimates after each of the steps, [B, F, c, h, w]; the last one is the chunk."""
         shape = (batch, CHUNK_FRAMES, *LATENT_SHAPE)
-        estimates: list[Tensor] = []
-        for time in STEPS:
-            sigma = time / 1000
-            noise = torch.randn(shape, device=device)
-            x = noise if not estimates else torch.lerp(estimates[-1], noise, sigma)
-            flow, _ = self.predict(x, time, text)
-            estimates.append(x - sigma * flow)
-        return estimates
+        if start is None:
+            start = Start(torch.zeros(shape, device=device), strength_levels(torch.ones(batch, device=device)))
+        inputs = [start.latents]
+        for level in start.levels.unbind(1):
+            sigma = level[:, None, None, None, None]
+            x = torch.lerp(inputs[-1], torch.randn(shape, device=device), sigma)
+            flow, _ = self.predict(x, 1000 * level, text)
+            inputs.append(x - sigma * flow)
+        return inputs[1:]
 
     @torch.no_grad()
     def commit(self, latents: Tensor, text: Sequence[KeyValue]) -> None:
         """Adds a chunk to the cache by a clean pass."""
-        _, made = self.predict(latents, 0.0, text)
+        _, made = self.predict(latents, torch.zeros(len(latents), device=latents.device), text)
         tokens = made[0][0].shape[1]
         if self._past is None:
             self._past = made
@@ -89,9 +113,9 @@ class BatchStream:
         self._frame += latents.shape[1]
         self._rope = None
 
-    def next(self, text: Sequence[KeyValue], batch: int, device: torch.device) -> Tensor:
+    def next(self, text: Sequence[KeyValue], batch: int, device: torch.device, start: Start | None = None) -> Tensor:
         """Denoises and commits one chunk."""
-        chunk = self.denoise(text, batch, device)[-1]
+        chunk = self.denoise(text, batch, device, start)[-1]
         self.commit(chunk, text)
         return chunk
 

@@ -2,10 +2,12 @@
 
     python -m training.train_generator --stage joint --vae vae.safetensors --out run --seconds 400
     python -m training.train_generator --stage finetune --vae vae.safetensors --init run/model.safetensors --out run
+    python -m training.train_generator --stage video --vae vae.safetensors --init run/model.safetensors --out run
 
 `joint` starts from initial weights, with teacher forcing and, in the second half, self-rollout. `finetune` continues
-from weights, with self-rollout on long streams from its first step. Writes model.safetensors (averaged weights) and
-resume.safetensors (raw weights).
+from weights, with self-rollout on long streams from its first step. `video` does the same, and four in ten clips and
+streams have an input: it teaches video to video. Writes model.safetensors (averaged weights) and resume.safetensors
+(raw weights).
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.clip_pool import Pool
+from training.clip_pool import ClipBatch, Pool
 from training.common import Schedule, load_weights, mixed_precision, save_weights, set_up, wait_for
 from training.cuda_graph import CudaGraphed
 from training.evaluate import Evaluation, Evaluator, write_report
@@ -29,11 +31,15 @@ from training.latent_space import LatentSpace
 from training.losses import LossReport, self_rollout_loss, teacher_forcing_loss
 from training.model import TinyModel, is_hidden
 from training.optimizer import Average, MuonAdamW, warmup_then_linear
-from training.rollout import Rollout, Rollouts, RolloutSettings, Tools
+from training.progress import Progress
+from training.rollout import Rollout, RolloutSettings, Tools
+from training.rollout_batches import Rollouts, groups_of
 from training.scene_scripts import Scripts, make_scripts
 from training.streaming import chunk_block, compiled_chunk_block
 from training.teacher_forcing import ClipGenerator, clip_block
 from training.tokenizer import build_tokenizer
+from training.video_pool import VideoPool
+from training.video_scripts import VideoScripts, make_video_scripts
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +51,8 @@ class GeneratorTraining:
     Args:
         rate: Muon's peak learning rate.
         rollout_share: the share of self-rollout steps, once progress has reached `rollout_from`.
+        video_batch: how many clips of a batch have an input.
+        video_pool: pairs of an input and what it becomes.
     """
 
     seconds: float
@@ -61,6 +69,8 @@ class GeneratorTraining:
     average: float = 0.998
     rollout_share: float = 0.4
     rollout_from: float = 0.5
+    video_batch: int = 0
+    video_pool: int = 0
     save_every_s: float = 90.0
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
 
@@ -72,10 +82,22 @@ def stage(name: str, seconds: float, smoke: bool) -> GeneratorTraining:
         "finetune": GeneratorTraining(
             seconds, pool=8000, rate=2e-3, warmup=50, decay=0.85, rollout_share=0.5, rollout_from=0.0
         ),
+        "video": GeneratorTraining(
+            seconds,
+            pool=5000,
+            rate=2e-3,
+            warmup=100,
+            decay=0.85,
+            rollout_share=0.5,
+            rollout_from=0.0,
+            video_batch=13,
+            video_pool=4000,
+            rollout=RolloutSettings(video_lives=(1, 2, 8)),
+        ),
     }[name]
     if not smoke:
         return config
-    tiny = RolloutSettings(streams=2, chunks=3, lives=(1, 3))
+    tiny = RolloutSettings(streams=2, chunks=3, lives=(1, 3), video_lives=(2,) if config.video_batch else ())
     return replace(
         config,
         max_steps=4,
@@ -86,22 +108,27 @@ def stage(name: str, seconds: float, smoke: bool) -> GeneratorTraining:
         rollout_share=0.9,
         rollout_from=0.0,
         rollout=tiny,
+        video_batch=min(config.video_batch, 1),
+        video_pool=min(config.video_pool, 2),
     )
 
 
 class GeneratorTrainer:
     """Owns the model, its average, the optimiser and the sources of batches."""
 
-    def __init__(self, config: GeneratorTraining, scripts: Scripts, device: torch.device) -> None:
+    def __init__(
+        self, config: GeneratorTraining, scripts: Scripts, device: torch.device, video: VideoScripts | None = None
+    ) -> None:
         self.config, self.device = config, device
         compiled = device.type == "cuda"
         self.model = TinyModel().to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.space = LatentSpace(device, compiled)
         self.pool = Pool(scripts, config.chunks, device)
+        self.video_pool = None if video is None else VideoPool(video, config.chunks, device)
         self.stream_block = compiled_chunk_block() if compiled else chunk_block
         tools = Tools(self.space, Expert(Judge.load(device), device), self.stream_block, device)
-        self._rollouts = Rollouts(config.rollout, scripts, tools)
+        self._rollouts = Rollouts(groups_of(config.rollout, scripts, video, tools), config.rollout.uses)
         if compiled:
             self.model.compile_text()
         self._clip = ClipGenerator(
@@ -127,9 +154,21 @@ class GeneratorTrainer:
             kept.fill(batch)
         return run()
 
+    def encode_pools(self) -> None:
+        """Draws and encodes all clips."""
+        self.pool.encode(self.space)
+        if self.video_pool is not None:
+            self.video_pool.encode(self.space)
+
+    def _batch(self) -> ClipBatch:
+        config = self.config
+        if self.video_pool is None:
+            return self.pool.batch(config.batch)
+        return self.pool.batch(config.batch - config.video_batch).joined(self.video_pool.batch(config.video_batch))
+
     def _teacher_step(self) -> LossReport:
         with mixed_precision(self.device):
-            return self._learn(*teacher_forcing_loss(self.model, self._clip, self.pool.batch(self.config.batch)))
+            return self._learn(*teacher_forcing_loss(self.model, self._clip, self._batch()))
 
     def _rollout_step(self, batch: Rollout) -> LossReport:
         with mixed_precision(self.device):
@@ -148,6 +187,7 @@ class GeneratorTrainer:
         self.step(False, 0, 0.0)
         while len(self._rollout_steps) < 2:  # new streams and running streams
             self.step(True, 0, 0.0)
+            self._rollouts.skip()
         self.restart()
         _log.info("warmed up")
 
@@ -156,38 +196,6 @@ class GeneratorTrainer:
         self.average.load_state_dict(self.model.state_dict())
         self._optimizer.reset()
         self._rollouts.restart()
-
-
-class Progress:
-    """Collects loss reports and logs them at intervals."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule, self._rollouts = schedule, 0
-        self._reports: dict[bool, list[LossReport]] = {False: [], True: []}
-
-    def add(self, rollout: bool, report: LossReport) -> None:
-        """Adds the report of one step."""
-        self._rollouts += rollout
-        self._reports[rollout].append(report.copy())
-        step = self._schedule.steps
-        if step in (50, 200) or step % 500 == 0:
-            pace = 1e3 * self._schedule.elapsed / step
-            _log.info("step %d (%d self-rollout), %.1f ms a step", step, self._rollouts, pace)
-            for kind, name in ((False, "teacher forcing"), (True, "self-rollout")):
-                self._describe(name, self._reports[kind][-100:])
-            self._reports = {False: [], True: []}
-
-    @staticmethod
-    def _describe(name: str, reports: list[LossReport]) -> None:
-        if not reports:
-            return
-        whole = LossReport(*(torch.cat([getattr(r, key) for r in reports]) for key in LossReport.__slots__))
-        level, later = whole.level, torch.ones_like(whole.level)
-        later[:, 0] = 0
-        first = whole.mean((level == 1) & (later == 0))
-        full, middle = whole.mean((level == 1) * later), whole.mean((level >= 0.4) & (level < 1))
-        text = "  %s: flow error at full noise %.4f first, %.4f later; middle %.4f; low %.4f"
-        _log.info(text, name, first, full, middle, whole.mean(level < 0.4))
 
 
 def train(trainer: GeneratorTrainer, out: Path, seed: int) -> None:
@@ -218,7 +226,7 @@ def save(trainer: GeneratorTrainer, out: Path) -> None:
 def main() -> None:
     """Prepares everything, waits for the VAE's checkpoint, and trains."""
     parser = argparse.ArgumentParser(description="Train the generator and the text encoder.")
-    parser.add_argument("--stage", choices=("joint", "finetune"), required=True)
+    parser.add_argument("--stage", choices=("joint", "finetune", "video"), required=True)
     parser.add_argument("--vae", type=Path, required=True, help="checkpoint; may appear later")
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--out", type=Path, required=True)
@@ -232,16 +240,18 @@ def main() -> None:
     config = stage(options.stage, options.seconds, options.smoke)
     if options.rate is not None:
         config = replace(config, rate=options.rate)
-    scripts = make_scripts(config.pool, config.chunks, build_tokenizer(), random.Random(options.seed))
-    trainer = GeneratorTrainer(config, scripts, device)
+    tokenizer, rng = build_tokenizer(), random.Random(options.seed)
+    scripts = make_scripts(config.pool, config.chunks, tokenizer, rng)
+    video = make_video_scripts(config.video_pool, config.chunks, tokenizer, rng) if config.video_pool else None
+    trainer = GeneratorTrainer(config, scripts, device, video)
     if options.init is not None:
         load_weights(options.init, trainer.model)
     if device.type == "cuda":
         trainer.warm_up()
     wait_for(options.vae)
     trainer.space.load(options.vae)
-    trainer.pool.encode(trainer.space)
-    _log.info("%d clips encoded", config.pool)
+    trainer.encode_pools()
+    _log.info("%d clips encoded", config.pool + 2 * config.video_pool)
     trainer.restart()
     train(trainer, options.out, options.seed)
     if options.report:

@@ -101,8 +101,8 @@ def _machine(settings: Settings) -> tuple[Settings, Tables]:
         return settings, tables_of(settings.machine)
     if missing := _missing(settings):
         fallback = settings.plan.fallback
-        log.warning("%s: not here, so this plan is for machine=%s; machine=… plans for another one", missing, fallback)
         there = read_option("machine", fallback, MachineSettings, "plan.fallback")
+        log.warning("%s: not here, so this plan is for machine=%s; machine=… plans for another one", missing, fallback)
         return msgspec.structs.replace(settings, machine=there), tables_of(there)
     kinds = {GPU} if gpus_of(settings.layout) else set[str]()
     link = _link_here("nccl", 2, MESSAGE_BYTES, COMPUTE_S, GPU) if kinds and torch.cuda.device_count() > 1 else None

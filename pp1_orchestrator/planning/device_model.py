@@ -12,7 +12,14 @@ import torch
 from pp1_orchestrator.models.wan.ops.split_kv_attention import num_splits
 from pp1_orchestrator.planning.calibrate import Rates
 from pp1_orchestrator.planning.op_counter import FUSED, KINDS, OWN, Kind, OpCounts, Operation
-from pp1_orchestrator.planning.rate_tables import BandwidthCurve, ByType, RateTable, RateTables, convolution_rows
+from pp1_orchestrator.planning.rate_tables import (
+    KERNELS,
+    BandwidthCurve,
+    ByType,
+    RateTable,
+    RateTables,
+    convolution_rows,
+)
 
 HISTORY_KERNEL = "cudnn_attention"
 """In the name of attention that a captured pass gives to the fastest kernel, over keys in equal parts."""
@@ -41,7 +48,7 @@ class DeviceModel:
         half = traits.bandwidth, tables.bandwidth_gb_s
         self._memory = half[0] / (half[1] * 1e9) if half[0] and half[1] else 1.0
         kernels = tables.attention
-        torch_kernels = _merged(*(kernels[name] for name in ("torch", "cudnn") if name in kernels))
+        torch_kernels = _merged(*(kernels[name] for name in KERNELS if name in kernels))
         self._kinds: dict[str, dict[str, RateTable]] = {
             "matmul": _by_type(tables.products),
             "conv": _by_type({name: convolution_rows(rows) for name, rows in tables.convolutions.items()}),

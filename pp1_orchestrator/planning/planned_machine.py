@@ -43,7 +43,7 @@ def planned_machine(settings: Settings, profile: ModelProfile, tables: Tables) -
     """Raises ConfigError where the machine lacks the kind of device that the layout needs, or 8-bit floats."""
     layout, machine = settings.layout, settings.machine
     kinds = {torch.device(name).type for name in layout.devices}
-    for kind in kinds - tables.keys():
+    for kind in {HOST, *kinds} - tables.keys():  # the host passes messages
         raise ConfigError(f"layout={layout.name}: machine={machine.name} has no rates of a {kind} device")
     if layout.fp8 and not has_fp8(machine, tables):
         raise ConfigError(f"layout.fp8=true: machine={machine.name} has no 8-bit floats; possible: false")

@@ -4,12 +4,14 @@ Sizes are compared by the logarithms of their numbers. Knows nothing of models, 
 """
 
 import math
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
 import yaml
+from msgspec import Meta
 
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.user_paths import user_path
@@ -21,8 +23,17 @@ SCALE = 1e9
 """Files hold 10⁹ FLOPs or bytes a second."""
 Rows = tuple[tuple[float, ...], ...]
 """Of each size: its numbers, then the rate."""
-ByType = dict[str, Rows]
+ByType = Mapping[str, Rows]
 """By torch's name of the type."""
+Size = Annotated[float, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Products = dict[str, tuple[tuple[Size, Size, Size, Rate], ...]]
+Convolutions = dict[str, tuple[tuple[Size, Size, Size, Size, Size, Rate], ...]]
+Attention = dict[str, tuple[tuple[Size, Size, Size, Size, Rate], ...]]
+MemoryRates = Annotated[tuple[tuple[Size, Rate], ...], Meta(min_length=1)]
+KERNELS = ("torch", "cudnn")
+"""Of attention: one of them is always needed."""
 
 
 class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,18 +46,26 @@ class RateTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     name: str
     source: str
-    peaks_tflops: dict[str, float] = {}
-    bandwidth_gb_s: float | None = None
+    peaks_tflops: dict[str, Rate] = {}
+    bandwidth_gb_s: Rate | None = None
     context_bytes: int = 0
-    launch_s: float = 0.0
-    call_s: float
-    message_s: float | None = None
-    message_bytes_s: float | None = None
-    products: ByType
-    convolutions: ByType
-    attention: dict[str, ByType]
-    copies: Rows
-    rows: Rows
+    launch_s: Seconds = 0.0
+    call_s: Seconds
+    message_s: Seconds | None = None
+    message_bytes_s: Rate | None = None
+    products: Products
+    convolutions: Convolutions
+    attention: dict[str, Attention]
+    copies: MemoryRates
+    rows: MemoryRates
+
+    def __post_init__(self) -> None:
+        """Raises ValueError without any rate of one kind of work."""
+        of_attention = [self.attention.get(name, {}) for name in KERNELS]
+        for name, found in (("products", [self.products]), ("convolutions", [self.convolutions]),
+                            (f"attention by {' or '.join(KERNELS)}", of_attention)):  # fmt: skip
+            if not any(rows for by_type in found for rows in by_type.values()):
+                raise ValueError(f"no rate of {name}")
 
 
 @cache

@@ -23,6 +23,7 @@ from pp1_orchestrator.server.websocket import WebSocketConnection
 
 log = logging.getLogger(__name__)
 CLOSE = {"Connection": "close"}
+NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 HEALTH = b"GET /healthz "
 REQUESTS_A_ROUND = 4
 """So many are begun in a round of the event loop; each takes a few milliseconds of it."""
@@ -37,11 +38,14 @@ class Connections:
 
     places: how many may be open. A new one above that takes the place of the connection that has waited longest for its
     client: one without a request before one whose client does not read or send. If all others are being worked for, the
-    new one is asked for its health request only, and so are at most `limits.spare_connections` like it.
+    new one is asked for its health request only, and so are at most `limits.spare_connections` like it,
+    or as many as there are places, if the system leaves fewer of these than `limits.connections`.
     """
 
     def __init__(self, limits: Limits, places: int) -> None:
         self.limits, self._most = limits, places
+        # Where the limit on open files leaves fewer places, it leaves one file more for each of them.
+        self._most_spare = limits.spare_connections if places >= limits.connections else places
         self._placed: dict[HttpConnection, str] = {}
         """Each connection with its client, oldest first."""
         self._spare: dict[HttpConnection, None] = {}
@@ -54,8 +58,9 @@ class Connections:
         own = [other for other, owner in self._placed.items() if owner == client]
         is_over_share = share is not None and len(own) >= share
         if (is_over_share or len(self._placed) >= self._most) and not self.make_room(own if is_over_share else None):
-            if len(self._spare) >= self.limits.spare_connections:
-                oldest = next(iter(self._spare))
+            if len(self._spare) >= self._most_spare:
+                silent = (other for other in self._spare if other.waits_since() is not None)
+                oldest = next(silent, next(iter(self._spare)))
                 self.remove(oldest)
                 oldest.end()
             self._spare[connection] = None
@@ -177,6 +182,9 @@ class HttpConnection(H11Protocol):
         upgraded = self.transport.get_protocol()
         assert isinstance(upgraded, WebSocketConnection)
         self._upgraded, upgraded.on_lost = upgraded, lambda: self._connections.remove(self)
+        if not upgraded.handshake_initiated:  # such as one with a body: nothing else would ever end it
+            self.transport.write(NO_HANDSHAKE)
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         self._since_s = self.loop.time()

@@ -23,7 +23,7 @@ RETRY_S = 0.1
 SPARE_DESCRIPTORS = 96
 """Kept for the program's own needs: a new mesh, viewers, clips, stack dumps."""
 DESCRIPTORS_A_CONNECTION = 3
-"""Its socket, a file that is sent, and room for error."""
+"""Its socket, a file that is sent, and one for a connection that may only ask for health."""
 LEAST_PLACES = 8
 HANDSHAKES = 64
 """TLS handshakes at a time. A new one takes the place of the oldest of the address that has the most: a client that is

@@ -38,8 +38,9 @@ class Limits:
     """Fewer where the limit on open files is low."""
     connections_per_client: int = 64
     """Loopback is not limited: a proxy there speaks for many."""
-    spare_connections: int = 16
-    """Beyond `connections`, for health alone."""
+    spare_connections: int = 64
+    """Beyond `connections`, for health alone. So many that one is not gone before it has been read, some rounds of the
+    event loop after it was accepted."""
     answer_s: float = 10.0
     answer_bytes_s: float = 16 * 1024.0
     """What has been written may wait for its client for `answer_s`, and for the time that it takes at this rate."""

@@ -25,11 +25,12 @@ from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.tables import render
 from tests.planning.factories import settings
 from tests.system.program import run_to_end
+from tests.timing import IDLE_S, ROUNDS
 
 PLAN_S = 10
 """What a plan may take on an idle machine."""
-HERE = ("run=plan", "model=wan2_1_1_3b", "layout=cpu")
-"""A first plan of these imports all that any plan needs, and measures this machine as well."""
+MODEL = "model=wan2_1_1_3b"
+"""A plan of it imports all that any plan needs."""
 
 
 def options(group: str) -> list[str]:
@@ -60,23 +61,36 @@ def plan_for_all_machines(made: Settings, profile: ModelProfile) -> None:
         console.print(render(plan, STRATEGIES))
 
 
+def in_time(spent_s: float) -> bool:
+    """By processor time: others may be busy. What shares a core and its caches with others needs more of that, too."""
+    if spent_s < PLAN_S:
+        return True
+    start_s, left = time.process_time(), ROUNDS
+    while left:
+        left -= 1
+    return spent_s < PLAN_S * (time.process_time() - start_s) / IDLE_S
+
+
 @pytest.fixture(scope="module")
-def start_s(tmp_path_factory) -> float:
+def starts_s(tmp_path_factory) -> dict[str, float]:
     """Processor time of a first plan beside its counting: start, imports, rates of this machine, tables.
 
-    In a process of its own, with nothing counted or measured before. By processor time: others may be busy.
+    By kind of device, in a process of its own each, with nothing counted or measured before.
     """
-    folder = tmp_path_factory.mktemp("first")
-    counted(settings(*HERE))  # imports what it needs here, so that the next is counting alone
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = run_to_end(*HERE, out=folder / "out", timeout_s=600, cold=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    assert {path.name for path in (folder / "cache" / "pp1-orchestrator").iterdir()} >= {"profiles"}
-    spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return spent_s - counted(settings(*HERE))[1]
+    folder, found = tmp_path_factory.mktemp("first"), {}
+    for kind, layout in (("cpu", "layout=cpu"), ("cuda", "layout=gpu_1p1")):
+        words = "run=plan", MODEL, layout
+        counted(settings(*words))  # imports what it needs here, so that the next is counting alone
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(folder / kind))
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = run_to_end(*words, out=folder / f"{kind}_out", timeout_s=600, cold=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, done.stderr
+        spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        assert in_time(spent_s)
+        found[kind] = spent_s - counted(settings(*words))[1]
+    return found
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -88,8 +102,8 @@ def test_a_small_model_is_planned_for_every_machine(layout):
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_is_planned_for_every_machine_as_soon_as_promised(start_s, model, layout):
+def test_every_model_is_planned_for_every_machine_as_soon_as_promised(starts_s, model, layout):
     made = settings("run=plan", f"model={model}", f"layout={layout}")
     profile, counted_s = counted(made)
-    assert start_s + counted_s < PLAN_S
+    assert in_time(starts_s[made.layout.devices[0].partition(":")[0]] + counted_s)
     plan_for_all_machines(made, profile)

@@ -5,6 +5,7 @@ import shlex
 
 import msgspec
 import pytest
+import yaml
 
 from pp1_orchestrator.app.plan import other_choices
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
@@ -194,6 +195,42 @@ def test_a_deep_model_is_two_shallow_ones_continued():
             (op.name, op.count) for op in whole.work[part].operations
         ]
         assert (counts.calls, counts.reductions) == (whole.work[part].calls, whole.work[part].reductions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"products": {}}, "no rate of products"),
+        ({"products": {"bfloat16": []}}, "no rate of products"),
+        ({"convolutions": {"bfloat16": []}}, "no rate of convolutions"),
+        (
+            {"attention": {"flash-attn-4": {"bfloat16": [[128, 12, 4680, 32760, 700.0]]}}},
+            "no rate of attention by torch",
+        ),
+        ({"products": {"bfloat16": [[1, 2, 3]]}}, "length 4"),
+        ({"convolutions": {"bfloat16": [[1, 2, 3, 4, 5]]}}, "length 6"),
+        ({"products": {"bfloat16": [[2160, 1536, 1536, 0]]}}, "> 0"),
+        ({"products": {"bfloat16": [[2160, 1536, 1536, float("nan")]]}}, "> 0"),
+        ({"copies": []}, "length >= 1"),
+        ({"copies": [[0, 100.0]]}, ">= 1"),
+        ({"peaks_tflops": {"bfloat16": 0}}, "> 0"),
+        ({"launch_s": -1}, ">= 0"),
+    ],
+)
+def test_rates_that_nothing_can_be_planned_with_are_one_line(tmp_path, changes, line):
+    path = tmp_path / "rates.yaml"
+    path.write_text(yaml.safe_dump(msgspec.to_builtins(read_rates("h200")) | changes), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        read_rates(str(path))
+    text = str(refused.value)
+    assert text.startswith(f"machine.rates={path}: ")
+    assert line in text
+    assert "\n" not in text
+
+
+def test_a_machine_without_rates_of_its_host_is_one_line():
+    with pytest.raises(ConfigError, match=r"^layout=gpu_1p2: machine=h200x4 has no rates of a cpu device$"):
+        planned(*WIDE, "layout=gpu_1p2", *FAST, "machine.host_rates=null")
 
 
 def test_every_machine_names_rates_that_can_be_read():

@@ -204,6 +204,15 @@ def test_a_flood_of_small_messages_is_cut_off(flood):
         until(lambda: site.viewers.count == 0)
 
 
+@pytest.mark.parametrize("body", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_handshake_with_a_body_is_refused_and_its_connection_closed(body):
+    with served() as site, contextlib.closing(socket.create_connection(("127.0.0.1", site.port), 30)) as client:
+        client.sendall(HANDSHAKE.format("127.0.0.1").replace("\r\n\r\n", f"\r\n{body}\r\n\r\n").encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert client.recv(1) == b""
+        until(lambda: not site.server.server._connections._placed)
+
+
 def test_a_long_message_is_refused():
     with served() as site, open_socket(site) as client:
         client.send(b"x" * 2000)

@@ -36,7 +36,7 @@ def run_stream(
         chosen = [(k[rows], v[rows]) for k, v in everything]
         part = slice(3 * chunk, 3 * chunk + 3)
         pasts.append(stream.past(clean[:, 3 * chunk :]))
-        flows.append(stream.predict(noisy[:, part], 500.0, chosen)[0])
+        flows.append(stream.predict(noisy[:, part], torch.full((len(noisy),), 500.0), chosen)[0])
         stream.commit(clean[:, part], chosen)
     return flows, pasts
 
@@ -69,7 +69,11 @@ def test_batch_stream_equals_the_packages_cache(generator: CausalWanModel) -> No
         with torch.no_grad():
             wanted = generator(part, torch.full((1,), 250.0), text, cache, rope)
             torch.testing.assert_close(
-                stream.predict(part, 250.0, text)[0], wanted, rtol=1e-4, atol=1e-5, check_dtype=False
+                stream.predict(part, torch.full((len(part),), 250.0), text)[0],
+                wanted,
+                rtol=1e-4,
+                atol=1e-5,
+                check_dtype=False,
             )
             generator.write_history(part, torch.zeros(1), text, cache, rope)
         stream.commit(part, text)

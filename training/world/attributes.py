@@ -32,6 +32,7 @@ BACKGROUNDS: Final[dict[str, tuple[int, int, int]]] = {
     "brown": (94, 58, 30),
 }
 SHAPES: Final = ("circle", "square", "triangle", "star", "ring", "cross")
+SYMMETRY: Final = (0.0, 4.0, 3.0, 5.0, 0.0, 4.0)  # in how many ways each shape can be turned onto itself; 0: in all
 MOTIONS: Final = ("left", "right", "up", "down", "bouncing", "still", "rotating", "pulsing")
 SIZES: Final[dict[str, float]] = {"small": 23.0, "medium": 28.0, "big": 35.0}  # radius in pixels
 SPEEDS: Final[dict[str, float]] = {"slow": 0.6, "normal": 1.0, "fast": 1.6}  # factor on every motion

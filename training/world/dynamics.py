@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.world.attributes import MOTIONS, NO_SHAPE, RESOLUTION, SIZES, SPEEDS, Attribute
+from training.world.attributes import MOTIONS, NO_SHAPE, RESOLUTION, SIZES, SPEEDS, SYMMETRY, Attribute
 from training.world.constants import constant
 
 PIXELS_A_FRAME = 2.0
@@ -61,6 +61,21 @@ class Poses:
         """The poses of clips start..stop-1."""
         part = slice(start, stop)
         return Poses(self.position[part], self.angle[part], self.radius[part], self.attributes[part])
+
+    def frames(self, start: int, stop: int) -> Poses:
+        """The poses of frames start..stop-1."""
+        part = (slice(None), slice(start, stop))
+        return Poses(self.position[part], self.angle[part], self.radius[part], self.attributes[part])
+
+    def with_attributes(self, attributes: Tensor) -> Poses:
+        """The same poses of objects with other attributes [B, T, 6], whose sizes and motions are not looked at.
+
+        A shape with another symmetry has the angle at which it looks turned as far on its way to looking upright
+        again. So its angle follows from what the object looks like, and jumps nowhere.
+        """
+        before, now = self.attributes[..., Attribute.SHAPE], attributes[..., Attribute.SHAPE]
+        symmetry = constant((*SYMMETRY, 0.0), now)
+        return Poses(self.position, self.angle * symmetry[before] / symmetry[now].clamp_min(1), self.radius, attributes)
 
 
 def canonical_state(count: int, device: torch.device | str) -> State:
