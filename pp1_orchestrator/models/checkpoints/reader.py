@@ -52,9 +52,12 @@ class Weights(ABC):
         """A contiguous copy of a tensor, or of the part `rows` of dimension `dim`. dtype: None keeps the stored one.
 
         It is never a view of the file: the file may change, and a view of a part keeps the whole tensor in memory.
+        Raises ValueError for whole numbers that would have to become fractions: they need a scale.
         """
         index = () if rows is None else (slice(None),) * dim + (rows,)
         tensor = self._tensor(key, index, device, dtype)
+        if dtype is not None and dtype.is_floating_point and not tensor.is_floating_point():
+            raise ValueError(f"{self.path}: {key} is in {tensor.dtype}, and no scale is beside it")
         return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device).copy_(tensor)
 
     @abstractmethod

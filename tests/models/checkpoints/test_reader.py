@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pp1_orchestrator.models.checkpoints.reader import open_weights
+from pp1_orchestrator.models.checkpoints.stored_forms import with_scales
 
 STATE = {
     "a": torch.arange(24.0).view(4, 6),
@@ -171,3 +172,21 @@ def test_a_folder_with_a_choice_asks_which(tmp_path):
         save_file(STATE, tmp_path / f"{name}.safetensors")
     with pytest.raises(ValueError, match=r"several files of weights: one\.safetensors, two\.safetensors; name the one"):
         open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_no_weights_without_a_scale(tmp_path, dtype):
+    """They would be read as they are, a hundred times too large. In their own type they can be copied."""
+    save_file({"a.weight": torch.ones(4, 4).to(dtype), "b": torch.ones(2)}, tmp_path / "model.safetensors")
+    weights = open_weights(tmp_path)
+    assert weights.read("a.weight").dtype == dtype
+    assert weights.read("b", dtype=torch.bfloat16).dtype == torch.bfloat16
+    with pytest.raises(ValueError, match=r"model.safetensors: a.weight is in torch\.\w+, and no scale is beside it"):
+        weights.read("a.weight", dtype=torch.bfloat16)
+
+
+def test_8_bit_whole_numbers_are_weights_with_a_scale(tmp_path):
+    save_file({"a.weight": torch.full((2, 3), 5, dtype=torch.int8), "a.weight_scale": torch.tensor([[0.5], [2.0]])},
+              tmp_path / "model.safetensors")  # fmt: skip
+    read = with_scales(open_weights(tmp_path)).read("a.weight", dtype=torch.float32)
+    assert read.tolist() == [[2.5] * 3, [10.0] * 3]
