@@ -63,13 +63,14 @@ class SourceInput:
         self._name, self._mode, self._frames = source.name, source.mode, _source_frames(settings)
         self.timer = ResponseTimer(deadlines.decode, deadlines.message, warm=2)
         counts = InputFrames(needs.first_frames, needs.later_frames)
+        if mode.repeats_first:  # what would begin the epoch begins it before the chunk, which is then as any other
+            counts = InputFrames(needs.later_frames, needs.later_frames, repeated=needs.first_frames)
         self.encoder = InputEncoder(
             _tensors(source, self._frames), encoder, counts, device, spans, self.timer, mode.needs_motion
         )
         model = settings.model
-        self.planned = PlannedInput(
-            self.encoder, mode(FlowSchedule(model.shift, model.warp)), source.strength, source.caption
-        )
+        schedule, caption = FlowSchedule(model.shift, model.warp), source.caption if mode.needs_caption else None
+        self.planned = PlannedInput(self.encoder, mode(schedule), source.strength, caption)
 
     def state(self) -> dict[str, Any]:
         """For JSON: the choices, the strength now, and whether the file still plays."""

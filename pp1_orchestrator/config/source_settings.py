@@ -10,7 +10,7 @@ from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.types import MAX_PROMPT_CHARS
 
-NO_SOURCE, NO_MODE, IMAGE_START = "none", "none", "image_start"
+NO_SOURCE, NO_MODE, WITH_HISTORY = "none", "none", ("image_start", "history")
 
 
 class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,8 +43,8 @@ def check_source(source: SourceSettings, config: WanConfig) -> None:
         raise ConfigError(
             f"source.mode=none: source={source.name} needs a mode; possible: noise, motion_noise, history, image_start"
         )
-    if source.mode == IMAGE_START and config.local_attn_size < 2 * config.chunk_frames:
+    if source.mode in WITH_HISTORY and config.local_attn_size < 2 * config.chunk_frames:
         raise ConfigError(
-            f"source.mode=image_start: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "
+            f"source.mode={source.mode}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "
             f"the model's has {config.local_attn_size}"
         )

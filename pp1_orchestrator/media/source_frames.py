@@ -1,4 +1,4 @@
-"""An image or a video as endless frames: what a stream shows when its input ends, breaks off or can't be read any more.
+"""An image, a video or a folder of images as endless frames, also when it ends, breaks off or can't be read any more.
 
 Read by one thread; any thread may read `state`. Knows nothing of chunks.
 """
@@ -19,7 +19,10 @@ SourceState = Literal["playing", "ended", "failed"]
 
 
 class SourceFrames:
-    """Frames of a file at the stream's rate and size, without end. loop: a video begins anew after its last frame."""
+    """Frames of a file at the stream's rate and size, without end. loop: a video begins anew after its last frame.
+
+    The files of a folder are one frame each, in the order of their names; hidden ones are left out.
+    """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], fitting: Fitting, *, loop: bool) -> None:
         self._path, self._fps, self._size, self._loop = path, fps, size, loop
@@ -28,7 +31,7 @@ class SourceFrames:
 
     def first(self) -> Frame:
         """The first frame, read for itself. Raises ValueError for what can't be read, OSError for a missing file."""
-        return read_image(self._path, self._size, self._fitting)
+        return read_image(self._pictures()[0] if self._path.is_dir() else self._path, self._size, self._fitting)
 
     def still(self) -> Iterator[Frame]:
         """The first frame, for ever."""
@@ -38,7 +41,7 @@ class SourceFrames:
         """All frames in their time. Raises as `first` if there is none; what fails later holds the last frame."""
         frame: Frame | None = None
         try:
-            for frame in read_video(self._path, self._fps, self._size, self._fitting, self._loop):
+            for frame in self._once_or_looped():
                 yield frame
             self.state = "ended"
             log.info("%s has ended; its last frame stays", self._path)
@@ -49,3 +52,17 @@ class SourceFrames:
             log.warning("the input's last frame stays: %s", named_line(error))
         assert frame is not None  # a video without one is refused
         yield from itertools.repeat(frame)
+
+    def _once_or_looped(self) -> Iterator[Frame]:
+        if not self._path.is_dir():
+            yield from read_video(self._path, self._fps, self._size, self._fitting, self._loop)
+            return
+        pictures = self._pictures()
+        for path in itertools.cycle(pictures) if self._loop else pictures:
+            yield read_image(path, self._size, self._fitting)
+
+    def _pictures(self) -> list[Path]:
+        found = sorted(path for path in self._path.iterdir() if path.is_file() and not path.name.startswith("."))
+        if not found:
+            raise ValueError(f"{self._path}: no file in this folder")
+        return found

@@ -4,6 +4,7 @@ A JSON line has the rank, the pid and the mesh's generation, and the ids that th
 Prompts are left out unless `log.prompts` is set. Knows nothing of what is logged, or where to.
 """
 
+import contextlib
 import logging
 import sys
 import time
@@ -53,17 +54,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class FileErrorReport:
-    """Reports a log file that can't be written, on standard error, once a minute. `logging` would print a traceback
-    for every line. clock: seconds."""
+    """Reports a log that can't be written, on standard error, once a minute. `logging` would print a traceback
+    for every line. name: of the log. clock: seconds."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock, self._last_s = path, clock, float("-inf")
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._clock, self._last_s = name, clock, float("-inf")
 
     def __call__(self, record: logging.LogRecord) -> None:
         now_s, error = self._clock(), sys.exception()
         if now_s - self._last_s >= REPORT_EVERY_S and sys.__stderr__ is not None:
             self._last_s = now_s
-            sys.__stderr__.write(f"{self._path} can't be written: {error}\n")
+            with contextlib.suppress(OSError, ValueError):  # it may be on the same disk, or closed
+                sys.__stderr__.write(f"{self._name} can't be written: {error}\n")
 
 
 class FloodFilter(logging.Filter):
@@ -116,10 +118,11 @@ def keep_from_console() -> None:
 
 
 def limit_file_errors() -> None:
-    """Install a `FileErrorReport` for every log file."""
+    """Install a `FileErrorReport` for every log file, and for the standard output: another file, or a pipe."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handleError = FileErrorReport(handler.baseFilename)
+        if isinstance(handler, logging.StreamHandler):
+            name = handler.baseFilename if isinstance(handler, logging.FileHandler) else "the standard output"
+            handler.handleError = FileErrorReport(name)
 
 
 def set_format(settings: LogSettings, rank: int, generation: int | None = None) -> None:

@@ -26,10 +26,14 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class InputFrames:
-    """Pixel frames that an epoch's first chunk takes, and each later one. 0: it takes none."""
+    """Pixel frames that an epoch's first chunk takes, and each later one. 0: it takes none.
+
+    repeated: how many times the epoch's first frame is encoded before them.
+    """
 
     first: int
     later: int
+    repeated: int = 0
 
     def of(self, first: bool) -> int:
         return self.first if first else self.later
@@ -87,7 +91,8 @@ class InputEncoder:
             self._jobs.put((first, True))
             encoded = self._next()
         self._jobs.put((not self._counts.later, False))
-        encoded.fence.wait([encoded.chunk.latents])
+        before = encoded.chunk.before
+        encoded.fence.wait([encoded.chunk.latents] if before is None else [encoded.chunk.latents, before])
         return encoded.chunk
 
     def close(self, timeout_s: float) -> bool:
@@ -128,13 +133,15 @@ class InputEncoder:
         self._newest = [self._read() for _ in range(self._counts.of(first))]
         if first:
             self.state, self._before = EncodeState(), None
-        pixels = to_pixels(self._newest, self._device)
+        pixels, before = to_pixels(self._newest, self._device), None
+        if first and self._counts.repeated:
+            before = self._encoder.encode(pixels[:1].expand(self._counts.repeated, -1, -1, -1), self.state)[None]
         latents = self._encoder.encode(pixels, self.state)[None]
         motion = self._motion(pixels) if self._with_motion else 0.0
         end = time.monotonic_ns()
         self._timer.record((end - start) / 1e9)
         self._spans.add("encode input", start, end, frames=len(self._newest))
-        return _Encoded(first, InputChunk(latents, motion), StreamFence(latents.device))
+        return _Encoded(first, InputChunk(latents, motion, before), StreamFence(latents.device))
 
     def _read(self) -> Tensor:
         return self._waiting.popleft() if self._waiting else next(self._frames)

@@ -18,11 +18,13 @@ from pp1_orchestrator.models.wan.schedule import FlowSchedule
 class InputChunk:
     """What an input gives for one chunk. motion: largest difference of neighbouring frames, as `motion_level` has it.
 
-    latents: [1, F, z, h, w], float32.
+    latents: [1, F, z, h, w], float32. before: of the same shape, for an epoch's first chunk whose first frame has been
+    repeated before it.
     """
 
     latents: Tensor
     motion: float = 0.0
+    before: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,10 @@ class InputMode(ABC):
     """It looks at `InputChunk.motion`."""
     is_history: ClassVar[bool] = False
     """The input takes the place of the stream's own history."""
-    prefills: ClassVar[bool] = False
-    """An epoch's first chunk continues the input."""
+    needs_caption: ClassVar[bool] = False
+    """It writes the input into the history, under its caption."""
+    repeats_first: ClassVar[bool] = False
+    """Before an epoch's first chunk, its first frame is repeated, so that the chunk has a history."""
 
     def __init__(self, schedule: FlowSchedule) -> None:
         self._schedule = schedule
@@ -70,9 +74,14 @@ class NoiseInjection(InputMode):
 
 
 class HistoryInput(NoiseInjection):
-    """source.mode=history: as noise, and the input is the history of the chunks to come."""
+    """source.mode=history: as noise, and the input is the history of the chunks to come.
+
+    An epoch's first chunk has the first frame, repeated, as its history: without one, it would ignore where things are.
+    """
 
     is_history: ClassVar[bool] = True
+    needs_caption: ClassVar[bool] = True
+    repeats_first: ClassVar[bool] = True
 
 
 class MotionNoise(InputMode):
@@ -95,7 +104,7 @@ class MotionNoise(InputMode):
 class ImageStart(InputMode):
     """source.mode=image_start: an epoch continues the input, which is its history; then it is text alone."""
 
-    prefills: ClassVar[bool] = True
+    needs_caption: ClassVar[bool] = True
 
     def start(self, found: InputChunk | None, steps: Sequence[float], strength: float, first: bool) -> ChunkStart:
         return ChunkStart(tuple(steps), prefill=None if found is None else found.latents)
@@ -104,4 +113,4 @@ class ImageStart(InputMode):
 def _from_input(found: InputChunk | None, start: InputStart, is_history: bool) -> ChunkStart:
     if found is None or (start.noise_level == 1 and not is_history):
         return ChunkStart(start.steps)
-    return ChunkStart(start.steps, found.latents, start.noise_level, is_history)
+    return ChunkStart(start.steps, found.latents, start.noise_level, is_history, found.before)

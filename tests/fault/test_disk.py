@@ -1,14 +1,16 @@
 """The run's folder takes nothing any more: the stream does not care, and what is lost is said, briefly."""
 
+import contextlib
 import io
 import logging
 import os
 import signal
 import sys
+from typing import IO
 
 import pytest
 
-from pp1_orchestrator.processes.log_setup import REPORT_EVERY_S, FileErrorReport
+from pp1_orchestrator.processes.log_setup import REPORT_EVERY_S, FileErrorReport, limit_file_errors
 from tests.system.program import running
 
 CHOICES = (
@@ -59,3 +61,30 @@ def test_a_log_that_stays_full_is_told_once_a_minute(monkeypatch):
         handler.close()
     assert REPORT_EVERY_S == 60
     assert told == [1, 1, 2, 2, 3]
+
+
+def full_disk() -> IO[str]:
+    return os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+
+
+def closed_pipe() -> IO[str]:
+    """Its writing end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
+@pytest.mark.parametrize(("opened", "reason"), [(full_disk, "[Errno 28] No space left"), (closed_pipe, "[Errno 32]")])
+def test_a_standard_output_that_takes_nothing_is_told_in_a_line(monkeypatch, opened, reason):
+    """As `pp1 > log` on a full disk has it, also where standard error is there, too."""
+    said, stream = io.StringIO(), opened()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler(stream)])
+    for error_stream in (said, stream):
+        monkeypatch.setattr(sys, "__stderr__", error_stream)
+        limit_file_errors()
+        for number in range(3):
+            logging.getLogger("test").error("line %d", number)
+    (line,) = said.getvalue().splitlines()
+    assert line.startswith(f"the standard output can't be written: {reason}")
+    with contextlib.suppress(OSError):
+        stream.close()

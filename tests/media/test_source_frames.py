@@ -80,6 +80,22 @@ def test_a_truncated_file_plays_as_far_as_it_goes(tmp_path):
     assert found == sorted(found)
 
 
+def test_the_pictures_of_a_folder_are_frames_in_the_order_of_their_names(tmp_path):
+    for name, value in (("b.png", 100), ("a.png", 50), ("c.png", 150)):
+        write_png(grey(value), tmp_path / name)
+    (tmp_path / ".hidden").write_text("no picture")
+    assert shades(open_file(tmp_path).video(), 5) == [50, 100, 150, 50, 100]
+    held = open_file(tmp_path, loop=False)
+    assert shades([held.first()], 1) == [50]
+    assert shades(held.video(), 5) == [50, 100, 150, 150, 150]
+    assert held.state == "ended"
+
+
+def test_an_empty_folder_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match="no file in this folder"):
+        open_file(tmp_path).first()
+
+
 def test_an_image_is_one_frame_for_ever(tmp_path):
     write_png(grey(120), tmp_path / "still.png")
     assert shades(open_file(tmp_path / "still.png").still(), 3) == [120, 120, 120]

@@ -2,13 +2,16 @@
 
 import contextlib
 import itertools
+import json
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import h11
 import httpx
 import psutil
 import pytest
@@ -28,6 +31,8 @@ HEALTH_S = 0.1
 """On an idle machine, for 99 of 100 answers."""
 PROBES = 60
 PIPELINED = 4
+WAITING_BYTES = 100_000
+"""At which asyncio says that a client is slow, and a piece more."""
 
 
 @contextlib.contextmanager
@@ -206,16 +211,29 @@ def test_an_answer_that_nobody_takes_is_given_up():
 
 def test_an_answer_that_is_taken_slowly_is_whole():
     limits = replace(FEW, answer_s=0.5, answer_bytes_s=100e6)
-    with serving(limits) as server, crowd(server, 1, ASK.format("/api/timeline").encode()) as (client,):
-        head = client.recv(1000)
-        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-        got = len(head.partition(b"\r\n\r\n")[2])
-        while got < length:
-            time.sleep(0.001)
-            part = client.recv(1 << 14)
-            assert part
-            got += len(part)
-        assert got == length
+    request = ASK.format("/api/timeline").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+    with serving(limits) as server, crowd(server, 1, request.encode()) as (client,):
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method="GET", target="/", headers=[("Host", "127.0.0.1")]))
+        parser.send(h11.EndOfMessage())
+        body = bytearray()
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):  # raises where the answer is cut short
+            if event is h11.NEED_DATA:
+                time.sleep(0.001)
+                parser.receive_data(client.recv(1 << 14))
+            elif isinstance(event, h11.Data):
+                body += event.data
+        assert len(json.loads(body)["entries"]) == len(LARGE)
+
+
+def test_little_of_an_answer_waits_for_a_client_that_does_not_take_it():
+    with serving() as server, crowd(server, PLACES - 1, ASK.format("/api/timeline").encode()):
+        connections: Any = server.server.server_state.connections
+        end = time.monotonic() + 120
+        while sum(connection.flow.write_paused for connection in connections) < PLACES - 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert max(connection.transport.get_write_buffer_size() for connection in connections) <= WAITING_BYTES
 
 
 def test_the_rest_of_a_body_that_is_answered_is_not_waited_for():

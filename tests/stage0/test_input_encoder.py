@@ -68,6 +68,17 @@ def test_a_mode_that_only_starts_takes_nothing_later():
     assert encoder.close(60)
 
 
+def test_the_first_frame_of_an_epoch_can_be_repeated_before_it():
+    encoder = make(counts=InputFrames(12, 12, repeated=9))
+    for first, start in ((True, 0), (False, 12), (True, 24)):
+        chunk = encoder.take(first)
+        assert numbers(chunk) == list(range(start, start + 12))
+        assert chunk is not None
+        before = [] if chunk.before is None else numbers(InputChunk(chunk.before))
+        assert before == ([start] * 9 if first else [])
+    assert encoder.close(60)
+
+
 def test_motion_is_measured_from_the_frame_before_the_chunk():
     frames = [0] * 9 + [20] * 12 + [25] * 12
     encoder = make(

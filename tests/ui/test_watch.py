@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ui.browser import Visit, new_context, open_page
+from tests.ui.browser import WIDTH, Visit, new_context, open_page
 from tests.ui.page_server import BLUE, RED, PageServer
 
 TOKEN, VIEW = "a token for operators", "a token for viewers"
@@ -104,6 +104,9 @@ def test_who_may_only_watch_gets_a_viewers_page(browser, guarded):
             assert page.page.locator(f"#pp1-{hidden}").is_hidden(), hidden
         for shown in ("video", "caption", "snapshot", "fullscreen", "live"):
             assert page.page.locator(f"#pp1-{shown}").is_visible(), shown
+        keys = page.page.locator("[popovertarget=pp1-keys]").bounding_box()
+        assert keys is not None
+        assert keys["x"] + keys["width"] > 0.95 * WIDTH, "on the right, as for operators"
         page.page.keyboard.press("Space")
         page.page.keyboard.press("c")
         assert page.page.locator("#pp1-error").is_hidden()

@@ -1,11 +1,12 @@
 """Routes of the timeline: changes planned for later chunks, and past ones: the recording, and the history."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Body
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from pp1_orchestrator import types
 from pp1_orchestrator.server import schemas
@@ -15,6 +16,7 @@ from pp1_orchestrator.server.requests import StrictRoute
 from pp1_orchestrator.types import StreamControl
 
 PLAN = {"entries": [{"chunk": 0, "prompt": "a green star on a black background"}, {"chunk": 8, "cut": "hard"}]}
+PIECE_BYTES = 16 * 1024
 PLANS: Any = {"two changes": {"value": PLAN}}
 
 
@@ -60,15 +62,24 @@ def timeline_routes(stream: StreamControl, may_change: Any) -> APIRouter:
     @router.get("/api/history", summary="What was shown", response_model=UpdateHistory)
     async def history() -> Response:
         """The newest updates, each once, the newest first. Unlike a recording it outlasts the program."""
-        return _json({"updates": stream.history()})
+        return Response(msgspec.json.encode({"updates": stream.history()}), media_type="application/json")
 
     return router
 
 
 def _entries(entries: Sequence[types.TimelineEntry]) -> Response:
-    return _json({"entries": entries})
+    """Encoded here: FastAPI would first validate each of thousands of entries. In pieces, and each only when the client
+    takes it: thousands of entries with the longest prompts are more than 100 MB."""
+    return StreamingResponse(_pieces(entries), media_type="application/json")
 
 
-def _json(content: Any) -> Response:
-    """Encoded here: FastAPI would first validate each of thousands of entries."""
-    return Response(msgspec.json.encode(content), media_type="application/json")
+async def _pieces(entries: Sequence[types.TimelineEntry]) -> AsyncIterator[bytes]:
+    piece, comma = bytearray(b'{"entries":['), b""
+    for entry in entries:
+        piece += comma + msgspec.json.encode(entry)
+        comma = b","
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+            await asyncio.sleep(0)  # others have a turn, and the end of the connection is noticed
+    yield bytes(piece + b"]}")
