@@ -1,4 +1,4 @@
-"""Frames per second of every layout and overlap. Benches run one after the other, in another order in each round.
+"""Frames per second of layouts, splits of the model and overlaps. Benches run in turns, each round in another order.
 
 python -m benchmarks.speed --chunks 60 --rounds 3
 """
@@ -13,15 +13,18 @@ from pathlib import Path
 from benchmarks.machine import describe
 from pp1_orchestrator.telemetry.summary import Summary, read_summary
 
-CHOICES = [(layout, overlap) for layout in ("cpu", "inline") for overlap in ("stage0_owned", "sync")]
-Choice = tuple[str, str]
+OVERLAPS = ("stage0_owned", "sync")
+SPLITS = (("cpu", "tensor"), ("cpu", "sequence"), ("inline", "tensor"))
+"""Layouts and how they split the model; one process splits nothing."""
+COLUMNS = ("FPS (min–max)", "period ms", "waiting for the mesh ms", "decode ms", "overlap score")
+Choice = tuple[str, str, str]
 
 
 def bench(choice: Choice, chunks: int, folder: Path) -> Summary:
     """One run of the program. Raises CalledProcessError when it fails."""
-    layout, overlap = choice
+    layout, parallel, overlap = choice
     command = [sys.executable, "-m", "pp1_orchestrator", "run=bench", f"run.chunks={chunks}"]
-    command += [f"layout={layout}", f"overlap={overlap}", f"hydra.run.dir={folder}"]
+    command += [f"layout={layout}", f"parallel={parallel}", f"overlap={overlap}", f"hydra.run.dir={folder}"]
     subprocess.run(command, check=True, capture_output=True)
     return read_summary(folder / "summary.json")
 
@@ -34,26 +37,28 @@ def row(choice: Choice, runs: list[Summary]) -> str:
         statistics.median(getattr(run.phases_ms, phase).p50 for run in runs) for phase in ("mesh", "decode", "period")
     )
     fps_text = f"{statistics.median(fps):.1f} ({fps[0]:.1f}–{fps[-1]:.1f})"
-    return f"| {choice[0]} | {choice[1]} | {fps_text} | {period:.0f} | {mesh:.0f} | {decode:.0f} | {score:.2f} |"
+    return f"| {' | '.join(choice)} | {fps_text} | {period:.0f} | {mesh:.0f} | {decode:.0f} | {score:.2f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--overlaps", nargs="+", choices=OVERLAPS, default=list(OVERLAPS))
     options = parser.parse_args()
-    runs: dict[Choice, list[Summary]] = {choice: [] for choice in CHOICES}
+    choices = [(*split, overlap) for split in SPLITS for overlap in options.overlaps]
+    runs: dict[Choice, list[Summary]] = {choice: [] for choice in choices}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(options.rounds):
-            for choice in CHOICES[turn % len(CHOICES) :] + CHOICES[: turn % len(CHOICES)]:
-                out = Path(folder) / f"{turn}-{choice[0]}-{choice[1]}"
+            for choice in choices[turn % len(choices) :] + choices[: turn % len(choices)]:
+                out = Path(folder) / f"{turn}-{'-'.join(choice)}"
                 runs[choice].append(bench(choice, options.chunks, out))
     lines = [
         f"{describe()}; {options.chunks} chunks, {options.rounds} rounds, medians",
         "",
-        "| layout | overlap | FPS (min–max) | period ms | waiting for the mesh ms | decode ms | overlap score |",
-        "|---|---|---|---|---|---|---|",
-        *(row(choice, runs[choice]) for choice in CHOICES),
+        f"| layout | parallel | overlap | {' | '.join(COLUMNS)} |",
+        f"|---|---|---|{'---|' * len(COLUMNS)}",
+        *(row(choice, runs[choice]) for choice in choices),
     ]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -70,6 +70,9 @@ class Unsummed:
     def all_reduce(self, tensor: Tensor) -> Tensor:
         return tensor
 
+    def all_to_all(self, send: Sequence[Tensor], receive: Sequence[Tensor]) -> None:
+        raise NotImplementedError("tensor parallelism exchanges nothing")
+
 
 @torch.inference_mode()
 def measure(

@@ -19,7 +19,7 @@ FOLDERS = ("pp1_orchestrator", "hydra_plugins", "ui", "training", "benchmarks", 
 LIBRARY = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 EVERYTHING = LIBRARY + list((ROOT / "tests").rglob("*.py"))
 FILE_LINES, FUNCTION_LINES = 300, 60
-PACKAGE_FILES, PACKAGE_LINES, PROTOCOLS = 282, 31_575, 40
+PACKAGE_FILES, PACKAGE_LINES, PROTOCOLS = 285, 31_875, 40
 REPEATED = {"__init__.py", "__main__.py", "base.py"}
 """The only base names that the package may have more than once."""
 RETIRED = """

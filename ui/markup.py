@@ -30,6 +30,7 @@ CHOICES = (
     ("overlap", "How decoding overlaps with the next chunk: overlap"),
     ("context", "How the KV cache gets its history: context"),
     ("cache", "Which history the KV cache keeps: cache"),
+    ("parallel", "How the mesh splits the generator: parallel"),
     ("steps", "Denoising steps: model.steps"),
     ("size", "Frame size in pixels: stream.width, stream.height"),
     ("fps", "Frames shown per second: stream.fps"),

@@ -145,7 +145,8 @@ def _calibrate(settings: Settings, profile: ModelProfile) -> Machine:
 
 def _measure_link(settings: Settings, profile: ModelProfile, between_s: float) -> LinkSpeed:
     layout, work = settings.layout, profile.work["generator"]
-    largest = work.reduction_bytes // work.reductions if work.reductions else profile.needs.latent_bytes
+    number, moved = work.reductions + work.exchanges, work.reduction_bytes + work.exchange_bytes
+    largest = moved // number if number else profile.needs.latent_bytes
     ranks = max(2, layout.mesh_ranks)  # a mesh of one rank still talks to rank 0
     return _link_here(layout.backend, ranks, largest, between_s, layout.device)
 

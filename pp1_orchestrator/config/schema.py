@@ -13,7 +13,7 @@ from pp1_orchestrator.config.sweep import SweepSettings
 
 NAME = r"^\w[\w.-]*$"
 
-RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "source", "layout")
+RUN_GROUPS = ("model", "routing", "overlap", "context", "cache", "source", "layout", "parallel")
 """The groups whose options say which run it was."""
 RANK, INDEX = "{rank}", "{index}"
 """Placeholders in a mesh rank's device: its global rank, and its rank in the mesh, from 0."""
@@ -85,14 +85,14 @@ class DebugSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShardSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Optional parts of a block that are split over the mesh (`models.wan.tensor_parallel.ShardPlan`)."""
+    """Optional parts of a block that parallel=tensor splits (`models.wan.tensor_parallel.ShardPlan`)."""
 
     qk: bool
     cross_attention: bool
 
 
 class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
-    """mesh_ranks: tensor-parallel degree. backend: of the mesh's collectives. device: rank 0's. mesh_device: others'.
+    """mesh_ranks: that share the generator. backend: of their collectives. device: rank 0's. mesh_device: others'.
 
     memory_share: of its device that a rank may use. environment: NAME=value of each mesh rank. threads: torch's, a
     rank. compile: generator and decoder, at start. fp8: matrix products of the compiled generator.
@@ -117,6 +117,12 @@ class LayoutSettings(ClassSettings, frozen=True, forbid_unknown_fields=True):
     def devices(self) -> list[str]:
         """The devices of all ranks, in order."""
         return [self.device_of(rank) for rank in range(self.mesh_ranks + 1)]
+
+
+class ParallelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the mesh splits the generator; see conf/parallel/."""
+
+    name: str
 
 
 class RunSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -234,6 +240,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     cache: CacheSettings
     source: SourceSettings
     layout: LayoutSettings
+    parallel: ParallelSettings
     machine: MachineSettings
     run: RunSettings
     debug: DebugSettings

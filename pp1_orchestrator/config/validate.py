@@ -16,10 +16,12 @@ from pp1_orchestrator.config.source_settings import check_source
 from pp1_orchestrator.contract.envelope import SIZE_MULTIPLE
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.models.wan.cache_rules import CACHE_RULES
-from pp1_orchestrator.models.wan.config import WanConfig, check_degree, holds_chunks
+from pp1_orchestrator.models.wan.config import DEGREE_RULES, WanConfig, holds_chunks
 from pp1_orchestrator.models.wan.schedule import FlowSchedule, NoiseStep
 
 RING, CLEAN_PASS = "ring", "clean_pass"
+COMPILED_PARALLEL = ("tensor",)
+"""Ways to split a model whose passes can be compiled."""
 VAE_LEVELS = 4
 """Resolutions inside a Wan2.1 decoder."""
 PLUGIN_API = "pp1_orchestrator.plugin_api"
@@ -85,11 +87,18 @@ def check_window(config: WanConfig) -> None:
         )
 
 
-def _check_tensor_parallel(settings: Settings, config: WanConfig) -> None:
+def _check_parallel(settings: Settings, config: WanConfig) -> None:
+    name, ranks = settings.parallel.name, settings.layout.mesh_ranks
+    if name not in DEGREE_RULES:
+        raise ConfigError(f"parallel={name}: not an option; choices: {', '.join(DEGREE_RULES)}")
     try:
-        check_degree(config, settings.layout.mesh_ranks)
+        DEGREE_RULES[name](config, ranks)
     except ValueError as error:
-        raise ConfigError(f"layout.mesh_ranks={settings.layout.mesh_ranks}: {error}") from error
+        raise ConfigError(f"layout.mesh_ranks={ranks}: {error}") from error
+    if settings.layout.compile and ranks > 1 and name not in COMPILED_PARALLEL:
+        raise ConfigError(
+            f"parallel={name}: layout.compile=true can't exchange tokens yet; possible: {', '.join(COMPILED_PARALLEL)}"
+        )
 
 
 def _check_heads(config: WanConfig) -> None:
@@ -255,7 +264,7 @@ def validate(settings: Settings) -> WanConfig:
     check_size("stream.width", settings.stream.width)
     _check_heads(config)
     check_window(config)
-    _check_tensor_parallel(settings, config)
+    _check_parallel(settings, config)
     _check_widths(settings)
     check_steps(settings.model)
     check_cache(settings, config)

@@ -57,6 +57,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
     """n bytes take message_s + n / bytes_s as a message, and sum_s + n / sum_bytes_s as an all-reduce over the mesh.
 
+    An all-to-all of n bytes a rank moves half as many as their all-reduce, so it takes sum_s + n / 2 / sum_bytes_s.
+
     sum_s includes the wait for the slowest rank, since it is measured between pieces of work.
     """
 
@@ -70,9 +72,14 @@ class LinkSpeed(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds of `count` messages with nbytes in total."""
         return count * self.message_s + nbytes / self.bytes_s
 
-    def all_reduces(self, count: int, nbytes: int) -> float:
+    def all_reduces(self, count: int, nbytes: float) -> float:
         """Seconds of `count` all-reduces with nbytes in total."""
         return count * self.sum_s + nbytes / self.sum_bytes_s
+
+    def collectives(self, work: OpCounts) -> float:
+        """Seconds of all collectives of some work."""
+        moved = work.reduction_bytes + work.exchange_bytes / 2
+        return self.all_reduces(work.reductions + work.exchanges, moved)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +110,7 @@ def product_seconds(work: OpCounts, rates: Rates) -> float:
 
 
 def compute_seconds(work: OpCounts, rates: Rates) -> float:
-    """Time on one rank, without its all-reduces. Raises ValueError as `product_seconds` does."""
+    """Time on one rank, without its collectives. Raises ValueError as `product_seconds` does."""
     return product_seconds(work, rates) + _seconds(work.other_bytes, rates.other_bytes_s) + work.calls * rates.call_s
 
 
@@ -118,7 +125,7 @@ def calibrate(
 ) -> Machine:
     """Measure the layout's device, with this process's number of torch threads.
 
-    probe: measures the link. Gets the seconds that a mesh rank computes between two all-reduces. watch: gets what is
+    probe: measures the link. Gets the seconds that a mesh rank computes between two collectives. watch: gets what is
     measured, and the part that it is of, and gives it back one by one; may show progress, or raise.
     """
     start, seen = time.perf_counter(), watch or _unseen
@@ -132,7 +139,7 @@ def calibrate(
             if part != "context"  # has the generator's operations
         }
     generator = profile.work["generator"]
-    between_s = compute_seconds(generator, rates["generator"]) / (generator.reductions + 1)
+    between_s = compute_seconds(generator, rates["generator"]) / (generator.reductions + generator.exchanges + 1)
     link = probe(between_s)
     on_cpu = device.type == "cpu"
     return Machine(

@@ -22,7 +22,7 @@ def bounds_ms(settings: Settings, profile: ModelProfile, machine: Machine, conte
     calls["context"] = 1.0 if context.clean_pass else context.rebuilds / settings.context.recompute_every
     mesh = _spent(profile, machine, calls)
     counts = [(profile.work[part], times) for part, times in calls.items()]
-    link = sum(n * machine.link.all_reduces(work.reductions, work.reduction_bytes) for work, n in counts)
+    link = sum(n * machine.link.collectives(work) for work, n in counts)
     stage0: dict[Part, float] = {part: 1.0 for part in ("decode", "encode") if part in profile.work}
     return {MESH_RANK: {**mesh, "link": 1e3 * link}, STAGE0: _spent(profile, machine, stage0)}
 

@@ -129,8 +129,7 @@ def _phases(
 
     def on_mesh(part: Part) -> float:
         work = profile.work[part]
-        reduce_s = machine.link.all_reduces(work.reductions, work.reduction_bytes)
-        return slowdown * compute(part, "generator") + reduce_s
+        return slowdown * compute(part, "generator") + machine.link.collectives(work)
 
     clean, rebuilds, anchored = context.clean_pass, context.rebuilds, context.needs_pixels
     context_s, context_busy = on_mesh("context"), ranks * compute("context", "generator")

@@ -6,7 +6,7 @@ Modules run on the meta device, where a tensor has a shape and no data. FLOPs ar
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -73,12 +73,14 @@ class Operation:
 
 @dataclass(slots=True)
 class OpCounts:
-    """What was counted. `calls` includes views. Reductions are all-reduces over the mesh."""
+    """What was counted. `calls` includes views. Reductions are all-reduces over the mesh, exchanges all-to-alls."""
 
     operations: list[Operation] = field(default_factory=list[Operation])
     calls: int = 0
     reductions: int = 0
     reduction_bytes: int = 0
+    exchanges: int = 0
+    exchange_bytes: int = 0
 
     @property
     def flops(self) -> int:
@@ -106,6 +108,8 @@ class OpCounts:
             further(self.calls, other.calls),
             further(self.reductions, other.reductions),
             further(self.reduction_bytes, other.reduction_bytes),
+            further(self.exchanges, other.exchanges),
+            further(self.exchange_bytes, other.exchange_bytes),
         )
 
     def fuse(self, passes: Iterable[int]) -> None:
@@ -232,7 +236,7 @@ def counting(memory: MemoryTracker | None = None, *, fused: bool = False) -> Gen
 
 
 class CountingShard:
-    """A rank of the mesh (`models.wan.tensor_parallel.Shard`) that counts its all-reduces instead of doing them."""
+    """A rank of the mesh (`models.wan.tensor_parallel.Shard`) that counts its collectives instead of doing them."""
 
     def __init__(self, degree: int) -> None:
         self.rank, self.degree = 0, degree
@@ -240,8 +244,15 @@ class CountingShard:
 
     def reset(self) -> None:
         self.reductions, self.nbytes = 0, 0
+        self.exchanges, self.exchange_bytes = 0, 0
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         self.reductions += 1
         self.nbytes += tensor.nbytes
         return tensor
+
+    def all_to_all(self, send: Sequence[Tensor], receive: Sequence[Tensor]) -> None:
+        self.exchanges += 1
+        self.exchange_bytes += sum(tensor.nbytes for tensor in send)
+        for out, part in zip(receive, send, strict=True):
+            out.copy_(part)  # what a rank does with memory, besides sending

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.errors import ConfigError
 from pp1_orchestrator.loading.cache_policy import make_cache_policy
+from pp1_orchestrator.loading.parallelism import make_parallel_plan
 from pp1_orchestrator.loading.sources import text_source, vae_source
 from pp1_orchestrator.models.text.load_text_encoder import make_umt5
 from pp1_orchestrator.models.vae.base import DecodeState, EncodeState
@@ -28,7 +29,6 @@ from pp1_orchestrator.models.wan.model import CausalWanModel
 from pp1_orchestrator.models.wan.ops.norms import TritonOps
 from pp1_orchestrator.models.wan.ops.split_kv_attention import HALF_TYPES, cudnn
 from pp1_orchestrator.models.wan.rope import rope_cos_sin, rope_table
-from pp1_orchestrator.models.wan.tensor_parallel import ShardPlan, parallelize
 from pp1_orchestrator.planning.inputs_outputs import Requirements
 from pp1_orchestrator.planning.memory_tracker import MemoryTracker
 from pp1_orchestrator.planning.op_counter import CountingShard, OpCounts, counting
@@ -103,11 +103,13 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
     )
     with META:
         model = CausalWanModel(config).to(dtype).eval().requires_grad_(False)
-        parallelize(model, shard, ShardPlan(settings.layout.shard.qk, settings.layout.shard.cross_attention))
+        plan = make_parallel_plan(settings)
+        runner = plan.runner(plan.parallelize(model, shard), cache, shard)
         embeds, latents = (torch.zeros(shape, dtype=dtype) for shape in (needs.text, needs.latents))
+        latents = runner.split(latents)
         time = torch.zeros(1)
         table = rope_table(config.head_dim, 0, frames, height // 2, width // 2, META)
-        rope = rope_cos_sin(table) if is_fused(settings) else table
+        rope = rope_cos_sin(table) if is_fused(settings) else runner.convert_rope(table)
         if is_fused(settings):
             _fuse(model, cache, settings)
     memory = MemoryTracker()
@@ -124,6 +126,7 @@ def _count_generator(settings: Settings, config: WanConfig, needs: Requirements)
         with counting(memory, fused=is_fused(settings)) as counts:
             run(latents, time, text, cache, rope)
         counts.reductions, counts.reduction_bytes = shard.reductions, shard.nbytes
+        counts.exchanges, counts.exchange_bytes = shard.exchanges, shard.exchange_bytes
         work[part] = counts
     text_cache = sum(t.nbytes for pair in text for t in pair)
     held = weight_bytes(model) + sum(t.nbytes for t in model.buffers())  # those in 8 bits are buffers

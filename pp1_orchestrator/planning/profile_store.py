@@ -50,7 +50,7 @@ class ProfileStore:
         needs, layout, dtype = requirements(settings, config), settings.layout, settings.model.dtype
         on_gpu = layout.device.startswith("cuda")
         fused = is_fused(settings) and (True, layout.fp8)
-        split = layout.mesh_ranks > 1 and layout.shard
+        split = layout.mesh_ranks > 1 and (settings.parallel, layout.shard)
         mesh = self._part(
             ("mesh", config, needs, dtype, layout.mesh_ranks, split, fused, settings.context.rope, settings.cache),
             lambda: profile_mesh(settings, config, needs),

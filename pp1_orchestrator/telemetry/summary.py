@@ -28,7 +28,8 @@ class RunConfig(msgspec.Struct, frozen=True):
     seed: int
     cache: str = "ring"
     source: str = "none"
-    """These two: what runs had before there was a choice."""
+    parallel: str = "tensor"
+    """These three: what runs had before there was a choice."""
 
 
 class Quantiles(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from pp1_orchestrator.transport import shared_all_reduce
+from pp1_orchestrator.transport import shared_collectives
 
 SMALL_BYTES = 64
 COPY_S = 0.01
@@ -77,7 +77,7 @@ def _gloo_seconds(ranks: int, sizes: tuple[int, ...], work_s: float) -> list[lis
 
     def member(rank: int) -> None:
         group: Any = dist.ProcessGroupGloo(store, rank, ranks, LIMIT)
-        shared = shared_all_reduce.attach(group, LIMIT.total_seconds()) if ranks > 1 else None
+        shared = shared_collectives.attach(group, LIMIT.total_seconds()) if ranks > 1 else None
 
         def all_reduce(tensor: torch.Tensor) -> None:  # as `transport.process_groups.MeshShard` does it
             if shared is not None and shared.supports(tensor):

@@ -1,10 +1,10 @@
 """Process groups, made in this one place and in the same order on every rank.
 
-`world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the tensor-parallel
-mesh. Only its members can get a group: on other ranks `group` raises before the backend is called.
+`world` {0..N} only makes the others. `pp` {0, 1} connects rank 0 and the leader. `mesh` {1..N} is the mesh. Only its
+members can get a group: on other ranks `group` raises before the backend is called.
 
 Messages are small and stay in host memory: rank 0 and the leader exchange them through shared memory, or through gloo
-if they can't share any. Only the all-reduces of tensor parallelism use a GPU's own backend, in `sums` {1..N}. So rank 0
+if they can't share any. Only the collectives that split a model use a GPU's own backend, in `sums` {1..N}. So rank 0
 has no communicator that a dead mesh could block.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed._functional_collectives import all_reduce  # pyright: ignore[reportUnknownVariableType]
 
 from pp1_orchestrator.errors import MeshError, PeerError
-from pp1_orchestrator.transport import ring_buffer, shared_all_reduce, shared_memory
+from pp1_orchestrator.transport import ring_buffer, shared_collectives, shared_memory
 from pp1_orchestrator.transport.link import Channel
 from pp1_orchestrator.transport.ring_buffer import RingBufferChannel
 from pp1_orchestrator.transport.shared_memory import SharedMemory
@@ -109,13 +109,14 @@ def _translate_peer_errors(peer: str) -> Generator[None]:
 
 
 class MeshShard:
-    """A mesh rank's collectives, as tensor parallelism needs them. Implements `models.wan.tensor_parallel.Shard`."""
+    """A mesh rank's collectives, as a split model needs them. Implements `models.wan.tensor_parallel.Shard`."""
 
     def __init__(self, topology: Topology) -> None:
-        """Ranks with the gloo backend are on one host, so they sum in shared memory if they can."""
+        """Ranks with the gloo backend are on one host, so they use shared memory if they can."""
         self._group, self._sums = topology.group("mesh"), topology.group("sums")
-        shared = topology.backend == MESSAGE_BACKEND and topology.mesh_size > 1
-        self._shared = shared_all_reduce.attach(self._group, topology.timeouts.message) if shared else None
+        self._on_host = topology.backend == MESSAGE_BACKEND
+        shared = self._on_host and topology.mesh_size > 1
+        self._shared = shared_collectives.attach(self._group, topology.timeouts.message) if shared else None
         self.rank = topology.rank - LEADER
         self.degree = topology.mesh_size
 
@@ -126,12 +127,28 @@ class MeshShard:
         """
         if torch.compiler.is_compiling():  # the functional form, which the compiler can trace
             return all_reduce(tensor, "sum", self._sums)
-        if self._shared is not None and self._shared.supports(tensor):
+        if self._shared is not None and tensor.is_contiguous() and self._shared.supports(tensor):
             self._shared.all_reduce_(tensor)
             return tensor
         with _translate_peer_errors("a rank of the mesh"):
             _dist.all_reduce(tensor, group=self._sums)
         return tensor
+
+    def all_to_all(self, send: Sequence[Tensor], receive: Sequence[Tensor]) -> None:
+        """Exchange tensors [degree, …] over the mesh, all of one type: `send[i][p]` becomes `receive[i][own rank]` of
+        rank p. Their strides may be any. Raises PeerError as `all_reduce` does."""
+        if self._shared is not None and self._shared.supports(*send):
+            self._shared.all_to_all(send, receive)
+            return
+        sent = torch.cat([part.reshape(self.degree, -1) for part in send], dim=1)
+        home = MESSAGE_DEVICE if self._on_host else sent.device  # gloo exchanges nothing on a GPU
+        sent = sent.to(home)
+        found = torch.empty_like(sent)
+        with _translate_peer_errors("a rank of the mesh"):
+            _dist.all_to_all_single(found, sent, group=self._sums)
+        parts = torch.split(found, [part[0].numel() for part in send], dim=1)
+        for out, part in zip(receive, parts, strict=True):
+            out.copy_(part.view(out.shape))
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """Copy the leader's values to every mesh rank, in place. tensor: in host memory. Raises PeerError."""

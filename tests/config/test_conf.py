@@ -46,6 +46,17 @@ def test_compiled_passes_that_are_split_over_gpus_need_nccl(monkeypatch):
         validate(settings("layout=gpu_1p2", "layout.compile=true", "layout.backend=gloo"))
 
 
+def test_one_rank_alone_may_compile_whatever_would_split_the_model():
+    validate(settings("parallel=sequence", "layout=inline", "layout.compile=true"))
+    with pytest.raises(ConfigError, match=r"^parallel=sequence: layout\.compile=true .*; possible: tensor$"):
+        validate(settings("parallel=sequence", "layout.compile=true"))
+
+
+def test_a_way_to_split_the_model_that_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match=r"^parallel=pipeline: not an option; choices: tensor, sequence$"):
+        validate(settings("parallel.name=pipeline"))
+
+
 def test_the_folder_has_groups_and_nothing_but_yaml():
     assert {"experiment", "layout", "overlap", "run"} <= set(GROUPS)
     assert [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []

@@ -25,7 +25,7 @@ from pp1_orchestrator.mesh.build_generator import load_weights, make_generator
 from pp1_orchestrator.models.vae.base import DecodeState, EncodeState, FrameEncoder, StreamingDecoder, StreamingEncoder
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.schedule import FlowSchedule
-from pp1_orchestrator.models.wan.tensor_parallel import Place
+from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard
 from pp1_orchestrator.stage0.context_policies import LatentHistory
 
 __all__ = ["DecodeState", "EncodeState", "FlowSchedule"]
@@ -37,6 +37,7 @@ LIMIT = 1e-5
 CONTROL = 1e-3
 """Smallest error that a wrong setting must cause."""
 CPU = torch.device("cpu")
+ALONE = Place(0, 1)
 SIZES = ("dim", "ffn_dim", "num_heads", "num_layers", "freq_dim", "text_dim", "text_len")
 CHUNK = 3
 """Latent frames of a chunk, in every file."""
@@ -106,13 +107,12 @@ def load_state(*options: str) -> dict[str, Tensor]:
 
 
 class Model:
-    """A generator made from settings, with the frame at which its next chunk starts."""
+    """A generator made from settings, with the frame at which its next chunk starts. shard: a rank of a mesh."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, shard: Shard = ALONE) -> None:
         self._settings, config = make_settings(*options)
-        alone = Place(0, 1)
-        state = load_weights(self._settings, config, alone, CPU)
-        self._generator, _ = make_generator(state, self._settings, config, alone)
+        state = load_weights(self._settings, config, Place(shard.rank, shard.degree), CPU)
+        self._generator, _ = make_generator(state, self._settings, config, shard)
         self._window, self._sink = config.local_attn_size, config.sink_frames
         self.start = 0
 

@@ -6,7 +6,7 @@ import torch
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
 from pp1_orchestrator.planning.calibrate import LinkSpeed, Rates, calibrate, compute_seconds, parallel_ranks
 from pp1_orchestrator.planning.op_benchmark import time_operations
-from pp1_orchestrator.planning.op_counter import counting
+from pp1_orchestrator.planning.op_counter import OpCounts, counting
 from pp1_orchestrator.planning.profile import profile_model
 from pp1_orchestrator.transport.link_benchmark import probe_link
 from tests.planning.factories import settings, shipped, with_name
@@ -77,6 +77,11 @@ def test_an_error_of_one_of_the_ranks_is_raised(monkeypatch):
 def test_messages_and_all_reduces_have_prices_of_their_own():
     assert LINK.messages(3, 10**6) == pytest.approx(3e-3 + 1e-3)
     assert LINK.all_reduces(3, 10**6) == pytest.approx(6e-3 + 5e-4)
+
+
+def test_an_exchange_costs_half_of_the_all_reduce_of_its_bytes():
+    sums, exchanges = OpCounts(reductions=3, reduction_bytes=10**6), OpCounts(exchanges=3, exchange_bytes=2 * 10**6)
+    assert LINK.collectives(sums) == LINK.collectives(exchanges) == LINK.all_reduces(3, 10**6)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,43 @@ def test_the_sums_over_the_mesh_are_counted():
     assert profile_model(settings(*SIZE, "layout=inline"), SMALL, STRATEGIES).work["generator"].reductions == 0
 
 
+def slice_by_hand(tokens, whole=True):
+    """FLOPs of one of two sequence-parallel ranks: its slice of the tokens, and half of the heads of all of them."""
+    own, blocks = -(-tokens // 2), SMALL.num_layers
+    time = linear(1, 8, C) + linear(1, C, C) + linear(1, C, 6 * C)
+    rest = (
+        2 * 2 * tokens * 2 * tokens * C // 2  # the window has two chunks
+        + 3 * linear(own, C, C)
+        + 2 * 2 * own * L * C
+        + linear(own, C, FFN)
+        + linear(own, FFN, C)
+    )
+    head = linear(own, C, PATCH) if whole else 0
+    return time + linear(own, PATCH, C) + blocks * 3 * linear(own, C, C) + (blocks - (not whole)) * rest + head
+
+
+@pytest.mark.parametrize(("width", "tokens"), [(48, 6), (80, 10), (112, 14)])
+def test_a_slice_of_the_tokens_has_the_flops_that_a_hand_counts(width, tokens):
+    options = ("parallel=sequence", "stream.height=32", f"stream.width={width}")
+    work = profile_model(settings(*options), SMALL, STRATEGIES).work
+    assert work["generator"].flops == slice_by_hand(tokens)
+    assert work["context"].flops == slice_by_hand(tokens, whole=False)
+
+
+def test_tokens_that_do_not_divide_are_padded():
+    size = ("parallel=sequence", "stream.height=48", "stream.width=48")
+    work = profile_model(settings(*size), SMALL, STRATEGIES).work
+    assert work["generator"].flops == slice_by_hand(9)
+
+
+def test_the_exchanges_over_the_mesh_are_counted():
+    work = profile_model(settings(*SIZE, "parallel=sequence"), SMALL, STRATEGIES).work
+    assert work["generator"].exchanges == 2 * SMALL.num_layers
+    assert work["generator"].exchange_bytes == SMALL.num_layers * (3 + 1) * S // 2 * C * 4
+    assert work["generator"].reductions == 0
+    assert work["context"].exchanges == 2 * SMALL.num_layers - 1
+
+
 def test_kinds_and_counts_of_operations():
     x, weight = torch.zeros(4, 8, device="meta"), torch.zeros(2, 8, device="meta")
     image, kernel = torch.zeros(1, 3, 5, 5, device="meta"), torch.zeros(2, 3, 3, 3, device="meta")

@@ -42,6 +42,18 @@ def test_a_mesh_rank_holds_what_was_planned(layout):
     assert model.text_bytes() == sum(t.nbytes for pair in text for t in pair)
 
 
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_sequence_parallel_rank_holds_all_weights_and_the_cache_of_its_heads(ranks):
+    made = settings("parallel=sequence", f"layout.mesh_ranks={ranks}")
+    alone, tensor = settings("layout=inline"), settings(f"layout.mesh_ranks={ranks}")
+    store = ProfileStore(None)
+    one, split, own = (store.profile(other, shipped(other), STRATEGIES) for other in (alone, tensor, made))
+    assert own.components["generator"] == one.components["generator"] > split.components["generator"]
+    assert own.components["kv_cache"] == split.components["kv_cache"] == one.components["kv_cache"] // ranks
+    assert own.components["text_cache"] == one.components["text_cache"]
+    assert own.activation_peak["generator"] < one.activation_peak["generator"]
+
+
 def test_rank_0_holds_what_was_planned(loaded_vae):
     made = settings()
     config, folder = shipped(made), made.model.folder

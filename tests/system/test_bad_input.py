@@ -66,6 +66,18 @@ CASES = {
         "layout.mesh_ranks=3: 3 tensor-parallel ranks cannot share 4 heads and a feed-forward of 640; "
         "possible: 1, 2, 4",
     ),
+    "a sequence-parallel degree that does not divide the heads": (
+        ["parallel=sequence", "layout.mesh_ranks=3"],
+        "layout.mesh_ranks=3: 3 sequence-parallel ranks cannot share 4 heads; possible: 1, 2, 4",
+    ),
+    "compiled passes that would have to exchange tokens": (
+        ["parallel=sequence", "layout.compile=true"],
+        "parallel=sequence: layout.compile=true can't exchange tokens yet; possible: tensor",
+    ),
+    "another way to split the model": (
+        ["parallel=pipeline"],
+        "parallel=pipeline: not an option; choices: sequence, tensor",
+    ),
     "a device that is not here, whatever it should do": (
         ["layout=inline", "layout.device=cuda:99", "layout.compile=true", "layout.fp8=true"],
         f"layout.device=cuda:99: no such device here; choices: {', '.join(HERE)}",

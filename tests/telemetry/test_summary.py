@@ -11,7 +11,7 @@ from tests.telemetry.factories import run
 CONFIG = RunConfig(model="tiny", routing="rank0_encoder", overlap="sync", context="clean_pass", layout="cpu", seed=7)
 LAYOUT = {
     "schema": 1,
-    "config": {"model", "routing", "overlap", "context", "layout", "seed", "cache", "source"},
+    "config": {"model", "routing", "overlap", "context", "layout", "seed", "cache", "source", "parallel"},
     "chunks": int,
     "frames": int,
     "wall_s": float,

@@ -1,5 +1,7 @@
 """Sizes of a Wan2.1-family transformer. Knows nothing of weights or devices."""
 
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 
@@ -35,6 +37,16 @@ def holds_chunks(chunk: int, window: int, sink: int) -> bool:
     return sink % chunk == 0 and (window - sink) % chunk == 0 and window - sink >= chunk
 
 
+def check_head_degree(config: WanConfig, degree: int) -> None:
+    """Raise ValueError if `degree` sequence-parallel ranks cannot share the heads evenly."""
+    if degree < 1 or config.num_heads % degree:
+        fits = [d for d in range(1, config.num_heads + 1) if config.num_heads % d == 0]
+        raise ValueError(
+            f"{degree} sequence-parallel ranks cannot share {config.num_heads} heads; "
+            f"possible: {', '.join(map(str, fits))}"
+        )
+
+
 def check_degree(config: WanConfig, degree: int) -> None:
     """Raise ValueError if `degree` ranks cannot share the heads and the feed-forward evenly."""
     if degree < 1 or config.num_heads % degree or config.ffn_dim % degree:
@@ -43,3 +55,7 @@ def check_degree(config: WanConfig, degree: int) -> None:
             f"{degree} tensor-parallel ranks cannot share {config.num_heads} heads and a feed-forward of "
             f"{config.ffn_dim}; possible: {', '.join(map(str, fits))}"
         )
+
+
+DEGREE_RULES: Mapping[str, Callable[[WanConfig, int], None]] = {"tensor": check_degree, "sequence": check_head_degree}
+"""By the name of a way to split the model over ranks: raises ValueError for a degree that it can't have."""

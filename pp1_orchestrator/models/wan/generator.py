@@ -99,17 +99,17 @@ class CausalGenerator:
         levels = self._schedule.steps(steps)
         renoise = renoise_stream(seed, start_frame)
         # Drawn and uploaded before the first pass, so that nothing between passes waits for the host.
-        fresh = [self._upload(torch.randn(noise.shape, generator=renoise)) for _ in levels[1:]]
+        fresh = [self._runner.split(self._upload(torch.randn(noise.shape, generator=renoise))) for _ in levels[1:]]
         x = self._upload(noise)
         if start is not None:
             x = noised(start[0].to(self.device, self.dtype), x, start[1])
-        clean = x
+        clean = x = self._runner.split(x)
         for index, level in enumerate(levels):
-            text, rope, time = self._prepare(x, level.timestep, start_frame, bias)
+            text, rope, time = self._prepare(noise, level.timestep, start_frame, bias)
             clean = x - level.sigma * self._runner.flow(x, time, text, rope)
             if index + 1 < len(levels):
                 x = torch.lerp(clean, fresh[index], levels[index + 1].sigma)
-        return clean
+        return self._runner.join(clean, noise.shape)
 
     @torch.inference_mode()
     def write_context(self, latents: Tensor, start_frame: int) -> None:
@@ -126,7 +126,7 @@ class CausalGenerator:
                 self.calls += 1
                 return
         text, rope, time = self._prepare(latents, 0.0, start_frame)
-        self._runner.write(latents.to(self.device, self.dtype), time, text, rope)
+        self._runner.write(self._runner.split(latents.to(self.device, self.dtype)), time, text, rope)
 
     def close(self) -> None:
         """Free what refers to the process group of the generator's sums. Call it before the group ends."""
@@ -165,7 +165,7 @@ class CausalGenerator:
         """Cache several chunks, each of which sees all of them."""
         text, time, chunk = self._text_of_now(), torch.zeros(1, device=self.device), self._cache.chunk
         ropes = [self._rope_table(self._token_grid(part, start_frame + i * chunk)) for i, part in enumerate(parts)]
-        held = [part.to(self.device, self.dtype) for part in parts]
+        held = [self._runner.split(part.to(self.device, self.dtype)) for part in parts]
         self._runner.write_together(held, start_frame, time, text, ropes)
 
     def _upload(self, values: Tensor) -> Tensor:
@@ -175,12 +175,14 @@ class CausalGenerator:
         wide = values.pin_memory() if self.device.type == "cuda" else values
         return wide.to(self.device, non_blocking=True).to(self.dtype)
 
-    def _prepare(self, x: Tensor, timestep: float, start_frame: int, bias: float = 1.0) -> tuple[Text, Any, Tensor]:
-        """Select the cache's slots for a pass, and count it -> its text, rotary table and time."""
+    def _prepare(
+        self, latents: Tensor, timestep: float, start_frame: int, bias: float = 1.0
+    ) -> tuple[Text, Any, Tensor]:
+        """Select the cache's slots for a pass over a chunk's latents, and count it -> its text, rotary table, time."""
         text = self._text_of_now()
         self._cache.begin(start_frame, bias)
         self.calls += 1
-        grid = self._token_grid(x, start_frame)
+        grid = self._token_grid(latents, start_frame)
         if self._rope is None or self._rope[0] != grid:
             self._rope = (grid, self._runner.stage_rope(self._rope_table(grid)))
         return text, self._rope[1], torch.full((1,), timestep, device=self.device)

@@ -12,7 +12,8 @@ from torch import Tensor
 from pp1_orchestrator.models.checkpoints.reader import Shape, Weights, check_shapes, open_weights, shapes_of
 from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.models.wan.model import CausalWanModel
-from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan, parallelize
+from pp1_orchestrator.models.wan.parallel_plan import ParallelPlan
+from pp1_orchestrator.models.wan.tensor_parallel import Place, Shard, ShardPlan
 from pp1_orchestrator.models.wan.wan_state_dict import in_our_names, with_lora
 
 State = dict[str, Tensor]
@@ -24,13 +25,13 @@ def whole_shapes(config: WanConfig) -> dict[str, Shape]:
 
 
 def read_part(
-    config: WanConfig, source: Weights, place: Place, plan: ShardPlan, device: torch.device, dtype: torch.dtype
+    config: WanConfig, source: Weights, place: Place, plan: ParallelPlan, device: torch.device, dtype: torch.dtype
 ) -> State:
     """The tensors of the rank at `place`, each split along the dimension in which the rank's part is smaller."""
     model = _on_meta(config)
     whole = shapes_of(model)
     state: State = {}
-    for name, shape in shapes_of(parallelize(model, place, plan)).items():
+    for name, shape in shapes_of(plan.parallelize(model, place)).items():
         split = [dim for dim, size in enumerate(shape) if size != whole[name][dim]]
         if split:
             size = shape[split[0]]
@@ -41,12 +42,12 @@ def read_part(
     return state
 
 
-def build_sharded(config: WanConfig, state: State, shard: Shard, plan: ShardPlan) -> CausalWanModel:
+def build_sharded(config: WanConfig, state: State, shard: Shard, plan: ParallelPlan) -> CausalWanModel:
     """The transformer with the weights of `read_part`, connected to the other ranks by `shard`.
 
     Empties `state`, so that a weight that is replaced later is freed.
     """
-    model = parallelize(_on_meta(config), shard, plan)
+    model = plan.parallelize(_on_meta(config), shard)
     model.load_state_dict(state, assign=True)
     state.clear()
     return model.eval().requires_grad_(False)

@@ -195,7 +195,7 @@ class CausalWanModel(nn.Module):
         Goes layer by layer through the chunks, so each step has the shapes of one chunk. ropes: one of each chunk.
         """
         _, block_time = self.embed_time(timestep)
-        blocks, end = self.block_list(), start + sum(chunk.shape[1] for chunk in chunks)
+        blocks, end = self.block_list(), start + len(chunks) * cache.chunk
         mods = [block.modulate(block_time) for block in blocks]
         rows = [self.patchify(chunk) for chunk in chunks]
         inputs = [blocks[0].pre_norm(x, mods[0]) for x in rows]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pp1_orchestrator.models.wan.attention import KeyValue, preferred_kernels
@@ -17,7 +18,8 @@ Text = Sequence[KeyValue]
 class EagerRunner:
     """Runs the model eagerly; base of the faster runners.
 
-    A pass takes latents [1, F, c, h, w], their timesteps [1], and what `stage_text` and `stage_rope` last returned.
+    A pass takes latents as `split` returns them, their timesteps [1], and what `stage_text` and `stage_rope` last
+    returned.
     """
 
     def __init__(self, model: CausalWanModel, cache: KVCache) -> None:
@@ -35,6 +37,14 @@ class EagerRunner:
     def stage_rope(self, rope: RopeTable) -> Any:
         """The same, where the passes expect it."""
         return self.convert_rope(rope)
+
+    def split(self, latents: Tensor) -> Tensor:
+        """The part of a chunk's latents [1, F, c, h, w] that passes on this rank take."""
+        return latents
+
+    def join(self, part: Tensor, shape: torch.Size) -> Tensor:
+        """The inverse of `split`, for latents of this shape. All ranks of the mesh call it together."""
+        return part
 
     def flow(self, latents: Tensor, time: Tensor, text: Text, rope: Any) -> Tensor:
         """Flow of one chunk, of the latents' shape. Caches the chunk's keys and values."""

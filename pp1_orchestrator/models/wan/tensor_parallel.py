@@ -6,6 +6,7 @@ q's and k's in one collective. Knows nothing of how a tensor is summed over the 
 Source: Megatron-LM, arXiv:1909.08053.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +16,14 @@ from torch.nn.functional import linear
 
 from pp1_orchestrator.models.wan.attention import Attention, MeanSquare, RMSNorm, SelfAttention
 from pp1_orchestrator.models.wan.config import check_degree
+from pp1_orchestrator.models.wan.kv_cache import KVCache
 from pp1_orchestrator.models.wan.model import CausalWanModel
+from pp1_orchestrator.models.wan.runner import EagerRunner
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """What is split over ranks besides the heads, v, o and the feed-forward, which always are.
+    """parallel=tensor: what is split over ranks besides the heads, v, o and the feed-forward, which always are.
 
     Splitting qk costs a small collective per attention, splitting cross_attention a small and a large one per block.
     Where a message costs more than the product it saves (small models, slow links), turn them off.
@@ -29,9 +32,17 @@ class ShardPlan:
     qk: bool = True
     cross_attention: bool = True
 
+    def parallelize(self, model: CausalWanModel, shard: "Shard") -> CausalWanModel:
+        """As `models.wan.parallel_plan.ParallelPlan`."""
+        return parallelize(model, shard, self)
+
+    def runner(self, model: CausalWanModel, cache: KVCache, shard: "Shard") -> EagerRunner:
+        """As `models.wan.parallel_plan.ParallelPlan`."""
+        return EagerRunner(model, cache)
+
 
 class Shard(Protocol):
-    """This rank's place in the mesh, and the sum over the mesh."""
+    """This rank's place in the mesh, and the mesh's collectives."""
 
     @property
     def rank(self) -> int: ...
@@ -43,6 +54,13 @@ class Shard(Protocol):
         """Sum a tensor over the mesh in place, and return it."""
         ...
 
+    def all_to_all(self, send: Sequence[Tensor], receive: Sequence[Tensor]) -> None:
+        """In one exchange: `send[i][p]` goes to rank p, and `receive[i][p]` is written with what rank p sends.
+
+        Each tensor is [degree, …], of any strides; all ranks' have the same shapes and types.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -52,6 +70,9 @@ class Place:
     degree: int
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
+        raise RuntimeError(f"rank {self.rank} of {self.degree} has not met the others")
+
+    def all_to_all(self, send: Sequence[Tensor], receive: Sequence[Tensor]) -> None:
         raise RuntimeError(f"rank {self.rank} of {self.degree} has not met the others")
 
 

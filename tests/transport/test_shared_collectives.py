@@ -1,4 +1,4 @@
-"""Sums through shared memory: right each time, and no wait without an end."""
+"""Sums and exchanges through shared memory: right each time, and no wait without an end."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pp1_orchestrator.transport.shared_memory import _new_memory
-from tests.transport.all_reduce_scenarios import MESH, act
+from tests.transport.collective_scenarios import MESH, act
 from tests.transport.world import run_world
 
 
@@ -27,6 +27,15 @@ def test_where_one_rank_can_not_share_none_does(ranks):
 
 def test_what_does_not_lie_in_one_piece_is_summed_too(ranks):
     assert [rank["turned"] for rank in ranks] == [(MESH * torch.arange(6.0).view(2, 3).t()).tolist()] * MESH
+
+
+def test_every_exchange_is_right_whatever_lies_where(ranks):
+    assert [rank["exchanged"] for rank in ranks] == [[]] * MESH
+    assert [rank["exchanged by shard"] for rank in ranks] == [[]] * MESH
+
+
+def test_what_no_slot_holds_is_exchanged_too(ranks):
+    assert [rank["exchanged by gloo"] for rank in ranks] == [True] * MESH
 
 
 def test_a_silent_rank_is_not_waited_for_longer_than_the_limit(ranks):
