@@ -9,6 +9,7 @@ TOKEN=… in the environment is sent along where the server has a token.
 import os
 import sys
 
+import httpx
 import msgspec
 
 from pp1_orchestrator.client import Client, Transition
@@ -27,4 +28,6 @@ try:
                     sys.exit(not isinstance(event, Visible))
 except RequestError as refused:
     sys.exit(f"{refused.status}: {refused}")
+except httpx.TransportError as error:
+    sys.exit(f"{URL}: {error}")
 sys.exit("the stream of events ended")
