@@ -97,8 +97,7 @@ def run_job(composed: DictConfig) -> None:
     check_address_space()
     settings = load_settings(composed)
     check_torch_variables()
-    validate(settings)
-    check_first(settings)
+    check_first(settings, validate(settings))
     if forks_ranks(settings):
         use_short_folder()
         encodes = settings.routing.encoder == "leader"

@@ -6,9 +6,11 @@ Knows nothing of models, and of files only whether they are there.
 import ssl
 from pathlib import Path
 
+from pp1_orchestrator.app.strategy_rules import check_built_in
 from pp1_orchestrator.config.schema import ServingSettings, Settings
 from pp1_orchestrator.errors import ConfigError, RequestError
 from pp1_orchestrator.media.ice_servers import check_ice_servers
+from pp1_orchestrator.models.wan.config import WanConfig
 from pp1_orchestrator.server.port import check_port
 from pp1_orchestrator.server.server_settings import ServerSettings
 from pp1_orchestrator.server.tls import tls_context
@@ -20,8 +22,9 @@ from pp1_orchestrator.user_paths import user_path
 STREAMING = ("serve", "bench")
 
 
-def check_first(settings: Settings) -> None:
-    """Raises ConfigError for a port, an address, a prompt, a script or a model that can't be used."""
+def check_first(settings: Settings, config: WanConfig) -> None:
+    """Raises ConfigError for a port, an address, a strategy's setting, a prompt, a script or a model that can't be
+    used. config: the generator's sizes."""
     if settings.run.name == "serve":
         serving = settings.serving
         tls = (
@@ -29,6 +32,7 @@ def check_first(settings: Settings) -> None:
         )
         server_settings(serving, tls)
         check_port(settings.serving.host, settings.serving.port)
+    check_built_in(settings, config)
     check_prompt(settings)
     if settings.run.script is not None:
         _check_script(settings)

@@ -6,6 +6,7 @@ The only place where names become classes: those that are built in, and the plug
 from collections.abc import Collection, Mapping
 
 from pp1_orchestrator.app.plugins import Part, check_traits, find_part, known_options
+from pp1_orchestrator.app.strategy_rules import check_context, check_overlap, check_routing
 from pp1_orchestrator.config.schema import Settings
 from pp1_orchestrator.config.validate import check_options, validate
 from pp1_orchestrator.errors import ConfigError, named_line
@@ -123,56 +124,15 @@ def check(settings: Settings, modes: Collection[str]) -> tuple[WanConfig, Regist
     config = validate(settings)
     check_options(settings, {**known, "run": modes, "text_encoder": {"umt5"}})
     registry = Registry(settings)
-    _check_routing(settings, registry.routing.kind)
-    _check_overlap(settings, registry.overlap.kind)
-    _check_context(settings, config, registry.context.kind, known["context"])
+    check_routing(settings, registry.routing.kind.home)
+    check_overlap(settings, registry.overlap.kind.queues)
+    if (trained := settings.model.context) not in known["context"]:
+        choices = ", ".join(sorted(known["context"]))
+        raise ConfigError(f"model.context={trained}: neither built in nor a plug-in's; choices: {choices}")
+    check_context(settings, config, registry.context.kind.rebuilds)
     _check_source(settings, registry.context.kind)
     _check_fault(settings)
     return config, registry
-
-
-def _check_routing(settings: Settings, strategy: type[Routing]) -> None:
-    routing, home = settings.routing, strategy.home
-    if routing.encoder != home:
-        raise ConfigError(
-            f"routing.encoder={routing.encoder}: routing={routing.name} encodes text elsewhere; possible: {home}"
-        )
-
-
-def _check_overlap(settings: Settings, strategy: type[Overlap]) -> None:
-    name = settings.overlap.name
-    for key in ("d_in", "d_out"):
-        value = getattr(settings.overlap, key)
-        if value != 1 and key not in strategy.queues:
-            raise ConfigError(f"overlap.{key}={value}: overlap={name} allows only one at a time; possible: 1")
-
-
-def _check_context(
-    settings: Settings, config: WanConfig, strategy: type[ContextPolicy], known: Collection[str]
-) -> None:
-    context, trained = settings.context, settings.model.context
-    if trained not in known:
-        raise ConfigError(
-            f"model.context={trained}: neither built in nor a plug-in's; choices: {', '.join(sorted(known))}"
-        )
-    if not strategy.rebuilds:
-        for key, value in (("recompute_every", context.recompute_every), ("attention_bias", context.attention_bias)):
-            if value != 1:
-                raise ConfigError(f"context.{key}={value}: context={context.name} rebuilds no cache; possible: 1")
-    elif context.recache_mask != "causal":
-        raise ConfigError(
-            f"context.recache_mask={context.recache_mask}: context={context.name} rebuilds the cache; possible: causal"
-        )
-    elif config.local_attn_size < 2 * config.chunk_frames:
-        raise ConfigError(
-            f"context={context.name}: needs a window of 2 chunks ({2 * config.chunk_frames} latent frames); "
-            f"the model's has {config.local_attn_size}"
-        )
-    elif context.recompute_every > 1 and context.attention_bias != 1:
-        raise ConfigError(
-            f"context.attention_bias={context.attention_bias}: the cache has no anchor between rebuilds; possible with "
-            f"context.recompute_every={context.recompute_every}: 1"
-        )
 
 
 def _check_source(settings: Settings, context: type[ContextPolicy]) -> None:

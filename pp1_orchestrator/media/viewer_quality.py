@@ -33,7 +33,8 @@ class QualityReports:
             return None
         self._newest = report.timestamp
         sent = sum(each.packetsSent for each in stats if isinstance(each, RTCOutboundRtpStreamStats))
-        lost = max(self._lost, report.packetsLost)  # a packet that came twice makes the count fall
+        # A packet that came twice makes the count fall, and a viewer may claim anything.
+        lost = max(self._lost, min(report.packetsLost, sent))
         quality = ViewerQuality(report.roundTripTime, max(0, sent - self._sent), lost - self._lost)
         self._sent, self._lost = sent, lost
         return quality

@@ -19,8 +19,8 @@ from pp1_orchestrator.contract.result import TEXT_EMBEDS
 from pp1_orchestrator.contract.text_recipe import TextRecipe
 from pp1_orchestrator.models.text.blend import RecipeMixer
 from pp1_orchestrator.models.text.umt5 import CACHE_SIZE, CachedEncoder
+from pp1_orchestrator.stage0.strategy_facts import HOMES, EncoderHome
 
-EncoderHome = Literal["rank0", "leader"]
 PromptForm = Literal["text", "embeds"]
 
 
@@ -69,7 +69,7 @@ class Routing(ABC):
 class Rank0Encoder(Routing):
     """routing=rank0_encoder: rank 0 encodes and blends. The embedding travels when it changed; the mesh never waits."""
 
-    home: ClassVar[EncoderHome] = "rank0"
+    home: ClassVar[EncoderHome] = HOMES["rank0_encoder"]
     first_sends: ClassVar[PromptForm] = "embeds"
     known_sends: ClassVar[PromptForm] = "embeds"
 
@@ -92,7 +92,7 @@ class Rank0Encoder(Routing):
 class MeshEncoder(Routing):
     """routing=mesh_encoder: prompts travel as strings. The leader encodes and blends, on the mesh's critical path."""
 
-    home: ClassVar[EncoderHome] = "leader"
+    home: ClassVar[EncoderHome] = HOMES["mesh_encoder"]
     first_sends: ClassVar[PromptForm] = "text"
     known_sends: ClassVar[PromptForm] = "text"
 
@@ -110,7 +110,7 @@ class HybridCache(Routing):
     follows every recipe whose prompts it knows, so that a transition can start from a blend that the mesh made.
     """
 
-    home: ClassVar[EncoderHome] = "leader"
+    home: ClassVar[EncoderHome] = HOMES["hybrid_cache"]
     first_sends: ClassVar[PromptForm] = "text"
     known_sends: ClassVar[PromptForm] = "embeds"
 

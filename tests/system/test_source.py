@@ -195,8 +195,9 @@ def test_a_lost_mesh_leaves_the_input_where_it_is(files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_a_mesh_that_is_split_over_ranks_makes_one_video(made, mode):
-    choices = f"source.mode={mode}", "layout=cpu", "layout.mesh_ranks=2"
+@pytest.mark.parametrize("parallel", ["tensor", "sequence"])
+def test_a_mesh_that_is_split_over_ranks_makes_one_video(made, mode, parallel):
+    choices = f"source.mode={mode}", "layout=cpu", "layout.mesh_ranks=2", f"parallel={parallel}"
     assert len({made(*choices, f"overlap={overlap}", chunks=4)[0].latents_sha256 for overlap in OVERLAPS}) == 1
 
 

@@ -119,6 +119,21 @@ def test_the_picture_is_large_and_in_sight(sized: Visit):
     assert screen["width"] > SIZE
 
 
+def test_the_note_about_the_link_can_be_read(sized: Visit):
+    page = sized.page
+    page.click("#pp1-open-share")
+    page.wait_for_function("document.querySelector('#pp1-share-note').textContent !== ''")
+    note = page.locator("#pp1-share-note")
+    assert note.is_visible()
+    assert note.evaluate("note => note.scrollWidth <= note.clientWidth")
+    page.keyboard.press("Escape")
+
+
+def test_a_label_of_a_button_is_in_one_line(sized: Visit):
+    heights = sized.page.eval_on_selector_all("#pp1-controls button", "all => all.map((button) => button.clientHeight)")
+    assert max(heights) - min(heights) <= 2
+
+
 def test_the_longest_seed_can_be_read(sized: Visit):
     field = sized.page.locator("#pp1-seed input")
     shown = field.input_value()

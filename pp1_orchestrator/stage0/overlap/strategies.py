@@ -14,6 +14,7 @@ from pp1_orchestrator.stage0.in_flight_chunk import InFlightChunk
 from pp1_orchestrator.stage0.overlap.base import IN_FLIGHT, Overlap, OverlapParts, exchange, note_sent, receive
 from pp1_orchestrator.stage0.overlap.threads import DecoderThread, LinkThread
 from pp1_orchestrator.stage0.pipeline import ChunkPipeline
+from pp1_orchestrator.stage0.strategy_facts import QUEUES
 from pp1_orchestrator.transport.link import Received
 
 
@@ -81,7 +82,7 @@ class Stage0Owned(Overlap):
     With d_in above 1 the next envelope already waits when a result comes. A prompt takes effect d_in − 1 chunks later.
     """
 
-    queues: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
+    queues: ClassVar[tuple[str, ...]] = QUEUES["stage0_owned"]
     threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
@@ -122,7 +123,7 @@ class DecodeThread(Overlap):
     The next chunk is planned once a result is in the decoder's queue, and the pixels that the plan needs are decoded.
     """
 
-    queues: ClassVar[tuple[str, ...]] = ("d_out",)
+    queues: ClassVar[tuple[str, ...]] = QUEUES["decode_thread"]
     threaded: ClassVar[bool] = True
 
     def __init__(self, parts: OverlapParts) -> None:
