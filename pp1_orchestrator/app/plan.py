@@ -55,7 +55,7 @@ def run_plan(settings: Settings, config: WanConfig, registry: Registry, start: S
         predict_with, fp8 = partial(_predict, tables=tables, store=_store()), has_fp8(asked.machine, tables)
         given = other_choices(start.words)
         found = search(asked, config, strategies, layouts, predict_with, fp8=fp8, given=given)
-        console.print(render_search(found, settings.plan))
+        console.print(render_search(found, settings.plan), crop=False)
         write_search(found, out / "search.json")
         return
     plan = make_plan(settings, config, strategies)

@@ -12,7 +12,7 @@ MAX_ROWS = 24
 
 
 def render_search(found: Found, asked: PlanSettings) -> Group:
-    """For a console of 100 columns or more."""
+    """For a console of 100 columns or more, to be printed with `crop=False`."""
     enough = found.enough
     limit = f" on at most {asked.gpus} GPUs" if asked.gpus else ""
     title = f"{found.model} at {found.target_fps:g} frames/s or more{limit}, machine={found.machine}"
@@ -64,4 +64,5 @@ def _advice(found: Found) -> list[RenderableType]:
 
 
 def _command(found: Found, one: Candidate) -> Text:
-    return Text(f"pp1 {' '.join([*found.given, *one.options])}", style="bold")
+    """In one line, however long, so that it can be copied."""
+    return Text(f"pp1 {' '.join([*found.given, *one.options])}", style="bold", no_wrap=True, overflow="ignore")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.documented import ROOT
-from tests.planning.test_machines import BESIDE, FAST, LARGE, WIDE, mesh_ms, planned
+from tests.planning.test_machines import BESIDE, FAST, LARGE, MIB, WIDE, mesh_ms, planned
 
 PAGE = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
 EXAMPLE = ("model=wan2_1_1_3b", "layout=gpu_1p2", "layout.compile=true", "machine=a100x4")
@@ -66,3 +66,23 @@ def test_the_example_of_four_gpus():
     assert f"| denoise {phases['denoise']:.0f}, clean pass {phases['clean_pass']:.0f} |" in PAGE
     room = plan.devices[0].room / 1e9
     assert f"| {memory['cuda:0']:.1f} GB of {room:.1f} | {memory['cuda:1']:.1f} GB each | 0 |" in PAGE
+
+
+def test_the_memory_of_rank_0_in_the_answers():
+    answers = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    small = ("stream.height=320", "stream.width=576")
+    compiled, eager = (
+        planned(*WIDE, "layout=gpu_1p1", *small, *FAST),
+        planned(*LARGE, "layout=gpu_1p1", "machine=h200x4"),
+    )
+    found = [plan.ranks["0"].peak for plan in (compiled, eager)]
+    wide, large = (round(peak / MIB) for peak in found if peak)
+    sentence = (
+        rf"15,772 MiB for 1\.3B at 320×576 [^.]*, {wide:,} planned; 14,233 and\s{large:,} for 14B, not compiled\."
+    )
+    assert re.search(sentence, answers), (wide, large)
+    for options in ("text_encoder.int8=true", "text_encoder.device=cpu"):
+        plan = planned(*LARGE, "layout=gpu_1p1", *FAST, options)
+        assert re.search(
+            rf"^\| `{options}` \| {(plan.ranks['0'].peak or 0) / MIB:.0f}\b.*\| {plan.text_ms:.0f}\b", answers, re.M
+        )

@@ -1,11 +1,13 @@
 """Plans for machines that are not here: against what was measured on them, and what fits."""
 
 import functools
+import io
 import shlex
 
 import msgspec
 import pytest
 import yaml
+from rich.console import Console
 
 from pp1_orchestrator.app.plan import other_choices
 from pp1_orchestrator.app.strategy_registry import STRATEGIES
@@ -19,6 +21,7 @@ from pp1_orchestrator.planning.planned_machine import has_fp8, planned_machine, 
 from pp1_orchestrator.planning.profile_store import ProfileStore
 from pp1_orchestrator.planning.rate_tables import read_rates
 from pp1_orchestrator.planning.search import ONE_PROCESS, SPLIT, search
+from pp1_orchestrator.planning.search_table import render_search
 from tests.planning.factories import settings
 
 STORE = ProfileStore(None)
@@ -130,6 +133,13 @@ def test_a_search_puts_the_fewest_gpus_first_and_says_what_to_run():
     assert enough[0].options[0] == "layout=inline"
     for one in enough:
         assert settings(*LARGE, *(option.strip('"') for option in one.options)).layout.name == one.layout
+    printed = io.StringIO()
+    console = Console(width=100, file=printed)
+    long = msgspec.structs.replace(found, given=["model=krea_14b", "'model.steps=[1000,750,500,250]'", "stream.fps=24"])
+    console.print(render_search(long, made.plan), crop=False)
+    command = f"pp1 {' '.join([*long.given, *enough[0].options])}"
+    assert len(command) > 100
+    assert printed.getvalue().splitlines()[-1] == command
 
 
 def test_the_command_of_a_search_has_all_else_that_was_chosen():
