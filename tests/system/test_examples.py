@@ -14,7 +14,7 @@ from aioice.ice import get_host_addresses
 
 from pp1_orchestrator.media.loopback import is_loopback_host
 from pp1_orchestrator.server.event_schemas import EVENT, Visible
-from pp1_orchestrator.server.schemas import StreamState
+from pp1_orchestrator.server.state_schemas import StreamState
 from tests.fault.sdp_offers import seeds
 from tests.system.program import Running, running
 from tests.system.warm import ROOT
