@@ -29,9 +29,10 @@ from benchmarks.machine import describe
 from pp1_orchestrator.event_bus import EventBus
 from pp1_orchestrator.media.broadcaster import Broadcaster
 from pp1_orchestrator.media.frames import Frame, placeholder
+from pp1_orchestrator.media.loopback import LOOPBACK
 from pp1_orchestrator.media.media_settings import PeerLimits, VideoSettings
 from pp1_orchestrator.media.pacer import PacedSink
-from pp1_orchestrator.media.sdp import LOOPBACK, CandidatePolicy
+from pp1_orchestrator.media.sdp import CandidatePolicy
 from pp1_orchestrator.media.whep import WhepPeers
 from pp1_orchestrator.media_process.control_messages import Start
 from pp1_orchestrator.supervision.media_supervisor import MediaRules, MediaSupervisor
