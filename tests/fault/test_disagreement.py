@@ -48,7 +48,7 @@ def refusal(main, folder, *choices) -> str:
         (with_another_height, "rank 1: ranks disagree on stream.height: 128 on rank 1, 64 on rank 0"),
         (with_another_dtype, "rank 1: ranks disagree on model.dtype: 'bfloat16' on rank 1, 'float32' on rank 0"),
         (with_another_torch, f"rank 2: ranks disagree on torch: '2.0.1' on rank 2, '{TORCH}' on rank 0"),
-        (with_another_contract, "rank 2: ranks disagree on contract version: 7 on rank 2, 2 on rank 0"),
+        (with_another_contract, "rank 2: ranks disagree on contract version: 7 on rank 2, 3 on rank 0"),
     ],
 )
 def test_the_first_key_that_differs_is_told_with_both_values(tmp_path, main, line):
