@@ -59,8 +59,7 @@ def mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_step
     """
     with ThreadPoolExecutor(1) as thread, TemporaryDirectory() as folder:  # a loop may be running in this thread
         routes.__dict__["DEFAULT_TEMP_DIR"] = folder  # Gradio's own has a fixed name, which another user may have taken
-        blocks = build(max_prompts, max_prompt_chars, max_transition_steps)
-        thread.submit(asyncio.run, _mount(app, blocks)).result()
+        thread.submit(asyncio.run, _mount(app, max_prompts, max_prompt_chars, max_transition_steps)).result()
     return _files("/assets", BUILD_PATH_LIB) | _files("/static", STATIC_PATH_LIB)
 
 
@@ -68,11 +67,11 @@ def _files(prefix: str, folder: str) -> set[str]:
     return {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in Path(folder).rglob("*") if path.is_file()}
 
 
-async def _mount(app: Any, blocks: gr.Blocks) -> None:
+async def _mount(app: Any, max_prompts: int, max_prompt_chars: int, max_transition_steps: int) -> None:
     """A coroutine, because without a running loop Gradio creates one for each of its locks and closes none of them."""
     gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
         app,
-        blocks,
+        build(max_prompts, max_prompt_chars, max_transition_steps),
         path="/",
         server_name="127.0.0.1",
         footer_links=[],

@@ -16,6 +16,7 @@ from pp1_orchestrator.errors import MeshError, Stage0Error
 from tests.library.growth import grown, held
 from tests.system.in_process import SMALL
 from tests.system.warm import ROOT
+from tests.timing import scaled
 
 LIMIT_S = 240.0
 WARM_UP, TIMES = 3, 20
@@ -111,7 +112,8 @@ def test_a_lost_mesh_without_a_restart_is_raised():
 @pytest.mark.slow
 def test_a_close_that_can_not_wait_for_the_mesh_ends_what_reads_its_answers_first(caplog):
     """Files that are closed under a thread that reads them may be another's by then."""
-    busy = ("debug.mesh_s=3", "deadlines.stop=1")
+    stop_s = scaled(1)
+    busy = (f"debug.mesh_s={3 * stop_s:.1f}", f"deadlines.stop={stop_s:.1f}")
     with Stream(Settings.compose("layout=cpu", *SMALL, *busy)) as stream:
         assert stream.next_chunk(LIMIT_S) is not None
         before = {thread.name for thread in threading.enumerate()}
