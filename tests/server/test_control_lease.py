@@ -103,7 +103,7 @@ CHANGES = [
 
 def test_every_change_needs_the_lease_and_nothing_else_does(client, parts):
     key = claim(client, "take", name="Ann").json()["key"]
-    assert len(CHANGES) == 5
+    assert len(CHANGES) == 6
     for method, path in CHANGES:
         refused = client.request(method, path, json={})
         assert (refused.status_code, refused.json()["error"].startswith("Ann has control")) == (409, True)
