@@ -71,7 +71,7 @@ class Viewer:
         self._limits, self._addresses, self._on_gone = limits, addresses, on_gone
         self._heard = False
         self._since_s = time.monotonic()
-        """When it was last heard from; before that, when it was made."""
+        """When it was last heard from; before that, when it got its answer."""
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = PacketTrack(broadcaster, limits.packets_queued)
         self._transceiver = transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
@@ -88,6 +88,7 @@ class Viewer:
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         guard_transports(self._connection, self._addresses, DatagramLimit(), self._on_gone)  # before a port is opened
         await self._connection.setLocalDescription(await self._connection.createAnswer())
+        self._since_s = time.monotonic()  # it can't connect before: servers that don't answer may have been asked
         return self._connection.localDescription.sdp
 
     @property
