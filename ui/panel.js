@@ -55,9 +55,10 @@
     const update = composer.blended();
     const isOwn = receipts.shown === null || receipts.shown === page.sent; // nobody has shown something else since
     if (!update || !isOwn || !window.pp1.words.isSameBlend(update, history.updates[0])) return;
+    const moved = performance.now();
     attempt(() =>
       send(update, () => {
-        const goesOn = undo.push({ update }, "weights");
+        const goesOn = undo.push({ update }, "weights", moved);
         history.push(update, goesOn);
       }),
     );

@@ -25,12 +25,13 @@ window.pp1.Undo = class {
   }
 
   // change: {update}, {seed} or both, which has been applied. gesture: changes with the same one, shortly after each
-  // other, are one step. Returns whether this one has become a part of the last step.
-  push(change, gesture = null) {
+  // other, are one step. asked: when this one was asked for, which a slow server does not make later. Returns whether
+  // it has become a part of the last step.
+  push(change, gesture = null, asked = performance.now()) {
     const now = this.steps[this.at];
     const next = { ...now, ...change };
     if (this.same(next.update, now.update) && next.seed === now.seed) return false;
-    const goesOn = gesture !== null && gesture === this.gesture && performance.now() - this.gestureAt < this.constructor.ONE_GESTURE_MS;
+    const goesOn = gesture !== null && gesture === this.gesture && asked - this.gestureAt < this.constructor.ONE_GESTURE_MS;
     this.gesture = gesture;
     this.gestureAt = performance.now();
     const before = this.steps.slice(0, goesOn ? this.at : this.at + 1);
