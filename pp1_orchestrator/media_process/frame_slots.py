@@ -90,14 +90,18 @@ class FrameReceiver:
         self._slots = np.frombuffer(mapped, np.uint8).reshape(SLOTS, size)
 
     def frames(self) -> Iterator[tuple[Frame, float]]:
-        """Each frame with its time, until the sender has gone. It may be overwritten when the next one is asked for."""
-        while data := self._receive():
-            filled = msgspec.msgpack.decode(data, type=_Filled)
-            shape = (self._height * 3 // 2, self._width) if filled.planar else (self._height, self._width, 3)
-            count = shape[0] * self._width * (1 if filled.planar else 3)
-            yield self._slots[filled.slot, :count].reshape(shape), filled.at_s
-            with contextlib.suppress(OSError):  # the sender has gone
-                self._socket.send(bytes([filled.slot]))
+        """Each frame with its time, until the sender has gone. It may be overwritten when the next one is asked for.
+
+        Closes this end then.
+        """
+        with self._socket:
+            while data := self._receive():
+                filled = msgspec.msgpack.decode(data, type=_Filled)
+                shape = (self._height * 3 // 2, self._width) if filled.planar else (self._height, self._width, 3)
+                count = shape[0] * self._width * (1 if filled.planar else 3)
+                yield self._slots[filled.slot, :count].reshape(shape), filled.at_s
+                with contextlib.suppress(OSError):  # the sender has gone
+                    self._socket.send(bytes([filled.slot]))
 
     def _receive(self) -> bytes:
         """The next message; none when the sender has gone."""
