@@ -162,22 +162,33 @@ def write_report(evaluator: Evaluator, settings: Evaluation, folder: Path) -> No
     save_samples(samples, folder / "samples.png")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Judge the model from decoded frames.")
+def command(description: str, seed: int) -> argparse.ArgumentParser:
+    """The command line that all evaluations have; each adds its own options."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--prompts", type=int, default=200)
-    parser.add_argument("--last-chunk", type=int, default=199)
-    parser.add_argument("--seed", type=int, default=77)
-    options = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=seed)
+    return parser
+
+
+def load_evaluator(options: argparse.Namespace) -> Evaluator:
+    """Of the model and the VAE that such a command line names."""
     device = set_up(options.seed)
     model, space = TinyModel().to(device), LatentSpace(device, compiled=False)
     load_weights(options.model, model)
     space.load(options.vae)
+    return Evaluator(model, space, device)
+
+
+def main() -> None:
+    parser = command("Judge the model from decoded frames.", 77)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--last-chunk", type=int, default=199)
+    options = parser.parse_args()
     chunks = tuple(c for c in Evaluation().chunks if c <= options.last_chunk)
     settings = replace(Evaluation(), prompts=options.prompts, chunks=chunks, seed=options.seed)
-    write_report(Evaluator(model, space, device), settings, options.out)
+    write_report(load_evaluator(options), settings, options.out)
 
 
 if __name__ == "__main__":

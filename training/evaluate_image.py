@@ -7,7 +7,6 @@ either with a blank text or with the image's caption. Then comes a prompt that s
 image.json.
 """
 
-import argparse
 import json
 import logging
 import random
@@ -19,12 +18,11 @@ from torch import Tensor
 
 from training import world
 from training.captions import plain_caption
-from training.common import load_weights, mixed_precision, set_up
-from training.evaluate import Evaluator
-from training.latent_space import LatentSpace
-from training.model import CHUNK_FRAMES, TinyModel
+from training.common import mixed_precision
+from training.evaluate import Evaluator, command, load_evaluator
+from training.model import CHUNK_FRAMES
 from training.scene_scripts import random_scene
-from training.video_figures import follow, place_error
+from training.video_figures import follow, mean_figure, place_error
 from training.world import MOTIONS, Attribute
 
 _log = logging.getLogger(__name__)
@@ -72,13 +70,13 @@ class ImageEvaluator:
         for chunk, clip in enumerate(out.split(4 * CHUNK_FRAMES, 1), start=1):
             correct = self._evaluator.judge.measure((clip + 1) / 2).correct(self._wanted)
             for name, values in correct.items():
-                report[f"chunk {chunk}, {name}"] = _mean(values)
-            report[f"chunk {chunk}, all"] = _mean(torch.stack(list(correct.values())).all(0))
+                report[f"chunk {chunk}, {name}"] = mean_figure(values)
+            report[f"chunk {chunk}, all"] = mean_figure(torch.stack(list(correct.values())).all(0))
         if steady.any():
-            report["place_px_mean"] = _mean(place[steady])
-            report["share_of_streams_within_1_px"] = _mean(place[steady].mean(1) <= 1)
+            report["place_px_mean"] = mean_figure(place[steady])
+            report["share_of_streams_within_1_px"] = mean_figure(place[steady].mean(1) <= 1)
         if not steady.all():
-            report["place_px_mean_bouncing"] = _mean(place[~steady])
+            report["place_px_mean_bouncing"] = mean_figure(place[~steady])
         return report
 
     def _stream(self, text: str) -> Tensor:
@@ -89,10 +87,6 @@ class ImageEvaluator:
             for _ in range(self._settings.chunks):
                 chunks.append(stream.next(self._prompt, self._settings.images, evaluator.device).float())
         return evaluator.space.decode(torch.cat(chunks, 1))[:, _IMAGE_FRAMES:]
-
-
-def _mean(values: Tensor) -> float:
-    return round(values.float().mean().item(), 4)
 
 
 def write_image_report(evaluator: Evaluator, settings: ImageEvaluation, folder: Path) -> None:
@@ -107,19 +101,11 @@ def write_image_report(evaluator: Evaluator, settings: ImageEvaluation, folder: 
 
 def main() -> None:
     defaults = ImageEvaluation()
-    parser = argparse.ArgumentParser(description="Judge the start from an image from decoded frames.")
-    parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command("Judge the start from an image from decoded frames.", defaults.seed)
     parser.add_argument("--images", type=int, default=defaults.images)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
     options = parser.parse_args()
-    device = set_up(options.seed)
-    model, space = TinyModel().to(device), LatentSpace(device, compiled=False)
-    load_weights(options.model, model)
-    space.load(options.vae)
     settings = replace(defaults, images=options.images, seed=options.seed)
-    write_image_report(Evaluator(model, space, device), settings, options.out)
+    write_image_report(load_evaluator(options), settings, options.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the motion match it, contradict it or are left out. Inputs are encoded by the pr
 video.json, with figures for each strength, and video.png: inputs and outputs in turn, every sixth frame.
 """
 
-import argparse
 import json
 import logging
 import random
@@ -20,13 +19,13 @@ from torch import Tensor
 from pp1_orchestrator.models.vae.base import EncodeState
 from pp1_orchestrator.models.wan.attention import KeyValue
 from training import world
-from training.common import load_weights, mixed_precision, set_up
-from training.evaluate import Evaluator, save_samples
+from training.common import mixed_precision
+from training.evaluate import Evaluator, command, load_evaluator, save_samples
 from training.latent_space import LatentSpace
-from training.model import CHUNK_FRAMES, TinyModel
+from training.model import CHUNK_FRAMES
 from training.scene_scripts import random_scene
 from training.streaming import Start, strength_levels
-from training.video_figures import at_borders, changes, follow, jumps, place_error, velocity_correlation
+from training.video_figures import at_borders, changes, follow, jumps, mean_figure, place_error, velocity_correlation
 from training.video_scripts import MOTION_WORDS, other_prompt
 from training.world import SHAPES, Attribute
 
@@ -134,8 +133,8 @@ class VideoEvaluator:
             self._log_misses(chunk, ~verdict["shape"], wanted[:, Attribute.SHAPE])
         of = {name: torch.stack(values, 1) for name, values in right.items()}
         after = [values[:, settings.switch] for values in of.values()]
-        shares = {name: _mean(values) for name, values in of.items()}
-        return {**shares, "all_first_chunk_after_change": _mean(after[0] & after[1] & after[2])}
+        shares = {name: mean_figure(values) for name, values in of.items()}
+        return {**shares, "all_first_chunk_after_change": mean_figure(after[0] & after[1] & after[2])}
 
     def _log_misses(self, chunk: int, missed: Tensor, wanted: Tensor) -> None:
         names = (*SHAPES, "none")
@@ -148,20 +147,16 @@ class VideoEvaluator:
         borders = [int((self._of_frame < chunk).sum()) for chunk in range(1, self._settings.chunks)]
         switch = borders[self._settings.switch - 1]
         error = place_error(seen, poses)
-        figures = {"place_px_mean": _mean(error), "place_px_median": round(error.median().item(), 3)}
+        figures = {"place_px_mean": mean_figure(error), "place_px_median": round(error.median().item(), 3)}
         for index, words in enumerate(MOTION_WORDS):
-            figures[f"place_px_words_{words}"] = _mean(error[self._pairs.words == index])
+            figures[f"place_px_words_{words}"] = mean_figure(error[self._pairs.words == index])
         figures["velocity_correlation"] = round(velocity_correlation(seen, poses), 4)
         across, inside = at_borders(jumps(seen, poses), borders, switch)
-        figures |= {"jump_px_at_borders": _mean(across), "jump_px_inside": _mean(inside)}
+        figures |= {"jump_px_at_borders": mean_figure(across), "jump_px_inside": mean_figure(inside)}
         for name, clips in (("", out), ("_of_the_truth", world.draw_clip(self._right)[0])):
             across, inside = at_borders(changes(clips), borders, switch)
             figures[f"change_at_borders_over_inside{name}"] = round((across.mean() / inside.mean()).item(), 4)
-        return {**figures, "frames_with_stray_shape": _mean(seen.stray)}
-
-
-def _mean(values: Tensor) -> float:
-    return round(values.float().mean().item(), 4)
+        return {**figures, "frames_with_stray_shape": mean_figure(seen.stray)}
 
 
 def write_video_report(evaluator: Evaluator, settings: VideoEvaluation, folder: Path) -> None:
@@ -178,20 +173,12 @@ def write_video_report(evaluator: Evaluator, settings: VideoEvaluation, folder: 
 
 def main() -> None:
     defaults = VideoEvaluation()
-    parser = argparse.ArgumentParser(description="Judge video to video from decoded frames.")
-    parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = command("Judge video to video from decoded frames.", defaults.seed)
     parser.add_argument("--pairs", type=int, default=defaults.pairs)
     parser.add_argument("--strengths", type=float, nargs="+", default=defaults.strengths, metavar="STRENGTH")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
     options = parser.parse_args()
-    device = set_up(options.seed)
-    model, space = TinyModel().to(device), LatentSpace(device, compiled=False)
-    load_weights(options.model, model)
-    space.load(options.vae)
     settings = replace(defaults, pairs=options.pairs, strengths=tuple(options.strengths), seed=options.seed)
-    write_video_report(Evaluator(model, space, device), settings, options.out)
+    write_video_report(load_evaluator(options), settings, options.out)
 
 
 if __name__ == "__main__":

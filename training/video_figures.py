@@ -95,3 +95,8 @@ def at_borders(values: Tensor, borders: list[int], switch: int) -> tuple[Tensor,
     across = [frame - 1 for frame in borders if frame != switch]
     inside = [index for index in range(values.shape[1]) if index + 1 not in borders]
     return values[:, across], values[:, inside]
+
+
+def mean_figure(values: Tensor) -> float:
+    """The mean, as reports have it."""
+    return round(values.float().mean().item(), 4)
